@@ -1,0 +1,24 @@
+//! Compiles the `.proto` files with protox, so that no `protoc` is needed.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message as _;
+
+const FILES: [&str; 6] = [
+    "trust/v1/admin.proto",
+    "trust/v1/audit.proto",
+    "trust/v1/common.proto",
+    "trust/v1/keys.proto",
+    "trust/v1/signing.proto",
+    "trust/v1/verification.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=trust");
+    let descriptors = protox::compile(FILES, ["."])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}

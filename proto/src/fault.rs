@@ -1,0 +1,1 @@
+//! Faults and status codes: the one table.

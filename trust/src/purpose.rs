@@ -1,0 +1,131 @@
+//! The one thing a key is for, and what it may leave behind.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Algorithm, Malformed};
+
+/// What a key is for: one word for life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: a new purpose must be answered for everywhere")]
+pub enum Purpose {
+    /// Container images, in both cosign forms.
+    Image,
+    /// Checkpoints of the audit log; made by `trustd init`, out of reach of the key API.
+    Log,
+    /// Whatever digest or message the caller chooses. Off by default: nothing is parsed.
+    Raw,
+    /// Digests of release files, as `cosign verify-blob` checks them. Such a
+    /// signature does not bind the file's name.
+    ReleaseBlob,
+}
+
+/// One shape of signature. Which bytes are signed follows from purpose and form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(clippy::exhaustive_enums, reason = "closed set")]
+pub enum Form {
+    /// Sigstore bundle v0.3: a DSSE statement for images, a message signature for blobs.
+    Bundle,
+    /// The bare signature over the caller's input ([`Purpose::Raw`], [`Purpose::Log`]).
+    Raw,
+    /// cosign's older form: the `.sig` tag for images, a `.sig` file for blobs.
+    Sig,
+}
+
+impl Form {
+    /// Every form.
+    pub const ALL: [Self; 3] = [Self::Bundle, Self::Raw, Self::Sig];
+
+    /// The word for it in policy, leaves, on the wire and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Raw => "raw",
+            Self::Sig => "sig",
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Form {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        Self::ALL.into_iter().find(|form| form.name() == text).ok_or(Malformed::new("form", "one of bundle, raw, sig"))
+    }
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 4] = [Self::Image, Self::Log, Self::Raw, Self::ReleaseBlob];
+
+    /// The word for it in policy, leaves, on the wire and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Log => "log",
+            Self::Raw => "raw",
+            Self::ReleaseBlob => "release-blob",
+        }
+    }
+
+    /// The closed table of purpose × algorithm (docs/config.md prints it).
+    ///
+    /// Images: cosign and skopeo refuse RSA-PSS, and verify P-384 with SHA-256.
+    /// Blobs: only a digest reaches the daemon, which pure Ed25519 cannot sign.
+    #[must_use]
+    pub const fn allows(self, algorithm: Algorithm) -> bool {
+        match self {
+            Self::Image => matches!(
+                algorithm,
+                Algorithm::EcdsaP256Sha256
+                    | Algorithm::EcdsaP384Sha256
+                    | Algorithm::Ed25519
+                    | Algorithm::Rsa3072Pkcs1Sha256
+                    | Algorithm::Rsa4096Pkcs1Sha256
+            ),
+            Self::Log => matches!(algorithm, Algorithm::Ed25519),
+            Self::Raw => true,
+            Self::ReleaseBlob => matches!(
+                algorithm,
+                Algorithm::EcdsaP256Sha256
+                    | Algorithm::EcdsaP384Sha256
+                    | Algorithm::Rsa3072Pkcs1Sha256
+                    | Algorithm::Rsa4096Pkcs1Sha256
+            ),
+        }
+    }
+
+    /// The forms a key of this purpose may leave behind, in the order they are made.
+    #[must_use]
+    pub const fn forms(self) -> &'static [Form] {
+        match self {
+            Self::Image | Self::ReleaseBlob => &[Form::Sig, Form::Bundle],
+            Self::Log | Self::Raw => &[Form::Raw],
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Purpose {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        Self::ALL
+            .into_iter()
+            .find(|purpose| purpose.name() == text)
+            .ok_or(Malformed::new("purpose", "one of image, raw, release-blob"))
+    }
+}

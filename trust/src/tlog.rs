@@ -1,0 +1,1 @@
+//! Merkle log (stub, being written).

@@ -1,0 +1,1 @@
+//! Verification: one signature, or many with one verdict each.
