@@ -1,2 +1,2 @@
-//! stub
+//! The program `trustd`.
 fn main() {}
