@@ -1,1 +1,56 @@
-//! Verification: one signature, or many with one verdict each.
+//! Verification of one signature.
+//!
+//! Strict where schemes leave room: Ed25519 as `verify_strict` has it (canonical
+//! s and R, no small-order point), ECDSA in canonical DER, RSA of the modulus'
+//! full length. The algorithm is the key's, never the message's.
+
+use aws_lc_rs::digest::{self, SHA256, SHA384};
+
+use crate::public_key::Parsed;
+use crate::{HashFunction, PublicKey, Signable};
+
+/// Why a signature does not verify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: the wire has a word for each")]
+pub enum NotValid {
+    /// The signature's bytes cannot be one of this algorithm.
+    #[error("signature has not the length that the key's algorithm makes")]
+    Encoding,
+    /// The key's algorithm takes no such input: a digest for Ed25519, or of another hash function.
+    #[error("the key's algorithm takes no such input")]
+    Input,
+    /// The equation does not hold.
+    #[error("signature does not fit the key and the message")]
+    Wrong,
+}
+
+/// Verifies `signature` over `input` with `key`.
+///
+/// # Errors
+/// [`NotValid`] says why not.
+pub fn one(key: &PublicKey, input: &Signable, signature: &[u8]) -> Result<(), NotValid> {
+    if !input.fits(key.algorithm()) {
+        return Err(NotValid::Input);
+    }
+    if signature.is_empty() || signature.len() > key.algorithm().signature_bytes_max() {
+        return Err(NotValid::Encoding);
+    }
+    match (key.parsed(), input) {
+        (Parsed::Ed25519(key), Signable::Message(message)) => {
+            let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| NotValid::Encoding)?;
+            key.verify_strict(message, &signature).map_err(|_| NotValid::Wrong)
+        }
+        (Parsed::Ed25519(_), Signable::Digest(_)) => Err(NotValid::Input),
+        (Parsed::AwsLc(key), Signable::Message(message)) => {
+            key.verify_sig(message, signature).map_err(|_| NotValid::Wrong)
+        }
+        (Parsed::AwsLc(key), Signable::Digest(digest)) => {
+            let function = match digest.function() {
+                HashFunction::Sha256 => &SHA256,
+                HashFunction::Sha384 => &SHA384,
+            };
+            let digest = digest::Digest::import_less_safe(digest.as_bytes(), function).map_err(|_| NotValid::Input)?;
+            key.verify_digest_sig(&digest, signature).map_err(|_| NotValid::Wrong)
+        }
+    }
+}
