@@ -2,6 +2,7 @@
 //! become domain types and back.
 
 pub mod fault;
+pub mod words;
 
 /// Generated from `proto/trust/v1/*.proto`; its documentation is the comments there.
 #[expect(
