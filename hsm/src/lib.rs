@@ -1,1 +1,106 @@
-//! stub
+//! Custody of private keys: where they are made, sealed, opened and used.
+//!
+//! Blocking on purpose; it knows no format, no store and no network. Material
+//! comes in by argument, sealed, and only signatures and public keys go out.
+//! [`SoftwareCustodian`] holds the keys; [`worker`] puts one into a child
+//! process of its own, so that a plaintext key never shares memory with a
+//! socket that strangers reach. Both stand behind [`Custodian`] and [`KeyRing`].
+
+mod error;
+mod keyring;
+mod order;
+mod secret;
+mod software;
+pub mod worker;
+
+pub use error::CustodyError;
+pub use keyring::{KekInfo, KekState, KekVersion, KeyRing, PassphraseCost, RootSource, Unsealed};
+pub use order::{Generated, Material, RewrapOrder, SealContext, SealedKey, SignedOrder, SigningOrder};
+pub use secret::{Passphrase, StoreKey};
+pub use software::{SoftwareCustodian, create_root_file, init_ring};
+
+use std::time::Duration;
+
+use trust::KeyId;
+
+/// Whether a custodian can serve now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: status and health have a word for each")]
+pub enum CustodianState {
+    /// Open: keys can be made and used.
+    Ready,
+    /// Up, but without its root key: somebody must unseal it.
+    Sealed,
+    /// Not up; its supervisor is bringing it back.
+    Unavailable,
+}
+
+impl CustodianState {
+    /// The word for it in status, logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Sealed => "sealed",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// A place where private keys live.
+///
+/// Any number of sessions may be open at once. Nothing is kept for a caller but
+/// opened keys, which [`Session::forget`] and sealing drop.
+pub trait Custodian: Send + Sync {
+    /// Opens one worker's own way in. Cheap, and never fails because custody is sealed.
+    ///
+    /// # Errors
+    /// [`CustodyError::Unavailable`] when every session the configuration allows is open.
+    fn open(&self) -> Result<Box<dyn Session>, CustodyError>;
+
+    /// Its name in sealing contexts, logs and status: `software`.
+    fn name(&self) -> &str;
+
+    /// Whether it can serve now. Never blocks for longer than a lock is held.
+    fn state(&self) -> CustodianState;
+
+    /// How often its process was started again since this one began; 0 in process.
+    fn restarts(&self) -> u64;
+}
+
+/// One worker's own way to a custodian: one thread, no lock.
+///
+/// After [`CustodyError::Unavailable`] or [`CustodyError::Late`] the session is
+/// good for another call: it finds its way to the restarted custodian itself.
+/// Whether the failed call used the key is then unknown.
+pub trait Session: Send {
+    /// Makes a key of the context's algorithm, seals it under the current KEK version and
+    /// proves, by one signature verified under the new public key, that it works.
+    ///
+    /// # Errors
+    /// [`CustodyError::Sealed`], [`CustodyError::Unavailable`], [`CustodyError::Late`], or
+    /// [`CustodyError::Refused`] for a context of another store or an impossible pair of purpose and algorithm.
+    fn generate(&mut self, context: &SealContext) -> Result<Generated, CustodyError>;
+
+    /// Signs every input of every order; one answer per order, in order.
+    ///
+    /// Orders share frames of the worker protocol, so many small ones cost little
+    /// more than one. `deadline` is the time left to the most impatient caller: at
+    /// zero nothing is sent and every order answers [`CustodyError::Late`]. A call in
+    /// progress is not cut short by it, only by the custodian's own patience
+    /// ([`worker::WorkerConfig::hang_after`]): otherwise callers in a hurry could
+    /// have the worker killed.
+    fn sign(&mut self, orders: &[SigningOrder], deadline: Duration) -> Vec<SignedOrder>;
+
+    /// Wraps the data keys of sealed records under the current KEK version; one answer per record, in order.
+    ///
+    /// A record that is already under it comes back unchanged.
+    fn rewrap(&mut self, orders: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>>;
+
+    /// Drops what is open of every version of a key (disable, destroy). Wiped memory, not merely freed.
+    ///
+    /// # Errors
+    /// [`CustodyError::Unavailable`] or [`CustodyError::Late`]: the worker's process is then gone or being
+    /// killed, and with it everything that was open.
+    fn forget(&mut self, key: KeyId) -> Result<(), CustodyError>;
+}

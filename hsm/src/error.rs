@@ -1,0 +1,57 @@
+//! What goes wrong in custody, by what the caller can do about it.
+
+use serde::{Deserialize, Serialize};
+
+/// Why custody did not do what was asked. Texts never carry a secret; they are for the log, not for the caller of the API.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: the daemon maps each to a fault")]
+pub enum CustodyError {
+    /// The root key is not there: unseal first.
+    #[error("custody is sealed")]
+    Sealed,
+    /// Custody is not up; try again in a moment.
+    #[error("custody is unavailable: {why}")]
+    Unavailable {
+        /// What is missing.
+        why: String,
+    },
+    /// The answer did not come in time; the worker is being replaced.
+    #[error("custody did not answer in time")]
+    Late,
+    /// It will never be done this way: a wrong secret, another store's context, an impossible input.
+    #[error("custody refuses: {why}")]
+    Refused {
+        /// What was expected.
+        why: String,
+    },
+    /// A sealed record or the KEK ring does not open: tampered with, damaged, or from elsewhere.
+    #[error("sealed data does not open: {what}")]
+    Corrupt {
+        /// Which thing, and the place.
+        what: String,
+    },
+    /// A step failed that should not: look at the log.
+    #[error("custody failed: {what}")]
+    Failed {
+        /// Which step, and the error it met.
+        what: String,
+    },
+}
+
+impl CustodyError {
+    pub(crate) fn unavailable(why: impl Into<String>) -> Self {
+        Self::Unavailable { why: why.into() }
+    }
+
+    pub(crate) fn refused(why: impl Into<String>) -> Self {
+        Self::Refused { why: why.into() }
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into() }
+    }
+
+    pub(crate) fn failed(what: impl Into<String>) -> Self {
+        Self::Failed { what: what.into() }
+    }
+}

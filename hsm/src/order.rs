@@ -1,0 +1,134 @@
+//! What custody is asked to do, and what it hands out.
+
+use std::fmt;
+use std::sync::Arc;
+
+use trust::{Algorithm, KeyRef, Malformed, PublicKey, Purpose, Sha256Digest, Signable, Signature};
+
+use crate::{CustodyError, KekVersion};
+
+/// What a sealed key is bound to: it opens under exactly this and nothing else.
+///
+/// Format, row kind, SPKI hash, custodian and KEK version are added inside.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct SealContext {
+    /// The store's uuid, 16 bytes.
+    pub store: [u8; 16],
+    /// Key and version.
+    pub key: KeyRef,
+    /// The key's algorithm.
+    pub algorithm: Algorithm,
+    /// The key's purpose.
+    pub purpose: Purpose,
+    /// SHA-256 of the key's scope (`Scope::hash`).
+    pub scope_hash: Sha256Digest,
+}
+
+/// A private key encrypted and bound to its [`SealContext`]; opaque bytes, safe to store. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SealedKey(Arc<[u8]>);
+
+impl SealedKey {
+    /// The longest sealed key, in bytes; RSA-4096 has about 2,600.
+    pub const BYTES_MAX: usize = 16 * 1024;
+    /// Format byte, KEK version, wrapped data key with its nonce, commitment, nonce, tag.
+    const BYTES_MIN: usize = 1 + 4 + 24 + 48 + 32 + 24 + 16;
+
+    /// Takes the bytes of a sealed key as stored. Whether it opens shows when it is used.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the length or the format byte is none that this version reads.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        const EXPECTED: Malformed = Malformed::new("sealed key", "format 1, at most 16,384 bytes");
+        let fits = (Self::BYTES_MIN..=Self::BYTES_MAX).contains(&bytes.len());
+        if !fits || bytes.first() != Some(&1) || kek_version(bytes).is_none() {
+            return Err(EXPECTED);
+        }
+        Ok(Self(bytes.into()))
+    }
+
+    /// The bytes to store.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_vec()
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The KEK version that wraps its data key; rotation rewraps until all are under the current one.
+    #[must_use]
+    pub fn kek_version(&self) -> KekVersion {
+        kek_version(&self.0).unwrap_or(KekVersion::FIRST)
+    }
+}
+
+impl fmt::Debug for SealedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedKey({} bytes, {})", self.0.len(), self.kek_version())
+    }
+}
+
+fn kek_version(bytes: &[u8]) -> Option<KekVersion> {
+    let number: [u8; 4] = bytes.get(1..5)?.try_into().ok()?;
+    KekVersion::new(u32::from_le_bytes(number))
+}
+
+/// Where a key version's private half is: safe to store, useless without its custodian.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Material {
+    /// Sealed by the software custodian.
+    Sealed(SealedKey),
+}
+
+/// A key that was just made.
+#[derive(Debug, Clone)]
+#[must_use]
+#[expect(clippy::exhaustive_structs, reason = "two halves, read by the caller")]
+pub struct Generated {
+    /// The public half, of the context's algorithm.
+    pub public_key: PublicKey,
+    /// The private half, sealed.
+    pub material: Material,
+}
+
+/// One visit of one key: every input is signed by it. Made from one intent.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct SigningOrder {
+    /// What the material is bound to.
+    pub context: Arc<SealContext>,
+    /// SHA-256 of the public key's DER `SubjectPublicKeyInfo` (`PublicKey::spki_sha256`).
+    pub spki_sha256: Sha256Digest,
+    /// The private half.
+    pub material: Material,
+    /// The exact preimages, 1 to [`SigningOrder::INPUTS_MAX`], together at most [`SigningOrder::BYTES_MAX`].
+    pub inputs: Vec<Signable>,
+}
+
+impl SigningOrder {
+    /// The most inputs one order may have.
+    pub const INPUTS_MAX: usize = 8192;
+    /// The most bytes the inputs of one order may have together.
+    pub const BYTES_MAX: usize = 7 * 1024 * 1024;
+}
+
+/// The answer to one order: why it was not begun, or one answer per input, in order.
+pub type SignedOrder = Result<Vec<Result<Signature, CustodyError>>, CustodyError>;
+
+/// A sealed record to be wrapped anew.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct RewrapOrder {
+    /// What the material is bound to.
+    pub context: Arc<SealContext>,
+    /// SHA-256 of the public key's DER `SubjectPublicKeyInfo`.
+    pub spki_sha256: Sha256Digest,
+    /// The record as it is now.
+    pub material: Material,
+}
