@@ -6,9 +6,12 @@
 //! process of its own, so that a plaintext key never shares memory with a
 //! socket that strangers reach. Both stand behind [`Custodian`] and [`KeyRing`].
 
+mod cipher;
 mod error;
 mod keyring;
 mod order;
+mod ring;
+mod sealing;
 mod secret;
 mod software;
 pub mod worker;

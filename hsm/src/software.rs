@@ -1,22 +1,63 @@
 //! Private keys in this process' memory, sealed at rest.
+//!
+//! A private key is in the clear between opening its record and [`Session::forget`],
+//! sealing, or its turn to make room for another.
 
-use std::path::Path;
+mod key;
+mod opened;
 
-use crate::{CustodyError, PassphraseCost, RootSource, Unsealed};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use trust::{KeyId, Sha256Digest, Signable};
+
+use crate::cipher::scrub_stack;
+use crate::ring::{self, Ring};
+use crate::sealing;
+use crate::{
+    Custodian, CustodianState, CustodyError, Generated, KekInfo, KekVersion, KeyRing, Material, PassphraseCost,
+    RewrapOrder, RootSource, SealContext, Session, SignedOrder, SigningOrder, Unsealed,
+};
+use key::PrivateKey;
+use opened::OpenedKeys;
+
+/// The custodian's name, in sealing contexts for ever.
+pub(crate) const NAME: &str = "software";
 
 /// The custodian that makes, seals and uses keys in its own process.
 ///
 /// In production only the worker process holds one; tests and `trustd init` mount it directly.
-/// Implements [`crate::Custodian`] and [`crate::KeyRing`]; starts sealed. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct SoftwareCustodian(());
+/// Starts sealed. Cheap to clone; clones are the same custodian.
+#[derive(Clone)]
+pub struct SoftwareCustodian(Arc<Inner>);
+
+struct Inner {
+    ring_path: PathBuf,
+    /// `None` while sealed. Held for reading while a key is in use, so that sealing waits for it.
+    ring: RwLock<Option<Ring>>,
+    opened: Mutex<OpenedKeys>,
+    /// One unseal at a time: each may take Argon2id's memory.
+    unsealing: Mutex<()>,
+}
 
 impl SoftwareCustodian {
     /// Stands before the ring at `ring`; keeps at most `opened_keys_max` opened keys.
     #[must_use]
     pub fn new(ring: &Path, opened_keys_max: usize) -> Self {
-        let _ = (ring, opened_keys_max);
-        Self(())
+        Self(Arc::new(Inner {
+            ring_path: ring.to_owned(),
+            ring: RwLock::new(None),
+            opened: Mutex::new(OpenedKeys::new(opened_keys_max)),
+            unsealing: Mutex::new(()),
+        }))
+    }
+}
+
+impl fmt::Debug for SoftwareCustodian {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SoftwareCustodian({}, {})", self.0.ring_path.display(), self.state().name())
     }
 }
 
@@ -29,11 +70,11 @@ impl SoftwareCustodian {
 pub fn init_ring(
     ring: &Path,
     store: [u8; 16],
-    root: RootSource,
+    root: &RootSource,
     cost: PassphraseCost,
 ) -> Result<Unsealed, CustodyError> {
-    let _ = (ring, store, root, cost);
-    Err(CustodyError::Sealed)
+    let store_key = Ring::create(ring, store, root, cost)?;
+    Ok(Unsealed { store_key, store })
 }
 
 /// Makes a root key file: 32 random bytes, mode 0600, durably.
@@ -41,6 +82,169 @@ pub fn init_ring(
 /// # Errors
 /// [`CustodyError::Refused`] when something is there already.
 pub fn create_root_file(path: &Path) -> Result<(), CustodyError> {
-    let _ = path;
-    Err(CustodyError::Sealed)
+    ring::create_root_file(path)
+}
+
+impl Custodian for SoftwareCustodian {
+    fn open(&self) -> Result<Box<dyn Session>, CustodyError> {
+        Ok(Box::new(SoftwareSession(Arc::clone(&self.0))))
+    }
+
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn state(&self) -> CustodianState {
+        let ring = self.0.ring.read().unwrap_or_else(PoisonError::into_inner);
+        if ring.is_some() { CustodianState::Ready } else { CustodianState::Sealed }
+    }
+
+    fn restarts(&self) -> u64 {
+        0
+    }
+}
+
+impl KeyRing for SoftwareCustodian {
+    fn unseal(&self, source: RootSource) -> Result<Unsealed, CustodyError> {
+        let _one_at_a_time = self.0.unsealing.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = Ring::open(&self.0.ring_path, &source);
+        scrub_stack();
+        let (ring, store_key) = opened?;
+        let store = ring.store();
+        self.0.ring.write().unwrap_or_else(PoisonError::into_inner).get_or_insert(ring);
+        Ok(Unsealed { store_key, store })
+    }
+
+    fn seal(&self) -> Result<(), CustodyError> {
+        let _no_unseal = self.0.unsealing.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.0.opened().clear();
+        scrub_stack();
+        Ok(())
+    }
+
+    fn list(&self) -> Result<Vec<KekInfo>, CustodyError> {
+        self.0.with_ring(|ring| Ok(ring.list()))
+    }
+
+    fn begin_rotation(&self) -> Result<KekVersion, CustodyError> {
+        let _no_unseal = self.0.unsealing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ring = self.0.ring.write().unwrap_or_else(PoisonError::into_inner);
+        ring.as_mut().ok_or(CustodyError::Sealed)?.begin_rotation()
+    }
+
+    fn finish_rotation(&self) -> Result<(), CustodyError> {
+        let _no_unseal = self.0.unsealing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ring = self.0.ring.write().unwrap_or_else(PoisonError::into_inner);
+        ring.as_mut().ok_or(CustodyError::Sealed)?.finish_rotation()?;
+        // A key that was not rewrapped must not live on because it happened to be open.
+        self.0.opened().clear();
+        scrub_stack();
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn opened(&self) -> MutexGuard<'_, OpenedKeys> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_ring<T>(&self, work: impl FnOnce(&Ring) -> Result<T, CustodyError>) -> Result<T, CustodyError> {
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        work(ring.as_ref().ok_or(CustodyError::Sealed)?)
+    }
+
+    fn generate(&self, context: &SealContext) -> Result<Generated, CustodyError> {
+        self.with_ring(|ring| refuse_foreign(ring, context))?;
+        if !context.purpose.allows(context.algorithm) {
+            let (purpose, algorithm) = (context.purpose, context.algorithm);
+            return Err(CustodyError::refused(format!("no key of purpose {purpose} has the algorithm {algorithm}")));
+        }
+        // Without the lock: an RSA key takes seconds, and who wants to seal should not wait for it.
+        let (private, plain) = PrivateKey::generate(context.algorithm)?;
+        let public_key = private.public_key()?;
+        prove(&private, &public_key)?;
+        let binding = sealing::binding(context, public_key.spki_sha256());
+        let sealed = self.with_ring(|ring| sealing::seal(ring, &binding, &plain))?;
+        Ok(Generated { public_key, material: Material::Sealed(sealed) })
+    }
+
+    fn sign(&self, ring: &Ring, order: &SigningOrder) -> SignedOrder {
+        refuse_foreign(ring, &order.context)?;
+        let key = self.open(ring, &order.context, order.spki_sha256, &order.material)?;
+        Ok(order.inputs.iter().map(|input| key.sign(input)).collect())
+    }
+
+    /// The opened key of a record: kept from before, or opened now.
+    fn open(
+        &self,
+        ring: &Ring,
+        context: &SealContext,
+        spki_sha256: Sha256Digest,
+        material: &Material,
+    ) -> Result<Arc<PrivateKey>, CustodyError> {
+        let Material::Sealed(sealed) = material;
+        let binding = sealing::binding(context, spki_sha256);
+        if let Some(key) = self.opened().find(context.key, &binding, sealed) {
+            return Ok(key);
+        }
+        let plain = sealing::open(ring, &binding, sealed)?;
+        let private = Arc::new(PrivateKey::parse(context.algorithm, &plain)?);
+        self.opened().keep(context.key, binding, sealed.clone(), Arc::clone(&private));
+        Ok(private)
+    }
+}
+
+/// A session of the custodian in the same process.
+struct SoftwareSession(Arc<Inner>);
+
+impl Session for SoftwareSession {
+    fn generate(&mut self, context: &SealContext) -> Result<Generated, CustodyError> {
+        let generated = self.0.generate(context);
+        scrub_stack();
+        generated
+    }
+
+    fn sign(&mut self, orders: &[SigningOrder], deadline: Duration) -> Vec<SignedOrder> {
+        let sign_one = |order: &SigningOrder| {
+            if deadline.is_zero() { Err(CustodyError::Late) } else { self.0.with_ring(|ring| self.0.sign(ring, order)) }
+        };
+        let signed = orders.iter().map(sign_one).collect();
+        scrub_stack();
+        signed
+    }
+
+    fn rewrap(&mut self, orders: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>> {
+        let rewrap_one = |ring: &Ring, order: &RewrapOrder| {
+            refuse_foreign(ring, &order.context)?;
+            let Material::Sealed(sealed) = &order.material;
+            let binding = sealing::binding(&order.context, order.spki_sha256);
+            sealing::rewrap(ring, &binding, sealed).map(Material::Sealed)
+        };
+        let rewrapped = orders.iter().map(|order| self.0.with_ring(|ring| rewrap_one(ring, order))).collect();
+        scrub_stack();
+        rewrapped
+    }
+
+    fn forget(&mut self, key: KeyId) -> Result<(), CustodyError> {
+        self.0.opened().forget(key);
+        scrub_stack();
+        Ok(())
+    }
+}
+
+/// A record of another store would not open anyway; this says so in words.
+fn refuse_foreign(ring: &Ring, context: &SealContext) -> Result<(), CustodyError> {
+    if ring.store() == context.store {
+        return Ok(());
+    }
+    Err(CustodyError::refused("the KEK ring is not this store's: one of them was restored or exchanged"))
+}
+
+/// A key that cannot make a signature that verifies must never be registered (FIPS 140-3, pairwise consistency).
+fn prove(private: &PrivateKey, public_key: &trust::PublicKey) -> Result<(), CustodyError> {
+    let probe = Signable::Message(b"trustd pairwise consistency".to_vec());
+    let signature = private.sign(&probe)?;
+    trust::verify::one(public_key, &probe, signature.as_bytes())
+        .map_err(|error| CustodyError::failed(format!("prove a new key of {}: {error}", public_key.algorithm())))
 }

@@ -1,0 +1,231 @@
+//! The ring of KEK versions, in a file of its own.
+//!
+//! ```text
+//! "trustd-kek-ring\n" | u32 length | header (postcard) | 24 nonce | versions, encrypted | 16 tag
+//! ```
+//! The header (store, salt, commitment, how the root key is had) is authenticated
+//! with the versions. The root KEK itself is not kept after it has opened the ring.
+
+mod file;
+mod root;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::cipher::{KEY, Key, NONCE, random};
+use crate::{CustodyError, KekInfo, KekState, KekVersion, PassphraseCost, RootSource, StoreKey};
+
+use root::RootHeader;
+pub(crate) use root::create_file as create_root_file;
+
+const MAGIC: &[u8; 16] = b"trustd-kek-ring\n";
+const FORMAT: u16 = 1;
+/// One version in the encrypted part: number, state, key.
+const ENTRY: usize = 4 + 1 + KEY;
+/// The most versions a ring holds, destroyed ones included.
+const VERSIONS_MAX: usize = 4096;
+
+/// What stands in the clear, authenticated.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u16,
+    store: [u8; 16],
+    salt: [u8; 32],
+    commitment: [u8; 32],
+    root: RootHeader,
+}
+
+/// An open ring.
+pub(crate) struct Ring {
+    path: PathBuf,
+    header: Header,
+    /// Encrypts the ring file; from the root KEK.
+    key: Key,
+    entries: Vec<Entry>,
+}
+
+/// One version; `key` is there until it is destroyed.
+struct Entry {
+    version: KekVersion,
+    key: Option<Key>,
+}
+
+impl Ring {
+    /// Makes a ring with one version. Nothing may be there yet.
+    pub(crate) fn create(
+        path: &Path,
+        store: [u8; 16],
+        source: &RootSource,
+        cost: PassphraseCost,
+    ) -> Result<StoreKey, CustodyError> {
+        file::refuse_existing(path)?;
+        let (root, root_header) = root::establish(source, cost, &store)?;
+        let mut salt = [0; 32];
+        random(&mut salt)?;
+        let key = ring_key(&root, &salt)?;
+        let commitment = key.commitment(&salt)?;
+        let header = Header { format: FORMAT, store, salt, commitment, root: root_header };
+        let entries = vec![Entry { version: KekVersion::FIRST, key: Some(Key::random()?) }];
+        let ring = Self { path: path.to_owned(), header, key, entries };
+        file::create(path, &ring.encode(&ring.entries)?)?;
+        store_key(&root, &store)
+    }
+
+    /// Opens the ring at `path`.
+    pub(crate) fn open(path: &Path, source: &RootSource) -> Result<(Self, StoreKey), CustodyError> {
+        let bytes = file::read(path)?;
+        let (header_bytes, sealed) = split(&bytes).ok_or_else(damaged)?;
+        let header = read_header(header_bytes)?;
+        let root = header.root.open(source, &header.store)?;
+        let key = ring_key(&root, &header.salt)?;
+        if !key.commits_to(&header.salt, &header.commitment) {
+            return Err(CustodyError::refused("this root key is not the one the KEK ring was made with"));
+        }
+        let entries = decrypt(&key, header_bytes, sealed).ok_or_else(damaged)?;
+        let store_key = store_key(&root, &header.store)?;
+        // A power cut may have come between replacing the ring and overwriting the older one.
+        file::shred_leftovers(path)?;
+        Ok((Self { path: path.to_owned(), header, key, entries }, store_key))
+    }
+
+    /// The store whose keys it wraps.
+    pub(crate) fn store(&self) -> [u8; 16] {
+        self.header.store
+    }
+
+    /// The version that seals.
+    pub(crate) fn current(&self) -> Result<(KekVersion, &Key), CustodyError> {
+        let newest = self.entries.last().and_then(|entry| Some((entry.version, entry.key.as_ref()?)));
+        newest.ok_or_else(damaged)
+    }
+
+    /// A version that still opens.
+    pub(crate) fn version(&self, version: KekVersion) -> Result<&Key, CustodyError> {
+        let entry = self.entries.iter().find(|entry| entry.version == version);
+        let entry =
+            entry.ok_or_else(|| CustodyError::corrupt(format!("a sealed key: {version} is not in this ring")))?;
+        entry.key.as_ref().ok_or_else(|| CustodyError::corrupt(format!("a sealed key: {version} was destroyed")))
+    }
+
+    /// Every version, oldest first.
+    pub(crate) fn list(&self) -> Vec<KekInfo> {
+        let newest = self.entries.last().map(|entry| entry.version);
+        let info = |entry: &Entry| KekInfo {
+            version: entry.version,
+            state: match &entry.key {
+                None => KekState::Destroyed,
+                Some(_) if Some(entry.version) == newest => KekState::Current,
+                Some(_) => KekState::Readable,
+            },
+        };
+        self.entries.iter().map(info).collect()
+    }
+
+    /// A new current version, or the one of a rotation that was begun before.
+    pub(crate) fn begin_rotation(&mut self) -> Result<KekVersion, CustodyError> {
+        let (current, _) = self.current()?;
+        if self.entries.iter().filter(|entry| entry.key.is_some()).count() > 1 {
+            return Ok(current);
+        }
+        if self.entries.len() >= VERSIONS_MAX {
+            return Err(CustodyError::refused("this KEK ring has had as many versions as it can hold"));
+        }
+        let version = current.number().checked_add(1).and_then(KekVersion::new).ok_or_else(damaged)?;
+        self.entries.push(Entry { version, key: Some(Key::random()?) });
+        let written = self.replace_file();
+        if written.is_err() {
+            self.entries.pop();
+        }
+        written.map(|()| version)
+    }
+
+    /// Destroys every version but the current one, in the file first.
+    pub(crate) fn finish_rotation(&mut self) -> Result<(), CustodyError> {
+        let (current, _) = self.current()?;
+        let kept = |entry: &Entry| Entry {
+            version: entry.version,
+            key: entry.key.as_ref().filter(|_| entry.version == current).map(|key| Key::copy(key.expose())),
+        };
+        let entries: Vec<Entry> = self.entries.iter().map(kept).collect();
+        let bytes = self.encode(&entries)?;
+        file::replace(&self.path, &bytes)?;
+        self.entries = entries;
+        Ok(())
+    }
+
+    fn replace_file(&self) -> Result<(), CustodyError> {
+        file::replace(&self.path, &self.encode(&self.entries)?)
+    }
+
+    fn encode(&self, entries: &[Entry]) -> Result<Vec<u8>, CustodyError> {
+        let header = postcard::to_allocvec(&self.header).map_err(|_| CustodyError::failed("encode the KEK ring"))?;
+        let length = u32::try_from(header.len()).map_err(|_| CustodyError::failed("encode the KEK ring"))?;
+        let mut nonce = [0; NONCE];
+        random(&mut nonce)?;
+        let mut plain = Zeroizing::new(Vec::with_capacity(entries.len().saturating_mul(ENTRY)));
+        for entry in entries {
+            plain.extend_from_slice(&entry.version.number().to_le_bytes());
+            plain.push(u8::from(entry.key.is_some()));
+            plain.extend_from_slice(entry.key.as_ref().map_or(&[0; KEY], |key| key.expose()).as_slice());
+        }
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&header);
+        let tag = self.key.lock(&nonce, &bytes, &mut plain)?;
+        bytes.extend_from_slice(&nonce);
+        bytes.extend_from_slice(&plain);
+        bytes.extend_from_slice(&tag);
+        Ok(bytes)
+    }
+}
+
+/// Magic, length and header (what is authenticated), and the rest.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (magic, rest) = bytes.split_first_chunk::<16>()?;
+    let (length, _) = rest.split_first_chunk::<4>()?;
+    let header_end = usize::try_from(u32::from_le_bytes(*length)).ok()?.checked_add(MAGIC.len() + 4)?;
+    if magic == MAGIC { bytes.split_at_checked(header_end) } else { None }
+}
+
+fn read_header(bytes: &[u8]) -> Result<Header, CustodyError> {
+    let header = bytes.get(MAGIC.len() + 4..).ok_or_else(damaged)?;
+    let (format, _) = postcard::take_from_bytes::<u16>(header).map_err(|_| damaged())?;
+    if format != FORMAT {
+        return Err(CustodyError::refused(format!("the KEK ring has format {format}, this program reads {FORMAT}")));
+    }
+    postcard::from_bytes(header).map_err(|_| damaged())
+}
+
+fn decrypt(key: &Key, aad: &[u8], sealed: &[u8]) -> Option<Vec<Entry>> {
+    let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
+    let (body, tag) = rest.split_last_chunk()?;
+    let mut plain = Zeroizing::new(body.to_vec());
+    key.unlock(nonce, aad, &mut plain, tag)?;
+    let (entries, rest) = plain.as_chunks::<ENTRY>();
+    let entries: Vec<Entry> = entries.iter().map(read_entry).collect::<Option<_>>()?;
+    let ascending = entries.is_sorted_by(|a, b| a.version < b.version);
+    (rest.is_empty() && ascending && entries.last()?.key.is_some()).then_some(entries)
+}
+
+fn read_entry(bytes: &[u8; ENTRY]) -> Option<Entry> {
+    let (number, rest) = bytes.split_first_chunk::<4>()?;
+    let (&[alive], key) = rest.split_first_chunk::<1>()?;
+    let version = KekVersion::new(u32::from_le_bytes(*number))?;
+    Some(Entry { version, key: (alive == 1).then(|| key.try_into().ok().map(Key::copy)).flatten() })
+}
+
+fn ring_key(root: &Key, salt: &[u8; 32]) -> Result<Key, CustodyError> {
+    root.derive(salt, b"trustd/ring/v1")
+}
+
+fn store_key(root: &Key, store: &[u8; 16]) -> Result<StoreKey, CustodyError> {
+    let key = root.derive(store, b"trustd/store/v1")?;
+    let mut bytes = Zeroizing::new(*key.expose());
+    Ok(StoreKey::take(&mut bytes))
+}
+
+fn damaged() -> CustodyError {
+    CustodyError::corrupt("the KEK ring file")
+}
