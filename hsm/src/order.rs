@@ -116,6 +116,27 @@ impl SigningOrder {
     pub const INPUTS_MAX: usize = 8192;
     /// The most bytes the inputs of one order may have together.
     pub const BYTES_MAX: usize = 7 * 1024 * 1024;
+
+    /// Refuses an order that is empty or too large, in words.
+    pub(crate) fn check_size(&self) -> Result<(), CustodyError> {
+        let (inputs, bytes) = (self.inputs.len(), self.input_bytes());
+        if (1..=Self::INPUTS_MAX).contains(&inputs) && bytes <= Self::BYTES_MAX {
+            return Ok(());
+        }
+        let (inputs_max, bytes_max) = (Self::INPUTS_MAX, Self::BYTES_MAX);
+        Err(CustodyError::refused(format!(
+            "an order of {inputs} inputs and {bytes} bytes: 1 to {inputs_max} inputs of at most {bytes_max} bytes together"
+        )))
+    }
+
+    /// The bytes of all inputs together.
+    pub(crate) fn input_bytes(&self) -> usize {
+        let length = |input: &Signable| match input {
+            Signable::Message(message) => message.len(),
+            Signable::Digest(digest) => digest.as_bytes().len(),
+        };
+        self.inputs.iter().map(length).fold(0, usize::saturating_add)
+    }
 }
 
 /// The answer to one order: why it was not begun, or one answer per input, in order.

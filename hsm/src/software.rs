@@ -170,6 +170,7 @@ impl Inner {
     }
 
     fn sign(&self, ring: &Ring, order: &SigningOrder) -> SignedOrder {
+        order.check_size()?;
         refuse_foreign(ring, &order.context)?;
         let key = self.open(ring, &order.context, order.spki_sha256, &order.material)?;
         Ok(order.inputs.iter().map(|input| key.sign(input)).collect())

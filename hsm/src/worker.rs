@@ -1,11 +1,47 @@
 //! A custodian in a child process: supervisor on the daemon's side, entry on the child's.
+//!
+//! The two halves are one program. [`Supervisor::spawn`] starts it again with the
+//! hidden subcommand that calls [`run`]; the control connection is the child's
+//! standard input, and each session's socket is handed over that connection. Each
+//! session is one thread in the child, so requests need no ids: one frame asks,
+//! one frame answers, and a frame carries many orders.
+//!
+//! A child that hangs longer than its patience, dies, or talks nonsense is
+//! replaced within a second; sessions find the new one by themselves. To see a
+//! hang in a test, send `SIGSTOP` to one of [`WorkerCustodian::pids`].
+
+mod child;
+mod descriptor;
+mod frame;
+mod message;
+mod sandbox;
+mod session;
+mod supervisor;
+mod syscalls;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::CustodyError;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::{
+    Custodian, CustodianState, CustodyError, KekInfo, KekState, KekVersion, KeyRing, RootSource, Session, StoreKey,
+    Unsealed,
+};
+use message::{Bytes, Control, ControlAnswer};
+use session::WorkerSession;
+use supervisor::{Live, Shared};
+
+pub use child::run;
+
+/// How long Argon2id may take on a machine that is busy with other things.
+const UNSEAL_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How a custody worker is run.
 #[derive(Debug, Clone)]
@@ -17,48 +53,182 @@ pub struct WorkerConfig {
     pub arguments: Vec<OsString>,
     /// The KEK ring file, absolute; the worker may write in its directory.
     pub ring: PathBuf,
-    /// The root key file it may read; `None` where a passphrase unseals.
+    /// The root key file it may read, absolute; `None` where a passphrase unseals.
     pub root_file: Option<PathBuf>,
     /// The most sessions open at once.
     pub sessions_max: usize,
     /// The most opened keys the worker keeps.
     pub opened_keys_max: usize,
-    /// After this long without an answer the worker counts as hung and is killed (more for RSA batches, key generation, unseal).
+    /// After this long without an answer the worker counts as hung and is killed. RSA batches, key
+    /// generation and unsealing get more, by what they cost.
     pub hang_after: Duration,
 }
 
 /// Starts custody workers and starts them again.
 #[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a name for one function")]
 pub struct Supervisor;
 
 impl Supervisor {
-    /// Starts the worker, which comes up sealed: call [`crate::KeyRing::unseal`] next.
+    /// Starts the worker, which comes up sealed: call [`KeyRing::unseal`] next.
     ///
-    /// After an unseal from a file a worker that died opens itself again from that file; after a passphrase
+    /// After an unseal from a file, a worker that died opens itself again from that file; after a passphrase
     /// nothing is kept, and it comes back sealed.
     ///
     /// # Errors
     /// [`CustodyError::Unavailable`] when it cannot be started or does not speak our protocol version.
     pub fn spawn(config: WorkerConfig) -> Result<Arc<WorkerCustodian>, CustodyError> {
-        let _ = config;
-        Err(CustodyError::unavailable("the worker is not built yet"))
+        let shared = Arc::new(Shared::new(config));
+        let watched = Arc::clone(&shared);
+        let (first, started) = sync_channel(1);
+        let watch = std::thread::Builder::new()
+            .name("custody-watch".to_owned())
+            .spawn(move || supervisor::watch(&watched, &first))
+            .map_err(|error| CustodyError::unavailable(format!("watch the custody worker: {error}")))?;
+        started.recv().unwrap_or_else(|_| Err(CustodyError::unavailable("the custody worker's watch ended")))?;
+        Ok(Arc::new(WorkerCustodian { shared, watch: Some(watch), ring_change: Mutex::new(()) }))
     }
 }
 
 /// The custodian whose keys live in a child process.
 ///
-/// Implements [`crate::Custodian`] and [`crate::KeyRing`]; dropping the last handle and session ends the child.
-#[derive(Debug)]
-pub struct WorkerCustodian(());
+/// Dropping it ends the child; sessions that are still open then answer [`CustodyError::Unavailable`].
+pub struct WorkerCustodian {
+    shared: Arc<Shared>,
+    watch: Option<JoinHandle<()>>,
+    /// Unseal and seal one after the other, so that what a new worker does by itself follows the last of them.
+    ring_change: Mutex<()>,
+}
 
 impl WorkerCustodian {
     /// The process id of the living worker; the doors refuse a peer that has one of these.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        Vec::new()
+        self.shared.pid().into_iter().collect()
     }
 
     /// Kills the worker, which is then started again: whatever session hangs in it ends with
     /// [`CustodyError::Unavailable`], and every opened key is gone.
-    pub fn restart(&self) {}
+    pub fn restart(&self) {
+        self.shared.kill();
+    }
+
+    fn ask<T>(
+        &self,
+        request: &Control<'_>,
+        patience: Duration,
+        read: impl FnOnce(&Arc<Live>, ControlAnswer<'_>) -> Option<Result<T, CustodyError>>,
+    ) -> Result<T, CustodyError> {
+        let (live, frame) = self.shared.control(request, patience)?;
+        let answer = postcard::from_bytes(&frame).ok().and_then(|answer| match answer {
+            ControlAnswer::Failed(error) => Some(Err(error)),
+            other => read(&live, other),
+        });
+        answer.unwrap_or_else(|| Err(self.shared.judge(&live, &std::io::ErrorKind::InvalidData.into())))
+    }
+
+    fn patience(&self) -> Duration {
+        self.shared.config.hang_after
+    }
+}
+
+impl fmt::Debug for WorkerCustodian {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WorkerCustodian({}, pids {:?})", self.state().name(), self.pids())
+    }
+}
+
+impl Drop for WorkerCustodian {
+    fn drop(&mut self) {
+        self.shared.stop();
+        if let Some(watch) = self.watch.take() {
+            let _ = watch.join(); // it cannot have anything to say any more
+        }
+    }
+}
+
+impl Custodian for WorkerCustodian {
+    fn open(&self) -> Result<Box<dyn Session>, CustodyError> {
+        Ok(Box::new(WorkerSession::open(Arc::clone(&self.shared))?))
+    }
+
+    fn name(&self) -> &str {
+        crate::software::NAME
+    }
+
+    fn state(&self) -> CustodianState {
+        self.shared.custodian_state()
+    }
+
+    fn restarts(&self) -> u64 {
+        self.shared.restarts.load(Ordering::Relaxed)
+    }
+}
+
+impl KeyRing for WorkerCustodian {
+    fn unseal(&self, source: RootSource) -> Result<Unsealed, CustodyError> {
+        let _one_at_a_time = self.ring_change.lock().unwrap_or_else(PoisonError::into_inner);
+        let request = match &source {
+            RootSource::File { path } => Control::UnsealFile(supervisor::bytes(path)),
+            RootSource::Passphrase(passphrase) => Control::UnsealPassphrase(Bytes(passphrase.expose())),
+        };
+        let (live, unsealed) =
+            self.ask(&request, UNSEAL_PATIENCE.saturating_add(self.patience()), |live, answer| {
+                let ControlAnswer::Unsealed { store_key, store } = answer else { return None };
+                let mut bytes = Zeroizing::new([0; 32]);
+                bytes.copy_from_slice(store_key.0.first_chunk::<32>()?);
+                let store_key = StoreKey::take(&mut bytes);
+                bytes.zeroize();
+                Some(Ok((Arc::clone(live), Unsealed { store_key, store })))
+            })?;
+        let reopen = match source {
+            RootSource::File { path } => Some(path),
+            RootSource::Passphrase(_) => None,
+        };
+        self.shared.opened(&live, reopen)?;
+        Ok(unsealed)
+    }
+
+    fn seal(&self) -> Result<(), CustodyError> {
+        let _one_at_a_time = self.ring_change.lock().unwrap_or_else(PoisonError::into_inner);
+        // First what a new worker would do, then the worker: one that dies between comes back sealed.
+        self.shared.closing();
+        let sealed = self.ask(&Control::Seal, self.patience(), done);
+        if sealed.is_err() {
+            self.shared.kill();
+        }
+        sealed
+    }
+
+    fn list(&self) -> Result<Vec<KekInfo>, CustodyError> {
+        self.ask(&Control::List, self.patience(), |_, answer| match answer {
+            ControlAnswer::List(lines) => lines.into_iter().map(read_line).collect::<Option<_>>().map(Ok),
+            _ => None,
+        })
+    }
+
+    fn begin_rotation(&self) -> Result<KekVersion, CustodyError> {
+        self.ask(&Control::BeginRotation, self.patience(), |_, answer| match answer {
+            ControlAnswer::Version(number) => KekVersion::new(number).map(Ok),
+            _ => None,
+        })
+    }
+
+    fn finish_rotation(&self) -> Result<(), CustodyError> {
+        self.ask(&Control::FinishRotation, self.patience(), done)
+    }
+}
+
+fn done(_: &Arc<Live>, answer: ControlAnswer<'_>) -> Option<Result<(), CustodyError>> {
+    matches!(answer, ControlAnswer::Done).then_some(Ok(()))
+}
+
+fn read_line((number, state): (u32, u8)) -> Option<KekInfo> {
+    let state = match state {
+        0 => KekState::Current,
+        1 => KekState::Readable,
+        2 => KekState::Destroyed,
+        _ => return None,
+    };
+    Some(KekInfo { version: KekVersion::new(number)?, state })
 }

@@ -1,0 +1,217 @@
+//! The worker process itself.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use trust::KeyId;
+use zeroize::Zeroizing;
+
+use super::descriptor::Receiver;
+use super::message::{Answer, Ask, Bytes, Control, ControlAnswer, Hello, PROTOCOL};
+use super::{frame, sandbox};
+use crate::{
+    Custodian as _, CustodyError, KekState, KeyRing as _, Material, Passphrase, RewrapOrder, RootSource, Session,
+    SigningOrder, SoftwareCustodian,
+};
+
+/// The most session threads, far more than the daemon opens: dead sessions may not have been noticed yet.
+const SESSIONS_MAX: usize = 1024;
+/// Room for any control message, so that a secret is read into memory that does not move.
+const CONTROL_BYTES: usize = 64 * 1024;
+/// Stack of a session thread, in bytes.
+const STACK_BYTES: usize = 1024 * 1024;
+
+/// Serves custody over standard input until the daemon closes it: what `trustd custody-worker` does.
+///
+/// Hardens the process first; a step of that which fails ends it. Returns when the daemon is gone.
+#[must_use]
+pub fn run() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("custody-worker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> io::Result<()> {
+    sandbox::close_inherited()?;
+    sandbox::shut_doors()?;
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // A person who starts this on a terminal reads a sentence instead of a hang.
+    stream.peer_addr().map_err(|_| io::Error::other("this is a part of trustd, which starts it itself"))?;
+    let mut control = Receiver::new(stream);
+    let mut incoming = Zeroizing::new(Vec::with_capacity(CONTROL_BYTES));
+    let mut outgoing = Zeroizing::new(Vec::with_capacity(CONTROL_BYTES));
+    if !frame::read(&mut control, &mut incoming)? {
+        return Ok(());
+    }
+    let Ok(Control::Hello(hello)) = postcard::from_bytes(&incoming) else { return Err(garbage()) };
+    let custodian = stand(&hello)?;
+    let reopened = hello.reopen.map(|file| custodian.unseal(RootSource::File { path: path(file) }).map(drop));
+    frame::encode(&ControlAnswer::Welcome { protocol: PROTOCOL, reopened }, &mut outgoing)?;
+    frame::write(control.stream(), &outgoing)?;
+
+    let sessions = Arc::new(AtomicUsize::new(0));
+    while frame::read(&mut control, &mut incoming)? {
+        let request = postcard::from_bytes(&incoming).map_err(|_| garbage())?;
+        answer_control(&custodian, &sessions, &mut control, request, &mut outgoing)?;
+        frame::write(control.stream(), &outgoing)?;
+        wipe(&mut incoming);
+        wipe(&mut outgoing);
+    }
+    Ok(())
+}
+
+/// Closes the last doors and stands before the ring.
+fn stand(hello: &Hello<'_>) -> io::Result<SoftwareCustodian> {
+    if hello.protocol != PROTOCOL {
+        return Err(io::Error::other("the daemon speaks another version of this protocol"));
+    }
+    sandbox::die_with(hello.parent)?;
+    let ring = path(hello.ring);
+    let root_file = hello.root_file.map(path);
+    sandbox::confine(&ring, root_file.as_deref())?;
+    Ok(SoftwareCustodian::new(&ring, usize::try_from(hello.opened_keys_max).unwrap_or(usize::MAX)))
+}
+
+/// Does what a control message asks and leaves the answer's frame in `outgoing`.
+fn answer_control(
+    custodian: &SoftwareCustodian,
+    sessions: &Arc<AtomicUsize>,
+    control: &mut Receiver,
+    request: Control<'_>,
+    outgoing: &mut Vec<u8>,
+) -> io::Result<()> {
+    let answer = match request {
+        Control::Hello(_) => return Err(garbage()),
+        Control::Attach => attach(custodian, sessions, control).map(|()| ControlAnswer::Done),
+        Control::UnsealFile(file) => return unseal(custodian, RootSource::File { path: path(file) }, outgoing),
+        Control::UnsealPassphrase(bytes) => {
+            let mut copy = Zeroizing::new(bytes.0.to_vec());
+            let passphrase = Passphrase::take(&mut copy).map_err(|_| garbage())?;
+            return unseal(custodian, RootSource::Passphrase(passphrase), outgoing);
+        }
+        Control::Seal => custodian.seal().map(|()| ControlAnswer::Done),
+        Control::List => custodian.list().map(|lines| {
+            ControlAnswer::List(lines.iter().map(|line| (line.version.number(), state_number(line.state))).collect())
+        }),
+        Control::BeginRotation => custodian.begin_rotation().map(|version| ControlAnswer::Version(version.number())),
+        Control::FinishRotation => custodian.finish_rotation().map(|()| ControlAnswer::Done),
+    };
+    frame::encode(&answer.unwrap_or_else(ControlAnswer::Failed), outgoing)
+}
+
+fn unseal(custodian: &SoftwareCustodian, source: RootSource, outgoing: &mut Vec<u8>) -> io::Result<()> {
+    match custodian.unseal(source) {
+        Ok(unsealed) => {
+            let store_key = Bytes(unsealed.store_key.expose());
+            frame::encode(&ControlAnswer::Unsealed { store_key, store: unsealed.store }, outgoing)
+        }
+        Err(error) => frame::encode(&ControlAnswer::Failed(error), outgoing),
+    }
+}
+
+/// Starts the thread of a session whose stream came with the message.
+fn attach(
+    custodian: &SoftwareCustodian,
+    sessions: &Arc<AtomicUsize>,
+    control: &mut Receiver,
+) -> Result<(), CustodyError> {
+    let stream = control.take().map(UnixStream::from).ok_or(CustodyError::failed("receive a session's descriptor"))?;
+    let place = |open: usize| (open < SESSIONS_MAX).then(|| open.saturating_add(1));
+    sessions
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, place)
+        .map_err(|_| CustodyError::unavailable("too many custody sessions"))?;
+    let session = custodian.open()?;
+    let open = Arc::clone(sessions);
+    let thread = std::thread::Builder::new().name("custody-session".to_owned()).stack_size(STACK_BYTES);
+    let started = thread.spawn(move || {
+        if let Err(error) = serve_session(session, stream) {
+            eprintln!("custody-worker: a session ends: {error}");
+        }
+        open.fetch_sub(1, Ordering::AcqRel);
+    });
+    started.map(drop).map_err(|error| CustodyError::unavailable(format!("start a session's thread: {error}")))
+}
+
+/// Answers one session's frames until its stream ends.
+fn serve_session(mut session: Box<dyn Session>, mut stream: UnixStream) -> io::Result<()> {
+    let (mut incoming, mut outgoing) = (Vec::new(), Vec::new());
+    while frame::read(&mut stream, &mut incoming)? {
+        let ask = postcard::from_bytes(&incoming).map_err(|_| garbage())?;
+        answer(&mut *session, &ask, &mut outgoing)?;
+        frame::write(&mut stream, &outgoing)?;
+    }
+    Ok(())
+}
+
+fn answer(session: &mut dyn Session, ask: &Ask<'_>, outgoing: &mut Vec<u8>) -> io::Result<()> {
+    match ask {
+        Ask::Generate(context) => match session.generate(&context.read().map_err(|_| garbage())?) {
+            Ok(generated) => {
+                let Material::Sealed(sealed) = &generated.material;
+                let (spki, sealed) = (Bytes(generated.public_key.spki_der()), Bytes(sealed.as_bytes()));
+                frame::encode(&Answer::Generated { spki, sealed }, outgoing)
+            }
+            Err(error) => frame::encode(&Answer::Failed(error), outgoing),
+        },
+        Ask::Sign(orders) => {
+            let orders = orders.iter().map(super::message::Order::read).collect::<Result<Vec<SigningOrder>, _>>();
+            // The daemon looks at the deadline; here time would only be counted twice.
+            let signed = session.sign(&orders.map_err(|_| garbage())?, Duration::MAX);
+            let bytes = signed.iter().map(|order| match order {
+                Ok(signatures) => Ok(signatures
+                    .iter()
+                    .map(|signature| signature.as_ref().map(|bytes| Bytes(bytes.as_bytes())).map_err(Clone::clone))
+                    .collect()),
+                Err(error) => Err(error.clone()),
+            });
+            frame::encode(&Answer::Signed(bytes.collect()), outgoing)
+        }
+        Ask::Rewrap(records) => {
+            let orders = records.iter().map(super::message::Record::read).collect::<Result<Vec<RewrapOrder>, _>>();
+            let rewrapped = session.rewrap(&orders.map_err(|_| garbage())?);
+            let bytes = rewrapped.iter().map(|record| match record {
+                Ok(Material::Sealed(sealed)) => Ok(Bytes(sealed.as_bytes())),
+                Err(error) => Err(error.clone()),
+            });
+            frame::encode(&Answer::Rewrapped(bytes.collect()), outgoing)
+        }
+        Ask::Forget(id) => match session.forget(KeyId::from_bytes(*id)) {
+            Ok(()) => frame::encode(&Answer::Forgotten, outgoing),
+            Err(error) => frame::encode(&Answer::Failed(error), outgoing),
+        },
+    }
+}
+
+fn path(bytes: Bytes<'_>) -> std::path::PathBuf {
+    Path::new(OsStr::from_bytes(bytes.0)).to_owned()
+}
+
+fn state_number(state: KekState) -> u8 {
+    match state {
+        KekState::Current => 0,
+        KekState::Readable => 1,
+        KekState::Destroyed => 2,
+    }
+}
+
+/// Overwrites what a frame held and keeps the memory.
+fn wipe(buffer: &mut Vec<u8>) {
+    buffer.fill(0);
+    std::hint::black_box(&mut *buffer);
+}
+
+fn garbage() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a message that is none of this protocol")
+}

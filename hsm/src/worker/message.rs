@@ -1,0 +1,227 @@
+//! What the daemon and its worker say to each other, and how it is read back into types.
+//!
+//! Everything borrows from its frame. Private keys are in no message, nor are data
+//! keys; a passphrase goes in and the store key comes out over the control
+//! connection, in buffers that are wiped.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use trust::{Algorithm, Digest, KeyId, KeyRef, KeyVersion, Malformed, Purpose, Sha256Digest, Signable};
+
+use crate::{CustodyError, Material, RewrapOrder, SealContext, SealedKey, SigningOrder};
+
+/// Both sides speak exactly this; they are one program.
+pub(super) const PROTOCOL: u16 = 1;
+
+/// Asked over the control connection.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Control<'a> {
+    /// The first message, once.
+    Hello(#[serde(borrow)] Hello<'a>),
+    /// A session's stream comes with this message as a descriptor.
+    Attach,
+    /// Open the ring with the root key file at this path.
+    UnsealFile(Bytes<'a>),
+    /// Open the ring with a passphrase.
+    UnsealPassphrase(Bytes<'a>),
+    /// Forget everything that opens.
+    Seal,
+    /// List the KEK versions.
+    List,
+    /// Make a new KEK version.
+    BeginRotation,
+    /// Destroy the older ones.
+    FinishRotation,
+}
+
+/// How the worker is to stand.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Hello<'a> {
+    pub(super) protocol: u16,
+    /// Process id of the daemon: a worker whose parent is another ends itself.
+    pub(super) parent: i32,
+    #[serde(borrow)]
+    pub(super) ring: Bytes<'a>,
+    /// The root key file it may read, now or later.
+    pub(super) root_file: Option<Bytes<'a>>,
+    /// The root key file to open the ring with before answering: it was open when the older worker died.
+    pub(super) reopen: Option<Bytes<'a>>,
+    pub(super) opened_keys_max: u32,
+}
+
+/// Answered over the control connection.
+#[derive(Serialize, Deserialize)]
+pub(super) enum ControlAnswer<'a> {
+    /// To [`Hello`]: whether the ring is open, or why it is not though it should.
+    Welcome { protocol: u16, reopened: Option<Result<(), CustodyError>> },
+    /// Done, with nothing to say.
+    Done,
+    /// The ring is open.
+    Unsealed {
+        #[serde(borrow)]
+        store_key: Bytes<'a>,
+        store: [u8; 16],
+    },
+    /// KEK version and state: 0 current, 1 readable, 2 destroyed.
+    List(Vec<(u32, u8)>),
+    /// A KEK version.
+    Version(u32),
+    /// Not done.
+    Failed(CustodyError),
+}
+
+/// Asked over a session.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Ask<'a> {
+    Generate(#[serde(borrow)] Context<'a>),
+    Sign(Vec<Order<'a>>),
+    Rewrap(Vec<Record<'a>>),
+    Forget([u8; 16]),
+}
+
+/// Answered over a session.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Answer<'a> {
+    Generated {
+        #[serde(borrow)]
+        spki: Bytes<'a>,
+        sealed: Bytes<'a>,
+    },
+    Signed(Vec<SignedBytes<'a>>),
+    Rewrapped(Vec<Result<Bytes<'a>, CustodyError>>),
+    Forgotten,
+    Failed(CustodyError),
+}
+
+/// [`crate::SignedOrder`] as bytes.
+pub(super) type SignedBytes<'a> = Result<Vec<Result<Bytes<'a>, CustodyError>>, CustodyError>;
+
+/// [`SealContext`] as bytes.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Context<'a> {
+    store: [u8; 16],
+    id: [u8; 16],
+    version: u32,
+    algorithm: &'a str,
+    purpose: &'a str,
+    scope_hash: [u8; 32],
+}
+
+/// [`RewrapOrder`], or a [`SigningOrder`] without its inputs, as bytes.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Record<'a> {
+    #[serde(borrow)]
+    context: Context<'a>,
+    spki_sha256: [u8; 32],
+    sealed: Bytes<'a>,
+}
+
+/// [`SigningOrder`] as bytes.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Order<'a> {
+    #[serde(borrow)]
+    record: Record<'a>,
+    inputs: Vec<Input<'a>>,
+}
+
+/// [`Signable`] as bytes.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Input<'a> {
+    Message(#[serde(borrow)] Bytes<'a>),
+    Sha256(Bytes<'a>),
+    Sha384(Bytes<'a>),
+}
+
+/// Bytes that stay where they are.
+#[derive(Clone, Copy)]
+pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'a> From<&'a SealContext> for Context<'a> {
+    fn from(context: &'a SealContext) -> Self {
+        Self {
+            store: context.store,
+            id: *context.key.id.as_bytes(),
+            version: context.key.version.number(),
+            algorithm: context.algorithm.name(),
+            purpose: context.purpose.name(),
+            scope_hash: *context.scope_hash.as_bytes(),
+        }
+    }
+}
+
+impl Context<'_> {
+    pub(super) fn read(&self) -> Result<SealContext, Malformed> {
+        let version = KeyVersion::new(self.version).ok_or(Malformed::new("key version", "1 or more"))?;
+        Ok(SealContext {
+            store: self.store,
+            key: KeyRef { id: KeyId::from_bytes(self.id), version },
+            algorithm: self.algorithm.parse::<Algorithm>()?,
+            purpose: self.purpose.parse::<Purpose>()?,
+            scope_hash: Sha256Digest::from_bytes(self.scope_hash),
+        })
+    }
+}
+
+impl<'a> Record<'a> {
+    fn of(context: &'a SealContext, spki_sha256: Sha256Digest, material: &'a Material) -> Self {
+        let Material::Sealed(sealed) = material;
+        Self { context: context.into(), spki_sha256: *spki_sha256.as_bytes(), sealed: Bytes(sealed.as_bytes()) }
+    }
+
+    pub(super) fn read(&self) -> Result<RewrapOrder, Malformed> {
+        Ok(RewrapOrder {
+            context: Arc::new(self.context.read()?),
+            spki_sha256: Sha256Digest::from_bytes(self.spki_sha256),
+            material: Material::Sealed(SealedKey::from_bytes(self.sealed.0)?),
+        })
+    }
+}
+
+impl<'a> From<&'a RewrapOrder> for Record<'a> {
+    fn from(order: &'a RewrapOrder) -> Self {
+        Self::of(&order.context, order.spki_sha256, &order.material)
+    }
+}
+
+impl<'a> From<&'a SigningOrder> for Order<'a> {
+    fn from(order: &'a SigningOrder) -> Self {
+        let inputs = order.inputs.iter().map(|input| match input {
+            Signable::Message(message) => Input::Message(Bytes(message)),
+            Signable::Digest(Digest::Sha256(value)) => Input::Sha256(Bytes(value)),
+            Signable::Digest(Digest::Sha384(value)) => Input::Sha384(Bytes(value)),
+        });
+        Self { record: Record::of(&order.context, order.spki_sha256, &order.material), inputs: inputs.collect() }
+    }
+}
+
+impl Order<'_> {
+    pub(super) fn read(&self) -> Result<SigningOrder, Malformed> {
+        let RewrapOrder { context, spki_sha256, material } = self.record.read()?;
+        let inputs = self.inputs.iter().map(Input::read).collect::<Result<_, _>>()?;
+        Ok(SigningOrder { context, spki_sha256, material, inputs })
+    }
+}
+
+impl Input<'_> {
+    fn read(&self) -> Result<Signable, Malformed> {
+        use trust::HashFunction::{Sha256, Sha384};
+        Ok(match self {
+            Self::Message(message) => Signable::Message(message.0.to_vec()),
+            Self::Sha256(value) => Signable::Digest(Digest::from_bytes(Sha256, value.0)?),
+            Self::Sha384(value) => Signable::Digest(Digest::from_bytes(Sha384, value.0)?),
+        })
+    }
+}

@@ -1,0 +1,237 @@
+//! A session whose custodian is in the worker.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use trust::{Algorithm, KeyId, PublicKey, Scheme, Signature};
+
+use super::frame;
+use super::message::{Answer, Ask, Context, Order, Record, SignedBytes};
+use super::supervisor::{Live, Shared};
+use crate::{
+    CustodyError, Generated, Material, RewrapOrder, SealContext, SealedKey, Session, SignedOrder, SigningOrder,
+};
+
+/// What one record, its context and the lengths of both take in a frame, in bytes, at most.
+const RECORD_BYTES: usize = SealedKey::BYTES_MAX + 256;
+/// What one input takes besides its own bytes.
+const INPUT_BYTES: usize = 8;
+/// The longest message that a frame packs, in bytes: the bound of a frame less room for what is around.
+const PACKED_MAX: usize = frame::BYTES_MAX - 64 * 1024;
+/// The most records in one rewrap frame.
+const RECORDS_MAX: usize = PACKED_MAX / RECORD_BYTES;
+
+/// One thread's way into the worker; finds the way anew after a restart.
+pub(super) struct WorkerSession {
+    shared: Arc<Shared>,
+    link: Option<Link>,
+    outgoing: Vec<u8>,
+    incoming: Vec<u8>,
+}
+
+/// A stream to one particular worker process.
+struct Link {
+    live: Arc<Live>,
+    stream: UnixStream,
+}
+
+impl WorkerSession {
+    /// Takes one of the places that the configuration allows.
+    pub(super) fn open(shared: Arc<Shared>) -> Result<Self, CustodyError> {
+        let sessions_max = shared.config.sessions_max;
+        let place = |sessions: usize| (sessions < sessions_max).then(|| sessions.saturating_add(1));
+        shared
+            .sessions
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, place)
+            .map_err(|_| CustodyError::unavailable(format!("all {sessions_max} custody sessions are open")))?;
+        Ok(Self { shared, link: None, outgoing: Vec::new(), incoming: Vec::new() })
+    }
+
+    /// Asks and waits; the answer is in `incoming` then.
+    fn call(&mut self, ask: &Ask<'_>, patience: Duration) -> Result<(), CustodyError> {
+        frame::encode(ask, &mut self.outgoing).map_err(|error| CustodyError::refused(error.to_string()))?;
+        if self.link.as_ref().is_none_or(|link| !self.shared.is_current(&link.live)) {
+            let (live, stream) = self.shared.attach()?;
+            self.link = Some(Link { live, stream });
+        }
+        let link = self.link.as_mut().ok_or(CustodyError::failed("keep a session"))?;
+        match exchange(&mut link.stream, &self.outgoing, &mut self.incoming, patience) {
+            Ok(()) => {
+                link.live.proved_useful();
+                Ok(())
+            }
+            Err(error) => {
+                let outcome = self.shared.judge(&link.live, &error);
+                self.link = None;
+                Err(outcome)
+            }
+        }
+    }
+
+    /// The answer in `incoming`; an answer out of protocol costs the worker its life.
+    fn answer<T>(&self, read: impl FnOnce(Answer<'_>) -> Option<Result<T, CustodyError>>) -> Result<T, CustodyError> {
+        let answer = postcard::from_bytes::<Answer<'_>>(&self.incoming).ok().and_then(|answer| match answer {
+            Answer::Failed(error) => Some(Err(error)),
+            other => read(other),
+        });
+        answer.unwrap_or_else(|| Err(self.out_of_protocol()))
+    }
+
+    fn out_of_protocol(&self) -> CustodyError {
+        match &self.link {
+            Some(link) => self.shared.judge(&link.live, &io::Error::from(io::ErrorKind::InvalidData)),
+            None => CustodyError::unavailable("the custody worker is gone"),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.shared.config.hang_after
+    }
+
+    fn sign_frame(&mut self, orders: &[SigningOrder]) -> Vec<SignedOrder> {
+        let patience = self.patience().saturating_add(orders.iter().map(cost).sum());
+        let asked = Ask::Sign(orders.iter().map(Order::from).collect());
+        let signed = self.call(&asked, patience).and_then(|()| {
+            self.answer(|answer| match answer {
+                Answer::Signed(signed) if signed.len() == orders.len() => orders
+                    .iter()
+                    .zip(signed)
+                    .map(|(order, signed)| read_signed(order, signed))
+                    .collect::<Option<_>>()
+                    .map(Ok),
+                _ => None,
+            })
+        });
+        signed.unwrap_or_else(|error| orders.iter().map(|_| Err(error.clone())).collect())
+    }
+
+    fn rewrap_frame(&mut self, orders: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>> {
+        let asked = Ask::Rewrap(orders.iter().map(Record::from).collect());
+        let rewrapped = self.call(&asked, self.patience()).and_then(|()| {
+            self.answer(|answer| match answer {
+                Answer::Rewrapped(records) if records.len() == orders.len() => {
+                    let read = |record: Result<super::message::Bytes<'_>, CustodyError>| match record {
+                        Ok(bytes) => SealedKey::from_bytes(bytes.0).ok().map(|sealed| Ok(Material::Sealed(sealed))),
+                        Err(error) => Some(Err(error)),
+                    };
+                    records.into_iter().map(read).collect::<Option<Vec<_>>>().map(Ok)
+                }
+                _ => None,
+            })
+        });
+        rewrapped.unwrap_or_else(|error| orders.iter().map(|_| Err(error.clone())).collect())
+    }
+}
+
+impl Session for WorkerSession {
+    fn generate(&mut self, context: &SealContext) -> Result<Generated, CustodyError> {
+        // The primes of an RSA key are a matter of luck.
+        let patience = match context.algorithm.scheme() {
+            Scheme::RsaPkcs1 | Scheme::RsaPss => self.patience().saturating_add(Duration::from_secs(60)),
+            Scheme::EcdsaP256 | Scheme::EcdsaP384 | Scheme::Ed25519 => self.patience(),
+        };
+        self.call(&Ask::Generate(Context::from(context)), patience)?;
+        self.answer(|answer| match answer {
+            Answer::Generated { spki, sealed } => {
+                let public_key = PublicKey::from_spki_der(context.algorithm, spki.0).ok()?;
+                let material = Material::Sealed(SealedKey::from_bytes(sealed.0).ok()?);
+                Some(Ok(Generated { public_key, material }))
+            }
+            _ => None,
+        })
+    }
+
+    fn sign(&mut self, orders: &[SigningOrder], deadline: Duration) -> Vec<SignedOrder> {
+        if deadline.is_zero() {
+            return orders.iter().map(|_| Err(CustodyError::Late)).collect();
+        }
+        let mut signed = Vec::with_capacity(orders.len());
+        let mut rest = orders;
+        while let Some((first, others)) = rest.split_first() {
+            if let Err(refused) = first.check_size() {
+                signed.push(Err(refused));
+                rest = others;
+                continue;
+            }
+            let Some((now, later)) = rest.split_at_checked(fit_in_a_frame(rest)) else { break };
+            signed.extend(self.sign_frame(now));
+            rest = later;
+        }
+        signed
+    }
+
+    fn rewrap(&mut self, orders: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>> {
+        orders.chunks(RECORDS_MAX).flat_map(|orders| self.rewrap_frame(orders)).collect()
+    }
+
+    fn forget(&mut self, key: KeyId) -> Result<(), CustodyError> {
+        self.call(&Ask::Forget(*key.as_bytes()), self.patience())?;
+        self.answer(|answer| matches!(answer, Answer::Forgotten).then_some(Ok(())))
+    }
+}
+
+impl Drop for WorkerSession {
+    fn drop(&mut self) {
+        self.shared.sessions.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One request, one answer.
+pub(super) fn exchange(
+    stream: &mut UnixStream,
+    outgoing: &[u8],
+    incoming: &mut Vec<u8>,
+    patience: Duration,
+) -> io::Result<()> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    frame::write(stream, outgoing)?;
+    if frame::read(stream, incoming)? { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// How many of the first orders go into one frame: at least one, none of a size that is refused.
+fn fit_in_a_frame(orders: &[SigningOrder]) -> usize {
+    let (mut bytes, mut inputs) = (0_usize, 0_usize);
+    let fits = |order: &&SigningOrder| {
+        bytes = bytes.saturating_add(order_bytes(order));
+        inputs = inputs.saturating_add(order.inputs.len());
+        bytes <= PACKED_MAX && inputs <= SigningOrder::INPUTS_MAX && order.check_size().is_ok()
+    };
+    orders.iter().take_while(fits).count().max(1)
+}
+
+fn order_bytes(order: &SigningOrder) -> usize {
+    let around = RECORD_BYTES.saturating_add(order.inputs.len().saturating_mul(INPUT_BYTES));
+    around.saturating_add(order.input_bytes())
+}
+
+/// What an order may take, generously, beyond the patience with any call.
+fn cost(order: &SigningOrder) -> Duration {
+    let each = match order.context.algorithm {
+        Algorithm::Rsa3072Pkcs1Sha256 | Algorithm::Rsa3072PssSha256 => Duration::from_millis(20),
+        Algorithm::Rsa4096Pkcs1Sha256 | Algorithm::Rsa4096PssSha256 => Duration::from_millis(40),
+        Algorithm::EcdsaP256Sha256 | Algorithm::EcdsaP384Sha256 | Algorithm::EcdsaP384Sha384 | Algorithm::Ed25519 => {
+            Duration::from_millis(1)
+        }
+    };
+    each.saturating_mul(u32::try_from(order.inputs.len()).unwrap_or(u32::MAX))
+}
+
+/// One order's answer; `None` when it is none to this order.
+fn read_signed(order: &SigningOrder, signed: SignedBytes<'_>) -> Option<SignedOrder> {
+    let signatures = match signed {
+        Ok(signatures) => signatures,
+        Err(error) => return Some(Err(error)),
+    };
+    if signatures.len() != order.inputs.len() {
+        return None;
+    }
+    let read = |signature: Result<super::message::Bytes<'_>, CustodyError>| match signature {
+        Ok(bytes) => Signature::new(order.context.algorithm, bytes.0.to_vec()).ok().map(Ok),
+        Err(error) => Some(Err(error)),
+    };
+    signatures.into_iter().map(read).collect::<Option<Vec<_>>>().map(Ok)
+}

@@ -1,0 +1,109 @@
+//! The system calls that a worker may still make: memory, threads, time, its open streams and its two files.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+
+/// Refused with `EPERM`: everything else. Notably socket, connect, bind, accept, execve, ptrace,
+/// process_vm_readv, mount, open_by_handle_at, io_uring, bpf, keyctl.
+const ALLOWED: &[libc::c_long] = &[
+    // memory
+    libc::SYS_brk,
+    libc::SYS_madvise,
+    libc::SYS_memfd_secret,
+    libc::SYS_mlock,
+    libc::SYS_mlock2,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_munlock,
+    libc::SYS_munmap,
+    libc::SYS_membarrier,
+    // threads and signals
+    libc::SYS_clone3,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_geteuid,
+    libc::SYS_prlimit64,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_set_robust_list,
+    libc::SYS_sigaltstack,
+    libc::SYS_tgkill,
+    // time and randomness
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_getrandom,
+    // open streams
+    libc::SYS_close,
+    libc::SYS_fcntl,
+    libc::SYS_getsockopt,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_shutdown,
+    libc::SYS_write,
+    libc::SYS_writev,
+    // the two files; which ones is Landlock's matter
+    libc::SYS_copy_file_range,
+    libc::SYS_fstat,
+    libc::SYS_fsync,
+    libc::SYS_linkat,
+    libc::SYS_lseek,
+    libc::SYS_newfstatat,
+    libc::SYS_openat,
+    libc::SYS_renameat2,
+    libc::SYS_statx,
+    libc::SYS_unlinkat,
+];
+
+/// The older forms that x86-64 still uses.
+#[cfg(target_arch = "x86_64")]
+const ALLOWED_OLDER: &[libc::c_long] =
+    &[libc::SYS_access, libc::SYS_link, libc::SYS_rename, libc::SYS_stat, libc::SYS_lstat, libc::SYS_unlink];
+/// aarch64 has but the newer forms, and renameat.
+#[cfg(not(target_arch = "x86_64"))]
+const ALLOWED_OLDER: &[libc::c_long] = &[libc::SYS_renameat];
+
+/// Gives up every other system call, for this thread and those it starts.
+pub(super) fn allow_few() -> Result<(), seccompiler::Error> {
+    let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(()) };
+    let mut allowed: BTreeMap<i64, Vec<SeccompRule>> =
+        ALLOWED.iter().chain(ALLOWED_OLDER).map(|call| (*call, Vec::new())).collect();
+    allowed.insert(libc::SYS_clone, vec![threads_only()?]);
+    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let few = SeccompFilter::new(allowed, refused, SeccompAction::Allow, arch)?;
+
+    // clone3 hides its flags behind a pointer: without it the C library falls back to clone.
+    let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let hidden = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let no_clone3 = SeccompFilter::new(hidden, SeccompAction::Allow, missing, arch)?;
+
+    let programs: [BpfProgram; 2] = [few.try_into()?, no_clone3.try_into()?];
+    // In this order: installing the second needs a call that the first refuses.
+    let [few, no_clone3] = programs;
+    seccompiler::apply_filter(&no_clone3)?;
+    seccompiler::apply_filter(&few)
+}
+
+/// clone with CLONE_THREAD: a thread, never a process.
+fn threads_only() -> Result<SeccompRule, seccompiler::Error> {
+    let flag = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    let condition = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag)?;
+    Ok(SeccompRule::new(vec![condition])?)
+}

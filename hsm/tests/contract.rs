@@ -1,0 +1,350 @@
+//! What every custodian promises, in this process and behind the worker.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod house;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use house::{House, Mount, context, order};
+use trust::{Algorithm, Digest, KeyId, Purpose, Scheme, Sha256Digest, Signable};
+use trust_hsm::{CustodianState, CustodyError, KekState, Material, RewrapOrder, RootSource, SealedKey, SigningOrder};
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Runs a test over every custodian.
+macro_rules! contract {
+    ($($name:ident)*) => {
+        mod in_process { $( #[test] fn $name() { super::$name(&super::House::open(super::Mount::InProcess)); } )* }
+        mod in_a_worker { $( #[test] fn $name() { super::$name(&super::House::open(super::Mount::Worker)); } )* }
+    };
+}
+
+contract! {
+    every_algorithm_signs_messages_and_digests_that_verify
+    openssl_accepts_a_signature_of_every_algorithm
+    an_ed25519_key_refuses_a_digest_and_signs_the_other_inputs
+    a_digest_of_another_function_is_refused
+    a_record_opens_under_its_own_context_only
+    a_record_with_any_bit_flipped_does_not_open
+    a_sealed_custodian_does_nothing
+    an_impossible_pair_of_purpose_and_algorithm_is_refused
+    a_context_of_another_store_is_refused
+    an_order_without_inputs_or_with_too_many_is_refused_and_the_others_are_signed
+    a_deadline_that_has_passed_is_late
+    a_forgotten_key_signs_again_from_its_record
+    a_rotation_rewraps_and_destroys
+    an_unfinished_rotation_is_resumed
+    unsealing_twice_gives_the_same_store_key
+    many_orders_are_answered_in_order
+}
+
+fn message(text: &str) -> Signable {
+    Signable::Message(text.as_bytes().to_vec())
+}
+
+fn purpose_of(algorithm: Algorithm) -> Purpose {
+    if algorithm == Algorithm::Ed25519 { Purpose::Image } else { Purpose::Raw }
+}
+
+fn every_algorithm_signs_messages_and_digests_that_verify(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    for algorithm in Algorithm::ALL {
+        let context = context(algorithm, purpose_of(algorithm));
+        let key = session.generate(&context).unwrap();
+        let mut inputs = vec![message(""), message("a message"), Signable::Message(vec![7; 100_000])];
+        if let Some(function) = algorithm.prehash() {
+            inputs.push(Signable::Digest(Digest::of(function, b"a message")));
+        }
+
+        let signed = session.sign(&[order(&context, &key, inputs.clone())], LONG).remove(0).unwrap();
+
+        assert_eq!(key.public_key.algorithm(), algorithm);
+        assert_eq!(signed.len(), inputs.len());
+        for (input, signature) in inputs.iter().zip(signed) {
+            trust::verify::one(&key.public_key, input, signature.unwrap().as_bytes()).unwrap();
+        }
+    }
+}
+
+fn openssl_accepts_a_signature_of_every_algorithm(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    for algorithm in Algorithm::ALL {
+        let context = context(algorithm, purpose_of(algorithm));
+        let key = session.generate(&context).unwrap();
+        let input = message("for a second opinion");
+
+        let signed = session.sign(&[order(&context, &key, vec![input])], LONG).remove(0).unwrap().remove(0).unwrap();
+
+        let accepts = |text: &str| {
+            house::openssl_verifies(algorithm, key.public_key.spki_der(), text.as_bytes(), signed.as_bytes())
+        };
+        assert!(accepts("for a second opinion"), "{algorithm}");
+        assert!(!accepts("for another opinion"), "{algorithm}");
+    }
+}
+
+fn an_ed25519_key_refuses_a_digest_and_signs_the_other_inputs(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    let context = context(Algorithm::Ed25519, Purpose::Raw);
+    let key = session.generate(&context).unwrap();
+    let digest = Signable::Digest(Digest::Sha256([1; 32]));
+
+    let signed =
+        session.sign(&[order(&context, &key, vec![message("a"), digest, message("b")])], LONG).remove(0).unwrap();
+
+    assert!(signed[0].is_ok());
+    assert!(matches!(signed[1], Err(CustodyError::Refused { .. })));
+    assert!(signed[2].is_ok());
+}
+
+fn a_digest_of_another_function_is_refused(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    for (algorithm, digest) in [
+        (Algorithm::EcdsaP384Sha256, Digest::Sha384([1; 48])),
+        (Algorithm::EcdsaP384Sha384, Digest::Sha256([1; 32])),
+        (Algorithm::EcdsaP256Sha256, Digest::Sha384([1; 48])),
+    ] {
+        let context = context(algorithm, Purpose::Raw);
+        let key = session.generate(&context).unwrap();
+
+        let signed = session.sign(&[order(&context, &key, vec![Signable::Digest(digest)])], LONG).remove(0).unwrap();
+
+        assert!(matches!(signed[0], Err(CustodyError::Refused { .. })), "{algorithm}");
+    }
+}
+
+fn a_record_opens_under_its_own_context_only(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    let own = context(Algorithm::EcdsaP256Sha256, Purpose::Image);
+    let key = session.generate(&own).unwrap();
+    let (mut other_id, mut other_version, mut other_algorithm, mut other_purpose, mut other_scope) =
+        (own.clone(), own.clone(), own.clone(), own.clone(), own.clone());
+    other_id.key.id = KeyId::from_bytes([0x55; 16]);
+    other_version.key.version = own.key.version.next().unwrap();
+    other_algorithm.algorithm = Algorithm::EcdsaP384Sha256;
+    other_purpose.purpose = Purpose::ReleaseBlob;
+    other_scope.scope_hash = Sha256Digest::of(b"another scope");
+    let mut other_spki = order(&own, &key, vec![message("m")]);
+    other_spki.spki_sha256 = Sha256Digest::of(b"another key");
+    let mut orders: Vec<SigningOrder> = [other_id, other_version, other_algorithm, other_purpose, other_scope]
+        .iter()
+        .map(|context| order(context, &key, vec![message("m")]))
+        .collect();
+    orders.push(other_spki);
+    // The right one first: what is open already must not make the wrong ones work.
+    orders.insert(0, order(&own, &key, vec![message("m")]));
+
+    let signed = session.sign(&orders, LONG);
+    let rewrapped = session.rewrap(&orders.iter().map(rewrap_order).collect::<Vec<_>>());
+
+    assert!(signed[0].is_ok() && rewrapped[0].is_ok());
+    for index in 1..orders.len() {
+        assert!(matches!(signed[index], Err(CustodyError::Corrupt { .. })), "order {index}: {:?}", signed[index]);
+        assert!(matches!(rewrapped[index], Err(CustodyError::Corrupt { .. })), "order {index}");
+    }
+}
+
+fn rewrap_order(order: &SigningOrder) -> RewrapOrder {
+    RewrapOrder {
+        context: Arc::clone(&order.context),
+        spki_sha256: order.spki_sha256,
+        material: order.material.clone(),
+    }
+}
+
+fn a_record_with_any_bit_flipped_does_not_open(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    let context = context(Algorithm::Ed25519, Purpose::Image);
+    let key = session.generate(&context).unwrap();
+    let Material::Sealed(sealed) = &key.material else { unreachable!() };
+    let good = order(&context, &key, vec![message("m")]);
+
+    for index in 0..sealed.as_bytes().len() {
+        let mut bytes = sealed.to_bytes();
+        bytes[index] ^= 1 << (index % 8);
+        let Ok(flipped) = SealedKey::from_bytes(&bytes) else { continue };
+        let mut bad = good.clone();
+        bad.material = Material::Sealed(flipped);
+
+        let signed = session.sign(&[bad, good.clone()], LONG);
+
+        assert!(matches!(signed[0], Err(CustodyError::Corrupt { .. })), "byte {index}: {:?}", signed[0]);
+        assert!(signed[1].is_ok());
+    }
+}
+
+fn a_sealed_custodian_does_nothing(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    let context = context(Algorithm::Ed25519, Purpose::Image);
+    let key = session.generate(&context).unwrap();
+    let order = order(&context, &key, vec![message("m")]);
+    session.sign(std::slice::from_ref(&order), LONG).remove(0).unwrap();
+
+    house.ring.seal().unwrap();
+
+    assert_eq!(house.custodian.state(), CustodianState::Sealed);
+    assert_eq!(session.generate(&context).unwrap_err(), CustodyError::Sealed);
+    assert_eq!(session.sign(std::slice::from_ref(&order), LONG).remove(0).unwrap_err(), CustodyError::Sealed);
+    assert_eq!(session.rewrap(&[rewrap_order(&order)]).remove(0).unwrap_err(), CustodyError::Sealed);
+    assert_eq!(house.ring.list().unwrap_err(), CustodyError::Sealed);
+    assert_eq!(house.ring.begin_rotation().unwrap_err(), CustodyError::Sealed);
+    assert_eq!(house.ring.finish_rotation().unwrap_err(), CustodyError::Sealed);
+    let _ = house.unseal().unwrap();
+    assert_eq!(house.custodian.state(), CustodianState::Ready);
+    assert!(session.sign(&[order], LONG).remove(0).is_ok());
+}
+
+fn an_impossible_pair_of_purpose_and_algorithm_is_refused(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+
+    let refused = session.generate(&context(Algorithm::Rsa3072PssSha256, Purpose::Image)).unwrap_err();
+
+    assert!(matches!(refused, CustodyError::Refused { .. }));
+    assert!(refused.to_string().contains("rsa3072-pss-sha256"));
+}
+
+fn a_context_of_another_store_is_refused(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    let own = context(Algorithm::Ed25519, Purpose::Image);
+    let key = session.generate(&own).unwrap();
+    let mut foreign = own.clone();
+    foreign.store = [9; 16];
+
+    let made = session.generate(&foreign).unwrap_err();
+    let signed = session.sign(&[order(&foreign, &key, vec![message("m")])], LONG).remove(0).unwrap_err();
+
+    assert!(matches!(made, CustodyError::Refused { .. }));
+    assert!(matches!(signed, CustodyError::Refused { .. }));
+}
+
+fn an_order_without_inputs_or_with_too_many_is_refused_and_the_others_are_signed(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    let context = context(Algorithm::Ed25519, Purpose::Image);
+    let key = session.generate(&context).unwrap();
+    let good = order(&context, &key, vec![message("m")]);
+    let empty = order(&context, &key, Vec::new());
+    let many = order(&context, &key, vec![message(""); SigningOrder::INPUTS_MAX + 1]);
+    let large = order(&context, &key, vec![Signable::Message(vec![0; SigningOrder::BYTES_MAX + 1])]);
+    let largest = order(&context, &key, vec![Signable::Message(vec![0; SigningOrder::BYTES_MAX])]);
+
+    let signed = session.sign(&[good.clone(), empty, many, good.clone(), large, largest, good], LONG);
+
+    for (index, order) in signed.iter().enumerate() {
+        let refused = matches!(order, Err(CustodyError::Refused { .. }));
+        assert_eq!(refused, [1, 2, 4].contains(&index), "order {index}");
+        assert_eq!(order.is_ok(), !refused, "order {index}");
+    }
+}
+
+fn a_deadline_that_has_passed_is_late(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    let context = context(Algorithm::Ed25519, Purpose::Image);
+    let key = session.generate(&context).unwrap();
+
+    let signed = session.sign(&[order(&context, &key, vec![message("m")])], Duration::ZERO);
+
+    assert_eq!(signed, [Err(CustodyError::Late)]);
+}
+
+fn a_forgotten_key_signs_again_from_its_record(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    let context = context(Algorithm::Ed25519, Purpose::Image);
+    let key = session.generate(&context).unwrap();
+    let order = order(&context, &key, vec![message("m")]);
+    let before = session.sign(std::slice::from_ref(&order), LONG);
+
+    session.forget(context.key.id).unwrap();
+
+    assert_eq!(session.sign(&[order], LONG), before);
+}
+
+fn a_rotation_rewraps_and_destroys(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    let kept = context(Algorithm::Ed25519, Purpose::Image);
+    let mut lost = kept.clone();
+    lost.key.id = KeyId::from_bytes([0x77; 16]);
+    let (kept_key, lost_key) = (session.generate(&kept).unwrap(), session.generate(&lost).unwrap());
+    let (kept_order, lost_order) =
+        (order(&kept, &kept_key, vec![message("m")]), order(&lost, &lost_key, vec![message("m")]));
+    let older = std::fs::read(&house.ring_path).unwrap();
+
+    let version = house.ring.begin_rotation().unwrap();
+    let rewrapped = session.rewrap(&[rewrap_order(&kept_order)]).remove(0).unwrap();
+    assert!(session.sign(&[kept_order.clone(), lost_order.clone()], LONG).iter().all(Result::is_ok));
+    house.ring.finish_rotation().unwrap();
+
+    let Material::Sealed(sealed) = &rewrapped else { unreachable!() };
+    assert_eq!(sealed.kek_version(), version);
+    let states: Vec<KekState> = house.ring.list().unwrap().iter().map(|line| line.state).collect();
+    assert_eq!(states, [KekState::Destroyed, KekState::Current]);
+    let mut renewed = kept_order.clone();
+    renewed.material = rewrapped;
+    let signed = session.sign(&[renewed.clone(), kept_order, lost_order.clone()], LONG);
+    assert!(signed[0].is_ok());
+    assert!(matches!(signed[1], Err(CustodyError::Corrupt { .. })));
+    assert!(matches!(signed[2], Err(CustodyError::Corrupt { .. })));
+    assert_eq!(session.rewrap(&[rewrap_order(&renewed)]).remove(0).unwrap(), renewed.material);
+
+    // Neither do the new ring's file and the root secret open it again, and no older copy lies about.
+    house.ring.seal().unwrap();
+    let _ = house.unseal().unwrap();
+    assert!(matches!(session.sign(&[lost_order], LONG)[0], Err(CustodyError::Corrupt { .. })));
+    let beside = std::fs::read_dir(house.ring_path.parent().unwrap()).unwrap();
+    for file in beside.map(|file| file.unwrap().path()) {
+        assert!(!house::contains(&std::fs::read(&file).unwrap(), &older[older.len() - 40..]), "{}", file.display());
+    }
+}
+
+fn an_unfinished_rotation_is_resumed(house: &House) {
+    let first = house.ring.begin_rotation().unwrap();
+    house.ring.seal().unwrap();
+    let _ = house.unseal().unwrap();
+
+    let second = house.ring.begin_rotation().unwrap();
+
+    assert_eq!(first, second);
+    assert_eq!(house.ring.list().unwrap().len(), 2);
+}
+
+fn unsealing_twice_gives_the_same_store_key(house: &House) {
+    let (first, second) = (house.unseal().unwrap(), house.unseal().unwrap());
+
+    assert_eq!(first.store, house::STORE);
+    assert_eq!(first.store_key.expose(), second.store_key.expose());
+    let wrong = RootSource::File { path: house.another_root_file() };
+    assert!(matches!(house.ring.unseal(wrong), Err(CustodyError::Refused { .. })));
+    assert_eq!(house.custodian.state(), CustodianState::Ready);
+}
+
+fn many_orders_are_answered_in_order(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    let keys: Vec<_> = [Algorithm::Ed25519, Algorithm::EcdsaP256Sha256, Algorithm::EcdsaP384Sha384]
+        .into_iter()
+        .zip(1_u8..)
+        .map(|(algorithm, number)| {
+            let mut context = context(algorithm, Purpose::Raw);
+            context.key.id = KeyId::from_bytes([number; 16]);
+            let key = session.generate(&context).unwrap();
+            (context, key)
+        })
+        .collect();
+    let orders: Vec<SigningOrder> = (0..300)
+        .map(|number| {
+            let (context, key) = &keys[number % keys.len()];
+            assert_eq!(context.algorithm.scheme() == Scheme::Ed25519, number % 3 == 0);
+            order(context, key, vec![message(&number.to_string()), message("again")])
+        })
+        .collect();
+
+    let signed = session.sign(&orders, LONG);
+
+    assert_eq!(signed.len(), orders.len());
+    for (number, (order, signed)) in orders.iter().zip(signed).enumerate() {
+        for (input, signature) in order.inputs.iter().zip(signed.unwrap()) {
+            let (_, key) = &keys[number % keys.len()];
+            trust::verify::one(&key.public_key, input, signature.unwrap().as_bytes()).unwrap();
+        }
+    }
+}
