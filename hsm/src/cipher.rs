@@ -3,10 +3,10 @@
 use chacha20poly1305::{AeadInOut as _, KeyInit as _, XChaCha20Poly1305};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
-use secrecy::{ExposeSecret as _, SecretBox};
 use sha2::Sha256;
 
 use crate::CustodyError;
+use crate::locked::Slot;
 
 /// Length of a key in bytes.
 pub(crate) const KEY: usize = 32;
@@ -15,28 +15,35 @@ pub(crate) const NONCE: usize = 24;
 /// Length of a Poly1305 tag in bytes.
 pub(crate) const TAG: usize = 16;
 
-/// A symmetric key: boxed, wiped, never printed.
-pub(crate) struct Key(SecretBox<[u8; KEY]>);
+/// A symmetric key, in locked memory: wiped when dropped, never printed.
+pub(crate) struct Key(Slot);
 
 impl Key {
     /// A fresh key.
     pub(crate) fn random() -> Result<Self, CustodyError> {
-        let mut outcome = Ok(());
-        let key = Self(SecretBox::init_with_mut(|bytes: &mut [u8; KEY]| outcome = random(bytes)));
-        outcome.map(|()| key)
+        Self::fill(random)
     }
 
     /// A key from bytes that are the caller's to wipe.
-    pub(crate) fn copy(bytes: &[u8; KEY]) -> Self {
-        Self(SecretBox::init_with_mut(|own: &mut [u8; KEY]| own.copy_from_slice(bytes)))
+    pub(crate) fn copy(bytes: &[u8; KEY]) -> Result<Self, CustodyError> {
+        Self::fill(|own| {
+            own.copy_from_slice(bytes);
+            Ok(())
+        })
     }
 
     /// HKDF-SHA256 (RFC 5869) of this key.
     pub(crate) fn derive(&self, salt: &[u8], info: &[u8]) -> Result<Self, CustodyError> {
-        let mut outcome = Ok(());
         let expander = Hkdf::<Sha256>::new(Some(salt), self.expose());
-        let key = Self(SecretBox::init_with_mut(|bytes: &mut [u8; KEY]| outcome = expander.expand(info, bytes)));
-        outcome.map(|()| key).map_err(|_| CustodyError::failed("derive a key"))
+        Self::fill(|own| expander.expand(info, own).map_err(|_| CustodyError::failed("derive a key")))
+    }
+
+    /// A key written where it stays, so that no copy passes over the stack.
+    pub(crate) fn fill(write: impl FnOnce(&mut [u8]) -> Result<(), CustodyError>) -> Result<Self, CustodyError> {
+        let mut slot = Slot::take()?;
+        let (own, _) = slot.bytes_mut().split_at_mut(KEY);
+        write(own)?;
+        Ok(Self(slot))
     }
 
     /// What this key, and no other, commits to together with `salt` (HMAC-SHA256): neither half of the
@@ -63,8 +70,9 @@ impl Key {
         cipher.decrypt_inout_detached(nonce.into(), aad, buffer.into(), tag.into()).ok()
     }
 
+    #[expect(clippy::expect_used, reason = "a fallback instead would be a key that everybody knows")]
     pub(crate) fn expose(&self) -> &[u8; KEY] {
-        self.0.expose_secret()
+        self.0.bytes().first_chunk().expect("a slot of 64 bytes has a first 32")
     }
 
     fn mac(&self, salt: &[u8]) -> Result<Hmac<Sha256>, CustodyError> {

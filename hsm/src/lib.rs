@@ -9,6 +9,7 @@
 mod cipher;
 mod error;
 mod keyring;
+mod locked;
 mod order;
 mod ring;
 mod sealing;

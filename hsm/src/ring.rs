@@ -83,7 +83,7 @@ impl Ring {
         if !key.commits_to(&header.salt, &header.commitment) {
             return Err(CustodyError::refused("this root key is not the one the KEK ring was made with"));
         }
-        let entries = decrypt(&key, header_bytes, sealed).ok_or_else(damaged)?;
+        let entries = decrypt(&key, header_bytes, sealed)?;
         let store_key = store_key(&root, &header.store)?;
         // A power cut may have come between replacing the ring and overwriting the older one.
         file::shred_leftovers(path)?;
@@ -144,11 +144,11 @@ impl Ring {
     /// Destroys every version but the current one, in the file first.
     pub(crate) fn finish_rotation(&mut self) -> Result<(), CustodyError> {
         let (current, _) = self.current()?;
-        let kept = |entry: &Entry| Entry {
-            version: entry.version,
-            key: entry.key.as_ref().filter(|_| entry.version == current).map(|key| Key::copy(key.expose())),
+        let kept = |entry: &Entry| -> Result<Entry, CustodyError> {
+            let key = entry.key.as_ref().filter(|_| entry.version == current);
+            Ok(Entry { version: entry.version, key: key.map(|key| Key::copy(key.expose())).transpose()? })
         };
-        let entries: Vec<Entry> = self.entries.iter().map(kept).collect();
+        let entries: Vec<Entry> = self.entries.iter().map(kept).collect::<Result<_, _>>()?;
         let bytes = self.encode(&entries)?;
         file::replace(&self.path, &bytes)?;
         self.entries = entries;
@@ -198,22 +198,24 @@ fn read_header(bytes: &[u8]) -> Result<Header, CustodyError> {
     postcard::from_bytes(header).map_err(|_| damaged())
 }
 
-fn decrypt(key: &Key, aad: &[u8], sealed: &[u8]) -> Option<Vec<Entry>> {
-    let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
-    let (body, tag) = rest.split_last_chunk()?;
+fn decrypt(key: &Key, aad: &[u8], sealed: &[u8]) -> Result<Vec<Entry>, CustodyError> {
+    let (nonce, rest) = sealed.split_first_chunk::<NONCE>().ok_or_else(damaged)?;
+    let (body, tag) = rest.split_last_chunk().ok_or_else(damaged)?;
     let mut plain = Zeroizing::new(body.to_vec());
-    key.unlock(nonce, aad, &mut plain, tag)?;
+    key.unlock(nonce, aad, &mut plain, tag).ok_or_else(damaged)?;
     let (entries, rest) = plain.as_chunks::<ENTRY>();
-    let entries: Vec<Entry> = entries.iter().map(read_entry).collect::<Option<_>>()?;
+    let entries: Vec<Entry> = entries.iter().map(read_entry).collect::<Result<_, _>>()?;
     let ascending = entries.is_sorted_by(|a, b| a.version < b.version);
-    (rest.is_empty() && ascending && entries.last()?.key.is_some()).then_some(entries)
+    let current = entries.last().is_some_and(|entry| entry.key.is_some());
+    if rest.is_empty() && ascending && current { Ok(entries) } else { Err(damaged()) }
 }
 
-fn read_entry(bytes: &[u8; ENTRY]) -> Option<Entry> {
-    let (number, rest) = bytes.split_first_chunk::<4>()?;
-    let (&[alive], key) = rest.split_first_chunk::<1>()?;
-    let version = KekVersion::new(u32::from_le_bytes(*number))?;
-    Some(Entry { version, key: (alive == 1).then(|| key.try_into().ok().map(Key::copy)).flatten() })
+fn read_entry(bytes: &[u8; ENTRY]) -> Result<Entry, CustodyError> {
+    let (number, rest) = bytes.split_first_chunk::<4>().ok_or_else(damaged)?;
+    let (&[alive], key) = rest.split_first_chunk::<1>().ok_or_else(damaged)?;
+    let version = KekVersion::new(u32::from_le_bytes(*number)).ok_or_else(damaged)?;
+    let key: &[u8; KEY] = key.try_into().map_err(|_| damaged())?;
+    Ok(Entry { version, key: (alive == 1).then(|| Key::copy(key)).transpose()? })
 }
 
 fn ring_key(root: &Key, salt: &[u8; 32]) -> Result<Key, CustodyError> {

@@ -138,7 +138,7 @@ impl<'a> Record<'a> {
         ring.version(self.kek)?
             .unlock(self.wrap_nonce, &wrap_aad(binding, self.kek), &mut *bytes, self.wrap_tag)
             .ok_or_else(damaged)?;
-        let data_key = Key::copy(&bytes);
+        let data_key = Key::copy(&bytes)?;
         if data_key.commits_to(self.nonce, self.commitment) { Ok(data_key) } else { Err(damaged()) }
     }
 }

@@ -3,6 +3,8 @@
 //! A private key is in the clear between opening its record and [`Session::forget`],
 //! sealing, or its turn to make room for another.
 
+#[cfg(feature = "test-import")]
+mod import;
 mod key;
 mod opened;
 
@@ -161,12 +163,25 @@ impl Inner {
             return Err(CustodyError::refused(format!("no key of purpose {purpose} has the algorithm {algorithm}")));
         }
         // Without the lock: an RSA key takes seconds, and who wants to seal should not wait for it.
-        let (private, plain) = PrivateKey::generate(context.algorithm)?;
+        let (private, plain) = self.make(context)?;
         let public_key = private.public_key()?;
         prove(&private, &public_key)?;
         let binding = sealing::binding(context, public_key.spki_sha256());
         let sealed = self.with_ring(|ring| sealing::seal(ring, &binding, &plain))?;
         Ok(Generated { public_key, material: Material::Sealed(sealed) })
+    }
+
+    #[cfg(not(feature = "test-import"))]
+    fn make(&self, context: &SealContext) -> Result<(PrivateKey, key::Plain), CustodyError> {
+        PrivateKey::generate(context.algorithm)
+    }
+
+    #[cfg(feature = "test-import")]
+    fn make(&self, context: &SealContext) -> Result<(PrivateKey, key::Plain), CustodyError> {
+        match import::take(&self.ring_path)? {
+            Some(plain) => Ok((PrivateKey::parse(context.algorithm, &plain)?, plain)),
+            None => PrivateKey::generate(context.algorithm),
+        }
     }
 
     fn sign(&self, ring: &Ring, order: &SigningOrder) -> SignedOrder {

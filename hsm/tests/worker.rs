@@ -182,6 +182,15 @@ fn a_worker_has_given_up_dumps_privileges_system_calls_and_its_environment() {
 }
 
 #[test]
+fn a_worker_locks_the_memory_of_its_keys() {
+    let house = House::open(Mount::Worker);
+    let maps = fs::read_to_string(format!("/proc/{}/smaps", worker(&house).pids()[0])).unwrap();
+
+    // "lo": locked, whichever way the kernel offered.
+    assert!(maps.lines().any(|line| line.starts_with("VmFlags:") && line.contains(" lo")));
+}
+
+#[test]
 fn every_thread_of_a_worker_is_confined() {
     let house = House::open(Mount::Worker);
     let (mut session, order) = ready(&house);

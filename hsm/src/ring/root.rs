@@ -76,7 +76,8 @@ impl RootHeader {
                 }
                 let mut root = Zeroizing::new(*wrapped);
                 let opened = wrapping.unlock(nonce, &aad(store, cost, salt), &mut *root, tag);
-                opened.map(|()| Key::copy(&root)).ok_or(CustodyError::corrupt("the KEK ring: its wrapped root key"))
+                opened.ok_or_else(|| CustodyError::corrupt("the KEK ring: its wrapped root key"))?;
+                Key::copy(&root)
             }
             (Self::File, RootSource::Passphrase(_)) => {
                 Err(CustodyError::refused("this KEK ring opens with a root key file, not with a passphrase"))
@@ -120,9 +121,7 @@ fn read_file(path: &Path) -> Result<Key, CustodyError> {
         let length = metadata.len();
         return Err(CustodyError::refused(format!("the root key file {place} has {length} bytes, not exactly 32")));
     }
-    let mut bytes = Zeroizing::new([0; KEY]);
-    file.read_exact(&mut *bytes).map_err(failed)?;
-    Ok(Key::copy(&bytes))
+    Key::fill(|key| file.read_exact(key).map_err(failed))
 }
 
 fn check(cost: PassphraseCost) -> Result<(), CustodyError> {
@@ -148,7 +147,7 @@ fn stretch(
     let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     argon.hash_password_into(passphrase.expose(), salt, output.as_flattened_mut()).map_err(failed)?;
     let [wrapping, verifier] = &*output;
-    Ok((Key::copy(wrapping), Zeroizing::new(*verifier)))
+    Ok((Key::copy(wrapping)?, Zeroizing::new(*verifier)))
 }
 
 fn aad(store: &[u8; 16], cost: PassphraseCost, salt: &[u8; 32]) -> Vec<u8> {

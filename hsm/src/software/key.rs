@@ -18,11 +18,12 @@ use trust::{Algorithm, Digest, PublicKey, Scheme, Signable, Signature};
 use zeroize::Zeroizing;
 
 use crate::CustodyError;
+use crate::locked::Slot;
 
 /// A private key ready to sign. No `Debug`, no `Clone`; each kind wipes itself when dropped.
 pub(super) enum PrivateKey {
-    /// The halves of SHA-512 of the seed, so that a signature need not hash it again.
-    Ed25519(Box<(ExpandedSecretKey, VerifyingKey)>),
+    /// SHA-512 of the seed, which a signature starts from, in locked memory.
+    Ed25519(Slot, VerifyingKey),
     Ecdsa(Algorithm, EcdsaKeyPair),
     Rsa(&'static dyn RsaEncoding, Algorithm, RsaKeyPair),
 }
@@ -58,16 +59,16 @@ impl PrivateKey {
 
     /// Reads the bytes that were sealed. Their form is checked, and that the halves fit.
     pub(super) fn parse(algorithm: Algorithm, plain: &[u8]) -> Result<Self, CustodyError> {
+        #[cfg(feature = "test-leak")]
+        std::hint::black_box(Box::leak(plain.to_vec().into_boxed_slice()));
         let rejected = || CustodyError::corrupt(format!("a sealed key: its content is no private key of {algorithm}"));
         match algorithm.scheme() {
             Scheme::Ed25519 => {
                 let seed: &[u8; 32] = plain.try_into().map_err(|_| rejected())?;
                 let verifying = SigningKey::from_bytes(seed).verifying_key();
-                let mut hash = Zeroizing::new([0; 64]);
-                let mut hasher = Sha512::new();
-                hasher.update(seed);
-                sha2::Digest::finalize_into(hasher, (&mut *hash).into());
-                Ok(Self::Ed25519(Box::new((ExpandedSecretKey::from_bytes(&hash), verifying))))
+                let mut expanded = Slot::take()?;
+                Sha512::new_with_prefix(seed).finalize_into(expanded.bytes_mut().into());
+                Ok(Self::Ed25519(expanded, verifying))
             }
             Scheme::EcdsaP256 | Scheme::EcdsaP384 => {
                 let scalar_length = if algorithm.scheme() == Scheme::EcdsaP256 { 32 } else { 48 };
@@ -86,8 +87,8 @@ impl PrivateKey {
     pub(super) fn public_key(&self) -> Result<PublicKey, CustodyError> {
         let failed = |_| CustodyError::failed("encode a public key");
         let (algorithm, der): (Algorithm, PublicKeyX509Der<'_>) = match self {
-            Self::Ed25519(key) => {
-                return PublicKey::from_ed25519_bytes(key.1.as_bytes())
+            Self::Ed25519(_, verifying) => {
+                return PublicKey::from_ed25519_bytes(verifying.as_bytes())
                     .map_err(|error| CustodyError::failed(format!("read back a new public key: {error}")));
             }
             Self::Ecdsa(algorithm, pair) => (*algorithm, pair.public_key().as_der().map_err(failed)?),
@@ -100,9 +101,10 @@ impl PrivateKey {
     /// Signs one input.
     pub(super) fn sign(&self, input: &Signable) -> Result<Signature, CustodyError> {
         match self {
-            Self::Ed25519(key) => match input {
+            Self::Ed25519(expanded, verifying) => match input {
                 Signable::Message(message) => {
-                    let signature = raw_sign::<Sha512>(&key.0, message, &key.1);
+                    let expanded = ExpandedSecretKey::from_bytes(expanded.bytes());
+                    let signature = raw_sign::<Sha512>(&expanded, message, verifying);
                     finish(Algorithm::Ed25519, signature.to_bytes().to_vec())
                 }
                 Signable::Digest(_) => Err(unfit(Algorithm::Ed25519)),

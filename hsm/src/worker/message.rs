@@ -225,3 +225,81 @@ impl Input<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads bytes as each message and goes on as the receiver would.
+    fn read_as_everything(bytes: &[u8]) {
+        let _ = postcard::from_bytes::<Control<'_>>(bytes);
+        let _ = postcard::from_bytes::<ControlAnswer<'_>>(bytes);
+        let _ = postcard::from_bytes::<Answer<'_>>(bytes);
+        match postcard::from_bytes::<Ask<'_>>(bytes) {
+            Ok(Ask::Generate(context)) => drop(context.read()),
+            Ok(Ask::Sign(orders)) => orders.iter().for_each(|order| drop(order.read())),
+            Ok(Ask::Rewrap(records)) => records.iter().for_each(|record| drop(record.read())),
+            Ok(Ask::Forget(_)) | Err(_) => {}
+        }
+    }
+
+    fn an_order() -> SigningOrder {
+        SigningOrder {
+            context: Arc::new(SealContext {
+                store: [1; 16],
+                key: KeyRef { id: KeyId::from_bytes([2; 16]), version: KeyVersion::FIRST },
+                algorithm: Algorithm::EcdsaP384Sha384,
+                purpose: Purpose::Raw,
+                scope_hash: Sha256Digest::of(b"scope"),
+            }),
+            spki_sha256: Sha256Digest::of(b"spki"),
+            material: Material::Sealed(SealedKey::from_bytes(&[1; 200]).unwrap()),
+            inputs: vec![
+                Signable::Message(b"message".to_vec()),
+                Signable::Digest(Digest::Sha256([3; 32])),
+                Signable::Digest(Digest::Sha384([4; 48])),
+            ],
+        }
+    }
+
+    fn encoded(order: &SigningOrder) -> Vec<u8> {
+        postcard::to_allocvec(&Ask::Sign(vec![order.into()])).unwrap()
+    }
+
+    #[test]
+    fn an_order_comes_back_as_it_was_sent() {
+        let sent = an_order();
+        let bytes = encoded(&sent);
+
+        let Ok(Ask::Sign(orders)) = postcard::from_bytes(&bytes) else { panic!("not an order") };
+        let received = orders[0].read().unwrap();
+
+        assert_eq!(received.context, sent.context);
+        assert_eq!(received.spki_sha256, sent.spki_sha256);
+        assert_eq!(received.material, sent.material);
+        assert!(received.inputs == sent.inputs);
+    }
+
+    #[test]
+    fn an_order_with_any_byte_changed_or_cut_short_never_panics() {
+        let good = encoded(&an_order());
+        for index in 0..good.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[index] ^= flip;
+                read_as_everything(&bad);
+            }
+            read_as_everything(&good[..index]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_from_either_side_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512), kind in 0_u8..10) {
+            read_as_everything(&bytes);
+            read_as_everything(&[&[kind], bytes.as_slice()].concat());
+        }
+    }
+}

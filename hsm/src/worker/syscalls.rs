@@ -63,6 +63,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_copy_file_range,
     libc::SYS_fstat,
     libc::SYS_fsync,
+    libc::SYS_ftruncate,
     libc::SYS_linkat,
     libc::SYS_lseek,
     libc::SYS_newfstatat,
