@@ -91,9 +91,9 @@ pub(crate) fn random(bytes: &mut [u8]) -> Result<(), CustodyError> {
 
 /// Overwrites the stack below the caller, where arithmetic on secrets has left copies.
 ///
-/// Best effort: deep enough for every signature scheme here.
+/// Best effort, deep enough for every scheme here: without optimisation Ed25519 reaches 40 KiB down.
 #[inline(never)]
 pub(crate) fn scrub_stack() {
-    let mut below = [0_u8; 24 * 1024];
+    let mut below = [0_u8; 96 * 1024];
     std::hint::black_box(&mut below);
 }
