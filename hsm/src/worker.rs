@@ -13,6 +13,8 @@
 mod child;
 mod descriptor;
 mod frame;
+#[cfg(test)]
+mod hostile;
 mod message;
 mod sandbox;
 mod session;

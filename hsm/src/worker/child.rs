@@ -127,7 +127,8 @@ fn attach(
     sessions: &Arc<AtomicUsize>,
     control: &mut Receiver,
 ) -> Result<(), CustodyError> {
-    let stream = control.take().map(UnixStream::from).ok_or(CustodyError::failed("receive a session's descriptor"))?;
+    let stream =
+        control.descriptor().map(UnixStream::from).ok_or(CustodyError::failed("receive a session's descriptor"))?;
     let place = |open: usize| (open < SESSIONS_MAX).then(|| open.saturating_add(1));
     sessions
         .fetch_update(Ordering::AcqRel, Ordering::Acquire, place)
@@ -145,7 +146,7 @@ fn attach(
 }
 
 /// Answers one session's frames until its stream ends.
-fn serve_session(mut session: Box<dyn Session>, mut stream: UnixStream) -> io::Result<()> {
+pub(super) fn serve_session(mut session: Box<dyn Session>, mut stream: UnixStream) -> io::Result<()> {
     let (mut incoming, mut outgoing) = (Vec::new(), Vec::new());
     while frame::read(&mut stream, &mut incoming)? {
         let ask = postcard::from_bytes(&incoming).map_err(|_| garbage())?;

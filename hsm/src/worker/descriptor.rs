@@ -43,7 +43,7 @@ impl Receiver {
     }
 
     /// The oldest descriptor that came.
-    pub(super) fn take(&mut self) -> Option<OwnedFd> {
+    pub(super) fn descriptor(&mut self) -> Option<OwnedFd> {
         self.received.pop_front()
     }
 }

@@ -81,6 +81,15 @@ impl Shared {
         }
     }
 
+    /// Takes a process of a test for the running worker.
+    #[cfg(test)]
+    pub(super) fn adopt(&self, pid: u32, control: UnixStream) {
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
+        let handle = pidfd_open(raw, PidfdFlags::empty()).unwrap();
+        self.state().live =
+            Some(Arc::new(Live { pid, handle, control: Mutex::new(control), useful: AtomicBool::new(false) }));
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -246,13 +255,18 @@ fn serve(shared: &Shared, mut child: Child, live: Arc<Live>) {
 /// Waits before the next start, longer each time a worker was of no use. False when it is time to stop.
 fn pause(shared: &Shared) -> bool {
     let state = shared.state();
-    let pause = match state.useless {
-        0 | 1 => Duration::ZERO,
-        useless => Duration::from_millis(50).saturating_mul(1_u32 << (useless - 1).min(8)).min(PAUSE_MAX),
-    };
+    let pause = pause_after(state.useless);
     let waited = shared.changed.wait_timeout_while(state, pause, |state| !state.stopping);
     let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
     !state.stopping
+}
+
+/// None after a worker that was of use or the first that was not; then 100 ms, doubling.
+fn pause_after(useless: u32) -> Duration {
+    match useless {
+        0 | 1 => Duration::ZERO,
+        more => Duration::from_millis(50).saturating_mul(2_u32.saturating_pow(more - 1)).min(PAUSE_MAX),
+    }
 }
 
 /// Starts a worker, greets it and makes it the current one.
@@ -334,4 +348,17 @@ fn converse(control: &mut UnixStream, request: &Control<'_>, patience: Duration)
 
 pub(super) fn bytes(path: &Path) -> Bytes<'_> {
     Bytes(path.as_os_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_dies_at_once_is_started_again_ever_more_slowly() {
+        let pauses: Vec<u128> = (0..10).map(|useless| pause_after(useless).as_millis()).collect();
+
+        assert_eq!(pauses, [0, 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(pause_after(u32::MAX), PAUSE_MAX);
+    }
 }
