@@ -10,7 +10,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use house::{House, Mount, context, order};
@@ -18,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use trust::{Algorithm, Purpose, Signable};
 use trust_hsm::worker::{Supervisor, WorkerConfig, WorkerCustodian};
-use trust_hsm::{CustodianState, CustodyError, Passphrase, RootSource, Session, SigningOrder};
+use trust_hsm::{CustodianState, CustodyError, Passphrase, RewrapOrder, RootSource, Session, SigningOrder};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -83,6 +84,84 @@ fn a_worker_that_hangs_is_late_once_and_replaced() {
     assert_eq!(sign_once(&mut *session, &order), Err(CustodyError::Late));
     assert!(until_back(&mut *session, &order) < Duration::from_secs(1));
     assert_eq!(house.custodian.restarts(), 1);
+}
+
+#[test]
+fn every_signature_that_comes_out_between_kills_is_the_right_one() {
+    let house = House::open(Mount::Worker);
+    let context = context(Algorithm::Ed25519, Purpose::Image);
+    let key = house.custodian.open().unwrap().generate(&context).unwrap();
+    let stop = AtomicBool::new(false);
+    let sign_until_stopped = &|thread: usize| {
+        let mut session = house.custodian.open().unwrap();
+        let (mut signed, mut number) = (0_u32, 0_u32);
+        while !stop.load(Ordering::Relaxed) {
+            number += 1;
+            let input = Signable::Message(format!("{thread}/{number}").into_bytes());
+            match session.sign(&[order(&context, &key, vec![input.clone()])], LONG).remove(0) {
+                Ok(signatures) => {
+                    let signature = signatures[0].as_ref().unwrap();
+                    trust::verify::one(&key.public_key, &input, signature.as_bytes()).unwrap();
+                    signed += 1;
+                }
+                Err(error) => assert!(matches!(error, CustodyError::Unavailable { .. }), "{error}"),
+            }
+        }
+        signed
+    };
+
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|thread| scope.spawn(move || sign_until_stopped(thread))).collect();
+        let mut session = house.custodian.open().unwrap();
+        let own = order(&context, &key, vec![Signable::Message(b"own".to_vec())]);
+        for _ in 0..25 {
+            signal(worker(&house), Signal::KILL);
+            until_back(&mut *session, &own);
+        }
+        stop.store(true, Ordering::Relaxed);
+        for thread in threads {
+            assert!(thread.join().unwrap() > 0);
+        }
+    });
+
+    assert_eq!(house.custodian.restarts(), 25);
+}
+
+#[test]
+fn signing_goes_on_while_the_ring_is_rotated() {
+    let house = House::open(Mount::Worker);
+    let context = context(Algorithm::Ed25519, Purpose::Image);
+    let mut session = house.custodian.open().unwrap();
+    let key = session.generate(&context).unwrap();
+    let current = Mutex::new(order(&context, &key, vec![Signable::Message(b"m".to_vec())]));
+    let stop = AtomicBool::new(false);
+
+    std::thread::scope(|scope| {
+        let signing = scope.spawn(|| {
+            let mut session = house.custodian.open().unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                // Held while it signs: no record is used after its version was destroyed.
+                let order = current.lock().unwrap();
+                sign_once(&mut *session, &order).unwrap();
+            }
+        });
+        for round in 2..=6 {
+            assert_eq!(house.ring.begin_rotation().unwrap().number(), round);
+            let mut order = current.lock().unwrap();
+            let rewrap = RewrapOrder {
+                context: Arc::clone(&order.context),
+                spki_sha256: order.spki_sha256,
+                material: order.material.clone(),
+            };
+            order.material = session.rewrap(&[rewrap]).remove(0).unwrap();
+            drop(order);
+            house.ring.finish_rotation().unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        signing.join().unwrap();
+    });
+
+    assert_eq!(house.ring.list().unwrap().len(), 6);
 }
 
 /// The same house behind a worker that gets a second only.
