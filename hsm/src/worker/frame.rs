@@ -36,11 +36,10 @@ pub(super) fn read(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<b
     buffer.clear();
     buffer.shrink_to(KEPT_MAX);
     let mut header = [0; 4];
-    let (first, rest) = header.split_at_mut(1);
-    if read_some(stream, first)? == 0 {
-        return Ok(false);
+    match read_some(stream, &mut header)? {
+        0 => return Ok(false),
+        some => stream.read_exact(header.get_mut(some..).unwrap_or_default())?,
     }
-    stream.read_exact(rest)?;
     let length = usize::try_from(u32::from_le_bytes(header)).map_err(|_| io::ErrorKind::InvalidData)?;
     if length > BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame longer than 8 MiB"));

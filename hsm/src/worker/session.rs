@@ -36,6 +36,18 @@ pub(super) struct WorkerSession {
 struct Link {
     live: Arc<Live>,
     stream: UnixStream,
+    /// What the stream's timeouts are set to.
+    patience: Duration,
+}
+
+impl Link {
+    fn exchange(&mut self, outgoing: &[u8], incoming: &mut Vec<u8>, patience: Duration) -> io::Result<()> {
+        if self.patience != patience {
+            limit(&self.stream, patience)?;
+            self.patience = patience;
+        }
+        exchange(&mut self.stream, outgoing, incoming)
+    }
 }
 
 impl WorkerSession {
@@ -55,10 +67,10 @@ impl WorkerSession {
         frame::encode(ask, &mut self.outgoing).map_err(|error| CustodyError::refused(error.to_string()))?;
         if self.link.as_ref().is_none_or(|link| !self.shared.is_current(&link.live)) {
             let (live, stream) = self.shared.attach()?;
-            self.link = Some(Link { live, stream });
+            self.link = Some(Link { live, stream, patience: Duration::ZERO });
         }
         let link = self.link.as_mut().ok_or(CustodyError::failed("keep a session"))?;
-        match exchange(&mut link.stream, &self.outgoing, &mut self.incoming, patience) {
+        match link.exchange(&self.outgoing, &mut self.incoming, patience) {
             Ok(()) => {
                 link.live.proved_useful();
                 Ok(())
@@ -180,16 +192,15 @@ impl Drop for WorkerSession {
 }
 
 /// One request, one answer.
-pub(super) fn exchange(
-    stream: &mut UnixStream,
-    outgoing: &[u8],
-    incoming: &mut Vec<u8>,
-    patience: Duration,
-) -> io::Result<()> {
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
+pub(super) fn exchange(stream: &mut UnixStream, outgoing: &[u8], incoming: &mut Vec<u8>) -> io::Result<()> {
     frame::write(stream, outgoing)?;
     if frame::read(stream, incoming)? { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Sets how long the other side may keep us waiting.
+pub(super) fn limit(stream: &UnixStream, patience: Duration) -> io::Result<()> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))
 }
 
 /// How many of the first orders go into one frame: at least one, none of a size that is refused.

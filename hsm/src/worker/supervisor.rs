@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use zeroize::Zeroizing;
 
 use super::message::{Bytes, Control, ControlAnswer, Hello, PROTOCOL};
-use super::session::exchange;
+use super::session::{exchange, limit};
 use super::{WorkerConfig, descriptor, frame};
 use crate::{CustodianState, CustodyError};
 
@@ -342,7 +342,8 @@ fn converse(control: &mut UnixStream, request: &Control<'_>, patience: Duration)
     let mut outgoing = Zeroizing::new(Vec::with_capacity(CONTROL_BYTES));
     let mut incoming = Zeroizing::new(Vec::with_capacity(CONTROL_BYTES));
     frame::encode(request, &mut outgoing)?;
-    exchange(control, &outgoing, &mut incoming, patience)?;
+    limit(control, patience)?;
+    exchange(control, &outgoing, &mut incoming)?;
     Ok(incoming)
 }
 
