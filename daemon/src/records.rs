@@ -1,1 +1,558 @@
-//! records
+//! Keys, replays and the log key, as authenticated rows of a store.
+//!
+//! Every row is sealed under keys derived from the store key, bound to store, kind, name and write, and counted
+//! in the anchor row: a row that is altered, moved, replayed, removed or put back is noticed at unseal. Reads
+//! answer from an index in memory, which only this process writes; writes go through one writer, which merges
+//! what waits into one write of the store.
+//!
+//! Deliberately not here: who may do what (`authorize`), and any plaintext key (custody).
+
+mod anchor;
+mod crypto;
+mod error;
+mod index;
+mod layout;
+mod load;
+mod mutation;
+mod replay;
+mod snapshot;
+mod stored;
+mod writer;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use trust::{
+    Algorithm, Form, KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Repository, Scope, Sha256Digest, Trust,
+    Use,
+};
+use trust_hsm::{Material, SealContext, StoreKey};
+
+use crate::clock::Clock;
+use crate::store::Store;
+
+pub use self::error::{RecordError, UnsealError};
+pub use self::replay::{Replay, ReplayLimits, StoredReplay};
+pub use self::snapshot::{Provenance, Snapshot, SnapshotRow};
+
+use self::crypto::Keys;
+use self::index::Index;
+use self::mutation::Mutation;
+use self::writer::Waiting;
+
+/// How far the log was when a change was made: the tree that holds the leaf of that change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a size and its root, nothing else")]
+pub struct LogAnchor {
+    /// How many leaves the tree has.
+    pub size: u64,
+    /// Its RFC 6962 root.
+    pub root: Sha256Digest,
+}
+
+/// What is fixed about a key for life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct KeyRecord {
+    /// Its opaque name.
+    pub id: KeyId,
+    /// What people call it.
+    pub name: KeyName,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// How it signs.
+    pub algorithm: Algorithm,
+    /// For which repositories.
+    pub scope: Scope,
+    /// Which shapes of signature it leaves behind.
+    pub forms: Vec<Form>,
+    /// When it was made: seconds since the Unix epoch.
+    pub created_at_unix_seconds: u64,
+}
+
+impl KeyRecord {
+    /// What the material of one of its versions is sealed to.
+    #[must_use]
+    pub fn seal_context(&self, store: [u8; 16], version: KeyVersion) -> SealContext {
+        SealContext {
+            store,
+            key: KeyRef { id: self.id, version },
+            algorithm: self.algorithm,
+            purpose: self.purpose,
+            scope_hash: self.scope.hash(),
+        }
+    }
+}
+
+/// One version of a key.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct VersionRecord {
+    /// Key and version.
+    pub key: KeyRef,
+    /// The public half; stays for ever.
+    pub public_key: PublicKey,
+    /// Where the private half is; empty after destruction.
+    pub materials: Vec<Material>,
+    /// When it was made: seconds since the Unix epoch.
+    pub created_at_unix_seconds: u64,
+    /// Index of the log leaf that announced it.
+    pub leaf: u64,
+}
+
+/// What may change about a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
+pub struct KeyState {
+    /// May it sign?
+    pub use_: Use,
+    /// Do its signatures count?
+    pub trust: Trust,
+    /// One more at each change, from 1.
+    pub epoch: u64,
+    /// The version that signs.
+    pub newest: KeyVersion,
+    /// Destroyed, but old pages of the store may still hold its sealed material under a living KEK version.
+    pub shred_pending: bool,
+}
+
+/// A key as it is now. Cheap to clone.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
+pub struct KeyView {
+    /// What is fixed.
+    pub record: Arc<KeyRecord>,
+    /// What may change.
+    pub state: KeyState,
+    /// Every version, from the first to the newest.
+    pub versions: Arc<Vec<VersionRecord>>,
+}
+
+impl KeyView {
+    /// The version that signs.
+    #[must_use]
+    pub fn newest(&self) -> Option<&VersionRecord> {
+        self.versions.last()
+    }
+}
+
+/// The new answers to the two questions about a key; unchanged ones are repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "two questions, two answers")]
+pub struct StateChange {
+    /// May it sign?
+    pub use_: Use,
+    /// Do its signatures count?
+    pub trust: Trust,
+}
+
+/// The key that signs checkpoints.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct LogKey {
+    /// Its identity in sealing contexts; no key API knows it.
+    pub key: KeyRef,
+    /// The public half.
+    pub public_key: PublicKey,
+    /// The private half.
+    pub material: Material,
+    /// The origin it signs for; a new key means a new origin.
+    pub origin: String,
+}
+
+/// A key version whose material can be wrapped anew.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
+pub struct SealedVersion {
+    /// The key, for its sealing context.
+    pub record: Arc<KeyRecord>,
+    /// The version.
+    pub version: VersionRecord,
+}
+
+/// Bounds of the records, from the configuration.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::exhaustive_structs, reason = "the configuration states every part of it")]
+pub struct RecordLimits {
+    /// Bounds of the idempotency replays.
+    pub replays: ReplayLimits,
+}
+
+/// The records of one store. Cheap to clone; clones are the same records.
+#[derive(Clone)]
+pub struct Records(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    store_uuid: [u8; 16],
+    clock: Clock,
+    limits: RecordLimits,
+    open: RwLock<Option<Arc<Open>>>,
+    /// Held while rows are written or read as a whole.
+    gate: Mutex<()>,
+    inbox: mpsc::Sender<Waiting>,
+}
+
+/// What there is between unseal and seal.
+struct Open {
+    keys: Keys,
+    index: RwLock<Index>,
+}
+
+impl Records {
+    /// The newest format of records this version reads; it writes this one.
+    pub const FORMAT: u32 = 1;
+    /// The most changes that wait for the writer; more wait for a place in the queue.
+    pub const QUEUE_MAX: usize = 1024;
+    /// The most items a page has; a larger limit is cut to this.
+    pub const PAGE_MAX: usize = 1024;
+
+    /// Makes the first rows in an empty store. The answer is unsealed.
+    ///
+    /// # Errors
+    /// [`UnsealError::NotEmpty`] when there are records already; else [`UnsealError::Store`].
+    pub async fn create(
+        store: Store,
+        store_uuid: [u8; 16],
+        key: &StoreKey,
+        limits: RecordLimits,
+        clock: Clock,
+    ) -> Result<Self, UnsealError> {
+        load::create(&store, store_uuid, &Keys::derive(key, store_uuid)).await?;
+        let records = Self::open(store, limits, clock).await?;
+        records.unseal(key).await?;
+        Ok(records)
+    }
+
+    /// Finds the records of a store. The answer is sealed: it knows the store's uuid and nothing else.
+    ///
+    /// # Errors
+    /// [`UnsealError::Missing`] when there are none, [`UnsealError::TooNew`] when a newer trustd made them.
+    pub async fn open(store: Store, limits: RecordLimits, clock: Clock) -> Result<Self, UnsealError> {
+        let store_uuid = load::read_format(&store).await?;
+        let (inbox, outbox) = mpsc::channel(Self::QUEUE_MAX);
+        let inner =
+            Arc::new(Inner { store, store_uuid, clock, limits, open: RwLock::new(None), gate: Mutex::new(()), inbox });
+        // Ends with the last clone of the records: it holds them weakly, and the queue closes then.
+        tokio::spawn(writer::run(Arc::downgrade(&inner), outbox));
+        Ok(Self(inner))
+    }
+
+    /// Reads and checks every row; afterwards keys are reported and changed.
+    ///
+    /// # Errors
+    /// [`UnsealError::WrongKey`] for another store's key, [`UnsealError::Tampered`] when rows are not as they were
+    /// left, naming them as far as what remains tells; else [`UnsealError::Store`]. Nothing is unsealed then.
+    pub async fn unseal(&self, key: &StoreKey) -> Result<(), UnsealError> {
+        let keys = Keys::derive(key, self.0.store_uuid);
+        let _gate = self.0.gate.lock().await;
+        let index = load::load(&self.0.store, &keys).await?;
+        let open = Arc::new(Open { keys, index: RwLock::new(index) });
+        *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
+        Ok(())
+    }
+
+    /// Forgets keys and index; a change that is being written is finished first or fails.
+    pub fn seal(&self) {
+        *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether nothing can be read now.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.opened().is_err()
+    }
+
+    /// The store's uuid: readable while sealed, authenticated at unseal.
+    #[must_use]
+    pub fn store_uuid(&self) -> [u8; 16] {
+        self.0.store_uuid
+    }
+
+    /// How far the log was at the last change: the log must contain this tree (D17).
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`].
+    pub fn anchor(&self) -> Result<LogAnchor, RecordError> {
+        self.read(|index| index.anchor.log)
+    }
+
+    /// Whether this version of a key is known: a completed creation or rotation in the log must be (D17).
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`].
+    pub fn knows_version(&self, key: KeyRef) -> Result<bool, RecordError> {
+        self.read(|index| index.entry(key.id).is_some_and(|entry| key.version <= entry.state.newest))
+    }
+
+    /// Whether a key has reached this epoch: a completed change of state in the log must have (D17).
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`].
+    pub fn knows_epoch(&self, id: KeyId, epoch: u64) -> Result<bool, RecordError> {
+        self.read(|index| index.entry(id).is_some_and(|entry| epoch <= entry.state.epoch))
+    }
+
+    /// The state of a key now: what custody rechecks immediately before the key moves (D10). Never blocks on a disk.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Missing`].
+    pub fn state_now(&self, id: KeyId) -> Result<KeyState, RecordError> {
+        self.read(|index| index.entry(id).map(|entry| entry.state.clone()))?.ok_or(RecordError::Missing)
+    }
+
+    /// How many keys there are, destroyed ones too.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`].
+    pub fn key_count(&self) -> Result<usize, RecordError> {
+        self.read(Index::key_count)
+    }
+
+    /// The key of this id.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Damaged`].
+    pub async fn key_by_id(&self, id: KeyId) -> Result<Option<KeyView>, RecordError> {
+        self.read(|index| index.entry(id).cloned())?.map(|entry| entry.view()).transpose()
+    }
+
+    /// The key of this name.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Damaged`].
+    pub async fn key_by_name(&self, name: &KeyName) -> Result<Option<KeyView>, RecordError> {
+        self.read(|index| index.by_name(name).cloned())?.map(|entry| entry.view()).transpose()
+    }
+
+    /// The key, and which version of it, with this public key.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Damaged`].
+    pub async fn key_by_public_key(&self, spki: Sha256Digest) -> Result<Option<(KeyRef, KeyView)>, RecordError> {
+        let found = self.read(|index| index.by_public_key(spki).map(|(key, entry)| (key, Arc::clone(entry))))?;
+        found.map(|(key, entry)| entry.view().map(|view| (key, view))).transpose()
+    }
+
+    /// The keys whose name comes after `after`, in the order of their names; at most `limit`.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Damaged`].
+    pub async fn list(&self, after: Option<&KeyName>, limit: usize) -> Result<Vec<KeyView>, RecordError> {
+        let entries = self.read(|index| index.list(after, limit.min(Self::PAGE_MAX)))?;
+        entries.iter().map(|entry| entry.view()).collect()
+    }
+
+    /// The keys of this purpose whose scope covers `repository` and whose signatures count, in the order of their
+    /// names; at most [`Records::PAGE_MAX`].
+    ///
+    /// Distrusted keys are not among them, destroyed ones are: their old signatures count.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Damaged`].
+    pub async fn trusted_for(&self, repository: &Repository, purpose: Purpose) -> Result<Vec<KeyView>, RecordError> {
+        let entries = self.read(|index| index.trusted_for(repository, purpose, Self::PAGE_MAX))?;
+        entries.iter().map(|entry| entry.view()).collect()
+    }
+
+    /// Adds a key with its first version, active and trusted; the answer is durable.
+    ///
+    /// # Errors
+    /// [`RecordError::NameTaken`], [`RecordError::PublicKeyTaken`], [`RecordError::ReplayTaken`] and every other;
+    /// nothing has changed then, but after [`RecordError::Closed`] that is not known.
+    pub async fn create_key(
+        &self,
+        record: KeyRecord,
+        first: VersionRecord,
+        anchor: LogAnchor,
+        replay: Option<Replay>,
+    ) -> Result<KeyView, RecordError> {
+        let id = record.id;
+        let mutation = Mutation::CreateKey { record: Arc::new(record), first };
+        self.change(mutation, Some(anchor), replay).await?;
+        self.key_by_id(id).await?.ok_or(RecordError::Missing)
+    }
+
+    /// Adds the next version to a key that is of `expected_epoch` and active.
+    ///
+    /// # Errors
+    /// [`RecordError::Moved`] when the epoch or the newest version is another, [`RecordError::Refused`] when the
+    /// key is not active; as [`Records::create_key`].
+    pub async fn add_version(
+        &self,
+        expected_epoch: u64,
+        version: VersionRecord,
+        anchor: LogAnchor,
+        replay: Option<Replay>,
+    ) -> Result<KeyView, RecordError> {
+        let id = version.key.id;
+        self.change(Mutation::AddVersion { expected_epoch, version }, Some(anchor), replay).await?;
+        self.key_by_id(id).await?.ok_or(RecordError::Missing)
+    }
+
+    /// Changes the state of a key that is of `expected_epoch`. A change to [`Use::Destroyed`] takes the materials
+    /// of every version away in the same write and leaves the key `shred_pending`.
+    ///
+    /// # Errors
+    /// [`RecordError::Moved`] when the epoch is another, [`RecordError::Refused`] when the life of a key does not go
+    /// that way; as [`Records::create_key`].
+    pub async fn set_state(
+        &self,
+        id: KeyId,
+        expected_epoch: u64,
+        to: StateChange,
+        anchor: LogAnchor,
+        replay: Option<Replay>,
+    ) -> Result<KeyView, RecordError> {
+        self.change(Mutation::SetState { id, expected_epoch, to }, Some(anchor), replay).await?;
+        self.key_by_id(id).await?.ok_or(RecordError::Missing)
+    }
+
+    /// The key versions that have material, after `after` in the order of id and version; at most `limit`. Pages
+    /// of a rewrap: going on after the last one of a page is how it is resumed.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Damaged`].
+    pub async fn sealed_versions(
+        &self,
+        after: Option<KeyRef>,
+        limit: usize,
+    ) -> Result<Vec<SealedVersion>, RecordError> {
+        self.read(|index| index.sealed_versions(after, limit.min(Self::PAGE_MAX)))?
+    }
+
+    /// Puts materials that were wrapped anew in the place of the old ones. A version that has been destroyed since
+    /// stays without. Answers how many were replaced.
+    ///
+    /// # Errors
+    /// [`RecordError::TooLarge`] for more than [`Records::PAGE_MAX`]; as [`Records::create_key`].
+    pub async fn replace_materials(&self, items: Vec<(KeyRef, Vec<Material>)>) -> Result<usize, RecordError> {
+        if items.len() > Self::PAGE_MAX {
+            return Err(RecordError::TooLarge);
+        }
+        self.change(Mutation::ReplaceMaterials { items }, None, None).await
+    }
+
+    /// Every destroyed key whose sealed material may still lie in old pages; at most [`Records::PAGE_MAX`].
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`].
+    pub fn shred_pending(&self) -> Result<Vec<KeyId>, RecordError> {
+        self.read(|index| index.shred_pending(Self::PAGE_MAX))
+    }
+
+    /// Marks keys as shredded: every KEK version that ever sealed them has been destroyed. Answers how many.
+    ///
+    /// # Errors
+    /// As [`Records::create_key`].
+    pub async fn finish_shred(&self, ids: Vec<KeyId>) -> Result<usize, RecordError> {
+        if ids.len() > Self::PAGE_MAX {
+            return Err(RecordError::TooLarge);
+        }
+        self.change(Mutation::FinishShred { ids }, None, None).await
+    }
+
+    /// Keeps the answer to a request under its idempotency key.
+    ///
+    /// # Errors
+    /// [`RecordError::ReplayTaken`], [`RecordError::ReplaysFull`]; as [`Records::create_key`].
+    pub async fn remember_replay(&self, replay: Replay) -> Result<(), RecordError> {
+        self.change(Mutation::Nothing, None, Some(replay)).await.map(|_| ())
+    }
+
+    /// The kept answer to an earlier request, not older than [`ReplayLimits::keep`]. The caller compares the
+    /// request's hash and authorizes afresh.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Closed`], [`RecordError::Damaged`].
+    pub async fn find_replay(
+        &self,
+        principal: &trust::Principal,
+        method: &str,
+        key: &str,
+    ) -> Result<Option<StoredReplay>, RecordError> {
+        replay::find(&self.0, &*self.opened()?, principal, method, key).await
+    }
+
+    /// The key that signs checkpoints, when there is one.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`].
+    pub fn log_key(&self) -> Result<Option<LogKey>, RecordError> {
+        self.read(|index| index.log_key.as_ref().map(|(log_key, _)| log_key.clone()))
+    }
+
+    /// Sets the key that signs checkpoints; there is one for the life of a store.
+    ///
+    /// # Errors
+    /// [`RecordError::NameTaken`] when it is set; as [`Records::create_key`].
+    pub async fn set_log_key_once(&self, log_key: LogKey) -> Result<(), RecordError> {
+        self.change(Mutation::SetLogKey { log_key }, None, None).await.map(|_| ())
+    }
+
+    /// Puts the log key's material that was wrapped anew in the place of the old.
+    ///
+    /// # Errors
+    /// [`RecordError::Missing`] when there is no log key; as [`Records::create_key`].
+    pub async fn replace_log_material(&self, material: Material) -> Result<(), RecordError> {
+        self.change(Mutation::ReplaceLogMaterial { material }, None, None).await.map(|_| ())
+    }
+
+    /// Where this store came from, when it was imported from a backup.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`].
+    pub fn provenance(&self) -> Result<Option<Provenance>, RecordError> {
+        self.read(|index| index.provenance.clone())
+    }
+
+    /// The keys as they are now, as rows of a store of their own, for a backup: without log key and replays.
+    /// Taking it is quick and stops nobody.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`].
+    pub fn snapshot(&self, provenance: Provenance) -> Result<Snapshot, RecordError> {
+        let open = self.opened()?;
+        let entries = open.index.read().unwrap_or_else(PoisonError::into_inner).all();
+        Ok(Snapshot::new(open, self.0.store_uuid, entries, provenance))
+    }
+
+    fn opened(&self) -> Result<Arc<Open>, RecordError> {
+        self.0.opened()
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Index) -> T) -> Result<T, RecordError> {
+        let open = self.opened()?;
+        let index = open.index.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(read(&index))
+    }
+
+    async fn change(
+        &self,
+        mutation: Mutation,
+        anchor: Option<LogAnchor>,
+        replay: Option<Replay>,
+    ) -> Result<usize, RecordError> {
+        self.opened()?;
+        let (answer, answered) = oneshot::channel();
+        let gone = || RecordError::Closed { reason: "the writer of the records is gone".into() };
+        let waiting = Waiting { mutation, anchor, replay, answer };
+        self.0.inbox.send(waiting).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+impl Inner {
+    fn opened(&self) -> Result<Arc<Open>, RecordError> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(RecordError::Sealed)
+    }
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Records").field("is_sealed", &self.is_sealed()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

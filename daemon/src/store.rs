@@ -37,6 +37,13 @@ impl RowKey {
         Ok(Self(bytes))
     }
 
+    /// A key of a kind and bytes whose number is known to fit.
+    #[must_use]
+    pub fn of_kind<const N: usize>(kind: u8, rest: [u8; N]) -> Self {
+        const { assert!(N < Self::BYTES_MAX, "a kind and the rest are at most 256 bytes") };
+        Self([&[kind], rest.as_slice()].concat())
+    }
+
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

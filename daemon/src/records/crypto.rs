@@ -1,0 +1,103 @@
+//! Sealing of rows: XChaCha20-Poly1305 under keys derived from the store key, bound to store, write and row key.
+
+use chacha20poly1305::aead::{Aead as _, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use trust_hsm::StoreKey;
+use zeroize::Zeroizing;
+
+use super::RecordError;
+use crate::store::RowKey;
+
+/// Format byte of a sealed row.
+const FORMAT: u8 = 1;
+const HEADER_BYTES: usize = 1 + 8 + 24;
+
+/// The keys of one store, derived from its store key. Wiped when dropped.
+pub(super) struct Keys {
+    store_uuid: [u8; 16],
+    seal: XChaCha20Poly1305,
+    names: Hmac<Sha256>,
+    rows: Hmac<Sha256>,
+}
+
+/// Which sealing of a row this is. The nonce is random and never comes twice, so it stands for the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RowMark {
+    pub(super) nonce: [u8; 24],
+    pub(super) sequence: u64,
+}
+
+impl Keys {
+    /// HKDF-SHA256 (RFC 5869): salt the store's uuid, one output per use.
+    pub(super) fn derive(key: &StoreKey, store_uuid: [u8; 16]) -> Self {
+        let hkdf = Hkdf::<Sha256>::new(Some(&store_uuid), key.expose());
+        Self {
+            store_uuid,
+            seal: XChaCha20Poly1305::new((&*expand::<32>(&hkdf, b"trustd/records/v1/seal")).into()),
+            names: <Hmac<Sha256> as KeyInit>::new((&*expand::<64>(&hkdf, b"trustd/records/v1/names")).into()),
+            rows: <Hmac<Sha256> as KeyInit>::new((&*expand::<64>(&hkdf, b"trustd/records/v1/rows")).into()),
+        }
+    }
+
+    /// Seals a row: format, sequence, nonce, ciphertext with its tag.
+    pub(super) fn seal(&self, key: &RowKey, sequence: u64, plain: &[u8]) -> Result<(Vec<u8>, RowMark), RecordError> {
+        let unable = |reason: &str| RecordError::Closed { reason: reason.into() };
+        let mut nonce = [0_u8; 24];
+        getrandom::fill(&mut nonce).map_err(|_| unable("the system gives no random bytes"))?;
+        let aad = self.aad(key, sequence);
+        let sealed = self
+            .seal
+            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: &aad })
+            .map_err(|_| unable("a row does not seal"))?;
+        let value = [&[FORMAT], sequence.to_be_bytes().as_slice(), &nonce, &sealed].concat();
+        Ok((value, RowMark { nonce, sequence }))
+    }
+
+    /// Opens a row; none when it is not what was sealed under this key, in this store.
+    pub(super) fn open(&self, key: &RowKey, value: &[u8]) -> Option<(Zeroizing<Vec<u8>>, RowMark)> {
+        let (header, sealed) = value.split_first_chunk::<HEADER_BYTES>()?;
+        let (format, rest) = header.split_first()?;
+        let (sequence, nonce) = rest.split_first_chunk::<8>()?;
+        if *format != FORMAT {
+            return None;
+        }
+        let mark = RowMark { nonce: nonce.try_into().ok()?, sequence: u64::from_be_bytes(*sequence) };
+        let aad = self.aad(key, mark.sequence);
+        let plain = self.seal.decrypt(&XNonce::from(mark.nonce), Payload { msg: sealed, aad: &aad }).ok()?;
+        Some((Zeroizing::new(plain), mark))
+    }
+
+    /// What a row adds to the anchor: unpredictable without the keys, so that no set of other rows adds up to it.
+    pub(super) fn tag(&self, key: &RowKey, nonce: &[u8; 24]) -> [u8; 32] {
+        let mut mac = self.rows.clone();
+        mac.update(nonce);
+        mac.update(key.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The keyed hash of a name: rows are found by it, and a reader of the disk learns nothing.
+    pub(super) fn hash_name(&self, kind: u8, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.names.clone();
+        mac.update(&[kind]);
+        for part in parts {
+            mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The row key, which starts with the row's kind, comes last: nothing can be read two ways.
+    fn aad(&self, key: &RowKey, sequence: u64) -> Vec<u8> {
+        [b"trustd/row/v1".as_slice(), &self.store_uuid, &sequence.to_be_bytes(), key.as_bytes()].concat()
+    }
+}
+
+#[expect(clippy::expect_used, reason = "an invariant: the length is a constant far below the bound")]
+fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, use_: &[u8]) -> Zeroizing<[u8; N]> {
+    let mut output = Zeroizing::new([0_u8; N]);
+    hkdf.expand(use_, output.as_mut_slice()).expect("HKDF gives up to 255 × 32 bytes (RFC 5869 §2.3)");
+    output
+}

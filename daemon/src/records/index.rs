@@ -1,0 +1,189 @@
+//! Keys in memory: by id, by name, by public key, by scope.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, OnceLock};
+
+use trust::{KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Repository, Sha256Digest, Trust};
+
+use super::anchor::Anchor;
+use super::crypto::RowMark;
+use super::replay::Replays;
+use super::snapshot::Provenance;
+use super::stored::Version;
+use super::{KeyRecord, KeyState, KeyView, LogKey, RecordError, SealedVersion, VersionRecord};
+use crate::store::Revision;
+
+/// A row as it lies in the store: what a change of it must name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) revision: Revision,
+    pub(super) mark: RowMark,
+}
+
+/// One key. Never changes: a change puts another in its place.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) record: Arc<KeyRecord>,
+    pub(super) state: KeyState,
+    pub(super) state_row: Held,
+    /// From the first to the newest, each with its row.
+    pub(super) versions: Vec<(Version, Held)>,
+    pub(super) parsed: OnceLock<Arc<Vec<VersionRecord>>>,
+}
+
+impl Entry {
+    /// The key for callers. Public keys are parsed once: at start-up that would cost seconds for 100,000 keys.
+    pub(super) fn view(&self) -> Result<KeyView, RecordError> {
+        let versions = match self.parsed.get() {
+            Some(parsed) => Arc::clone(parsed),
+            None => {
+                let parsed = Arc::new(self.parse()?);
+                Arc::clone(self.parsed.get_or_init(|| parsed))
+            }
+        };
+        Ok(KeyView { record: Arc::clone(&self.record), state: self.state.clone(), versions })
+    }
+
+    /// Each version with its number.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (KeyRef, &Version, &Held)> {
+        let id = self.record.id;
+        let numbers = std::iter::successors(Some(KeyVersion::FIRST), |version| version.next());
+        numbers.zip(&self.versions).map(move |(version, (stored, held))| (KeyRef { id, version }, stored, held))
+    }
+
+    fn parse(&self) -> Result<Vec<VersionRecord>, RecordError> {
+        self.numbered().map(|(key, version, _)| parse_version(&self.record, key, version)).collect()
+    }
+}
+
+fn parse_version(record: &KeyRecord, key: KeyRef, version: &Version) -> Result<VersionRecord, RecordError> {
+    let public_key = PublicKey::from_spki_der(record.algorithm, &version.spki_der)
+        .map_err(|malformed| RecordError::damaged(format!("public key of {key}: {malformed}")))?;
+    Ok(VersionRecord {
+        key,
+        public_key,
+        materials: version.materials.clone(),
+        created_at_unix_seconds: version.created_at_unix_seconds,
+        leaf: version.leaf,
+    })
+}
+
+/// Everything that was read at unseal and changed since.
+pub(super) struct Index {
+    pub(super) anchor: Anchor,
+    pub(super) anchor_revision: Revision,
+    pub(super) log_key: Option<(LogKey, Held)>,
+    pub(super) provenance: Option<Provenance>,
+    pub(super) replays: Replays,
+    entries: BTreeMap<KeyId, Arc<Entry>>,
+    names: BTreeMap<KeyName, KeyId>,
+    public_keys: HashMap<Sha256Digest, KeyRef>,
+    /// Scope patterns as they are written, to the names of the keys that have them.
+    scopes: HashMap<String, BTreeSet<KeyName>>,
+    shred_pending: BTreeSet<KeyId>,
+}
+
+impl Index {
+    pub(super) fn new(anchor: Anchor, anchor_revision: Revision) -> Self {
+        Self {
+            anchor,
+            anchor_revision,
+            log_key: None,
+            provenance: None,
+            replays: Replays::default(),
+            entries: BTreeMap::new(),
+            names: BTreeMap::new(),
+            public_keys: HashMap::new(),
+            scopes: HashMap::new(),
+            shred_pending: BTreeSet::new(),
+        }
+    }
+
+    /// Puts a key in, or in the place of its older self.
+    pub(super) fn put(&mut self, entry: Arc<Entry>) {
+        let id = entry.record.id;
+        for (key, version, _) in entry.numbered() {
+            self.public_keys.insert(Sha256Digest::of(&version.spki_der), key);
+        }
+        if entry.state.shred_pending {
+            self.shred_pending.insert(id);
+        } else {
+            self.shred_pending.remove(&id);
+        }
+        if !self.entries.contains_key(&id) {
+            self.names.insert(entry.record.name.clone(), id);
+            for pattern in entry.record.scope.patterns() {
+                self.scopes.entry(pattern.to_string()).or_default().insert(entry.record.name.clone());
+            }
+        }
+        self.entries.insert(id, entry);
+    }
+
+    pub(super) fn key_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn entry(&self, id: KeyId) -> Option<&Arc<Entry>> {
+        self.entries.get(&id)
+    }
+
+    pub(super) fn by_name(&self, name: &KeyName) -> Option<&Arc<Entry>> {
+        self.entries.get(self.names.get(name)?)
+    }
+
+    pub(super) fn by_public_key(&self, spki: Sha256Digest) -> Option<(KeyRef, &Arc<Entry>)> {
+        let key = self.public_keys.get(&spki)?;
+        Some((*key, self.entries.get(&key.id)?))
+    }
+
+    pub(super) fn list(&self, after: Option<&KeyName>, limit: usize) -> Vec<Arc<Entry>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let ids = self.names.range::<KeyName, _>((from, Bound::Unbounded)).map(|(_, id)| id);
+        ids.filter_map(|id| self.entries.get(id)).take(limit).cloned().collect()
+    }
+
+    /// A repository is covered by its own name and by every prefix of it followed by `/*`: look those up.
+    pub(super) fn trusted_for(&self, repository: &Repository, purpose: Purpose, limit: usize) -> Vec<Arc<Entry>> {
+        let text = repository.as_str();
+        let below = text.match_indices('/').filter_map(|(at, _)| text.get(..at)).map(|prefix| format!("{prefix}/*"));
+        let patterns = below.chain(std::iter::once(text.to_owned()));
+        let names: BTreeSet<&KeyName> = patterns.filter_map(|pattern| self.scopes.get(&pattern)).flatten().collect();
+        let entries = names.into_iter().filter_map(|name| self.by_name(name));
+        let counts = |entry: &&Arc<Entry>| {
+            entry.record.purpose == purpose
+                && entry.state.trust == Trust::Trusted
+                && entry.record.scope.covers(repository)
+        };
+        entries.filter(counts).take(limit).cloned().collect()
+    }
+
+    pub(super) fn sealed_versions(
+        &self,
+        after: Option<KeyRef>,
+        limit: usize,
+    ) -> Result<Vec<SealedVersion>, RecordError> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Included(after.id));
+        let versions = self
+            .entries
+            .range((from, Bound::Unbounded))
+            .flat_map(|(_, entry)| entry.numbered().map(move |(key, version, _)| (entry, key, version)));
+        versions
+            .filter(|(_, key, version)| after.is_none_or(|after| *key > after) && !version.materials.is_empty())
+            .take(limit)
+            .map(|(entry, key, version)| {
+                let record = Arc::clone(&entry.record);
+                parse_version(&record, key, version).map(|version| SealedVersion { record, version })
+            })
+            .collect()
+    }
+
+    pub(super) fn shred_pending(&self, limit: usize) -> Vec<KeyId> {
+        self.shred_pending.iter().take(limit).copied().collect()
+    }
+
+    /// Every key as it is now; shares, does not copy.
+    pub(super) fn all(&self) -> Vec<Arc<Entry>> {
+        self.entries.values().cloned().collect()
+    }
+}

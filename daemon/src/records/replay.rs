@@ -1,0 +1,185 @@
+//! Idempotency (D14): the answer to a request, kept so that the same request gets it again.
+//!
+//! Kept for a day, bounded for each principal and in all; an answer that belongs to a change is written with it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use trust::{Principal, Sha256Digest};
+
+use super::crypto::Keys;
+use super::index::Held;
+use super::{Inner, Open, RecordError, layout, stored};
+
+/// Bounds of what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the configuration states every part of it")]
+pub struct ReplayLimits {
+    /// How long an answer is kept.
+    pub keep: Duration,
+    /// The most answers kept for one principal.
+    pub per_principal_max: usize,
+    /// The most answers kept in all.
+    pub total_max: usize,
+}
+
+impl Default for ReplayLimits {
+    fn default() -> Self {
+        Self { keep: Duration::from_hours(24), per_principal_max: 16_384, total_max: 65_536 }
+    }
+}
+
+/// An answer to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct Replay {
+    /// Who asked.
+    pub principal: Principal,
+    /// What was called: `trust.v1.Keys/CreateKey`.
+    pub method: String,
+    /// The caller's idempotency key.
+    pub key: String,
+    /// Hash of the request.
+    pub request_hash: Sha256Digest,
+    /// The answer, at most [`Replay::RESPONSE_BYTES_MAX`] bytes.
+    pub response: Vec<u8>,
+}
+
+impl Replay {
+    /// The longest answer that is kept, in bytes.
+    pub const RESPONSE_BYTES_MAX: usize = 500 * 1024;
+}
+
+/// An answer that was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
+pub struct StoredReplay {
+    /// Hash of the request that was answered: another one under the same key is a conflict.
+    pub request_hash: Sha256Digest,
+    /// The answer.
+    pub response: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredRow {
+    principal: [u8; 16],
+    made_at_unix_ms: u64,
+    request_hash: [u8; 32],
+    response: Vec<u8>,
+}
+
+/// What the index keeps of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    principal: [u8; 16],
+    made_at_unix_ms: u64,
+}
+
+/// The answers that are kept, without their contents.
+#[derive(Debug, Default)]
+pub(super) struct Replays {
+    slots: HashMap<[u8; 32], (Slot, Held)>,
+    by_age: BTreeSet<(u64, [u8; 32])>,
+    per_principal: HashMap<[u8; 16], usize>,
+}
+
+impl Slot {
+    pub(super) fn of(keys: &Keys, replay: &Replay, now_unix_ms: u64) -> Self {
+        let hash = keys.hash_name(b'P', &[replay.principal.to_string().as_bytes()]);
+        let mut principal = [0; 16];
+        principal.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        Self { principal, made_at_unix_ms: now_unix_ms }
+    }
+
+    pub(super) fn encode(&self, replay: &Replay) -> Result<Vec<u8>, RecordError> {
+        stored::encode(&StoredRow {
+            principal: self.principal,
+            made_at_unix_ms: self.made_at_unix_ms,
+            request_hash: *replay.request_hash.as_bytes(),
+            response: replay.response.clone(),
+        })
+    }
+
+    pub(super) fn decode(plain: &[u8]) -> Option<Self> {
+        let row: StoredRow = stored::decode(plain)?;
+        Some(Self { principal: row.principal, made_at_unix_ms: row.made_at_unix_ms })
+    }
+}
+
+/// The name of an answer's row.
+pub(super) fn tag(keys: &Keys, principal: &Principal, method: &str, key: &str) -> [u8; 32] {
+    let principal = principal.to_string();
+    keys.hash_name(layout::REPLAY, &[principal.as_bytes(), method.as_bytes(), key.as_bytes()])
+}
+
+impl Replays {
+    pub(super) fn put(&mut self, tag: [u8; 32], slot: Slot, held: Held) {
+        self.forget(&tag);
+        self.by_age.insert((slot.made_at_unix_ms, tag));
+        *self.per_principal.entry(slot.principal).or_default() += 1;
+        self.slots.insert(tag, (slot, held));
+    }
+
+    pub(super) fn forget(&mut self, tag: &[u8; 32]) {
+        let Some((slot, _)) = self.slots.remove(tag) else { return };
+        self.by_age.remove(&(slot.made_at_unix_ms, *tag));
+        if let Some(count) = self.per_principal.get_mut(&slot.principal) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.per_principal.remove(&slot.principal);
+            }
+        }
+    }
+
+    /// The row of an answer, expired ones too.
+    pub(super) fn held(&self, tag: &[u8; 32]) -> Option<(Held, u64)> {
+        self.slots.get(tag).map(|(slot, held)| (*held, slot.made_at_unix_ms))
+    }
+
+    /// Whether one more answer fits, when `pending` others are being written.
+    pub(super) fn has_room(&self, slot: &Slot, pending: &[Slot], limits: &ReplayLimits) -> bool {
+        let of_principal = self.per_principal.get(&slot.principal).copied().unwrap_or_default();
+        let pending_of_principal = pending.iter().filter(|other| other.principal == slot.principal).count();
+        of_principal.saturating_add(pending_of_principal) < limits.per_principal_max
+            && self.slots.len().saturating_add(pending.len()) < limits.total_max
+    }
+
+    /// The oldest answers that have expired, at most `limit`.
+    pub(super) fn expired(&self, now_unix_ms: u64, keep: Duration, limit: usize) -> Vec<([u8; 32], Held)> {
+        let old = self.by_age.iter().take_while(|(made, _)| is_expired(*made, now_unix_ms, keep)).take(limit);
+        old.filter_map(|(_, tag)| self.slots.get(tag).map(|(_, held)| (*tag, *held))).collect()
+    }
+}
+
+/// A clock that was set back does not expire anything.
+pub(super) fn is_expired(made_at_unix_ms: u64, now_unix_ms: u64, keep: Duration) -> bool {
+    u128::from(now_unix_ms.saturating_sub(made_at_unix_ms)) >= keep.as_millis()
+}
+
+/// Reads an answer from the store.
+pub(super) async fn find(
+    inner: &Inner,
+    open: &Open,
+    principal: &Principal,
+    method: &str,
+    key: &str,
+) -> Result<Option<StoredReplay>, RecordError> {
+    let tag = tag(&open.keys, principal, method, key);
+    let held = open.index.read().unwrap_or_else(std::sync::PoisonError::into_inner).replays.held(&tag);
+    let Some((held, made)) = held else { return Ok(None) };
+    if is_expired(made, inner.clock.now_unix_ms(), inner.limits.replays.keep) {
+        return Ok(None);
+    }
+    let row_key = layout::replay(tag);
+    // Gone since: it has expired.
+    let Some(row) = inner.store.fetch(&row_key).await? else { return Ok(None) };
+    let damaged = || RecordError::damaged(format!("{} does not open", layout::describe(&row_key)));
+    let (plain, mark) = open.keys.open(&row_key, &row.value).ok_or_else(damaged)?;
+    if mark != held.mark {
+        return Err(RecordError::damaged(format!("{} is an older one", layout::describe(&row_key))));
+    }
+    let stored: StoredRow = stored::decode(&plain).ok_or_else(damaged)?;
+    let request_hash = Sha256Digest::from_bytes(stored.request_hash);
+    Ok(Some(StoredReplay { request_hash, response: stored.response }))
+}

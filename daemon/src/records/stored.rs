@@ -1,0 +1,213 @@
+//! How records are written into rows: postcard, in the words of `trust`.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use trust::state::DistrustReason;
+use trust::{Algorithm, KeyId, KeyRef, KeyVersion, PublicKey, Scope, Sha256Digest, Trust, Use};
+use trust_hsm::{Material, SealedKey};
+
+use super::{KeyRecord, KeyState, LogAnchor, LogKey, RecordError};
+
+/// The contents of a row, without its key.
+pub(super) fn encode<T: Serialize>(stored: &T) -> Result<Vec<u8>, RecordError> {
+    postcard::to_stdvec(stored).map_err(|_| RecordError::damaged("a record does not encode"))
+}
+
+/// Reads a row that has been opened.
+pub(super) fn decode<T: DeserializeOwned>(plain: &[u8]) -> Option<T> {
+    postcard::from_bytes(plain).ok()
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredKey {
+    name: String,
+    purpose: String,
+    algorithm: String,
+    scope: Vec<String>,
+    forms: Vec<String>,
+    created_at_unix_seconds: u64,
+}
+
+impl StoredKey {
+    pub(super) fn of(record: &KeyRecord) -> Self {
+        Self {
+            name: record.name.to_string(),
+            purpose: record.purpose.name().to_owned(),
+            algorithm: record.algorithm.name().to_owned(),
+            scope: record.scope.patterns().iter().map(ToString::to_string).collect(),
+            forms: record.forms.iter().map(|form| form.name().to_owned()).collect(),
+            created_at_unix_seconds: record.created_at_unix_seconds,
+        }
+    }
+
+    pub(super) fn read(self, id: KeyId) -> Option<KeyRecord> {
+        let purpose = self.purpose.parse().ok()?;
+        let patterns = self.scope.iter().map(|pattern| pattern.parse().ok()).collect::<Option<Vec<_>>>()?;
+        Some(KeyRecord {
+            id,
+            name: self.name.parse().ok()?,
+            purpose,
+            algorithm: self.algorithm.parse().ok()?,
+            scope: Scope::new(purpose, patterns).ok()?,
+            forms: self.forms.iter().map(|form| form.parse().ok()).collect::<Option<Vec<_>>>()?,
+            created_at_unix_seconds: self.created_at_unix_seconds,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredUse {
+    Active,
+    Disabled,
+    Retired,
+    DestroyScheduled { at_unix_seconds: u64 },
+    Destroyed,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredState {
+    use_: StoredUse,
+    distrusted: Option<(String, u64)>,
+    epoch: u64,
+    newest: u32,
+    shred_pending: bool,
+}
+
+impl StoredState {
+    pub(super) fn of(state: &KeyState) -> Self {
+        let use_ = match state.use_ {
+            Use::Active => StoredUse::Active,
+            Use::Disabled => StoredUse::Disabled,
+            Use::Retired => StoredUse::Retired,
+            Use::DestroyScheduled { at_unix_seconds } => StoredUse::DestroyScheduled { at_unix_seconds },
+            Use::Destroyed => StoredUse::Destroyed,
+        };
+        let distrusted = match &state.trust {
+            Trust::Trusted => None,
+            Trust::Distrusted { reason, since_leaf } => Some((reason.name().to_owned(), *since_leaf)),
+        };
+        let (epoch, newest, shred_pending) = (state.epoch, state.newest.number(), state.shred_pending);
+        Self { use_, distrusted, epoch, newest, shred_pending }
+    }
+
+    pub(super) fn read(self) -> Option<KeyState> {
+        let use_ = match self.use_ {
+            StoredUse::Active => Use::Active,
+            StoredUse::Disabled => Use::Disabled,
+            StoredUse::Retired => Use::Retired,
+            StoredUse::DestroyScheduled { at_unix_seconds } => Use::DestroyScheduled { at_unix_seconds },
+            StoredUse::Destroyed => Use::Destroyed,
+        };
+        let trust = match self.distrusted {
+            None => Trust::Trusted,
+            Some((reason, since_leaf)) => {
+                Trust::Distrusted { reason: reason.parse::<DistrustReason>().ok()?, since_leaf }
+            }
+        };
+        let newest = KeyVersion::new(self.newest)?;
+        Some(KeyState { use_, trust, epoch: self.epoch, newest, shred_pending: self.shred_pending })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredMaterial {
+    Sealed(Vec<u8>),
+}
+
+impl StoredMaterial {
+    fn of(material: &Material) -> Result<Self, RecordError> {
+        match material {
+            Material::Sealed(sealed) => Ok(Self::Sealed(sealed.to_bytes())),
+            _ => Err(RecordError::Refused { why: "this version does not store that kind of material" }),
+        }
+    }
+
+    fn read(&self) -> Option<Material> {
+        match self {
+            Self::Sealed(bytes) => SealedKey::from_bytes(bytes).ok().map(Material::Sealed),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredVersion {
+    spki_der: Vec<u8>,
+    materials: Vec<StoredMaterial>,
+    created_at_unix_seconds: u64,
+    leaf: u64,
+}
+
+/// One version of a key as the index keeps it: its public key is parsed when it is first asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Version {
+    pub(super) spki_der: Box<[u8]>,
+    pub(super) materials: Vec<Material>,
+    pub(super) created_at_unix_seconds: u64,
+    pub(super) leaf: u64,
+}
+
+impl Version {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, RecordError> {
+        encode(&StoredVersion {
+            spki_der: self.spki_der.to_vec(),
+            materials: self.materials.iter().map(StoredMaterial::of).collect::<Result<_, _>>()?,
+            created_at_unix_seconds: self.created_at_unix_seconds,
+            leaf: self.leaf,
+        })
+    }
+
+    pub(super) fn decode(plain: &[u8]) -> Option<Self> {
+        let stored: StoredVersion = decode(plain)?;
+        Some(Self {
+            spki_der: stored.spki_der.into(),
+            materials: stored.materials.iter().map(StoredMaterial::read).collect::<Option<_>>()?,
+            created_at_unix_seconds: stored.created_at_unix_seconds,
+            leaf: stored.leaf,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredLogKey {
+    key: Vec<u8>,
+    algorithm: String,
+    spki_der: Vec<u8>,
+    material: StoredMaterial,
+    origin: String,
+}
+
+impl StoredLogKey {
+    pub(super) fn of(log_key: &LogKey) -> Result<Self, RecordError> {
+        Ok(Self {
+            key: super::layout::key_ref_bytes(log_key.key).to_vec(),
+            algorithm: log_key.public_key.algorithm().name().to_owned(),
+            spki_der: log_key.public_key.spki_der().to_vec(),
+            material: StoredMaterial::of(&log_key.material)?,
+            origin: log_key.origin.clone(),
+        })
+    }
+
+    pub(super) fn read(self) -> Option<LogKey> {
+        let algorithm: Algorithm = self.algorithm.parse().ok()?;
+        let key: KeyRef = super::layout::read_key_ref(&self.key)?;
+        let public_key = PublicKey::from_spki_der(algorithm, &self.spki_der).ok()?;
+        Some(LogKey { key, public_key, material: self.material.read()?, origin: self.origin })
+    }
+}
+
+/// The anchor row.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredAnchor {
+    pub(super) sequence: u64,
+    pub(super) log_size: u64,
+    pub(super) log_root: [u8; 32],
+    pub(super) rows: u64,
+    pub(super) tags: [u8; 32],
+    pub(super) nonces: [u8; 24],
+}
+
+impl StoredAnchor {
+    pub(super) fn log(&self) -> LogAnchor {
+        LogAnchor { size: self.log_size, root: Sha256Digest::from_bytes(self.log_root) }
+    }
+}
