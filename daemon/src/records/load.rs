@@ -217,7 +217,8 @@ async fn name_exchanged(store: &Store, keys: &Keys, left: RowSum, found: RowSum)
         |key: &RowKey, mark: &RowMark| xor(keys.tag(key, &mark.nonce), keys.tag(key, &xor(mark.nonce, nonces))) == tags;
     let is_added = |key: &RowKey, mark: &RowMark| mark.nonce == nonces && keys.tag(key, &mark.nonce) == tags;
     let mut after = None;
-    while found.rows == left.rows || is_extra {
+    let mut is_last = found.rows != left.rows && !is_extra;
+    while !is_last {
         let page = store.scan(&[], after.as_ref(), Store::SCAN_ROWS_MAX).await?;
         for (key, row) in &page {
             let Some((_, mark)) = keys.open(key, &row.value) else { continue };
@@ -229,9 +230,7 @@ async fn name_exchanged(store: &Store, keys: &Keys, left: RowSum, found: RowSum)
                 return Ok(format!("{} is an older one, of write {sequence}", layout::describe(key)));
             }
         }
-        if page.len() < Store::SCAN_ROWS_MAX {
-            break;
-        }
+        is_last = page.len() < Store::SCAN_ROWS_MAX;
         after = page.into_iter().next_back().map(|(key, _)| key);
     }
     Ok(match (left.rows.checked_sub(found.rows), found.rows.checked_sub(left.rows)) {
