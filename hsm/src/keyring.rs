@@ -107,6 +107,8 @@ pub struct Unsealed {
 }
 
 /// Control of the software custodian's key-encryption keys, over a connection of its own.
+///
+/// Every call blocks: unsealing by passphrase for as long as Argon2id takes, rotations for a few fsyncs.
 pub trait KeyRing: Send + Sync {
     /// Opens the ring with the root key. Where it is open already, the secret is checked and the answer the same.
     ///

@@ -72,7 +72,7 @@ pub struct WorkerConfig {
 pub struct Supervisor;
 
 impl Supervisor {
-    /// Starts the worker, which comes up sealed: call [`KeyRing::unseal`] next.
+    /// Starts the worker, which comes up sealed: call [`KeyRing::unseal`] next. Blocks until it has answered.
     ///
     /// After an unseal from a file, a worker that died opens itself again from that file; after a passphrase
     /// nothing is kept, and it comes back sealed.

@@ -108,3 +108,57 @@ fn threads_only() -> Result<SeccompRule, seccompiler::Error> {
     let condition = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag)?;
     Ok(SeccompRule::new(vec![condition])?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixStream;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Gives up the calls in a thread of its own: a filter is for ever.
+    fn confined<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        let confined = std::thread::spawn(|| {
+            allow_few().unwrap();
+            work()
+        });
+        confined.join().unwrap()
+    }
+
+    #[test]
+    fn no_socket_is_made_and_no_program_is_started() {
+        let (tcp, pair, program) = confined(|| {
+            let tcp = TcpListener::bind("127.0.0.1:0").map(drop).unwrap_err();
+            let pair = UnixStream::pair().map(drop).unwrap_err();
+            let program = Command::new("/bin/true").status().unwrap_err();
+            (tcp.kind(), pair.kind(), program.kind())
+        });
+
+        assert_eq!([tcp, pair, program], [ErrorKind::PermissionDenied; 3]);
+    }
+
+    #[test]
+    fn open_streams_threads_files_and_memory_still_work() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.write_all(b"in").unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_owned();
+
+        confined(move || {
+            let mut bytes = [0; 2];
+            theirs.read_exact(&mut bytes).unwrap();
+            theirs.write_all(&bytes).unwrap();
+            let answer = std::thread::spawn(|| vec![7_u8; 8 * 1024 * 1024].len()).join().unwrap();
+            assert_eq!(answer, 8 * 1024 * 1024);
+            std::fs::write(&path, b"file").unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"file");
+            crate::locked::Slot::take().unwrap();
+        });
+
+        let mut bytes = [0; 2];
+        ours.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"in");
+    }
+}
