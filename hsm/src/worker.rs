@@ -8,7 +8,8 @@
 //!
 //! A child that hangs longer than its patience, dies, or talks nonsense is
 //! replaced within a second; sessions find the new one by themselves. To see a
-//! hang in a test, send `SIGSTOP` to one of [`WorkerCustodian::pids`].
+//! hang in a test, send `SIGSTOP` to one of [`WorkerCustodian::pids`] and wait until
+//! every `/proc/PID/task/*/stat` says `T`: until then a thread may still answer.
 
 mod child;
 mod descriptor;

@@ -32,6 +32,16 @@ fn signal(worker: &WorkerCustodian, signal: Signal) {
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
 
+/// Stops every thread of the worker: the signal alone leaves a moment in which one still answers.
+fn stop(worker: &WorkerCustodian) {
+    signal(worker, Signal::STOP);
+    let tasks = || fs::read_dir(format!("/proc/{}/task", worker.pids()[0])).unwrap();
+    let stopped = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat")).unwrap().contains(") T ");
+    while !tasks().all(|task| stopped(task.unwrap())) {
+        std::thread::yield_now();
+    }
+}
+
 fn sign_once(session: &mut dyn Session, order: &SigningOrder) -> Result<(), CustodyError> {
     session.sign(std::slice::from_ref(order), LONG).remove(0).map(drop)
 }
@@ -79,7 +89,7 @@ fn a_worker_that_hangs_is_late_once_and_replaced() {
     house = impatient(house);
     let (mut session, order) = ready(&house);
 
-    signal(worker(&house), Signal::STOP);
+    stop(worker(&house));
 
     assert_eq!(sign_once(&mut *session, &order), Err(CustodyError::Late));
     assert!(until_back(&mut *session, &order) < Duration::from_secs(1));
@@ -181,7 +191,7 @@ fn a_restart_ends_a_call_that_hangs() {
     let house = House::open(Mount::Worker);
     let (mut session, order) = ready(&house);
     let supervised = Arc::clone(worker(&house));
-    signal(worker(&house), Signal::STOP);
+    stop(worker(&house));
 
     let hanging = std::thread::spawn(move || (sign_once(&mut *session, &order), session, order));
     supervised.restart();
