@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod authorize;
+pub mod backup;
 pub mod clock;
 pub mod config;
 pub mod identity;

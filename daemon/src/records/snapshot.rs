@@ -37,8 +37,8 @@ pub struct Snapshot {
 pub type SnapshotRow = (RowKey, Vec<u8>);
 
 impl Snapshot {
-    /// How many keys become rows in one page.
-    const PAGE_KEYS: usize = 128;
+    /// A page is closed when its values have this many bytes.
+    const PAGE_BYTES: usize = 512 * 1024;
 
     pub(super) fn new(open: Arc<Open>, store_uuid: [u8; 16], entries: Vec<Arc<Entry>>, provenance: Provenance) -> Self {
         let key_count = entries.len();
@@ -64,9 +64,14 @@ impl Snapshot {
     /// [`RecordError::Closed`] when the system gives no random bytes.
     pub fn next_rows(&mut self) -> Result<Option<Vec<SnapshotRow>>, RecordError> {
         let mut rows = Vec::new();
-        let page: Vec<_> = self.entries.by_ref().take(Self::PAGE_KEYS).collect();
-        for entry in &page {
-            self.add_key(entry, &mut rows)?;
+        let mut bytes = 0_usize;
+        while bytes < Self::PAGE_BYTES
+            && let Some(entry) = self.entries.next()
+        {
+            let before = rows.len();
+            self.add_key(&entry, &mut rows)?;
+            let added = rows.iter().skip(before).map(|(_, value): &SnapshotRow| value.len()).sum();
+            bytes = bytes.saturating_add(added);
         }
         if !rows.is_empty() {
             return Ok(Some(rows));

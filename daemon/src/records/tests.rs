@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use trust::key::KeyName;
 use trust::state::DistrustReason;
-use trust::{Principal, UseChange};
+use trust::{Algorithm, Form, KeyVersion, Principal, PublicKey, Scope, Trust, Use, UseChange};
 use trust_hsm::SealedKey;
 
 use super::*;

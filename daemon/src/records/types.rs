@@ -1,0 +1,146 @@
+//! What a record says.
+
+use std::sync::Arc;
+
+use trust::{Algorithm, Form, KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Scope, Sha256Digest, Trust, Use};
+use trust_hsm::{Material, SealContext};
+
+use super::ReplayLimits;
+
+/// How far the log was when a change was made: the tree that holds the leaf of that change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a size and its root, nothing else")]
+pub struct LogAnchor {
+    /// How many leaves the tree has.
+    pub size: u64,
+    /// Its RFC 6962 root.
+    pub root: Sha256Digest,
+}
+
+/// What is fixed about a key for life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct KeyRecord {
+    /// Its opaque name.
+    pub id: KeyId,
+    /// What people call it.
+    pub name: KeyName,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// How it signs.
+    pub algorithm: Algorithm,
+    /// For which repositories.
+    pub scope: Scope,
+    /// Which shapes of signature it leaves behind.
+    pub forms: Vec<Form>,
+    /// When it was made: seconds since the Unix epoch.
+    pub created_at_unix_seconds: u64,
+}
+
+impl KeyRecord {
+    /// What the material of one of its versions is sealed to.
+    #[must_use]
+    pub fn seal_context(&self, store: [u8; 16], version: KeyVersion) -> SealContext {
+        SealContext {
+            store,
+            key: KeyRef { id: self.id, version },
+            algorithm: self.algorithm,
+            purpose: self.purpose,
+            scope_hash: self.scope.hash(),
+        }
+    }
+}
+
+/// One version of a key.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct VersionRecord {
+    /// Key and version.
+    pub key: KeyRef,
+    /// The public half; stays for ever.
+    pub public_key: PublicKey,
+    /// Where the private half is; empty after destruction.
+    pub materials: Vec<Material>,
+    /// When it was made: seconds since the Unix epoch.
+    pub created_at_unix_seconds: u64,
+    /// Index of the log leaf that announced it.
+    pub leaf: u64,
+}
+
+/// What may change about a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
+pub struct KeyState {
+    /// May it sign?
+    pub use_: Use,
+    /// Do its signatures count?
+    pub trust: Trust,
+    /// One more at each change, from 1.
+    pub epoch: u64,
+    /// The version that signs.
+    pub newest: KeyVersion,
+    /// Destroyed, but old pages of the store may still hold its sealed material under a living KEK version.
+    pub shred_pending: bool,
+}
+
+/// A key as it is now. Cheap to clone.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
+pub struct KeyView {
+    /// What is fixed.
+    pub record: Arc<KeyRecord>,
+    /// What may change.
+    pub state: KeyState,
+    /// Every version, from the first to the newest.
+    pub versions: Arc<Vec<VersionRecord>>,
+}
+
+impl KeyView {
+    /// The version that signs.
+    #[must_use]
+    pub fn newest(&self) -> Option<&VersionRecord> {
+        self.versions.last()
+    }
+}
+
+/// The new answers to the two questions about a key; unchanged ones are repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "two questions, two answers")]
+pub struct StateChange {
+    /// May it sign?
+    pub use_: Use,
+    /// Do its signatures count?
+    pub trust: Trust,
+}
+
+/// The key that signs checkpoints.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct LogKey {
+    /// Its identity in sealing contexts; no key API knows it.
+    pub key: KeyRef,
+    /// The public half.
+    pub public_key: PublicKey,
+    /// The private half.
+    pub material: Material,
+    /// The origin it signs for; a new key means a new origin.
+    pub origin: String,
+}
+
+/// A key version whose material can be wrapped anew.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
+pub struct SealedVersion {
+    /// The key, for its sealing context.
+    pub record: Arc<KeyRecord>,
+    /// The version.
+    pub version: VersionRecord,
+}
+
+/// Bounds of the records, from the configuration.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::exhaustive_structs, reason = "the configuration states every part of it")]
+pub struct RecordLimits {
+    /// Bounds of the idempotency replays.
+    pub replays: ReplayLimits,
+}
