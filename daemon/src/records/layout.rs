@@ -43,11 +43,19 @@ pub(super) fn version(key: KeyRef) -> RowKey {
 }
 
 pub(super) fn name(keys: &Keys, name: &KeyName) -> RowKey {
-    RowKey::of_kind(NAME, keys.hash_name(NAME, &[name.as_str().as_bytes()]))
+    RowKey::of_kind(NAME, name_hash(keys, name))
+}
+
+pub(super) fn name_hash(keys: &Keys, name: &KeyName) -> [u8; 32] {
+    keys.hash_name(NAME, &[name.as_str().as_bytes()])
 }
 
 pub(super) fn public(keys: &Keys, spki: Sha256Digest) -> RowKey {
-    RowKey::of_kind(PUBLIC, keys.hash_name(PUBLIC, &[spki.as_bytes()]))
+    RowKey::of_kind(PUBLIC, public_hash(keys, spki))
+}
+
+pub(super) fn public_hash(keys: &Keys, spki: Sha256Digest) -> [u8; 32] {
+    keys.hash_name(PUBLIC, &[spki.as_bytes()])
 }
 
 pub(super) fn replay(tag: [u8; 32]) -> RowKey {

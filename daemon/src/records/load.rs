@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
+use tokio::task::JoinHandle;
 use trust::{KeyId, KeyRef, KeyVersion, Sha256Digest};
 
 use super::anchor::{Anchor, RowSum, xor};
@@ -12,7 +13,7 @@ use super::replay::Slot;
 use super::snapshot::Provenance;
 use super::stored::{self, StoredAnchor, StoredKey, StoredLogKey, StoredState, Version};
 use super::{KeyRecord, KeyState, LogAnchor, Records, UnsealError, layout};
-use crate::store::{Change, Row, RowKey, Store};
+use crate::store::{Change, Row, RowKey, Store, StoreError};
 
 /// How many faults are named.
 const FAULTS_MAX: usize = 16;
@@ -56,25 +57,34 @@ pub(super) async fn load(store: &Store, keys: &Keys) -> Result<Index, UnsealErro
     let (plain, _) = keys.open(&anchor_key, &row.value).ok_or(UnsealError::WrongKey)?;
     let stored: StoredAnchor = stored::decode(&plain).ok_or(UnsealError::WrongKey)?;
     let mut found = Found::new(Index::new(Anchor::read(&stored), row.revision));
-    let mut after = None;
-    loop {
-        let page = store.scan(&[], after.as_ref(), Store::SCAN_ROWS_MAX).await?;
-        let is_last = page.len() < Store::SCAN_ROWS_MAX;
+    let mut reading = Some(read_page(store, None));
+    while let Some(page) = reading.take() {
+        let page = page.await.map_err(|_| ending())??;
+        // The next page is read while this one is opened: a large store keeps two cores busy.
+        if page.len() == Store::SCAN_ROWS_MAX {
+            reading = page.last().map(|(key, _)| read_page(store, Some(key.clone())));
+        }
+        tokio::task::yield_now().await;
         for (key, row) in &page {
             found.take(keys, key, row);
         }
-        after = page.into_iter().next_back().map(|(key, _)| key).or(after);
-        if is_last {
-            break;
-        }
-        // A large store takes its time: let others run.
-        tokio::task::yield_now().await;
     }
     if found.sum != found.index.anchor.sum {
         let named = name_exchanged(store, keys, found.index.anchor.sum, found.sum).await?;
         found.fault(named);
     }
     found.settle(keys)
+}
+
+type Page = Result<Vec<(RowKey, Row)>, StoreError>;
+
+fn read_page(store: &Store, after: Option<RowKey>) -> JoinHandle<Page> {
+    let store = store.clone();
+    tokio::spawn(async move { store.scan(&[], after.as_ref(), Store::SCAN_ROWS_MAX).await })
+}
+
+fn ending() -> StoreError {
+    StoreError::Closed { reason: "the process is ending".into() }
 }
 
 fn tampered(fault: String) -> UnsealError {
@@ -88,8 +98,8 @@ struct Found {
     records: HashMap<KeyId, KeyRecord>,
     states: HashMap<KeyId, (KeyState, Held)>,
     versions: HashMap<KeyId, Vec<(KeyVersion, Version, Held)>>,
-    names: HashMap<RowKey, KeyId>,
-    public_keys: HashMap<RowKey, KeyRef>,
+    names: HashMap<[u8; 32], KeyId>,
+    public_keys: HashMap<[u8; 32], KeyRef>,
     faults: Vec<String>,
 }
 
@@ -123,12 +133,12 @@ impl Found {
         };
         self.sum.add(keys, key, &mark);
         let held = Held { revision: row.revision, mark };
-        if self.sort_in(*kind, rest, key, &plain, held).is_none() {
+        if self.sort_in(*kind, rest, &plain, held).is_none() {
             self.fault(format!("{} does not read", layout::describe(key)));
         }
     }
 
-    fn sort_in(&mut self, kind: u8, rest: &[u8], key: &RowKey, plain: &[u8], held: Held) -> Option<()> {
+    fn sort_in(&mut self, kind: u8, rest: &[u8], plain: &[u8], held: Held) -> Option<()> {
         match kind {
             layout::KEY => {
                 let id = layout::read_key_id(rest)?;
@@ -143,10 +153,10 @@ impl Found {
                 self.versions.entry(key.id).or_default().push((key.version, Version::decode(plain)?, held));
             }
             layout::NAME => {
-                self.names.insert(key.clone(), layout::read_key_id(plain)?);
+                self.names.insert(rest.try_into().ok()?, layout::read_key_id(plain)?);
             }
             layout::PUBLIC => {
-                self.public_keys.insert(key.clone(), layout::read_key_ref(plain)?);
+                self.public_keys.insert(rest.try_into().ok()?, layout::read_key_ref(plain)?);
             }
             layout::LOG => self.index.log_key = Some((stored::decode::<StoredLogKey>(plain)?.read()?, held)),
             layout::PROVENANCE => self.index.provenance = Some(stored::decode::<Provenance>(plain)?),
@@ -169,15 +179,15 @@ impl Found {
         for id in strays {
             self.fault(format!("{} is missing", layout::describe(&layout::key(id))));
         }
-        let strays: Vec<RowKey> = self.public_keys.keys().cloned().collect();
-        for key in strays {
-            self.fault(format!("{} belongs to no key version", layout::describe(&key)));
+        let strays: Vec<_> = self.public_keys.keys().map(|hash| RowKey::of_kind(layout::PUBLIC, *hash)).collect();
+        for row in strays {
+            self.fault(format!("{} belongs to no key version", layout::describe(&row)));
         }
         if self.faults.is_empty() { Ok(self.index) } else { Err(UnsealError::Tampered { faults: self.faults }) }
     }
 
     fn entry(&mut self, keys: &Keys, id: KeyId, record: KeyRecord) -> Option<Entry> {
-        let name = layout::name(keys, &record.name);
+        let name = layout::name_hash(keys, &record.name);
         if self.names.remove(&name) != Some(id) {
             self.fault(format!("the name row of key {id} is missing or another's"));
         }
@@ -194,7 +204,7 @@ impl Found {
                 self.fault(format!("a version of key {id} before {number} is missing"));
                 break;
             }
-            let public = layout::public(keys, Sha256Digest::of(&version.spki_der));
+            let public = layout::public_hash(keys, Sha256Digest::of(&version.spki_der));
             if self.public_keys.remove(&public) != Some(key) {
                 self.fault(format!("the public key row of {key} is missing or another's"));
             }

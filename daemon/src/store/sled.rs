@@ -4,6 +4,7 @@
 //! acknowledged rows or the whole database. So every group of writes ends in [`Barrier::pass`], and one thread
 //! makes all groups. sled's own background flusher is off: nothing touches the files but this thread.
 
+mod ballast;
 mod barrier;
 mod conf;
 mod engine;
@@ -21,7 +22,7 @@ use super::{Change, OpenError, Revision, Row, RowKey, StoreError};
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::exhaustive_structs, reason = "the configuration states every part of it")]
 pub struct SledOptions {
-    /// The most bytes sled's page cache may have.
+    /// The most bytes sled's page cache may have. The records have their own index, so little is enough.
     pub cache_bytes_max: u64,
     /// Writes are refused with [`StoreError::Full`] while the disk has fewer free bytes than this, so that sled
     /// never meets the end of the disk itself and what is there can always be opened again.
@@ -32,7 +33,7 @@ pub struct SledOptions {
 
 impl Default for SledOptions {
     fn default() -> Self {
-        Self { cache_bytes_max: 64 * 1024 * 1024, free_bytes_min: 8 * 1024 * 1024, queue_writes_max: 1024 }
+        Self { cache_bytes_max: 16 * 1024 * 1024, free_bytes_min: 8 * 1024 * 1024, queue_writes_max: 1024 }
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, RwLock};
 use sled::{Batch, Db, IVec, Mode};
 use tokio::sync::mpsc;
 
+use super::ballast;
 use super::barrier::{Barrier, sync_directory};
 use super::conf::{self, Conf};
 use super::{Shared, SledOptions, SledStore, Waiting};
@@ -119,6 +120,7 @@ pub(super) fn create(directory: &Path, options: SledOptions) -> Result<Engine, O
     batch.insert(REVISION_ROW, &0_u64.to_be_bytes());
     apply(&tree, batch).map_err(|reason| OpenError::Damaged { path: directory.to_owned(), reason })?;
     conf::copy(directory).map_err(|source| system("copy conf in", source))?;
+    ballast::lay(directory);
     let barrier = Barrier::open(directory).map_err(|source| system("sync", source))?;
     Ok(Engine::new(tree, barrier, directory, options, 0))
 }
@@ -147,11 +149,12 @@ pub(super) fn open(directory: &Path, options: SledOptions) -> Result<Engine, Ope
         Conf::Restored => tracing::warn!(directory = %directory.display(), "conf was damaged and is restored"),
         Conf::Missing => return Err(foreign("it has no file conf, and no copy of it")),
     }
-    let tree = start_sled(directory, options)?;
+    let tree = start_sled_with_room(directory, options)?;
     let last = read_own_rows(&tree, directory)?;
     if conf == Conf::Uncopied {
         conf::copy(directory).map_err(|source| system("copy conf in", source))?;
     }
+    ballast::lay(directory);
     let barrier = Barrier::open(directory).map_err(|source| system("sync", source))?;
     Ok(Engine::new(tree, barrier, directory, options, last))
 }
@@ -173,6 +176,18 @@ fn read_own_rows(tree: &Db, directory: &Path) -> Result<u64, OpenError> {
         Some(_) | None => return Err(unmade),
     }
     read(REVISION_ROW)?.and_then(|value| value.as_ref().try_into().ok().map(u64::from_be_bytes)).ok_or(unmade)
+}
+
+/// sled writes when it opens, which a full disk refuses: then the ballast goes and there is room.
+fn start_sled_with_room(directory: &Path, options: SledOptions) -> Result<Db, OpenError> {
+    match start_sled(directory, options) {
+        Err(OpenError::System { source, .. })
+            if source.kind() == io::ErrorKind::StorageFull && ballast::drop(directory) =>
+        {
+            start_sled(directory, options)
+        }
+        answer => answer,
+    }
 }
 
 fn start_sled(directory: &Path, options: SledOptions) -> Result<Db, OpenError> {
