@@ -1,1 +1,22 @@
-//! stub
+//! The harness that tests and `bench` share: it runs the real programs, ours
+//! and the peers', each in a directory of its own, on the loopback only.
+//!
+//! It mocks nothing. A program that is absent is an error that names the
+//! remedy; nothing is skipped. Every process is stopped by its own id when
+//! its guard is dropped.
+
+pub mod client;
+pub mod daemon;
+pub mod engine;
+pub mod image;
+pub mod peer;
+pub mod process;
+pub mod program;
+pub mod registry;
+pub mod wait;
+
+pub use client::Trustctl;
+pub use daemon::{Daemon, Setup};
+pub use engine::Engine;
+pub use program::Ran;
+pub use registry::Registry;

@@ -1,0 +1,111 @@
+//! `trustctl`, run as a user runs it, in an environment that holds nothing but what the test gives.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::engine::Engine;
+use crate::program::{Ran, ours, run, run_with_input};
+
+/// One user of `trustctl`: a home directory, an environment, a working directory.
+#[derive(Debug)]
+pub struct Trustctl {
+    program: PathBuf,
+    home: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Trustctl {
+    /// A user with an empty home and no daemon.
+    ///
+    /// # Errors
+    /// When `trustctl` is not built.
+    pub fn new() -> Result<Self> {
+        let home = TempDir::new().context("make a home")?;
+        std::fs::create_dir(home.path().join("work")).context("make a working directory")?;
+        let environment = vec![
+            ("HOME".to_owned(), home.path().to_string_lossy().into_owned()),
+            ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned()),
+            ("XDG_RUNTIME_DIR".to_owned(), home.path().join("run").to_string_lossy().into_owned()),
+        ];
+        Ok(Self { program: ours("trustctl")?, home, environment })
+    }
+
+    /// The same user with one more variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same user with the daemon at `address` (`unix:///…` or `https://…`).
+    #[must_use]
+    pub fn at(self, address: &str) -> Self {
+        self.with("TRUSTD_ADDR", address)
+    }
+
+    /// The same user with this container engine.
+    #[must_use]
+    pub fn using(self, engine: &Engine) -> Self {
+        engine.environment().iter().fold(self, |user, (name, value)| user.with(name, value))
+    }
+
+    /// The user's home directory.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A file in the user's working directory, where every command runs.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.home.path().join("work").join(name)
+    }
+
+    /// Writes a file there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.file(name);
+        std::fs::write(&path, bytes).with_context(|| format!("write {path:?}"))?;
+        Ok(path)
+    }
+
+    /// Reads a file there.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.file(name);
+        std::fs::read(&path).with_context(|| format!("read {path:?}"))
+    }
+
+    /// The command, ready for what a test wants to change.
+    pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(arguments).current_dir(self.home.path().join("work")).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started or is not done in time; its exit code is the test's to judge.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Ran> {
+        run(&mut self.command(arguments))
+    }
+
+    /// Runs it to its end with `input` on standard input.
+    ///
+    /// # Errors
+    /// As [`Trustctl::run`].
+    pub fn run_with_input<A: AsRef<OsStr>>(&self, arguments: &[A], input: &[u8]) -> Result<Ran> {
+        run_with_input(&mut self.command(arguments), input)
+    }
+}

@@ -1,0 +1,33 @@
+//! Waiting for something that another program does, with a deadline and no guessed pauses.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// Asks `probe` again and again until it gives something.
+///
+/// # Errors
+/// After `limit`, naming `what`; or the probe's own error, at once.
+#[expect(clippy::disallowed_methods, reason = "a real program runs in real time")]
+pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe()? {
+            return Ok(found);
+        }
+        if start.elapsed() > limit {
+            bail!("{what}: not within {limit:?}");
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// How long `work` took, with what it gave.
+#[expect(clippy::disallowed_methods, reason = "a real program runs in real time")]
+pub fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let result = work();
+    (start.elapsed(), result)
+}
