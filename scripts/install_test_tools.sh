@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Installs what the tests need beyond Rust. Names every missing thing with its
+# remedy before it changes anything; what Debian packages is installed with apt
+# when this is root, everything else stays yours to do.
+#
+#   install_test_tools.sh          what `make test` needs
+#   install_test_tools.sh --check  says what is missing, installs nothing
+#   install_test_tools.sh --demo   what `make demo` needs
+#
+# Exit code 0: everything is there; 1: something is missing.
+set -euo pipefail
+
+# program → Debian package.
+declare -A packages=(
+  [busybox]=busybox-static
+  [cc]=build-essential
+  [curl]=curl
+  [docker]=docker.io
+  [dockerd]=docker.io
+  [docker-registry]=docker-registry
+)
+declare -A test_packages=(
+  [fuse-overlayfs]=fuse-overlayfs
+  [mkfs.ext4]=e2fsprogs
+  [mkfs.xfs]=xfsprogs
+  [openssl]=openssl
+  [podman]=podman
+  [python3]=python3
+  [runc]=runc
+  [ssh-keygen]=openssh-client
+  [strace]=strace
+  [xfs_io]=xfsprogs
+)
+mode="${1:-}"
+case "$mode" in
+  '' | --check) for tool in "${!test_packages[@]}"; do packages[$tool]=${test_packages[$tool]}; done ;;
+  --demo) ;;
+  *) sed -n '2,10p' "$0" >&2; exit 2 ;;
+esac
+# The administrator's programs are not on everybody's PATH.
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+missing_tools() {
+  local tool
+  for tool in "${!packages[@]}"; do
+    command -v "$tool" >/dev/null || printf '%s\n' "$tool"
+  done | sort
+}
+
+unpackaged=0
+complain() {
+  printf 'missing: %s\n  %s\n' "$1" "$2" >&2
+  unpackaged=1
+}
+command -v cargo >/dev/null || complain "cargo (Rust 1.95 or newer)" "install Rust: https://rustup.rs"
+if [ "$mode" != --demo ]; then
+  go_version=$(go env GOVERSION 2>/dev/null || true)
+  case "$go_version" in
+    go1.2[6-9]* | go1.[3-9][0-9]* | go[2-9]*) ;;
+    '') complain "go (1.26 or newer)" "install Go: https://go.dev/dl/, and put its bin directory on PATH" ;;
+    *) complain "go 1.26 or newer (found $go_version)" "install a newer Go: https://go.dev/dl/" ;;
+  esac
+  [ "$(id -u)" -eq 0 ] || complain "root" "engines, loop devices and power cuts need it: sudo -E make test"
+fi
+
+mapfile -t missing < <(missing_tools)
+mapfile -t wanted < <(for tool in "${missing[@]}"; do printf '%s\n' "${packages[$tool]}"; done | sort -u)
+if [ "${#missing[@]}" -gt 0 ]; then
+  for tool in "${missing[@]}"; do
+    printf 'missing: %s\n  apt-get install %s\n' "$tool" "${packages[$tool]}" >&2
+  done
+fi
+[ "$unpackaged" -eq 0 ] || exit 1
+[ "${#missing[@]}" -gt 0 ] || exit 0
+[ "$mode" != --check ] || exit 1
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+  printf 'Install these as root, then run again: apt-get install %s\n' "${wanted[*]}" >&2
+  exit 1
+fi
+
+printf 'installing with apt: %s\n' "${wanted[*]}" >&2
+export DEBIAN_FRONTEND=noninteractive
+# A package's service would be started by its installation: not on this machine, not by us.
+guard=
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  guard=/usr/sbin/policy-rc.d
+  printf '#!/bin/sh\nexit 101\n' >"$guard"
+  chmod 755 "$guard"
+  trap 'rm -f "$guard"' EXIT
+fi
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+mapfile -t missing < <(missing_tools)
+if [ "${#missing[@]}" -gt 0 ]; then
+  printf 'still missing after the installation: %s\n' "${missing[*]}" >&2
+  exit 1
+fi
