@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Builds target/trustd_VERSION_ARCH.deb with dpkg-deb alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+command -v dpkg-deb >/dev/null || { echo "missing: dpkg-deb. A Debian package is built on Debian: apt-get install dpkg" >&2; exit 1; }
+
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+architecture=$(dpkg --print-architecture)
+binaries="${BINARIES:-${CARGO_TARGET_DIR:-target}/release}"
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT
+chmod 755 "$stage"
+
+scripts/install.sh "$stage" /usr
+# dpkg asks its own questions about changed configuration; this marks the files for it.
+mkdir "$stage/DEBIAN"
+(cd "$stage" && find etc -type f -printf '/%p\n' | sort) >"$stage/DEBIAN/conffiles"
+gzip -9 -n "$stage"/usr/share/man/man1/*.1
+# The newest symbol version of glibc that the programs ask for.
+libc=$(cat "$binaries/trustd" "$binaries/trustctl" | grep -aoE 'GLIBC_2\.[0-9]+' | sort -uV | tail -n 1 | cut -d_ -f2)
+cat >"$stage/DEBIAN/control" <<EOF
+Package: trustd
+Version: $version
+Architecture: $architecture
+Maintainer: The trustd authors <trustd@localhost>
+Depends: libc6 (>= $libc), libgcc-s1, adduser
+Suggests: docker.io | podman
+Section: admin
+Priority: optional
+Installed-Size: $(du -sk --exclude=DEBIAN "$stage" | cut -f1)
+Description: key custody and content trust
+ trustd keeps signing keys and signs container images and release files for
+ those whom its policy allows, after writing down that it will. trustctl pushes
+ and signs, and pulls only what verifies.
+EOF
+cat >"$stage/DEBIAN/postinst" <<'EOF'
+#!/bin/sh
+set -e
+if [ "$1" = configure ]; then
+  getent passwd trustd >/dev/null || adduser --system --group --home /var/lib/trustd --no-create-home --quiet trustd
+  [ ! -d /run/systemd/system ] || systemctl daemon-reload
+fi
+EOF
+cat >"$stage/DEBIAN/prerm" <<'EOF'
+#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
+  systemctl --no-reload disable --now trustd.service
+fi
+EOF
+chmod 755 "$stage/DEBIAN/postinst" "$stage/DEBIAN/prerm"
+mkdir -p target
+dpkg-deb --root-owner-group -Zxz --build "$stage" "target/trustd_${version}_${architecture}.deb"
