@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds target/trustd_VERSION_ARCH.deb with dpkg-deb alone.
+# Builds trustd_VERSION_ARCH.deb with dpkg-deb alone, in OUTPUT (target).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v dpkg-deb >/dev/null || { echo "missing: dpkg-deb. A Debian package is built on Debian: apt-get install dpkg" >&2; exit 1; }
@@ -49,5 +49,6 @@ if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
 fi
 EOF
 chmod 755 "$stage/DEBIAN/postinst" "$stage/DEBIAN/prerm"
-mkdir -p target
-dpkg-deb --root-owner-group -Zxz --build "$stage" "target/trustd_${version}_${architecture}.deb"
+output="${OUTPUT:-target}"
+mkdir -p "$output"
+dpkg-deb --root-owner-group -Zxz --build "$stage" "$output/trustd_${version}_${architecture}.deb"

@@ -29,6 +29,7 @@ declare -A test_packages=(
   [runc]=runc
   [ssh-keygen]=openssh-client
   [strace]=strace
+  [systemd-analyze]=systemd
   [xfs_io]=xfsprogs
 )
 mode="${1:-}"

@@ -31,6 +31,17 @@ pub struct Setup {
     pub below: Option<PathBuf>,
 }
 
+impl Setup {
+    /// Everybody who can open the socket may do everything.
+    pub const ALLOW_ALL: &str = "permit(principal, action, resource);\n";
+
+    /// A daemon that lets raw keys sign.
+    #[must_use]
+    pub fn allowing_raw() -> Self {
+        Self { policy: Self::ALLOW_ALL.to_owned(), ..Self::default() }
+    }
+}
+
 /// A daemon that runs, or can be started again, on one directory.
 #[derive(Debug)]
 pub struct Daemon {
