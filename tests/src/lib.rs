@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod disk;
 pub mod engine;
 pub mod image;
 pub mod peer;
@@ -17,6 +18,7 @@ pub mod wait;
 
 pub use client::Trustctl;
 pub use daemon::{Daemon, Setup};
+pub use disk::Disk;
 pub use engine::Engine;
 pub use program::Ran;
 pub use registry::Registry;
