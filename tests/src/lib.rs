@@ -10,6 +10,8 @@ pub mod daemon;
 pub mod disk;
 pub mod engine;
 pub mod image;
+pub mod ledger;
+pub mod merkle;
 pub mod peer;
 pub mod process;
 pub mod program;

@@ -1,0 +1,150 @@
+//! Sudden ends of the daemon and of its worker: nothing acknowledged is lost, no signature is without evidence.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use tonic::Code;
+use trust_proto::v1::keys_client::KeysClient;
+use trust_proto::v1::raw_statement::Input;
+use trust_proto::v1::signing_client::SigningClient;
+use trust_proto::v1::statement::Kind;
+use trust_proto::v1::{Algorithm, CreateKeyRequest, Purpose, RawStatement, SignRequest, Statement};
+use trust_tests::ledger::{Ledger, wait_for};
+use trust_tests::wait::{timed, until};
+use trust_tests::{Daemon, Setup};
+
+const WRITERS: usize = 8;
+
+/// More rounds in `make test-long`.
+fn rounds(usual: u32) -> u32 {
+    if std::env::var_os("TRUSTD_TEST_LONG").is_some() { usual * 10 } else { usual }
+}
+
+/// A number below `limit` that is different in each run.
+fn random_below(limit: u64) -> u64 {
+    RandomState::new().build_hasher().finish() % limit
+}
+
+fn create(name: &str, idempotency_key: &str) -> CreateKeyRequest {
+    CreateKeyRequest {
+        name: name.to_owned(),
+        purpose: Purpose::Raw.into(),
+        algorithm: Algorithm::Ed25519.into(),
+        idempotency_key: idempotency_key.to_owned(),
+        ..CreateKeyRequest::default()
+    }
+}
+
+fn raw(key: &str) -> SignRequest {
+    let statement = RawStatement { input: Some(Input::Message(b"again".to_vec().into())) };
+    SignRequest {
+        key: key.to_owned(),
+        statement: Some(Statement { kind: Some(Kind::Raw(statement)) }),
+        ..SignRequest::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_at_random_instants() {
+    let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let ledger = Ledger::default();
+    for round in 0..rounds(100) {
+        let writers = ledger.write(daemon.socket(), WRITERS).await.unwrap();
+        wait_for(&ledger, 1).unwrap();
+        let instant = Duration::from_micros(random_below(200_000));
+        tokio::time::sleep(instant).await; // the random instant is what is tested
+
+        daemon.kill().unwrap();
+        writers.done().await;
+        let (back, started) = timed(|| daemon.launch());
+        started.unwrap_or_else(|error| panic!("round {round}, killed after {instant:?}: {error:#}"));
+
+        assert!(back < Duration::from_secs(5), "round {round}: the start took {back:?}");
+        let channel = daemon.channel().await.unwrap();
+        ledger
+            .check_fresh(&channel)
+            .await
+            .unwrap_or_else(|error| panic!("round {round}, killed after {instant:?}: {error:#}\n{}", daemon.log()));
+    }
+    let channel = daemon.channel().await.unwrap();
+    ledger.check_all(&channel).await.unwrap();
+    ledger.use_every_key(&channel).await.unwrap();
+    println!("{} acknowledged answers, {} kills, 0 lost", ledger.acknowledged(), rounds(100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_worker_is_back_within_a_second_and_the_daemon_stays() {
+    let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    KeysClient::new(channel.clone()).create_key(create("raw/one", "")).await.unwrap();
+    let workers = daemon.workers().unwrap();
+    assert!(!workers.is_empty(), "no custody worker was found below {}", daemon.id().unwrap());
+
+    for worker in &workers {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(*worker).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    let runtime = tokio::runtime::Handle::current();
+    let mut signing = SigningClient::new(channel);
+    let (back, signed) = timed(|| {
+        until("a signature after the worker died", Duration::from_secs(10), || {
+            let answer = tokio::task::block_in_place(|| runtime.block_on(signing.sign(raw("raw/one"))));
+            match answer {
+                Ok(_) => Ok(Some(())),
+                Err(status) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => Ok(None),
+                Err(status) => Err(status.into()),
+            }
+        })
+    });
+
+    signed.unwrap();
+    assert!(back < Duration::from_secs(1), "{back:?}");
+    assert_ne!(daemon.workers().unwrap(), workers);
+}
+
+/// D14: the effect and the idempotency key are one write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_after_a_kill_gets_the_same_key_and_other_content_is_refused() {
+    let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    let first = KeysClient::new(channel).create_key(create("raw/one", "retry-1")).await.unwrap().into_inner();
+
+    daemon.kill().unwrap();
+    daemon.launch().unwrap();
+
+    let mut keys = KeysClient::new(daemon.channel().await.unwrap());
+    let again = keys.create_key(create("raw/one", "retry-1")).await.unwrap().into_inner();
+    assert_eq!(first.key.unwrap().id, again.key.unwrap().id);
+    let other = keys.create_key(create("raw/two", "retry-1")).await.unwrap_err();
+    assert_eq!(other.code(), Code::Aborted, "{other:?}");
+    let taken = keys.create_key(create("raw/one", "retry-2")).await.unwrap_err();
+    assert_eq!(taken.code(), Code::AlreadyExists, "{taken:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_with_64_signs_in_flight_answers_or_refuses_each_and_ends_with_0() {
+    let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let ledger = Ledger::default();
+    let writers = ledger.write(daemon.socket(), 64).await.unwrap();
+    wait_for(&ledger, 200).unwrap();
+
+    let (time, status) = timed(|| daemon.terminate());
+    writers.done().await;
+
+    assert!(status.unwrap().success(), "{}", daemon.log());
+    assert!(time < Duration::from_secs(10), "{time:?}");
+    daemon.launch().unwrap();
+    ledger.check_all(&daemon.channel().await.unwrap()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_daemon_on_the_same_directories_does_not_start() {
+    let daemon = Daemon::start().unwrap();
+
+    let second = daemon.trustd(&["serve"]).unwrap();
+
+    assert_ne!(second.code, Some(0), "{second}");
+    daemon.channel().await.unwrap();
+}
