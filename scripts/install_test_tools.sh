@@ -38,8 +38,11 @@ case "$mode" in
   --demo) ;;
   *) sed -n '2,10p' "$0" >&2; exit 2 ;;
 esac
-# The administrator's programs are not on everybody's PATH.
+# The administrator's programs are not on everybody's PATH, and a person's Rust is not on the administrator's.
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+if [ -n "${SUDO_USER:-}" ]; then
+  PATH="$PATH:$(getent passwd "$SUDO_USER" | cut -d: -f6)/.cargo/bin"
+fi
 
 missing_tools() {
   local tool
@@ -61,7 +64,7 @@ if [ "$mode" != --demo ]; then
     '') complain "go (1.26 or newer)" "install Go: https://go.dev/dl/, and put its bin directory on PATH" ;;
     *) complain "go 1.26 or newer (found $go_version)" "install a newer Go: https://go.dev/dl/" ;;
   esac
-  [ "$(id -u)" -eq 0 ] || complain "root" "engines, loop devices and power cuts need it: sudo -E make test"
+  [ "$(id -u)" -eq 0 ] || complain "root" 'engines, loop devices and power cuts need it: sudo -E env "PATH=$PATH" make test'
 fi
 
 mapfile -t missing < <(missing_tools)

@@ -54,6 +54,8 @@ set_stage() {
   chmod 700 "$stage" "$stage/run"
   local target
   target=${CARGO_TARGET_DIR:-$checkout/target}
+  # A shared engine is found, and registries are logged in to, by the person's own docker configuration.
+  [ "$engine" != shared ] || export DOCKER_CONFIG="${DOCKER_CONFIG:-$HOME/.docker}"
   export PATH="$target/debug:$PATH" HOME="$stage/home" XDG_RUNTIME_DIR="$stage/run"
   unset XDG_CONFIG_HOME XDG_STATE_HOME XDG_DATA_HOME DOCKER_CONTENT_TRUST DOCKER_CONTENT_TRUST_SERVER
   cd "$stage/work"

@@ -161,7 +161,7 @@ pub fn checkout() -> PathBuf {
 /// When this process is not root.
 pub fn needs_root(what: &str) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        bail!("{what} needs root: run `sudo make test`");
+        bail!("{what} needs root: sudo -E env \"PATH=$PATH\" make test");
     }
     Ok(())
 }
