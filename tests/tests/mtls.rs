@@ -1,0 +1,249 @@
+//! The daemon on TCP: who gets through TLS, who does not, and what a reload changes. The client is trustctl.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
+};
+use tempfile::TempDir;
+use trust_tests::wait::until;
+use trust_tests::{Daemon, Ran, Setup, Trustctl};
+
+const CI: &str = "spiffe://example.com/ci/builder";
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    /// Writes `name.pem` and `name.key` of a leaf into `at`.
+    fn issue(&self, at: &Path, name: &str, mut params: CertificateParams) {
+        params.distinguished_name = named(name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(at.join(format!("{name}.pem")), certificate.pem()).unwrap();
+        write_private(&at.join(format!("{name}.key")), &key.serialize_pem());
+    }
+
+    fn revocation_list(&self, revoked: &[u64], next_update: (i32, u8, u8)) -> String {
+        let revoked_certs = revoked.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(next_update.0, next_update.1, next_update.2),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked_certs.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn client(serial: u64, uris: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(SerialNumber::from(serial));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+    params
+}
+
+/// A daemon on TCP, its CA, and a directory with certificates.
+struct Scene {
+    directory: TempDir,
+    authority: Authority,
+    port: u16,
+    daemon: Daemon,
+}
+
+const FAR: (i32, u8, u8) = (2096, 1, 1);
+
+impl Scene {
+    fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let at = directory.path();
+        let authority = Authority::new("Test CA");
+        std::fs::write(at.join("ca.pem"), &authority.pem).unwrap();
+        std::fs::write(at.join("crl.pem"), authority.revocation_list(&[], FAR)).unwrap();
+        let mut server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        authority.issue(at, "server", server);
+        authority.issue(at, "ci", client(7, &[CI]));
+        // Free when we look; nobody else of this test binds fixed ports.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let more = format!(
+            "[tls]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"{0}/server.pem\"\nkey = \"{0}/server.key\"\n\
+             [[tls.client_ca]]\ncertificate = \"{0}/ca.pem\"\ntrust_domain = \"example.com\"\ncrl = \"{0}/crl.pem\"\n",
+            at.display()
+        );
+        let daemon = Daemon::with(&Setup { more, ..Setup::allowing_raw() }).unwrap();
+        Self { directory, authority, port, daemon }
+    }
+
+    fn at(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// `trustctl status` with the certificate `name`.
+    fn status(&self, name: &str) -> Ran {
+        self.user(name).run(&["--output", "json", "status"]).unwrap()
+    }
+
+    fn user(&self, name: &str) -> Trustctl {
+        let user = Trustctl::new().unwrap();
+        let configuration = user.home().join(".config/trustctl");
+        std::fs::create_dir_all(&configuration).unwrap();
+        let text = format!(
+            "endpoint = \"https://localhost:{}\"\ncertificate = \"{1}/{name}.pem\"\nkey = \"{1}/{name}.key\"\nca = \"{1}/ca.pem\"\n",
+            self.port,
+            self.at().display()
+        );
+        std::fs::write(configuration.join("config.toml"), text).unwrap();
+        user
+    }
+
+    fn refused(&self, name: &str) {
+        let ran = self.status(name);
+        assert!(matches!(ran.code, Some(1 | 3)), "{name} got through: {ran}");
+    }
+
+    fn accepted(&self, name: &str) {
+        let ran = self.status(name).ok().unwrap();
+        assert!(ran.stdout.contains(CI), "{ran}");
+    }
+
+    /// Replaces a file as an administrator does, and sends SIGHUP.
+    fn reload_with(&mut self, file: &str, text: &str) {
+        let new: PathBuf = self.at().join(format!("{file}.new"));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, self.at().join(file)).unwrap();
+        self.daemon.process().unwrap().signal(rustix::process::Signal::HUP);
+    }
+}
+
+#[test]
+fn one_spiffe_uri_of_the_cas_trust_domain_is_the_identity() {
+    let scene = Scene::new();
+
+    scene.accepted("ci");
+}
+
+#[test]
+fn every_other_certificate_is_refused() {
+    let scene = Scene::new();
+    let at = scene.at();
+    let issue = |name: &str, params| scene.authority.issue(at, name, params);
+    let mut expired = client(1, &[CI]);
+    (expired.not_before, expired.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+    issue("expired", expired);
+    let mut early = client(2, &[CI]);
+    (early.not_before, early.not_after) = (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1));
+    issue("not-yet-valid", early);
+    issue("two-uris", client(3, &[CI, "spiffe://example.com/other"]));
+    issue("no-uri", client(4, &[]));
+    issue("another-domain", client(5, &["spiffe://elsewhere.example/ci/builder"]));
+    let mut server = client(6, &[CI]);
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    issue("for-servers", server);
+    Authority::new("Test CA").issue(at, "another-ca", client(8, &[CI]));
+
+    for name in ["expired", "not-yet-valid", "two-uris", "no-uri", "another-domain", "for-servers", "another-ca"] {
+        scene.refused(name);
+    }
+    scene.accepted("ci");
+}
+
+#[test]
+fn without_a_certificate_there_is_no_handshake() {
+    let scene = Scene::new();
+    let user = scene.user("ci");
+    let text = format!("endpoint = \"https://localhost:{}\"\nca = \"{}/ca.pem\"\n", scene.port, scene.at().display());
+    std::fs::write(user.home().join(".config/trustctl/config.toml"), text).unwrap();
+
+    let ran = user.run(&["status"]).unwrap();
+
+    assert!(matches!(ran.code, Some(1..=3)), "{ran}");
+}
+
+#[test]
+fn a_revocation_and_a_stale_list_count_after_a_reload_without_restart() {
+    let mut scene = Scene::new();
+    let before = scene.daemon.id().unwrap();
+    scene.accepted("ci");
+    let becomes = |scene: &Scene, code: i32| {
+        until("the reload", Duration::from_secs(10), || Ok((scene.status("ci").code == Some(code)).then_some(())))
+    };
+
+    let revoked = scene.authority.revocation_list(&[7], FAR);
+    scene.reload_with("crl.pem", &revoked);
+    until("the revocation", Duration::from_secs(10), || Ok((scene.status("ci").code != Some(0)).then_some(())))
+        .unwrap();
+
+    let fresh = scene.authority.revocation_list(&[], FAR);
+    scene.reload_with("crl.pem", &fresh);
+    becomes(&scene, 0).unwrap();
+
+    let stale = scene.authority.revocation_list(&[], (2026, 1, 2));
+    scene.reload_with("crl.pem", &stale);
+    until("the stale list", Duration::from_secs(10), || Ok((scene.status("ci").code != Some(0)).then_some(())))
+        .unwrap();
+
+    assert_eq!(scene.daemon.id().unwrap(), before);
+}
+
+#[test]
+fn a_broken_certificate_keeps_the_old_one_in_force() {
+    let mut scene = Scene::new();
+
+    scene.reload_with("server.pem", "not a certificate\n");
+
+    let log = || scene.daemon.log();
+    until("a word about it", Duration::from_secs(10), || Ok(log().contains("server.pem").then_some(()))).unwrap();
+    scene.accepted("ci");
+}
+
+#[test]
+fn a_daemon_that_is_asked_for_tls_and_cannot_does_not_start() {
+    let mut scene = Scene::new();
+    scene.daemon.terminate().unwrap();
+    std::fs::write(scene.at().join("server.pem"), "not a certificate\n").unwrap();
+
+    let ran = scene.daemon.trustd(&["serve"]).unwrap();
+
+    assert_ne!(ran.code, Some(0), "{ran}");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", scene.port)).is_err());
+}
