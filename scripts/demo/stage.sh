@@ -114,6 +114,7 @@ start_daemon() {
 data_directory = "$stage/data"
 socket = "$stage/run/trustd.sock"
 log_origin = "log.demo.example"
+root_kek = { file = "$stage/root.kek" }
 EOF
   export TRUSTD_ADDR="unix://$stage/run/trustd.sock"
   step "A daemon that keeps the keys"

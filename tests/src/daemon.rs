@@ -89,7 +89,7 @@ impl Daemon {
         std::fs::DirBuilder::new().mode(0o700).create(daemon.directory().join("run")).context("make run")?;
         let mut text = format!(
             "data_directory = \"{0}/data\"\nsocket = \"{0}/run/trustd.sock\"\n\
-             log_origin = \"log.test.example\"\n",
+             log_origin = \"log.test.example\"\nroot_kek = {{ file = \"{0}/root.kek\" }}\n",
             daemon.directory().display()
         );
         if !setup.policy.is_empty() {
@@ -212,6 +212,12 @@ impl Daemon {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.directory().join("data")
+    }
+
+    /// The file with the root KEK.
+    #[must_use]
+    pub fn root_kek(&self) -> PathBuf {
+        self.directory().join("root.kek")
     }
 
     /// The configuration file.

@@ -60,7 +60,11 @@ fn the_commands_of_tls_md_make_certificates_that_openssl_verifies() {
 fn the_daemon_takes_the_configuration_of_tls_md() {
     let directory = certificates();
     let sample = blocks("docs/tls.md", "toml").remove(0);
-    let mut text = format!("data_directory = \"{0}/data\"\nsocket = \"{0}/trustd.sock\"\n", directory.path().display());
+    let mut text = format!(
+        "data_directory = \"{0}/data\"\nsocket = \"{0}/trustd.sock\"\nlog_origin = \"log.example.com\"\n\
+         root_kek = {{ file = \"{0}/root.kek\" }}\n",
+        directory.path().display()
+    );
     // The document's names are files in the current directory; a service has no such place.
     text.push_str(&absolute(&sample, directory.path()));
     let file = directory.path().join("trustd.toml");
