@@ -22,6 +22,10 @@ use trust_tests::{Daemon, Setup};
 const MESSAGE: &[u8] = b"to be remembered";
 
 async fn signed(channel: &Channel, turn: u32) -> Receipt {
+    signed_with_signature(channel, turn).await.0
+}
+
+async fn signed_with_signature(channel: &Channel, turn: u32) -> (Receipt, Vec<u8>) {
     let statement = RawStatement { input: Some(Input::Message([MESSAGE, &turn.to_be_bytes()].concat().into())) };
     let request = SignRequest {
         key: "raw/one".to_owned(),
@@ -29,7 +33,8 @@ async fn signed(channel: &Channel, turn: u32) -> Receipt {
         with_proof: true,
         ..SignRequest::default()
     };
-    SigningClient::new(channel.clone()).sign(request).await.unwrap().into_inner().receipt.unwrap()
+    let answer = SigningClient::new(channel.clone()).sign(request).await.unwrap().into_inner();
+    (answer.receipt.unwrap(), answer.signatures[0].signature.to_vec())
 }
 
 async fn scene() -> (Daemon, Channel) {
@@ -88,7 +93,7 @@ async fn the_receipt_of_each_signature_is_proven_in_a_checkpoint_that_extends_th
 #[tokio::test(flavor = "multi_thread")]
 async fn every_signature_leaves_an_intent_and_an_outcome() {
     let (_daemon, channel) = scene().await;
-    let receipt = signed(&channel, 0).await;
+    let (receipt, signature) = signed_with_signature(&channel, 0).await;
 
     let runtime = tokio::runtime::Handle::current();
     let leaves = until("the outcome leaf", std::time::Duration::from_secs(5), || {
@@ -97,9 +102,12 @@ async fn every_signature_leaves_an_intent_and_an_outcome() {
     });
 
     let leaves = leaves.unwrap();
-    let text: Vec<String> = leaves.iter().map(Value::to_string).collect();
-    assert!(text[0].contains("\"intent\"") && text[0].contains(&receipt.key_id), "{text:#?}");
-    assert!(text[1..].iter().any(|leaf| leaf.contains("\"outcome\"")), "{text:#?}");
+    assert_eq!(leaves[0]["kind"], "intent", "{leaves:#?}");
+    assert_eq!(leaves[0]["key"], receipt.key_id.as_str(), "{leaves:#?}");
+    let outcome = |leaf: &Value| leaf["kind"] == "outcome" && leaf["intent"] == receipt.leaf;
+    let outcome = leaves.iter().find(|leaf| outcome(leaf)).unwrap_or_else(|| panic!("no outcome: {leaves:#?}"));
+    assert_eq!(outcome["result"], "signed", "{outcome}");
+    assert_eq!(outcome["signatures"][0], Sha256Digest::of(&signature).to_hex(), "{outcome}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
