@@ -218,7 +218,8 @@ impl Records {
         entries.iter().map(|entry| entry.view()).collect()
     }
 
-    /// Adds a key with its first version, active and trusted; the answer is durable.
+    /// Adds a key with its first version, active and trusted; the answer is durable. If the caller goes away the
+    /// change may still happen, as with every change here.
     ///
     /// # Errors
     /// [`RecordError::NameTaken`], [`RecordError::PublicKeyTaken`], [`RecordError::ReplayTaken`] and every other;

@@ -7,7 +7,7 @@ use trust::{Algorithm, Form, KeyVersion, Principal, PublicKey, Scope, Trust, Use
 use trust_hsm::SealedKey;
 
 use super::*;
-use crate::store::{Change, RowKey, Store};
+use crate::store::{Change, RowKey, SledOptions, SledStore, Store};
 
 const START_UNIX_MS: u64 = 1_800_000_000_000;
 
@@ -189,6 +189,85 @@ async fn a_key_reads_back_after_reopening_as_it_was_made() {
     assert_eq!(records.anchor().unwrap(), anchor(1));
     let (key, view) = records.key_by_public_key(read.public_key.spki_sha256()).await.unwrap().unwrap();
     assert_eq!((key, view.record.id), (read.key, id(1)));
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_when_the_disk_is_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let (clock, key) = (Clock::manual(START_UNIX_MS), store_key(1));
+    let sled = SledStore::create(&path, SledOptions::default()).unwrap();
+    let store = Store::Sled(Arc::new(sled));
+    drop(Records::create(store, [7; 16], &key, limits(), clock.clone()).await.unwrap());
+
+    for byte in 1..=10 {
+        // Opening at once shows that the last answer left nobody in the store.
+        let store = Store::Sled(Arc::new(SledStore::open(&path, SledOptions::default()).unwrap()));
+        let records = Records::open(store, limits(), clock.clone()).await.unwrap();
+        records.unseal(&key).await.unwrap();
+        assert_eq!(records.key_count().unwrap(), usize::from(byte) - 1);
+        let view = add(&records, byte, &format!("k{byte}")).await;
+        change(&records, &view, UseChange::Disable).await.unwrap();
+        assert_eq!(records.state_now(id(byte)).unwrap().epoch, 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changes_of_many_at_once_leave_a_store_that_adds_up() {
+    let bench = bench().await;
+    for byte in 1..=4 {
+        add(&bench.records, byte, &format!("k{byte}")).await;
+    }
+    let tasks: Vec<_> = (0..16_u8)
+        .map(|n| {
+            let (records, id) = (bench.records.clone(), id(n % 4 + 1));
+            tokio::spawn(async move {
+                let mut done = 0;
+                while done < 10 {
+                    let state = records.state_now(id).unwrap();
+                    let use_ = if state.use_ == Use::Active { Use::Disabled } else { Use::Active };
+                    let to = StateChange { use_, trust: Trust::Trusted };
+                    match records.set_state(id, state.epoch, to, anchor(state.epoch), None).await {
+                        Ok(view) => {
+                            assert!(view.state.epoch > state.epoch);
+                            done += 1;
+                        }
+                        Err(error) => assert_eq!(error, RecordError::Moved),
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+
+    let records = bench.reopened().await.unwrap();
+    for byte in 1..=4 {
+        let state = records.state_now(id(byte)).unwrap();
+        assert_eq!((state.epoch, state.use_), (41, Use::Active));
+    }
+    assert_eq!(records.anchor().unwrap(), anchor(40));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_nothing_is_believed_that_was_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let (clock, key) = (Clock::manual(START_UNIX_MS), store_key(1));
+    let store = Store::Sled(Arc::new(SledStore::create(&path, SledOptions::default()).unwrap()));
+    drop(Records::create(store, [7; 16], &key, limits(), clock.clone()).await.unwrap());
+    // No disk has this much: the floor stands above what is free.
+    let full = SledOptions { free_bytes_min: u64::MAX / 4, ..SledOptions::default() };
+    let store = Store::Sled(Arc::new(SledStore::open(&path, full).unwrap()));
+    let records = Records::open(store, limits(), clock).await.unwrap();
+    records.unseal(&key).await.unwrap();
+
+    let create = || records.create_key(record(1, "a", &["r.example.com/*"]), version(1, 1, 1), anchor(1), None);
+    assert_eq!(create().await.unwrap_err(), RecordError::Full);
+    assert_eq!(create().await.unwrap_err(), RecordError::Full, "and not that the name is taken");
+    assert!(records.key_by_name(&name("a")).await.unwrap().is_none());
+    assert_eq!(records.anchor().unwrap(), LogAnchor::empty());
 }
 
 #[tokio::test]
