@@ -1,13 +1,19 @@
-//! Verification of one signature.
+//! Verification: of one signature, of many, and of our own after signing.
 //!
 //! Strict where schemes leave room: Ed25519 as `verify_strict` has it (canonical
 //! s and R, no small-order point), ECDSA in canonical DER, RSA of the modulus'
 //! full length. The algorithm is the key's, never the message's.
 
+pub mod batch;
+mod own;
+
 use aws_lc_rs::digest::{self, SHA256, SHA384};
 
 use crate::public_key::Parsed;
 use crate::{HashFunction, PublicKey, Signable};
+
+use batch::Input;
+pub use own::own;
 
 /// Why a signature does not verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -29,22 +35,29 @@ pub enum NotValid {
 /// # Errors
 /// [`NotValid`] says why not.
 pub fn one(key: &PublicKey, input: &Signable, signature: &[u8]) -> Result<(), NotValid> {
-    if !input.fits(key.algorithm()) {
+    borrowed(key, Input::from(input), signature)
+}
+
+/// The one implementation behind [`one`] and [`batch::chunk`].
+fn borrowed(key: &PublicKey, input: Input<'_>, signature: &[u8]) -> Result<(), NotValid> {
+    if let Input::Digest(digest) = input
+        && key.algorithm().prehash() != Some(digest.function())
+    {
         return Err(NotValid::Input);
     }
     if signature.is_empty() || signature.len() > key.algorithm().signature_bytes_max() {
         return Err(NotValid::Encoding);
     }
     match (key.parsed(), input) {
-        (Parsed::Ed25519(key), Signable::Message(message)) => {
+        (Parsed::Ed25519(key), Input::Message(message)) => {
             let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| NotValid::Encoding)?;
             key.verify_strict(message, &signature).map_err(|_| NotValid::Wrong)
         }
-        (Parsed::Ed25519(_), Signable::Digest(_)) => Err(NotValid::Input),
-        (Parsed::AwsLc(key), Signable::Message(message)) => {
+        (Parsed::Ed25519(_), Input::Digest(_)) => Err(NotValid::Input),
+        (Parsed::AwsLc(key), Input::Message(message)) => {
             key.verify_sig(message, signature).map_err(|_| NotValid::Wrong)
         }
-        (Parsed::AwsLc(key), Signable::Digest(digest)) => {
+        (Parsed::AwsLc(key), Input::Digest(digest)) => {
             let function = match digest.function() {
                 HashFunction::Sha256 => &SHA256,
                 HashFunction::Sha384 => &SHA384,

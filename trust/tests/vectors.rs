@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use trust::verify::batch::{self, Input, Item};
 use trust::{Algorithm, Digest, PublicKey, Signable, verify};
 
 /// File `name` of the vectors beside the repository; `None`, after saying so, where there are none.
@@ -41,6 +42,14 @@ fn wycheproof(file: &str, algorithm: Algorithm, set: &Value) -> usize {
             let signature = bytes(&case["sig"]);
             let accepted = key.as_ref().is_ok_and(|key| verify::one(key, &input, &signature).is_ok());
             let what = format!("{file} case {}: {}", case["tcId"], case["comment"]);
+            if let Ok(key) = &key {
+                let item = Item { key, input: Input::from(&input), signature: &signature };
+                let all = batch::chunk(&[item; 5]);
+                assert!(
+                    all.len() == 5 && all.iter().all(|verdict| verdict.is_ok() == accepted),
+                    "batch differs: {what}"
+                );
+            }
             match case["result"].as_str().unwrap() {
                 "valid" => assert!(accepted || refused_on_purpose(&key), "refused: {what}"),
                 // A PKCS#1 DigestInfo without NULL parameters: we refuse it (docs/vectors.md).
@@ -113,10 +122,13 @@ fn ed25519_verdicts(cases: &[(Vec<u8>, Vec<u8>, Vec<u8>)]) -> String {
     for (number, (key, message, signature)) in cases.iter().enumerate() {
         let verdict = match PublicKey::from_ed25519_bytes(key.as_slice().try_into().unwrap()) {
             Err(_) => "key refused",
-            Ok(key) => match verify::one(&key, &Signable::Message(message.clone()), signature) {
-                Ok(()) => "accepted",
-                Err(_) => "refused",
-            },
+            Ok(key) => {
+                let verdict = verify::one(&key, &Signable::Message(message.clone()), signature);
+                // As one of many under the same key it gets the same verdict.
+                let many = [Item { key: &key, input: Input::Message(message), signature }; 8];
+                assert_eq!(batch::chunk(&many), [verdict; 8], "case {number}");
+                if verdict.is_ok() { "accepted" } else { "refused" }
+            }
         };
         writeln!(table, "{number} {verdict}").unwrap();
     }
