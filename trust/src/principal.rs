@@ -59,15 +59,26 @@ impl fmt::Display for SpiffeId {
 pub enum Principal {
     /// A process on this machine, by the user id of its socket's peer credentials.
     LocalUid(u32),
+    /// The daemon itself, finishing what a person began.
+    Service(Service),
     /// The one URI SAN of a client certificate whose CA is bound to its trust domain.
     Spiffe(SpiffeId),
 }
 
-/// The one spelling in leaves, policy and logs: `uid:0`, `spiffe://domain/path`.
+/// What the daemon does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Service {
+    /// Destroys keys whose wait is over.
+    Destruction,
+}
+
+/// The one spelling in leaves, policy and logs: `uid:0`, `spiffe://domain/path`, `service:destruction`.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LocalUid(uid) => write!(f, "uid:{uid}"),
+            Self::Service(Service::Destruction) => f.write_str("service:destruction"),
             Self::Spiffe(id) => fmt::Display::fmt(id, f),
         }
     }
