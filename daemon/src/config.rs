@@ -1,1 +1,458 @@
-//! config
+//! The configuration: read whole, or refused with every fault it has at once.
+//!
+//! Documented key by key in `docs/config.md`, whose sample a test loads.
+
+mod reader;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reader::Section;
+
+/// The longest configuration file, in bytes.
+const FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// Everything the daemon is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "assembled in one place")]
+pub struct Config {
+    /// Store, log and KEK ring, each below it; 0700.
+    pub data_directory: PathBuf,
+    /// The log's name: a bare host name that stays.
+    pub log_origin: String,
+    /// Where the root key comes from.
+    pub root_kek: RootConfig,
+    /// The Unix socket.
+    pub unix: UnixConfig,
+    /// `[tls]`
+    pub tls: Option<TlsConfig>,
+    /// Who may do what.
+    pub policy: PolicyConfig,
+    /// A loopback address.
+    pub metrics: Option<SocketAddr>,
+    /// age recipients, one a line.
+    pub backup_recipients: Option<PathBuf>,
+    /// `[keys]`
+    pub keys: KeysConfig,
+    /// `[custody]`
+    pub custody: CustodyConfig,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[logging]`
+    pub logging: LoggingConfig,
+}
+
+/// How the custody worker is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
+pub struct CustodyConfig {
+    /// Session threads.
+    pub sessions: usize,
+    /// Opened keys the worker keeps.
+    pub opened_keys_max: usize,
+    /// When a silent worker is replaced.
+    pub hang_after: Duration,
+}
+
+/// The root key's source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed set")]
+pub enum RootConfig {
+    /// A file of 32 bytes, mode 0600 or stricter.
+    File(PathBuf),
+    /// A person: the daemon starts sealed.
+    Passphrase,
+}
+
+/// The Unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
+pub struct UnixConfig {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its mode.
+    pub mode: u32,
+    /// The group that owns it.
+    pub group: Option<String>,
+}
+
+/// The TLS listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
+pub struct TlsConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// PEM chain of the server.
+    pub certificate: PathBuf,
+    /// PEM key of the server, mode 0600 or stricter.
+    pub key: PathBuf,
+    /// Who vouches for clients.
+    pub client_cas: Vec<ClientCaConfig>,
+}
+
+/// One authority for clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
+pub struct ClientCaConfig {
+    /// The one SPIFFE trust domain it speaks for.
+    pub trust_domain: String,
+    /// PEM certificates.
+    pub certificate: PathBuf,
+    /// PEM or DER revocation list; stale means nobody comes in.
+    pub crl: Option<PathBuf>,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed set")]
+pub enum PolicyConfig {
+    /// Root administers, whoever may open a door verifies.
+    Default,
+    /// The default, in which this uid administers, too.
+    DefaultFor(u32),
+    /// A Cedar file; it replaces the default.
+    File(PathBuf),
+}
+
+/// Rules about keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
+pub struct KeysConfig {
+    /// Whether keys of purpose raw may be made and used.
+    pub raw: RawKeys,
+    /// Between `destroy` and destruction.
+    pub destroy_after: Duration,
+}
+
+/// Whether anything unparsed is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed set")]
+pub enum RawKeys {
+    /// Under keys made for that.
+    Allowed,
+    /// Never.
+    Off,
+}
+
+/// Every bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "read where the bound holds")]
+pub struct Limits {
+    /// Open connections of one listener.
+    pub connections_max: usize,
+    /// Requests at work, all doors together.
+    pub in_flight_max: usize,
+    /// Signing and key work past its permit.
+    pub work_max: usize,
+    /// The longest a request may take.
+    pub request_time_max: Duration,
+    /// The longest message on the wire, in bytes.
+    pub message_bytes_max: usize,
+    /// Statements of a batch.
+    pub batch_items_max: usize,
+    /// Items of a batch to verify.
+    pub verify_items_max: usize,
+    /// Below so many free bytes on the log's disk refusals leave no leaves any more.
+    pub log_free_bytes_min: u64,
+    /// Entries that wait for the log's writer.
+    pub log_waiting_max: usize,
+    /// Work that waits for a session.
+    pub custody_waiting_max: usize,
+    /// Signing and key requests of one principal in a second.
+    pub rate_per_second: u32,
+    /// How many of them at once.
+    pub rate_burst: u32,
+    /// Idempotency keys of one principal.
+    pub replays_per_principal_max: usize,
+    /// Idempotency keys of all.
+    pub replays_max: usize,
+}
+
+/// What goes to stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
+pub struct LoggingConfig {
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+}
+
+/// The shape of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed set")]
+pub enum LogFormat {
+    /// One object a line.
+    Json,
+    /// One sentence a line.
+    Text,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "two texts")]
+pub struct ConfigFault {
+    /// `[section] key`, or a path.
+    pub place: String,
+    /// What is wrong, and what was expected.
+    pub what: String,
+}
+
+impl fmt::Display for ConfigFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 1024,
+            in_flight_max: 4096,
+            work_max: 4096,
+            request_time_max: Duration::from_secs(30),
+            message_bytes_max: 8 * 1024 * 1024,
+            batch_items_max: 4096,
+            verify_items_max: 65_536,
+            log_free_bytes_min: 64 * 1024 * 1024,
+            log_waiting_max: 16_384,
+            custody_waiting_max: 8192,
+            rate_per_second: 100_000,
+            rate_burst: 200_000,
+            replays_per_principal_max: 10_000,
+            replays_max: 100_000,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Every fault it has.
+    pub fn load(path: &Path) -> Result<Self, Vec<ConfigFault>> {
+        let place = path.display().to_string();
+        let fault = |what: String| vec![ConfigFault { place: place.clone(), what }];
+        let length = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?.len();
+        if length > FILE_BYTES_MAX {
+            return Err(fault("at most 256 KiB".to_owned()));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
+        Self::parse(&text)
+    }
+
+    /// Reads the text of a configuration.
+    ///
+    /// # Errors
+    /// Every fault it has.
+    pub fn parse(text: &str) -> Result<Self, Vec<ConfigFault>> {
+        let table = text.parse::<toml::Table>().map_err(|error| {
+            vec![ConfigFault { place: "syntax".to_owned(), what: error.to_string().trim_end().replace('\n', " ") }]
+        })?;
+        let mut root = Section::root(table);
+        let config = Self {
+            data_directory: root.path("data_directory"),
+            log_origin: root.text(
+                "log_origin",
+                "a bare host name in lower case, with a dot: log.example.org",
+                origin_ok,
+            ),
+            root_kek: root_kek(root.section("root_kek")),
+            unix: unix(&mut root),
+            tls: root.has("tls").then(|| tls(root.section("tls"))),
+            policy: root.optional_path("policy").map_or(PolicyConfig::Default, PolicyConfig::File),
+            metrics: metrics(&mut root),
+            backup_recipients: root.optional_path("backup_recipients"),
+            keys: keys(root.section("keys")),
+            custody: custody(root.section("custody")),
+            limits: limits(root.section("limits")),
+            logging: logging(root.section("logging")),
+        };
+        let faults = root.finish();
+        if faults.is_empty() { Ok(config) } else { Err(faults) }
+    }
+
+    /// The configuration of a daemon that was given none: everything below `directory`, a socket at `socket`,
+    /// `uid` administers.
+    #[must_use]
+    pub fn without_file(directory: &Path, socket: &Path, uid: u32) -> Self {
+        Self {
+            data_directory: directory.to_owned(),
+            log_origin: default_origin(),
+            root_kek: RootConfig::File(directory.join("root.kek")),
+            unix: UnixConfig { path: socket.to_owned(), mode: 0o600, group: None },
+            tls: None,
+            policy: PolicyConfig::DefaultFor(uid),
+            metrics: None,
+            backup_recipients: None,
+            keys: KeysConfig { raw: RawKeys::Off, destroy_after: DESTROY_AFTER },
+            custody: CustodyConfig { sessions: SESSIONS, opened_keys_max: OPENED_KEYS_MAX, hang_after: HANG_AFTER },
+            limits: Limits::default(),
+            logging: LoggingConfig { format: LogFormat::Text, level: "info".to_owned() },
+        }
+    }
+
+    /// Where keys and their states are.
+    #[must_use]
+    pub fn store_directory(&self) -> PathBuf {
+        self.data_directory.join("store")
+    }
+
+    /// Where the evidence is.
+    #[must_use]
+    pub fn log_directory(&self) -> PathBuf {
+        self.data_directory.join("log")
+    }
+
+    /// The KEK ring's file, in a directory of its own: the custody worker may write there and nowhere else.
+    #[must_use]
+    pub fn ring(&self) -> PathBuf {
+        self.data_directory.join("kek").join("ring")
+    }
+}
+
+const SESSIONS: usize = 4;
+const OPENED_KEYS_MAX: usize = 4096;
+const HANG_AFTER: Duration = Duration::from_secs(10);
+const DESTROY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A name that is this machine's and a bare host name; a public log gets a better one from its operator.
+fn default_origin() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    let sound: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '-' }).collect();
+    let origin = format!("{}.trustd.internal", sound.trim_matches(['.', '-']));
+    if origin_ok(&origin) { origin } else { "localhost.trustd.internal".to_owned() }
+}
+
+/// A bare host name (RFC 1123 §2.1), lower case, with a dot.
+fn origin_ok(text: &str) -> bool {
+    text.len() <= 253
+        && text.contains('.')
+        && text.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        })
+}
+
+fn root_kek(mut section: Section) -> RootConfig {
+    let file = section.optional_path("file");
+    let credential = section.optional_text("credential", "a credential's name", |text| {
+        !text.is_empty() && !text.contains('/') && !text.starts_with('.')
+    });
+    match (file, credential, section.flag("passphrase", false)) {
+        (Some(file), None, false) => RootConfig::File(file),
+        (None, Some(name), false) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
+            Some(directory) => RootConfig::File(PathBuf::from(directory).join(name)),
+            None => {
+                section.fault("credential", "a credentials directory from systemd: LoadCredential=");
+                RootConfig::Passphrase
+            }
+        },
+        (None, None, true) => RootConfig::Passphrase,
+        _ => {
+            section.fault("file", "exactly one of file, credential, passphrase = true");
+            RootConfig::Passphrase
+        }
+    }
+}
+
+fn custody(mut section: Section) -> CustodyConfig {
+    CustodyConfig {
+        sessions: section.count("sessions", 1..=64, SESSIONS),
+        opened_keys_max: section.count("opened_keys_max", 1..=1_000_000, OPENED_KEYS_MAX),
+        hang_after: section.milliseconds("hang_after_ms", 100..=600_000, HANG_AFTER),
+    }
+}
+
+fn unix(root: &mut Section) -> UnixConfig {
+    let path = root.path("socket");
+    let mode = root.optional_text("socket_mode", "an octal mode such as 0660, closed to others", |text| {
+        u32::from_str_radix(text, 8).is_ok_and(|mode| mode <= 0o777 && mode & 0o007 == 0)
+    });
+    UnixConfig {
+        path,
+        mode: mode.and_then(|text| u32::from_str_radix(&text, 8).ok()).unwrap_or(0o660),
+        group: root.optional_text("socket_group", "a group's name", |text| !text.is_empty()),
+    }
+}
+
+fn tls(mut section: Section) -> TlsConfig {
+    let listen = section.address("listen");
+    let (certificate, key) = (section.path("certificate"), section.path("key"));
+    let mut client_cas = Vec::new();
+    for mut ca in section.sections("client_ca") {
+        client_cas.push(ClientCaConfig {
+            trust_domain: ca.text("trust_domain", "a SPIFFE trust domain: acme.example", |text| {
+                !text.is_empty()
+                    && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b))
+            }),
+            certificate: ca.path("certificate"),
+            crl: ca.optional_path("crl"),
+        });
+    }
+    if client_cas.is_empty() {
+        section.fault("client_ca", "at least one: without it nobody could come in");
+    }
+    TlsConfig { listen, certificate, key, client_cas }
+}
+
+fn keys(mut section: Section) -> KeysConfig {
+    let raw = if section.flag("raw", false) { RawKeys::Allowed } else { RawKeys::Off };
+    let seconds = section.number("destroy_after_seconds", 0..=31_536_000, DESTROY_AFTER.as_secs());
+    KeysConfig { raw, destroy_after: Duration::from_secs(seconds) }
+}
+
+fn limits(mut section: Section) -> Limits {
+    let default = Limits::default();
+    Limits {
+        connections_max: section.count("connections_max", 1..=65_536, default.connections_max),
+        in_flight_max: section.count("in_flight_max", 1..=65_536, default.in_flight_max),
+        work_max: section.count("work_max", 1..=65_536, default.work_max),
+        request_time_max: section.milliseconds("request_ms_max", 100..=600_000, default.request_time_max),
+        message_bytes_max: section.count("message_kib_max", 64..=65_536, default.message_bytes_max >> 10) << 10,
+        batch_items_max: section.count("batch_items_max", 1..=8192, default.batch_items_max),
+        verify_items_max: section.count("verify_items_max", 1..=1_000_000, default.verify_items_max),
+        log_free_bytes_min: section.number("log_free_mib_min", 0..=1_048_576, default.log_free_bytes_min >> 20) << 20,
+        log_waiting_max: section.count("log_waiting_max", 16..=1_000_000, default.log_waiting_max),
+        custody_waiting_max: section.count("custody_waiting_max", 1..=1_000_000, default.custody_waiting_max),
+        rate_per_second: section.count32("rate_per_second", 1..=1_000_000, default.rate_per_second),
+        rate_burst: section.count32("rate_burst", 1..=1_000_000, default.rate_burst),
+        replays_per_principal_max: section.count(
+            "idempotency_keys_per_principal_max",
+            1..=1_000_000,
+            default.replays_per_principal_max,
+        ),
+        replays_max: section.count("idempotency_keys_max", 1..=10_000_000, default.replays_max),
+    }
+}
+
+fn metrics(root: &mut Section) -> Option<SocketAddr> {
+    if !root.has("metrics") {
+        return None;
+    }
+    let address = root.address("metrics");
+    if !address.ip().is_loopback() {
+        root.fault("metrics", "a loopback address: metrics have no authentication");
+    }
+    Some(address)
+}
+
+fn logging(mut section: Section) -> LoggingConfig {
+    let format = section.optional_text("format", "text or json", |text| matches!(text, "text" | "json"));
+    let level = section.optional_text("level", "error, warn, info, debug or trace", |text| {
+        matches!(text, "error" | "warn" | "info" | "debug" | "trace")
+    });
+    LoggingConfig {
+        format: if format.as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text },
+        level: level.unwrap_or_else(|| "info".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;
