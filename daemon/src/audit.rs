@@ -1,1 +1,387 @@
-//! audit
+//! The audit log: what was decided and signed, in a Merkle tree that cannot be
+//! rewritten unnoticed. No durable leaf, no signature.
+//!
+//! Durable is the framed file ([`frames`]); hashes, tiles and checkpoints derive
+//! from it. Audit is evidence, not logging.
+
+mod batch;
+mod frames;
+mod hashes;
+mod leaf;
+mod publisher;
+mod recovery;
+mod refusals;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+use trust::Sha256Digest;
+use trust::tlog::{
+    ENTRY_BYTES_MAX, ProofError, SignedCheckpoint, VerifierKey, consistency_proof, inclusion_proof, root_at,
+};
+
+use crate::clock::Clock;
+
+pub(crate) use batch::batch_root;
+pub(crate) use leaf::{
+    BatchBody, Ended, InitLeaf, IntentLeaf, Leaf, OutcomeLeaf, PolicyLeaf, RefusalLeaf, StartLeaf, SubjectBody,
+};
+pub(crate) use publisher::LogSigner;
+pub(crate) use recovery::{History, OpenIntent};
+
+use frames::{Frames, FramesError};
+use hashes::Hashes;
+use publisher::Published;
+use refusals::Refusals;
+use writer::Shared;
+
+/// Index of a leaf, from 0.
+pub(crate) type LeafIndex = u64;
+
+/// Where the framed entries stand, below the log's directory.
+const ENTRIES: &str = "entries";
+/// Where the item lists of batches stand.
+const BATCHES: &str = "batches";
+
+/// Why the log did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuditError {
+    /// The disk is full; it is tried again with the next entry.
+    #[error("the disk of the log is full")]
+    Full,
+    /// Stays so until the process starts again: a flush failed, or the daemon is stopping.
+    #[error("the log is closed: {reason}")]
+    Closed {
+        /// What happened first.
+        reason: Arc<str>,
+    },
+    /// The entry does not fit into the log.
+    #[error("a leaf of {bytes} bytes, at most {ENTRY_BYTES_MAX} are allowed")]
+    TooLarge {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// The leaf or size asked for is not in the tree.
+    #[error("outside the log")]
+    Outside,
+    /// The checkpoint that was asked for is not signed yet: the daemon is sealed.
+    #[error("no signed checkpoint yet")]
+    NoCheckpoint,
+    /// A file of the log does not read.
+    #[error("the log does not read")]
+    Damaged(#[source] FramesError),
+}
+
+/// Why a log is not made or opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// Its files.
+    #[error(transparent)]
+    Frames(#[from] FramesError),
+    /// It belongs to another store.
+    #[error("the log at {path} does not begin as the log of this store: one of the two was replaced")]
+    Foreign {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The writer could not be started.
+    #[error("start the log's writer")]
+    Thread(#[source] std::io::Error),
+}
+
+/// How the log is opened.
+#[derive(Debug, Clone)]
+pub(crate) struct AuditConfig {
+    /// The log's directory, 0700.
+    pub(crate) directory: PathBuf,
+    /// The log's name: a bare host name.
+    pub(crate) origin: String,
+    /// Entries that may wait for the writer.
+    pub(crate) waiting_max: usize,
+    /// Below so many free bytes no refusal is written any more (D15).
+    pub(crate) free_bytes_min: u64,
+}
+
+/// The open log. Cheap to share behind an `Arc`; dropping it writes what waits.
+pub(crate) struct Audit {
+    shared: Arc<Shared>,
+    published: Arc<Published>,
+    refusals: Refusals,
+    config: AuditConfig,
+    clock: Clock,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A leaf's proof in the tree of a signed checkpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct InclusionProof {
+    /// The leaf's bytes.
+    pub(crate) entry: Vec<u8>,
+    /// From the leaf to the root.
+    pub(crate) hashes: Vec<Sha256Digest>,
+    /// The checkpoint whose tree holds it.
+    pub(crate) checkpoint: Arc<SignedCheckpoint>,
+}
+
+impl Audit {
+    /// Makes a log in an existing empty directory, with its first leaf durable.
+    pub(crate) fn create(directory: &Path, first: InitLeaf) -> Result<(), OpenError> {
+        let entries = directory.join(ENTRIES);
+        for made in [&entries, &directory.join(BATCHES)] {
+            make_private(made)?;
+        }
+        let mut frames = Frames::create(&entries)?;
+        let bytes = Leaf::Init(first).to_bytes().unwrap_or_default();
+        frames.append(&[bytes])?;
+        frames.flush()?;
+        frames::sync_directory(directory)?;
+        Ok(())
+    }
+
+    /// Opens the log of the store `store`, reads all of it, and starts its writer.
+    /// The history says what was open and what was completed.
+    pub(crate) fn open(config: AuditConfig, store: &[u8; 16], clock: Clock) -> Result<(Self, History), OpenError> {
+        let mut history = History::default();
+        let mut hashes = Hashes::new(&config.directory);
+        let mut failed = None;
+        let frames = Frames::open(&config.directory.join(ENTRIES), |index, entry| {
+            hashes.append(entry);
+            history.read(index, entry);
+            if let Err(error) = hashes.settle() {
+                failed.get_or_insert(error);
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        if !history.belongs_to(store, &config.origin) {
+            return Err(OpenError::Foreign { path: config.directory });
+        }
+        let published = Arc::new(Published::new(&config.directory, &config.origin));
+        let shared = Arc::new(Shared::new(frames, hashes, config.waiting_max));
+        let writer = {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new()
+                .name("audit".to_owned())
+                .spawn(move || writer::run(&shared))
+                .map_err(OpenError::Thread)?
+        };
+        let audit =
+            Self { shared, published, refusals: Refusals::default(), config, clock, writer: Mutex::new(Some(writer)) };
+        Ok((audit, history))
+    }
+
+    /// Derives tiles and checkpoints as the log grows, and writes refusals down by the minute. Never returns by itself.
+    pub(crate) async fn publish(self: Arc<Self>) {
+        let publisher = publisher::run(Arc::clone(&self.shared), Arc::clone(&self.published));
+        let refusals = async {
+            loop {
+                tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+                self.write_refusals(self.clock.now_unix_ms());
+            }
+        };
+        tokio::join!(publisher, refusals);
+    }
+
+    /// Appends a leaf; when this returns, it is on disk.
+    pub(crate) async fn append(&self, leaf: Leaf) -> Result<LeafIndex, AuditError> {
+        let bytes = bytes_of(&leaf)?;
+        let place = self.place().await?;
+        let (answer, index) = oneshot::channel();
+        self.shared.push(bytes, Some(answer), Some(place))?;
+        index.await.map_err(|_| closed())?
+    }
+
+    /// Appends a leaf that is flushed with the next group, a few milliseconds later at most. Waits only for a place.
+    pub(crate) async fn append_soon(&self, leaf: Leaf) -> Result<(), AuditError> {
+        let bytes = bytes_of(&leaf)?;
+        let place = self.place().await?;
+        self.shared.push(bytes, None, Some(place))
+    }
+
+    /// Notes a refusal; never waits, and is bounded (D15).
+    pub(crate) fn refuse(&self, refusal: RefusalLeaf) {
+        if let Some(first) = self.refusals.count(refusal) {
+            self.write_refusal(first);
+        }
+    }
+
+    /// Makes the item list of a batch durable under its root, before the leaf that names it (D13).
+    pub(crate) async fn keep_batch(&self, items: Vec<Vec<u8>>) -> Result<BatchBody, AuditError> {
+        let directory = self.config.directory.join(BATCHES);
+        tokio::task::spawn_blocking(move || batch::keep(&directory, &items))
+            .await
+            .map_err(|_| closed())?
+            .map_err(full_or_damaged)
+    }
+
+    /// Size and root of the durable tree.
+    pub(crate) fn durable(&self) -> (u64, Sha256Digest) {
+        let hashes = self.shared.hashes.read().unwrap_or_else(PoisonError::into_inner);
+        (hashes.size(), hashes.root())
+    }
+
+    /// The root the tree had at `size`.
+    pub(crate) fn root_at(&self, size: u64) -> Result<Sha256Digest, AuditError> {
+        let hashes = self.shared.hashes.read().unwrap_or_else(PoisonError::into_inner);
+        if size > hashes.size() {
+            return Err(AuditError::Outside);
+        }
+        root_at(size, |node| hashes.read(node)).map_err(|_| AuditError::Outside)
+    }
+
+    /// Gives the log's key, or takes it away while the daemon is sealed.
+    pub(crate) fn set_signer(&self, signer: Option<LogSigner>) {
+        self.published.set_signer(signer);
+    }
+
+    /// The newest signed checkpoint and the key it is signed with.
+    pub(crate) async fn checkpoint(&self) -> Result<(Arc<SignedCheckpoint>, VerifierKey), AuditError> {
+        let key = self.published.verifier_key().ok_or(AuditError::NoCheckpoint)?;
+        let size = *self.shared.durable.borrow();
+        Ok((self.checkpoint_of(size).await?, key))
+    }
+
+    /// Proves `leaf` in the tree of a checkpoint that holds it; waits for one to be signed.
+    pub(crate) async fn inclusion(&self, leaf: LeafIndex) -> Result<InclusionProof, AuditError> {
+        if leaf >= *self.shared.durable.borrow() {
+            return Err(AuditError::Outside);
+        }
+        let checkpoint = self.checkpoint_of(leaf.saturating_add(1)).await?;
+        let mut entries = self.entries(leaf, 1, usize::MAX).await?;
+        let entry = entries.pop().ok_or(AuditError::Outside)?;
+        let hashes = self.shared.hashes.read().unwrap_or_else(PoisonError::into_inner);
+        let proof = inclusion_proof(leaf, checkpoint.checkpoint().size, |node| hashes.read(node));
+        Ok(InclusionProof { entry, hashes: proof.map_err(outside)?, checkpoint })
+    }
+
+    /// Proves that the tree of `from` leaves is the beginning of the tree of `to` leaves.
+    pub(crate) fn consistency(&self, from: u64, to: u64) -> Result<Vec<Sha256Digest>, AuditError> {
+        let hashes = self.shared.hashes.read().unwrap_or_else(PoisonError::into_inner);
+        if to > hashes.size() {
+            return Err(AuditError::Outside);
+        }
+        consistency_proof(from, to, |node| hashes.read(node)).map_err(outside)
+    }
+
+    /// Up to `count` leaves from `first` on, at most `bytes_max` bytes of them (one in any case).
+    pub(crate) async fn entries(
+        &self,
+        first: LeafIndex,
+        count: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<Vec<u8>>, AuditError> {
+        let size = *self.shared.durable.borrow();
+        let count = count.min(size.saturating_sub(first));
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let window = self.shared.frames.lock().unwrap_or_else(PoisonError::into_inner).window(first);
+        tokio::task::spawn_blocking(move || window.read(count, bytes_max))
+            .await
+            .map_err(|_| closed())?
+            .map_err(AuditError::Damaged)
+    }
+
+    /// How many leaves wait for the writer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.config.waiting_max.saturating_sub(self.shared.places.available_permits())
+    }
+
+    /// How many groups were flushed since the start.
+    pub(crate) fn groups(&self) -> u64 {
+        self.shared.groups.load(Ordering::Relaxed)
+    }
+
+    /// A signed checkpoint of at least `size` leaves.
+    async fn checkpoint_of(&self, size: u64) -> Result<Arc<SignedCheckpoint>, AuditError> {
+        if self.published.verifier_key().is_none() {
+            return Err(AuditError::NoCheckpoint);
+        }
+        let mut newest = self.published.newest.subscribe();
+        self.published.wanted.send_modify(|wanted| *wanted = size.max(*wanted));
+        let found = newest
+            .wait_for(|signed| signed.as_ref().is_some_and(|signed| signed.checkpoint().size >= size))
+            .await
+            .map_err(|_| closed())?;
+        found.clone().ok_or(AuditError::NoCheckpoint)
+    }
+
+    async fn place(&self) -> Result<tokio::sync::OwnedSemaphorePermit, AuditError> {
+        Arc::clone(&self.shared.places).acquire_owned().await.map_err(|_| closed())
+    }
+
+    fn write_refusals(&self, now: u64) {
+        for refusal in self.refusals.due(now) {
+            self.write_refusal(refusal);
+        }
+    }
+
+    fn write_refusal(&self, refusal: RefusalLeaf) {
+        let room =
+            rustix::fs::statvfs(&self.config.directory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        if room < self.config.free_bytes_min {
+            return;
+        }
+        // Without a place the refusal is only counted in the metrics: permitted work goes first.
+        if let (Ok(place), Ok(bytes)) =
+            (Arc::clone(&self.shared.places).try_acquire_owned(), bytes_of(&Leaf::Refusal(refusal)))
+        {
+            let _ = self.shared.push(bytes, None, Some(place));
+        }
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.write_refusals(u64::MAX);
+        self.shared.close();
+        if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // A writer that panicked has said so on stderr.
+            let _ = writer.join();
+        }
+    }
+}
+
+fn bytes_of(leaf: &Leaf) -> Result<Vec<u8>, AuditError> {
+    let bytes = leaf.to_bytes().map_err(|error| AuditError::Closed { reason: error.to_string().into() })?;
+    if bytes.len() > ENTRY_BYTES_MAX {
+        return Err(AuditError::TooLarge { bytes: bytes.len() });
+    }
+    Ok(bytes)
+}
+
+fn closed() -> AuditError {
+    AuditError::Closed { reason: "its writer ended".into() }
+}
+
+fn outside(error: ProofError) -> AuditError {
+    match error {
+        ProofError::Outside | ProofError::Wrong => AuditError::Outside,
+        ProofError::HashMissing => AuditError::Closed { reason: "a tile of the log is missing".into() },
+    }
+}
+
+fn full_or_damaged(error: FramesError) -> AuditError {
+    match &error {
+        FramesError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => AuditError::Full,
+        _ => AuditError::Damaged(error),
+    }
+}
+
+fn make_private(directory: &Path) -> Result<(), FramesError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|source| frames::io_error("make", directory, source))
+}
+
+#[cfg(test)]
+#[path = "audit/tests.rs"]
+mod tests;
