@@ -1,1 +1,147 @@
-//! authorize
+//! Who may do what: Cedar policies over a fixed schema.
+//!
+//! A policy is taken whole or refused whole, with every fault named. Nothing
+//! that is not permitted is allowed, and an error in any policy is a denial:
+//! Cedar alone would skip a `forbid` that errs, and fail open (D27).
+
+mod action;
+mod facts;
+mod pace;
+mod policy;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use cedar_policy::{Authorizer as Cedar, Context, Decision as CedarDecision, Entities, Entity, Request};
+use tracing::warn;
+use trust::{Principal, Sha256Digest};
+
+pub(crate) use action::Action;
+pub(crate) use facts::{KeyFacts, RequestFacts, StatementFacts};
+pub(crate) use pace::Pace;
+pub(crate) use policy::{Policy, PolicyError, PolicySource};
+
+/// Decides by the policy that is in force.
+pub(crate) struct Authorizer {
+    source: PolicySource,
+    in_force: ArcSwap<Policy>,
+}
+
+/// What the policy says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Allowed.
+    Allow(Grounds),
+    /// Denied, for this reason (for logs and leaves; the caller may not read it).
+    Deny(Denial),
+}
+
+/// On what grounds it is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Grounds {
+    /// The policies that said yes.
+    pub(crate) policies: Vec<String>,
+    /// The revision they stand in.
+    pub(crate) revision: Sha256Digest,
+}
+
+/// Why it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denial {
+    /// No policy permits it.
+    NotPermitted,
+    /// A policy forbids it.
+    Forbidden,
+    /// A policy could not be evaluated.
+    Error,
+}
+
+impl Denial {
+    /// The word for it in leaves.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::NotPermitted => "not-permitted",
+            Self::Forbidden => "forbidden",
+            Self::Error => "policy-error",
+        }
+    }
+}
+
+impl Authorizer {
+    /// Loads the policy.
+    ///
+    /// # Errors
+    /// [`PolicyError`] names every fault of it.
+    pub(crate) fn load(source: PolicySource) -> Result<Self, PolicyError> {
+        let policy = Policy::load(&source)?;
+        Ok(Self { source, in_force: ArcSwap::from_pointee(policy) })
+    }
+
+    /// Loads the policy again and puts it into force; true when it is another one.
+    ///
+    /// # Errors
+    /// [`PolicyError`]; the old one then stays in force.
+    pub(crate) fn reload(&self) -> Result<bool, PolicyError> {
+        let policy = Policy::load(&self.source)?;
+        let is_other = policy.revision() != self.revision();
+        self.in_force.store(Arc::new(policy));
+        Ok(is_other)
+    }
+
+    /// The policy in force.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.in_force.load_full()
+    }
+
+    /// SHA-256 over policy and schema.
+    pub(crate) fn revision(&self) -> Sha256Digest {
+        self.in_force.load().revision()
+    }
+
+    /// Decides one question.
+    pub(crate) fn decide(
+        &self,
+        principal: &Principal,
+        action: Action,
+        key: Option<&KeyFacts<'_>>,
+        request: &RequestFacts<'_>,
+    ) -> Decision {
+        let policy = self.in_force.load();
+        let Some((request, entities)) = question(principal, action, key, request) else {
+            warn!(stage = "authorize", action = action.name(), "a question that cannot be asked is denied");
+            return Decision::Deny(Denial::Error);
+        };
+        let response = Cedar::new().is_authorized(&request, policy.set(), &entities);
+        if let Some(error) = response.diagnostics().errors().next() {
+            warn!(stage = "authorize", action = action.name(), %error, "a policy that errs denies");
+            return Decision::Deny(Denial::Error);
+        }
+        let mut policies: Vec<String> = response.diagnostics().reason().map(|id| policy.name_of(id)).collect();
+        policies.sort_unstable();
+        match response.decision() {
+            CedarDecision::Allow => Decision::Allow(Grounds { policies, revision: policy.revision() }),
+            CedarDecision::Deny if policies.is_empty() => Decision::Deny(Denial::NotPermitted),
+            CedarDecision::Deny => Decision::Deny(Denial::Forbidden),
+        }
+    }
+}
+
+fn question(
+    principal: &Principal,
+    action: Action,
+    key: Option<&KeyFacts<'_>>,
+    request: &RequestFacts<'_>,
+) -> Option<(Request, Entities)> {
+    let who: Entity = facts::principal(principal)?;
+    let what: Entity = match key {
+        Some(key) => facts::key(key)?,
+        None => facts::daemon(),
+    };
+    let context = Context::from_pairs(facts::context(action, request)).ok()?;
+    let request = Request::new(who.uid(), action.uid(), what.uid(), context, None).ok()?;
+    Some((request, Entities::from_entities([who, what], None).ok()?))
+}
+
+#[cfg(test)]
+#[path = "authorize/tests.rs"]
+mod tests;

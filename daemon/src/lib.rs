@@ -4,13 +4,33 @@
 //! The way of one Sign: `api` → `authorize` → `audit` → `custody` → receipt.
 //! `assemble` alone names concrete backends.
 
-pub mod audit;
-pub mod authorize;
+mod api;
+mod assemble;
+mod audit;
+mod authorize;
 pub mod backup;
+mod check;
 pub mod clock;
+mod command_line;
 pub mod config;
-pub mod identity;
-pub mod listener;
+mod custody;
+mod harden;
+mod house;
+mod idempotency;
+mod identity;
+mod init;
+mod keys;
+mod metrics;
+mod notify;
+mod permit;
 pub mod records;
+mod run;
+mod serving;
+mod signing;
+mod statement;
 pub mod store;
-pub mod tls;
+mod telemetry;
+mod tls;
+mod verification;
+
+pub use run::trustd;

@@ -5,3 +5,5 @@
 //! says [`Malformed`](crate::Malformed) where it would have to guess. No transport, no clock, no key material.
 
 pub mod json;
+pub mod cosign;
+pub mod oci;

@@ -1,0 +1,196 @@
+//! The doors of `trust.v1`: wire in, wire out. A door knows who asks, reads the
+//! request into a type that cannot be wrong, calls one function of the pipeline
+//! and maps its fault by the one table.
+
+mod admin;
+mod audit;
+mod keys;
+mod signing;
+mod verification;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::{Request, Status};
+use tracing::{error, warn};
+use trust::{Fault, FaultKind, Form, Principal};
+use trust_proto::fault;
+use trust_proto::v1;
+use trust_proto::words::Word as _;
+
+use crate::house::House;
+use crate::idempotency::IdempotencyKey;
+use crate::identity::Caller;
+use crate::keys::KeySelector;
+use crate::records::KeyView;
+
+/// One door for all services: they differ in what they read, not in what they stand on.
+#[derive(Clone)]
+pub(crate) struct Door {
+    house: Arc<House>,
+}
+
+impl Door {
+    /// A door into `house`.
+    pub(crate) const fn new(house: Arc<House>) -> Self {
+        Self { house }
+    }
+
+    /// Who asks, as the connection proves it now (expiry and revocation are looked at for each call).
+    fn caller<T>(&self, request: &Request<T>) -> Result<Principal, Status> {
+        let caller = request
+            .extensions()
+            .get::<Caller>()
+            .ok_or_else(|| answer(Fault::internal("a request without the identity of its connection")))?;
+        self.house.identify(caller).map_err(answer)
+    }
+
+    /// When the caller stops waiting: its `grpc-timeout`, at most the configured longest; in time of the clock's `monotonic`.
+    fn deadline<T>(&self, request: &Request<T>) -> Duration {
+        let asked = request.metadata().get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?));
+        let longest = self.house.limits().request_time_max;
+        self.house.clock().monotonic() + asked.unwrap_or(longest).min(longest)
+    }
+}
+
+/// Reads `grpc-timeout`: at most 8 digits and a unit (gRPC over HTTP/2, "Requests").
+fn timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+/// What the caller gets of a fault. The cause is logged here, once.
+fn answer(fault: Fault) -> Status {
+    if let Some(cause) = fault.cause() {
+        let chain = chain(cause);
+        match fault.kind() {
+            FaultKind::Internal => error!(fault = fault.kind().name(), cause = chain, "a request failed"),
+            _ => warn!(fault = fault.kind().name(), cause = chain, "a request failed"),
+        }
+    }
+    fault::to_status(&fault)
+}
+
+fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = cause.to_string();
+    let mut next = cause.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
+fn malformed(text: &str) -> Fault {
+    Fault::new(FaultKind::Malformed, text)
+}
+
+fn selector(text: &str) -> Result<KeySelector, Fault> {
+    KeySelector::parse(text).map_err(Fault::from)
+}
+
+fn idempotency(text: &str) -> Result<Option<IdempotencyKey>, Fault> {
+    if text.is_empty() { Ok(None) } else { IdempotencyKey::parse(text).map(Some).map_err(Fault::from) }
+}
+
+fn forms(numbers: &[i32]) -> Result<Vec<Form>, Fault> {
+    if numbers.len() > Form::ALL.len() {
+        return Err(malformed("forms: each at most once"));
+    }
+    let mut forms = numbers.iter().map(|number| Form::from_wire(*number)).collect::<Result<Vec<_>, _>>()?;
+    forms.sort_unstable();
+    forms.dedup();
+    if forms.len() != numbers.len() {
+        return Err(malformed("forms: each at most once"));
+    }
+    Ok(forms)
+}
+
+/// A key as its readers see it.
+fn key_to_wire(view: &KeyView) -> v1::Key {
+    let (use_, destroy_at) = match view.state.use_ {
+        trust::Use::Active => (v1::Use::Active, 0),
+        trust::Use::Disabled => (v1::Use::Disabled, 0),
+        trust::Use::Retired => (v1::Use::Retired, 0),
+        trust::Use::DestroyScheduled { at_unix_seconds } => (v1::Use::DestroyScheduled, at_unix_seconds),
+        trust::Use::Destroyed => (v1::Use::Destroyed, 0),
+    };
+    let (trust, reason, since) = match &view.state.trust {
+        trust::Trust::Trusted => (v1::Trust::Trusted, 0, 0),
+        trust::Trust::Distrusted { reason, since_leaf } => (v1::Trust::Distrusted, reason.to_wire(), *since_leaf),
+    };
+    v1::Key {
+        id: view.record.id.to_string(),
+        name: view.record.name.to_string(),
+        purpose: view.record.purpose.to_wire(),
+        algorithm: view.record.algorithm.to_wire(),
+        scope: view.record.scope.patterns().iter().map(ToString::to_string).collect(),
+        forms: view.record.forms.iter().map(|form| form.to_wire()).collect(),
+        r#use: use_.into(),
+        destroy_at_unix_seconds: destroy_at,
+        trust: trust.into(),
+        distrust_reason: reason,
+        distrusted_since_leaf: since,
+        versions: view.versions.iter().map(version_to_wire).collect(),
+        created_at_unix_seconds: view.record.created_at_unix_seconds,
+        shred_pending: view.state.shred_pending,
+    }
+}
+
+fn version_to_wire(version: &crate::records::VersionRecord) -> v1::KeyVersion {
+    v1::KeyVersion {
+        version: version.key.version.number(),
+        spki_der: bytes::Bytes::copy_from_slice(version.public_key.spki_der()),
+        created_at_unix_seconds: version.created_at_unix_seconds,
+        leaf: version.leaf,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grpc_timeout_is_read_in_each_unit() {
+        for (text, expected) in [
+            ("1H", Duration::from_secs(3600)),
+            ("2M", Duration::from_secs(120)),
+            ("3S", Duration::from_secs(3)),
+            ("4m", Duration::from_millis(4)),
+            ("5u", Duration::from_micros(5)),
+            ("6n", Duration::from_nanos(6)),
+            ("99999999H", Duration::from_secs(99_999_999 * 3600)),
+        ] {
+            assert_eq!(timeout(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_that_is_none_is_not_one() {
+        for text in ["", "1", "S", "123456789S", "-1S", "1s ", "1é"] {
+            assert_eq!(timeout(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_asked_for_twice_is_malformed() {
+        let sig = Form::Sig.to_wire();
+
+        assert!(forms(&[sig, sig]).is_err());
+        assert!(forms(&[0]).is_err());
+        assert_eq!(forms(&[sig, Form::Bundle.to_wire()]).ok(), Some(vec![Form::Bundle, Form::Sig]));
+    }
+}

@@ -1,0 +1,159 @@
+//! The door of the Keys service.
+
+use tonic::{Request, Response, Status};
+use trust::scope::RepositoryPattern;
+use trust::state::DistrustReason;
+use trust::{Algorithm, Fault, KeyName, Purpose, Scope};
+use trust_proto::v1;
+use trust_proto::words::Word as _;
+
+use super::{Door, answer, forms, idempotency, key_to_wire, malformed, selector};
+use crate::keys::{Change, ChangeRequest, KeyReceipt, NewKey};
+
+/// Keys of a page that asks for none.
+const PAGE_SIZE_DEFAULT: usize = 100;
+/// The most keys of a page.
+const PAGE_SIZE_MAX: usize = 1000;
+
+#[tonic::async_trait]
+impl v1::keys_server::Keys for Door {
+    async fn create_key(
+        &self,
+        request: Request<v1::CreateKeyRequest>,
+    ) -> Result<Response<v1::CreateKeyResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let key = idempotency(&wire.idempotency_key).map_err(answer)?;
+        let new = new_key(wire).map_err(answer)?;
+        let receipt = self.house.create_key(&principal, new, key, deadline).await.map_err(answer)?;
+        let (key, receipt) = self.key_response(receipt);
+        Ok(Response::new(v1::CreateKeyResponse { key, receipt }))
+    }
+
+    async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::GetKeyResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let key = selector(&request.into_inner().key).map_err(answer)?;
+        let view = self.house.key(&principal, &key).await.map_err(answer)?;
+        Ok(Response::new(v1::GetKeyResponse { key: Some(key_to_wire(&view)) }))
+    }
+
+    async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let wire = request.into_inner();
+        let size = match usize::try_from(wire.page_size) {
+            Ok(0) => PAGE_SIZE_DEFAULT,
+            Ok(size) if size <= PAGE_SIZE_MAX => size,
+            _ => return Err(answer(malformed("page size: 1 to 1000"))),
+        };
+        let after = if wire.page_token.is_empty() {
+            None
+        } else {
+            Some(
+                wire.page_token
+                    .parse::<KeyName>()
+                    .map_err(|_| answer(malformed("page token: one from the page before")))?,
+            )
+        };
+        let page = self.house.list_keys(&principal, after, size).await.map_err(answer)?;
+        Ok(Response::new(v1::ListKeysResponse {
+            keys: page.keys.iter().map(key_to_wire).collect(),
+            next_page_token: page.next.map(|name| name.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn rotate_key(
+        &self,
+        request: Request<v1::RotateKeyRequest>,
+    ) -> Result<Response<v1::RotateKeyResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let key = selector(&wire.key).map_err(answer)?;
+        let retry = idempotency(&wire.idempotency_key).map_err(answer)?;
+        let receipt = self.house.rotate_key(&principal, &key, retry, deadline).await.map_err(answer)?;
+        let (key, receipt) = self.key_response(receipt);
+        Ok(Response::new(v1::RotateKeyResponse { key, receipt }))
+    }
+
+    async fn change_use(
+        &self,
+        request: Request<v1::ChangeUseRequest>,
+    ) -> Result<Response<v1::ChangeUseResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let change = match v1::UseChange::try_from(wire.change) {
+            Ok(v1::UseChange::Enable) => Change::Enable,
+            Ok(v1::UseChange::Disable) => Change::Disable,
+            Ok(v1::UseChange::Retire) => Change::Retire,
+            Ok(v1::UseChange::Destroy) => Change::Destroy,
+            Ok(v1::UseChange::CancelDestroy) => Change::CancelDestroy,
+            Ok(v1::UseChange::Unspecified) | Err(_) => {
+                return Err(answer(malformed("change: enable, disable, retire, destroy or cancel-destroy")));
+            }
+        };
+        let request = ChangeRequest {
+            principal,
+            key: selector(&wire.key).map_err(answer)?,
+            change,
+            idempotency: idempotency(&wire.idempotency_key).map_err(answer)?,
+            deadline,
+        };
+        let receipt = self.house.change_key(request).await.map_err(answer)?;
+        let (key, receipt) = self.key_response(receipt);
+        Ok(Response::new(v1::ChangeUseResponse { key, receipt }))
+    }
+
+    async fn distrust_key(
+        &self,
+        request: Request<v1::DistrustKeyRequest>,
+    ) -> Result<Response<v1::DistrustKeyResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let reason = DistrustReason::from_wire(wire.reason).map_err(|malformed| answer(malformed.into()))?;
+        let request = ChangeRequest {
+            principal,
+            key: selector(&wire.key).map_err(answer)?,
+            change: Change::Distrust { reason, since_leaf: wire.since_leaf.unwrap_or(0) },
+            idempotency: idempotency(&wire.idempotency_key).map_err(answer)?,
+            deadline,
+        };
+        let receipt = self.house.change_key(request).await.map_err(answer)?;
+        let (key, receipt) = self.key_response(receipt);
+        Ok(Response::new(v1::DistrustKeyResponse { key, receipt }))
+    }
+}
+
+impl Door {
+    fn key_response(&self, receipt: KeyReceipt) -> (Option<v1::Key>, Option<v1::Receipt>) {
+        let key = key_to_wire(&receipt.view);
+        let wire = v1::Receipt {
+            log_origin: self.house.log_origin().to_owned(),
+            leaf: receipt.leaf,
+            key_id: key.id.clone(),
+            key_version: key.versions.last().map_or(0, |version| version.version),
+            proof: None,
+        };
+        (Some(key), Some(wire))
+    }
+}
+
+fn new_key(wire: v1::CreateKeyRequest) -> Result<NewKey, Fault> {
+    let name: KeyName = wire.name.parse()?;
+    let purpose = Purpose::from_wire(wire.purpose)?;
+    let algorithm =
+        if wire.algorithm == 0 { Algorithm::EcdsaP256Sha256 } else { Algorithm::from_wire(wire.algorithm)? };
+    if wire.scope.len() > Scope::PATTERNS_MAX {
+        return Err(malformed("scope: at most 64 patterns"));
+    }
+    let patterns = wire.scope.iter().map(|text| text.parse()).collect::<Result<Vec<RepositoryPattern>, _>>()?;
+    let scope = Scope::new(purpose, patterns)?;
+    let asked = forms(&wire.forms)?;
+    let forms = if asked.is_empty() { purpose.forms().to_vec() } else { asked };
+    if forms.iter().any(|form| !purpose.forms().contains(form)) {
+        return Err(malformed("forms: those of the key's purpose"));
+    }
+    Ok(NewKey { name, purpose, algorithm, scope, forms })
+}

@@ -1,0 +1,237 @@
+//! The door of the Signing service.
+
+use bytes::Bytes;
+use tonic::{Request, Response, Status};
+use trust::format::oci;
+use trust::{Algorithm, Digest, Fault, FaultKind, HashFunction, Reference, Scheme, Sha256Digest, Signable};
+use trust_proto::v1;
+use trust_proto::words::Word as _;
+
+use super::{Door, answer, forms, idempotency, malformed, selector};
+use crate::signing::{Receipt, Shape, SignedForm, SigningRequest};
+use crate::statement::{Evidence, Statement};
+
+/// The longest manifest, in bytes (OCI distribution-spec: registries take at least 4 MiB).
+const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The longest raw message, in bytes.
+const RAW_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// The longest file name, in bytes.
+const FILE_NAME_BYTES_MAX: usize = 255;
+
+#[tonic::async_trait]
+impl v1::signing_server::Signing for Door {
+    async fn sign(&self, request: Request<v1::SignRequest>) -> Result<Response<v1::SignResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let with_proof = wire.with_proof;
+        let request = SigningRequest {
+            principal,
+            key: selector(&wire.key).map_err(answer)?,
+            statements: vec![statement(wire.statement).map_err(answer)?],
+            shape: Shape::Single,
+            forms: forms(&wire.forms).map_err(answer)?,
+            idempotency: idempotency(&wire.idempotency_key).map_err(answer)?,
+            deadline,
+        };
+        let receipt = self.house.sign(request).await.map_err(answer)?;
+        let proof = if with_proof { Some(self.proof(receipt.leaf).await.map_err(answer)?) } else { None };
+        sign_response(receipt, proof).map(Response::new).map_err(answer)
+    }
+
+    async fn sign_batch(
+        &self,
+        request: Request<v1::SignBatchRequest>,
+    ) -> Result<Response<v1::SignBatchResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let (statements, packed) = batch(wire.items, self.house.limits().batch_items_max).map_err(answer)?;
+        let request = SigningRequest {
+            principal,
+            key: selector(&wire.key).map_err(answer)?,
+            statements,
+            shape: Shape::Batch,
+            forms: forms(&wire.forms).map_err(answer)?,
+            idempotency: idempotency(&wire.idempotency_key).map_err(answer)?,
+            deadline,
+        };
+        let receipt = self.house.sign(request).await.map_err(answer)?;
+        Ok(Response::new(batch_response(receipt, packed)))
+    }
+
+    async fn may_sign(&self, request: Request<v1::MaySignRequest>) -> Result<Response<v1::MaySignResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let wire = request.into_inner();
+        let key = selector(&wire.key).map_err(answer)?;
+        let reference = Reference::parse(&wire.reference).map_err(Fault::from).map_err(answer)?;
+        let refusal = self.house.may_sign(&principal, &key, &reference).await.err();
+        if let Some(fault) = &refusal
+            && !matches!(fault.kind(), FaultKind::Forbidden | FaultKind::Missing | FaultKind::Refused)
+        {
+            return Err(trust_proto::fault::to_status(fault));
+        }
+        Ok(Response::new(v1::MaySignResponse {
+            allowed: refusal.is_none(),
+            reason: refusal.map(|fault| fault.public().to_owned()).unwrap_or_default(),
+        }))
+    }
+}
+
+fn statement(wire: Option<v1::Statement>) -> Result<Statement, Fault> {
+    match wire.and_then(|statement| statement.kind).ok_or_else(|| malformed("statement: one of image, blob, raw"))? {
+        v1::statement::Kind::Image(image) => self::image(image),
+        v1::statement::Kind::Blob(blob) => self::blob(blob),
+        v1::statement::Kind::Raw(raw) => self::raw(raw),
+    }
+}
+
+fn image(wire: v1::ImageStatement) -> Result<Statement, Fault> {
+    let reference = Reference::parse(&wire.reference)?;
+    let (digest, evidence) = match wire.evidence.ok_or_else(|| malformed("image: manifest or claimed digest"))? {
+        v1::image_statement::Evidence::Manifest(bytes) => {
+            if bytes.len() > MANIFEST_BYTES_MAX {
+                return Err(malformed("manifest: at most 4 MiB"));
+            }
+            // Signing something that no engine could run would make the signature a lie about what was shown.
+            oci::parse(&bytes)?;
+            (Sha256Digest::of(&bytes), Evidence::Shown)
+        }
+        v1::image_statement::Evidence::ClaimedDigest(text) => (text.parse()?, Evidence::Claimed),
+    };
+    Ok(Statement::Image { reference, digest, evidence })
+}
+
+fn blob(wire: v1::BlobStatement) -> Result<Statement, Fault> {
+    let sha256: [u8; 32] = wire.sha256.as_ref().try_into().map_err(|_| malformed("blob: sha256 of 32 bytes"))?;
+    let fits = (1..=FILE_NAME_BYTES_MAX).contains(&wire.name.len());
+    if !fits || wire.name.chars().any(|c| c.is_control() || c == '/') || matches!(wire.name.as_str(), "." | "..") {
+        return Err(malformed("blob: a file name of 1 to 255 bytes, without '/' and control characters"));
+    }
+    Ok(Statement::Blob { sha256: Sha256Digest::from_bytes(sha256), name: wire.name, size: wire.size })
+}
+
+fn raw(wire: v1::RawStatement) -> Result<Statement, Fault> {
+    match wire.input.ok_or_else(|| malformed("raw: message or digest"))? {
+        v1::raw_statement::Input::Message(bytes) if bytes.len() > RAW_MESSAGE_BYTES_MAX => {
+            Err(malformed("raw: a message of at most 64 KiB"))
+        }
+        v1::raw_statement::Input::Message(bytes) => Ok(Statement::Raw(Signable::Message(bytes.into()))),
+        v1::raw_statement::Input::Digest(bytes) => {
+            let function = match bytes.len() {
+                32 => HashFunction::Sha256,
+                48 => HashFunction::Sha384,
+                _ => return Err(malformed("raw: a digest of 32 or 48 bytes")),
+            };
+            Ok(Statement::Raw(Signable::Digest(Digest::from_bytes(function, &bytes)?)))
+        }
+    }
+}
+
+/// Whether a batch is answered packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    List,
+    Packed,
+}
+
+fn batch(items: Option<v1::sign_batch_request::Items>, items_max: usize) -> Result<(Vec<Statement>, Packing), Fault> {
+    let too_many = || malformed("items: 1 to the daemon's batch_items_max");
+    match items.ok_or_else(|| malformed("items: statements or raw_messages32"))? {
+        v1::sign_batch_request::Items::Statements(list) => {
+            if list.statements.is_empty() || list.statements.len() > items_max {
+                return Err(too_many());
+            }
+            let statements =
+                list.statements.into_iter().map(|item| statement(Some(item))).collect::<Result<Vec<_>, _>>()?;
+            Ok((statements, Packing::List))
+        }
+        v1::sign_batch_request::Items::RawMessages32(bytes) => {
+            let (messages, rest) = bytes.as_chunks::<32>();
+            if !rest.is_empty() || messages.is_empty() || messages.len() > items_max {
+                return Err(too_many());
+            }
+            let statements =
+                messages.iter().map(|message| Statement::Raw(Signable::Message(message.to_vec()))).collect();
+            Ok((statements, Packing::Packed))
+        }
+    }
+}
+
+fn sign_response(receipt: Receipt, proof: Option<v1::InclusionProof>) -> Result<v1::SignResponse, Fault> {
+    let mut wire = receipt_to_wire(&receipt);
+    wire.proof = proof;
+    let (spki_der, algorithm) =
+        (Bytes::copy_from_slice(receipt.public_key.spki_der()), receipt.public_key.algorithm().to_wire());
+    let signatures = receipt.into_single()?;
+    Ok(v1::SignResponse {
+        receipt: Some(wire),
+        spki_der,
+        algorithm,
+        signatures: signatures.into_iter().map(form_to_wire).collect(),
+    })
+}
+
+fn batch_response(receipt: Receipt, packing: Packing) -> v1::SignBatchResponse {
+    let wire = receipt_to_wire(&receipt);
+    let (spki_der, algorithm) =
+        (Bytes::copy_from_slice(receipt.public_key.spki_der()), receipt.public_key.algorithm().to_wire());
+    let items = match packing {
+        Packing::List => v1::sign_batch_response::Items::List(v1::SignedItemList {
+            items: receipt
+                .items
+                .into_iter()
+                .map(|item| match item {
+                    Ok(forms) => v1::SignedItem {
+                        signatures: forms.into_iter().map(form_to_wire).collect(),
+                        failure: String::new(),
+                    },
+                    Err(failure) => v1::SignedItem { signatures: Vec::new(), failure },
+                })
+                .collect(),
+        }),
+        Packing::Packed => v1::sign_batch_response::Items::Packed(pack(receipt)),
+    };
+    v1::SignBatchResponse { receipt: Some(wire), spki_der, algorithm, items: Some(items) }
+}
+
+fn pack(receipt: Receipt) -> v1::PackedSignatures {
+    let mut packed = v1::PackedSignatures::default();
+    let mut signatures = Vec::new();
+    let mut lengths = Vec::with_capacity(receipt.items.len());
+    for (index, item) in (0_u32..).zip(&receipt.items) {
+        match item.as_ref().ok().and_then(|forms| forms.first()) {
+            Some(form) => signatures.extend_from_slice(form.signature.as_bytes()),
+            None => packed.failed.push(index),
+        }
+        lengths.push(u32::try_from(signatures.len()).unwrap_or(u32::MAX));
+    }
+    if !has_fixed_signatures(receipt.public_key.algorithm()) || !packed.failed.is_empty() {
+        packed.ends = lengths;
+    }
+    packed.signatures = signatures.into();
+    packed
+}
+
+/// Whether all signatures of an algorithm have one length: ECDSA in DER has not.
+const fn has_fixed_signatures(algorithm: Algorithm) -> bool {
+    !matches!(algorithm.scheme(), Scheme::EcdsaP256 | Scheme::EcdsaP384)
+}
+
+fn receipt_to_wire(receipt: &Receipt) -> v1::Receipt {
+    v1::Receipt {
+        log_origin: receipt.origin.clone(),
+        leaf: receipt.leaf,
+        key_id: receipt.key.id.to_string(),
+        key_version: receipt.key.version.number(),
+        proof: None,
+    }
+}
+
+fn form_to_wire(signed: SignedForm) -> v1::SignedForm {
+    v1::SignedForm {
+        form: signed.form.to_wire(),
+        payload: signed.payload.into(),
+        signature: Bytes::copy_from_slice(signed.signature.as_bytes()),
+    }
+}

@@ -1,0 +1,130 @@
+//! The door of the Verification service: public data in, verdicts out.
+
+use bytes::Bytes;
+use tonic::{Request, Response, Status};
+use trust::verify::NotValid;
+use trust::{Algorithm, Digest, Fault, HashFunction, KeyVersion, PublicKey, Purpose, Repository, Signable};
+use trust_proto::v1;
+use trust_proto::words::Word as _;
+
+use super::{Door, answer, malformed, selector};
+use crate::verification::{Batch, BatchKey, Refusal, Verdict, VerifyRequest};
+
+/// The most keys of a batch.
+const BATCH_KEYS_MAX: usize = 4096;
+
+#[tonic::async_trait]
+impl v1::verification_server::Verification for Door {
+    async fn verify(&self, request: Request<v1::VerifyRequest>) -> Result<Response<v1::VerifyResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let request = verify_request(request.into_inner()).map_err(answer)?;
+        let verdict = self.house.verify(&principal, request).await.map_err(answer)?;
+        Ok(Response::new(match verdict {
+            Verdict::Valid(version) => {
+                v1::VerifyResponse { valid: true, reason: String::new(), version: version.number() }
+            }
+            Verdict::NotValid(refusal) => v1::VerifyResponse { valid: false, reason: refusal.to_string(), version: 0 },
+        }))
+    }
+
+    async fn verify_batch(
+        &self,
+        request: Request<v1::VerifyBatchRequest>,
+    ) -> Result<Response<v1::VerifyBatchResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let batch = batch(request.into_inner(), self.house.limits().verify_items_max).map_err(answer)?;
+        let verdicts = self.house.verify_batch(&principal, batch).await.map_err(answer)?;
+        let mut valid = vec![0_u8; verdicts.len().div_ceil(8)];
+        let mut failures = Vec::new();
+        for (index, verdict) in (0_u32..).zip(&verdicts) {
+            match verdict {
+                None => set_bit(&mut valid, index),
+                Some(refusal) => failures.push(v1::BatchFailure { index, reason: failure(*refusal).into() }),
+            }
+        }
+        Ok(Response::new(v1::VerifyBatchResponse { valid: valid.into(), failures }))
+    }
+
+    async fn list_trusted_keys(
+        &self,
+        request: Request<v1::ListTrustedKeysRequest>,
+    ) -> Result<Response<v1::ListTrustedKeysResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let wire = request.into_inner();
+        let purpose = Purpose::from_wire(wire.purpose).map_err(|malformed| answer(malformed.into()))?;
+        let repository = match wire.repository.as_str() {
+            "" => None,
+            text => Some(Repository::parse(text).map_err(|malformed| answer(malformed.into()))?),
+        };
+        let keys = self.house.trusted_keys(&principal, repository.as_ref(), purpose).await.map_err(answer)?;
+        let keys = keys
+            .into_iter()
+            .map(|key| v1::TrustedKey {
+                key_id: key.key.id.to_string(),
+                name: key.name.map(|name| name.to_string()).unwrap_or_default(),
+                version: key.key.version.number(),
+                algorithm: key.public_key.algorithm().to_wire(),
+                spki_der: Bytes::copy_from_slice(key.public_key.spki_der()),
+            })
+            .collect();
+        Ok(Response::new(v1::ListTrustedKeysResponse { keys }))
+    }
+}
+
+fn verify_request(wire: v1::VerifyRequest) -> Result<VerifyRequest, Fault> {
+    let input = match wire.input.ok_or_else(|| malformed("input: message or digest"))? {
+        v1::verify_request::Input::Message(bytes) => Signable::Message(bytes.into()),
+        v1::verify_request::Input::Digest(bytes) => {
+            let function = match bytes.len() {
+                32 => HashFunction::Sha256,
+                48 => HashFunction::Sha384,
+                _ => return Err(malformed("digest: 32 or 48 bytes")),
+            };
+            Signable::Digest(Digest::from_bytes(function, &bytes)?)
+        }
+    };
+    Ok(VerifyRequest {
+        key: selector(&wire.key)?,
+        version: KeyVersion::new(wire.version),
+        input,
+        signature: wire.signature.into(),
+    })
+}
+
+fn batch(wire: v1::VerifyBatchRequest, items_max: usize) -> Result<Batch, Fault> {
+    if wire.keys.is_empty() || wire.keys.len() > BATCH_KEYS_MAX {
+        return Err(malformed("keys: 1 to 4096"));
+    }
+    let keys = wire.keys.into_iter().map(batch_key).collect::<Result<Vec<_>, _>>()?;
+    let messages = match wire.messages.ok_or_else(|| malformed("messages: items32 or packed"))? {
+        v1::verify_batch_request::Messages::Items32(bytes) => Batch::items32(bytes.into())?,
+        v1::verify_batch_request::Messages::Packed(packed) => Batch::packed(packed.bytes.into(), &packed.ends)?,
+    };
+    Batch::new(keys, wire.key_indexes, messages, wire.signatures.into(), &wire.signature_ends, items_max)
+}
+
+fn batch_key(wire: v1::BatchKey) -> Result<BatchKey, Fault> {
+    match wire.kind.ok_or_else(|| malformed("key: a name, an id or a public key"))? {
+        v1::batch_key::Kind::Key(text) => Ok(BatchKey::Kept(selector(&text)?)),
+        v1::batch_key::Kind::PublicKey(key) => {
+            let algorithm = Algorithm::from_wire(key.algorithm)?;
+            Ok(BatchKey::Given(PublicKey::from_spki_der(algorithm, &key.spki_der)?))
+        }
+    }
+}
+
+fn set_bit(bits: &mut [u8], index: u32) {
+    let place = usize::try_from(index / 8).unwrap_or(usize::MAX);
+    if let Some(byte) = bits.get_mut(place) {
+        *byte |= 1 << (index % 8);
+    }
+}
+
+const fn failure(refusal: Refusal) -> v1::VerifyFailure {
+    match refusal {
+        Refusal::Distrusted => v1::VerifyFailure::Distrusted,
+        Refusal::NotValid(NotValid::Encoding) => v1::VerifyFailure::Encoding,
+        Refusal::NotValid(NotValid::Input) => v1::VerifyFailure::Input,
+        Refusal::NotValid(NotValid::Wrong) => v1::VerifyFailure::Wrong,
+    }
+}

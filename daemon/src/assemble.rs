@@ -1,0 +1,286 @@
+//! The one place that names concrete backends and puts the house together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+use trust::Sha256Digest;
+use trust_hsm::worker::{Supervisor, WorkerConfig, WorkerCustodian};
+use trust_hsm::{Custodian, KeyRing, RootSource};
+use trust_proto::v1;
+
+use crate::api::Door;
+use crate::audit::{Audit, AuditConfig, History, Leaf, PolicyLeaf, StartLeaf};
+use crate::authorize::{Authorizer, Pace, PolicySource};
+use crate::clock::Clock;
+use crate::config::{Config, PolicyConfig, RootConfig};
+use crate::custody::{Custody, CustodyLimits};
+use crate::house::{House, Parts};
+use crate::identity::Identity;
+use crate::metrics::Metrics;
+use crate::notify;
+use crate::records::{RecordLimits, Records, ReplayLimits};
+use crate::serving;
+use crate::store::{DirectoryLock, SledOptions, SledStore, Store};
+use crate::tls::TlsState;
+
+/// How long an answer to a retry is kept (D14).
+const REPLAYS_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How often keys whose wait is over are looked for.
+const DESTRUCTION_INTERVAL: Duration = Duration::from_secs(5);
+/// How long requests in flight may take after SIGTERM.
+pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(15);
+/// Sessions beside those of the custody threads: the log's key and one spare.
+const SESSIONS_SPARE: usize = 2;
+
+/// Opens what `trustd init` made and serves until SIGTERM or SIGINT.
+pub(crate) async fn serve(config: Config) -> Result<()> {
+    let clock = Clock::system();
+    let _lock = DirectoryLock::take(&config.data_directory)?;
+    let records = open_records(&config, clock.clone()).await?;
+    let (audit, history) = open_log(&config, records.store_uuid(), clock.clone())?;
+    let audit = Arc::new(audit);
+    let authorizer = Arc::new(Authorizer::load(policy_source(&config.policy))?);
+    let worker = spawn_worker(&config)?;
+    let tls = config.tls.as_ref().map(TlsState::load).transpose()?.map(Arc::new);
+    let house = build(&config, clock, records, Arc::clone(&audit), authorizer, &worker, tls.clone(), history)?;
+    let publisher = tokio::spawn(Arc::clone(&audit).publish());
+
+    announce(&house).await?;
+    match &config.root_kek {
+        RootConfig::File(path) => house
+            .open_up(RootSource::File { path: path.clone() })
+            .await
+            .map_err(|fault| anyhow::anyhow!("unseal with {}: {fault}", path.display()).context(fault_chain(&fault)))?,
+        RootConfig::Passphrase => warn!("sealed: nothing is signed until `trustctl unseal`"),
+    }
+
+    let drain = CancellationToken::new();
+    let doors = serving::bind(&config, tls, Arc::clone(&house)).await?;
+    let served = tokio::spawn(doors.serve(drain.clone()));
+    let metrics = serving::metrics(&config, Arc::clone(&house), drain.clone()).await?;
+    let chores = tokio::spawn(chores(Arc::clone(&house)));
+    notify::ready();
+    info!(socket = %config.unix.path.display(), origin = config.log_origin, "serving");
+    wait_for_end(&house).await?;
+
+    notify::stopping();
+    info!("draining");
+    drain.cancel();
+    if tokio::time::timeout(DRAIN_MAX, served).await.is_err() {
+        warn!("some requests did not end in time");
+    }
+    house.parts.tasks.close();
+    if tokio::time::timeout(DRAIN_MAX, house.parts.tasks.wait()).await.is_err() {
+        warn!("some work past its permit did not end in time; start-up recovery closes its intents");
+    }
+    chores.abort();
+    publisher.abort();
+    if let Some(metrics) = metrics {
+        metrics.abort();
+    }
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where everything meets")]
+fn build(
+    config: &Config,
+    clock: Clock,
+    records: Records,
+    audit: Arc<Audit>,
+    authorizer: Arc<Authorizer>,
+    worker: &Arc<WorkerCustodian>,
+    tls: Option<Arc<TlsState>>,
+    history: History,
+) -> Result<Arc<House>> {
+    let revision = {
+        let authorizer = Arc::clone(&authorizer);
+        Box::new(move || authorizer.revision())
+    };
+    let custodian: Arc<dyn Custodian> = Arc::clone(worker) as Arc<dyn Custodian>;
+    let limits = CustodyLimits { sessions: config.custody.sessions, waiting_max: config.limits.custody_waiting_max };
+    let custody = Custody::start(custodian, records.clone(), clock.clone(), limits, revision)?;
+    let pids = {
+        let worker = Arc::clone(worker);
+        Box::new(move || worker.pids())
+    };
+    let keyring: Arc<dyn KeyRing> = Arc::clone(worker) as Arc<dyn KeyRing>;
+    let started_at_unix_seconds = clock.now_unix_seconds();
+    let parts = Parts {
+        config: config.clone(),
+        clock,
+        records,
+        audit,
+        authorizer,
+        custody,
+        keyring,
+        identity: Identity::new(tls, pids),
+        pace: Pace::new(config.limits.rate_per_second, config.limits.rate_burst),
+        metrics: Arc::new(Metrics::default()),
+        tasks: TaskTracker::new(),
+        started_at_unix_seconds,
+    };
+    Ok(House::new(parts, history))
+}
+
+/// The daemon's first leaves: that it started, and which policy is in force.
+async fn announce(house: &House) -> Result<()> {
+    let now = house.clock().now_unix_ms();
+    house.audit().append(Leaf::Start(StartLeaf::new(now))).await?;
+    archive_policy(house).await
+}
+
+/// Archives the policy in force by hash, and says so in the log (D27).
+async fn archive_policy(house: &House) -> Result<()> {
+    let policy = house.authorizer().policy();
+    let (text, schema) = policy.texts();
+    let archive = house.config().data_directory.join("policies");
+    let (text_hash, schema_hash) = (Sha256Digest::of(text.as_bytes()), Sha256Digest::of(schema.as_bytes()));
+    for (hash, text) in [(text_hash, text), (schema_hash, schema)] {
+        let path = archive.join(hash.to_hex());
+        if !path.exists() {
+            std::fs::create_dir_all(&archive).with_context(|| format!("make {}", archive.display()))?;
+            std::fs::write(&path, text).with_context(|| format!("archive the policy as {}", path.display()))?;
+        }
+    }
+    let leaf = PolicyLeaf::new(house.clock().now_unix_ms(), policy.revision(), text_hash, schema_hash);
+    house.audit().append(Leaf::Policy(leaf)).await?;
+    Ok(())
+}
+
+/// Destroys keys whose wait is over.
+async fn chores(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(DESTRUCTION_INTERVAL).await;
+        if house.records().is_sealed() {
+            continue;
+        }
+        if let Err(fault) = house.finish_destructions().await {
+            error!(%fault, "keys whose wait is over could not be destroyed");
+        }
+    }
+}
+
+/// Reloads on SIGHUP; returns on SIGTERM and SIGINT.
+async fn wait_for_end(house: &House) -> Result<()> {
+    let (mut terminate, mut interrupt, mut hangup) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload(house).await,
+        }
+    }
+}
+
+/// Takes policy, certificates and revocation lists anew; what does not load leaves the old in force.
+async fn reload(house: &House) {
+    match house.authorizer().reload() {
+        Ok(true) => {
+            // In force for everybody once the sessions that began under the old one have ended (D10).
+            house.custody().settle().await;
+            match archive_policy(house).await {
+                Ok(()) => info!(revision = %house.authorizer().revision(), "policy reloaded"),
+                Err(error) => error!(error = format!("{error:#}"), "the new policy is in force and not archived"),
+            }
+        }
+        Ok(false) => info!("policy unchanged"),
+        Err(error) => error!(%error, "the policy is refused; the old one stays in force"),
+    }
+    house.parts.identity.reload();
+}
+
+async fn open_records(config: &Config, clock: Clock) -> Result<Records> {
+    let directory = config.store_directory();
+    if !directory.exists() {
+        bail!("no store in {}: run `trustd init` first", config.data_directory.display());
+    }
+    let store = SledStore::open(&directory, SledOptions::default())?;
+    Ok(Records::open(Store::Sled(Arc::new(store)), record_limits(config), clock).await?)
+}
+
+pub(crate) fn record_limits(config: &Config) -> RecordLimits {
+    RecordLimits {
+        replays: ReplayLimits {
+            keep: REPLAYS_KEPT,
+            per_principal_max: config.limits.replays_per_principal_max,
+            total_max: config.limits.replays_max,
+        },
+    }
+}
+
+fn open_log(config: &Config, store: [u8; 16], clock: Clock) -> Result<(Audit, History)> {
+    let audit = AuditConfig {
+        directory: config.log_directory(),
+        origin: config.log_origin.clone(),
+        waiting_max: config.limits.log_waiting_max,
+        free_bytes_min: config.limits.log_free_bytes_min,
+    };
+    Ok(Audit::open(audit, &store, clock)?)
+}
+
+/// Starts the custody worker: this very program, as its hidden subcommand.
+pub(crate) fn spawn_worker(config: &Config) -> Result<Arc<WorkerCustodian>> {
+    let program = std::env::current_exe().context("find this program")?;
+    Ok(Supervisor::spawn(WorkerConfig {
+        program,
+        arguments: vec!["custody-worker".into()],
+        ring: absolute(&config.ring())?,
+        root_file: match &config.root_kek {
+            RootConfig::File(path) => Some(absolute(path)?),
+            RootConfig::Passphrase => None,
+        },
+        sessions_max: config.custody.sessions.saturating_add(SESSIONS_SPARE),
+        opened_keys_max: config.custody.opened_keys_max,
+        hang_after: config.custody.hang_after,
+    })?)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("make {} absolute", path.display()))
+}
+
+pub(crate) fn policy_source(policy: &PolicyConfig) -> PolicySource {
+    match policy {
+        PolicyConfig::Default => PolicySource::Default,
+        PolicyConfig::DefaultFor(uid) => PolicySource::DefaultFor(*uid),
+        PolicyConfig::File(path) => PolicySource::File(path.clone()),
+    }
+}
+
+fn fault_chain(fault: &trust::Fault) -> String {
+    fault.cause().map_or_else(String::new, ToString::to_string)
+}
+
+/// Every service of `trust.v1` with reflection, behind the sizes of the configuration.
+pub(crate) fn services(house: &Arc<House>) -> Result<tonic::service::Routes> {
+    let door = Door::new(Arc::clone(house));
+    let bytes_max = house.limits().message_bytes_max;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+        .build_v1()
+        .context("build the reflection service")?;
+    let mut routes = tonic::service::Routes::builder();
+    routes
+        .add_service(v1::keys_server::KeysServer::new(door.clone()).max_decoding_message_size(bytes_max))
+        .add_service(v1::signing_server::SigningServer::new(door.clone()).max_decoding_message_size(bytes_max))
+        .add_service(
+            v1::verification_server::VerificationServer::new(door.clone()).max_decoding_message_size(bytes_max),
+        )
+        .add_service(v1::audit_server::AuditServer::new(door.clone()))
+        .add_service(v1::admin_server::AdminServer::new(door))
+        .add_service(reflection);
+    Ok(routes.routes())
+}
+
+/// `trustd recover`: opens store and log, compares them and says what it found; changes nothing.
+pub(crate) async fn recover(config: &Config) -> Result<std::process::ExitCode> {
+    let _ = config;
+    bail!("recover is not there yet")
+}

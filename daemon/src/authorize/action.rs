@@ -1,0 +1,111 @@
+//! What a principal may be allowed to do.
+
+use std::str::FromStr as _;
+use std::sync::LazyLock;
+
+use cedar_policy::{EntityId, EntityTypeName, EntityUid};
+
+/// An action of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Action {
+    Backup,
+    CancelDestroyKey,
+    CreateKey,
+    DestroyKey,
+    DisableKey,
+    DistrustKey,
+    EnableKey,
+    GetKey,
+    ListKeys,
+    ManageKek,
+    ReadLog,
+    ReadStatus,
+    RetireKey,
+    RotateKey,
+    Seal,
+    SignBlob,
+    SignImage,
+    SignRaw,
+    Unseal,
+    Verify,
+}
+
+static ACTION: LazyLock<Option<EntityTypeName>> = LazyLock::new(|| EntityTypeName::from_str("Action").ok());
+
+impl Action {
+    /// Every action.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 20] = [
+        Self::Backup,
+        Self::CancelDestroyKey,
+        Self::CreateKey,
+        Self::DestroyKey,
+        Self::DisableKey,
+        Self::DistrustKey,
+        Self::EnableKey,
+        Self::GetKey,
+        Self::ListKeys,
+        Self::ManageKek,
+        Self::ReadLog,
+        Self::ReadStatus,
+        Self::RetireKey,
+        Self::RotateKey,
+        Self::Seal,
+        Self::SignBlob,
+        Self::SignImage,
+        Self::SignRaw,
+        Self::Unseal,
+        Self::Verify,
+    ];
+
+    /// Its name in policies, leaves and logs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::CancelDestroyKey => "cancel-destroy-key",
+            Self::CreateKey => "create-key",
+            Self::DestroyKey => "destroy-key",
+            Self::DisableKey => "disable-key",
+            Self::DistrustKey => "distrust-key",
+            Self::EnableKey => "enable-key",
+            Self::GetKey => "get-key",
+            Self::ListKeys => "list-keys",
+            Self::ManageKek => "manage-kek",
+            Self::ReadLog => "read-log",
+            Self::ReadStatus => "read-status",
+            Self::RetireKey => "retire-key",
+            Self::RotateKey => "rotate-key",
+            Self::Seal => "seal",
+            Self::SignBlob => "sign-blob",
+            Self::SignImage => "sign-image",
+            Self::SignRaw => "sign-raw",
+            Self::Unseal => "unseal",
+            Self::Verify => "verify",
+        }
+    }
+
+    /// True for an action on a key; the others are on the daemon.
+    #[cfg(test)]
+    pub(crate) const fn is_on_key(self) -> bool {
+        !matches!(
+            self,
+            Self::Backup
+                | Self::ListKeys
+                | Self::ManageKek
+                | Self::ReadLog
+                | Self::ReadStatus
+                | Self::Seal
+                | Self::Unseal
+                | Self::Verify
+        )
+    }
+
+    pub(super) fn uid(self) -> EntityUid {
+        let id = EntityId::new(self.name());
+        match &*ACTION {
+            Some(kind) => EntityUid::from_type_name_and_id(kind.clone(), id),
+            // "Action" is a name; should it ever not be, no policy speaks of this entity and all is denied.
+            None => super::facts::nobody(),
+        }
+    }
+}

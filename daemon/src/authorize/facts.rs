@@ -1,0 +1,182 @@
+//! What a policy gets to see of principal, key and request.
+
+use std::collections::{HashMap, HashSet};
+use std::str::FromStr as _;
+use std::sync::LazyLock;
+
+use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use trust::{Form, Principal, Purpose, Reference, Sha256Digest};
+
+use super::Action;
+use crate::records::KeyRecord;
+use crate::statement::Evidence;
+
+/// A key, or the name of one that is not there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum KeyFacts<'a> {
+    /// One that is there, or is to be made.
+    Known(&'a KeyRecord),
+    /// Only what it was called in the request.
+    Unknown(&'a str),
+}
+
+/// A request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RequestFacts<'a> {
+    /// What is to be signed; `None` for what signs nothing.
+    pub(crate) statement: Option<StatementFacts<'a>>,
+    /// Which forms are asked for.
+    pub(crate) forms: &'a [Form],
+    /// How many items the request has.
+    pub(crate) items: usize,
+}
+
+/// A statement.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StatementFacts<'a> {
+    /// An image; without evidence when only "may I?" is asked.
+    Image { reference: &'a Reference, shown: Option<(&'a Sha256Digest, Evidence)> },
+    /// A release file.
+    Blob { name: &'a str, size: u64, digest: &'a Sha256Digest },
+    /// Unparsed bytes.
+    Raw,
+}
+
+struct Kinds {
+    local_uid: EntityTypeName,
+    spiffe: EntityTypeName,
+    key: EntityTypeName,
+    daemon: EntityTypeName,
+}
+
+static KINDS: LazyLock<Option<Kinds>> = LazyLock::new(|| {
+    Some(Kinds {
+        local_uid: EntityTypeName::from_str("LocalUid").ok()?,
+        spiffe: EntityTypeName::from_str("Spiffe").ok()?,
+        key: EntityTypeName::from_str("Key").ok()?,
+        daemon: EntityTypeName::from_str("Daemon").ok()?,
+    })
+});
+
+/// An entity that no policy speaks of.
+pub(super) fn nobody() -> EntityUid {
+    daemon().uid()
+}
+
+pub(super) fn principal(principal: &Principal) -> Option<Entity> {
+    let kinds = KINDS.as_ref()?;
+    let (kind, id, attributes) = match principal {
+        Principal::LocalUid(uid) => {
+            (&kinds.local_uid, uid.to_string(), vec![("uid", RestrictedExpression::new_long(i64::from(*uid)))])
+        }
+        Principal::Spiffe(id) => {
+            let domain = id.trust_domain();
+            let path = id.as_str().split_once(domain).map_or("", |(_, path)| path);
+            let attributes = vec![("id", text(id.as_str())), ("trust_domain", text(domain)), ("path", text(path))];
+            (&kinds.spiffe, id.to_string(), attributes)
+        }
+        // A principal of a kind that the schema does not have is denied.
+        _ => return None,
+    };
+    entity(kind, &id, attributes)
+}
+
+pub(super) fn key(facts: &KeyFacts<'_>) -> Option<Entity> {
+    let kinds = KINDS.as_ref()?;
+    let (id, attributes) = match facts {
+        KeyFacts::Known(record) => (
+            record.id.to_string(),
+            vec![
+                ("name", text(record.name.as_str())),
+                ("purpose", text(record.purpose.name())),
+                ("algorithm", text(record.algorithm.name())),
+                ("scope", set(record.scope.patterns().iter().map(ToString::to_string))),
+                ("forms", forms(&record.forms)),
+                ("binds_name", RestrictedExpression::new_bool(binds_name(record.purpose))),
+            ],
+        ),
+        KeyFacts::Unknown(name) => (
+            (*name).to_owned(),
+            vec![
+                ("name", text(name)),
+                ("purpose", text("unknown")),
+                ("algorithm", text("unknown")),
+                ("scope", set([])),
+                ("forms", set([])),
+                ("binds_name", RestrictedExpression::new_bool(false)),
+            ],
+        ),
+    };
+    entity(&kinds.key, &id, attributes)
+}
+
+pub(super) fn daemon() -> Entity {
+    let kind = KINDS.as_ref().map(|kinds| kinds.daemon.clone());
+    let uid = kind.map_or_else(
+        || EntityUid::from_type_name_and_id(fallback(), EntityId::new("trustd")),
+        |kind| EntityUid::from_type_name_and_id(kind, EntityId::new("trustd")),
+    );
+    Entity::new_no_attrs(uid, HashSet::new())
+}
+
+#[expect(clippy::expect_used, reason = "a constant that parses, as a test shows")]
+fn fallback() -> EntityTypeName {
+    EntityTypeName::from_str("Daemon").expect("Daemon is a Cedar name")
+}
+
+pub(super) fn context(action: Action, request: &RequestFacts<'_>) -> Vec<(String, RestrictedExpression)> {
+    let mut pairs: Vec<(&str, RestrictedExpression)> = Vec::new();
+    let items = i64::try_from(request.items.max(1)).unwrap_or(i64::MAX);
+    match request.statement {
+        Some(StatementFacts::Image { reference, shown }) => pairs.extend([
+            ("repository", text(reference.repository.as_str())),
+            ("registry", text(reference.repository.registry())),
+            ("tag", text(reference.tag.as_str())),
+            ("digest", text(&shown.map(|(digest, _)| digest.to_string()).unwrap_or_default())),
+            ("evidence", text(shown.map_or("none", |(_, evidence)| evidence.name()))),
+            ("forms", forms(request.forms)),
+            ("statement_type", text("image")),
+            ("items", RestrictedExpression::new_long(items)),
+        ]),
+        Some(StatementFacts::Blob { name, size, digest }) => pairs.extend([
+            ("file_name", text(name)),
+            ("file_size", RestrictedExpression::new_long(i64::try_from(size).unwrap_or(i64::MAX))),
+            ("digest", text(&digest.to_string())),
+            ("forms", forms(request.forms)),
+            ("statement_type", text("blob")),
+            ("items", RestrictedExpression::new_long(items)),
+        ]),
+        Some(StatementFacts::Raw) => {
+            pairs.extend([("statement_type", text("raw")), ("items", RestrictedExpression::new_long(items))])
+        }
+        None => debug_assert!(!matches!(action, Action::SignImage | Action::SignBlob | Action::SignRaw)),
+    }
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Whether the signatures of a purpose say the name of what they sign.
+const fn binds_name(purpose: Purpose) -> bool {
+    match purpose {
+        Purpose::Image | Purpose::Log => true,
+        Purpose::Raw | Purpose::ReleaseBlob => false,
+    }
+}
+
+fn entity(kind: &EntityTypeName, id: &str, attributes: Vec<(&str, RestrictedExpression)>) -> Option<Entity> {
+    let uid = EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id));
+    let attributes: HashMap<String, RestrictedExpression> =
+        attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Entity::new(uid, attributes, HashSet::new()).ok()
+}
+
+fn text(text: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(text.to_owned())
+}
+
+fn set(texts: impl IntoIterator<Item = String>) -> RestrictedExpression {
+    RestrictedExpression::new_set(texts.into_iter().map(RestrictedExpression::new_string))
+}
+
+fn forms(forms: &[Form]) -> RestrictedExpression {
+    set(forms.iter().map(|form| form.name().to_owned()))
+}

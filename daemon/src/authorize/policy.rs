@@ -1,0 +1,145 @@
+//! Policy texts: read whole, validated strictly, known by their hash.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+
+use cedar_policy::{PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use miette::Diagnostic;
+use trust::Sha256Digest;
+
+use crate::idempotency::RequestHash;
+
+/// What policies may look at.
+const SCHEMA: &str = include_str!("../../policy/schema.cedarschema");
+/// The policy of a daemon that was given none.
+const DEFAULT: &str = include_str!("../../policy/default.cedar");
+/// The longest policy file, in bytes.
+const POLICY_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Where the policy comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum PolicySource {
+    /// The operator's file; it replaces the default.
+    File(PathBuf),
+    /// The default, in which root administers.
+    Default,
+    /// The default, in which this uid administers, too (zero-configuration mode).
+    DefaultFor(u32),
+}
+
+/// A policy that was validated.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    set: PolicySet,
+    text: String,
+    revision: Sha256Digest,
+}
+
+/// Every fault of a policy.
+#[derive(Debug)]
+pub(crate) struct PolicyError {
+    place: String,
+    faults: Vec<String>,
+}
+
+impl PolicyError {
+    fn new(source: &PolicySource, faults: Vec<String>) -> Self {
+        let place = match source {
+            PolicySource::File(path) => path.display().to_string(),
+            PolicySource::Default | PolicySource::DefaultFor(_) => "the default policy".to_owned(),
+        };
+        Self { place, faults }
+    }
+
+    /// One line for each fault.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = String> + '_ {
+        self.faults.iter().map(|fault| format!("policy {}: {fault}", self.place))
+    }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, fault) in self.faults().enumerate() {
+            if number > 0 {
+                f.write_str("; ")?;
+            }
+            f.write_str(&fault)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+impl Policy {
+    /// Reads and validates.
+    pub(super) fn load(source: &PolicySource) -> Result<Self, PolicyError> {
+        let text = match source {
+            PolicySource::File(path) => read(path).map_err(|fault| PolicyError::new(source, vec![fault]))?,
+            PolicySource::Default => DEFAULT.to_owned(),
+            PolicySource::DefaultFor(uid) => format!(
+                "{DEFAULT}\n// Without a configuration, the user who started the daemon administers it.\n\
+                 @id(\"owner-administers\")\npermit (principal is LocalUid, action, resource)\n\
+                 when {{ principal.uid == {uid} }};\n"
+            ),
+        };
+        Self::parse(text).map_err(|faults| PolicyError::new(source, faults))
+    }
+
+    fn parse(text: String) -> Result<Self, Vec<String>> {
+        let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| vec![error.to_string()])?;
+        let set = PolicySet::from_str(&text)
+            .map_err(|errors| errors.iter().map(|error| located(&text, error)).collect::<Vec<_>>())?;
+        let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
+        let faults: Vec<String> = result
+            .validation_errors()
+            .map(ToString::to_string)
+            // A warning names a policy that can never apply: somebody meant something else.
+            .chain(result.validation_warnings().map(ToString::to_string))
+            .collect();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let revision = RequestHash::default().add(text.as_bytes()).add(SCHEMA.as_bytes()).finish();
+        Ok(Self { set, text, revision })
+    }
+
+    /// SHA-256 over policy and schema.
+    pub(crate) const fn revision(&self) -> Sha256Digest {
+        self.revision
+    }
+
+    /// The texts of policy and schema, for the archive (D27).
+    pub(crate) fn texts(&self) -> (&str, &'static str) {
+        (&self.text, SCHEMA)
+    }
+
+    pub(super) const fn set(&self) -> &PolicySet {
+        &self.set
+    }
+
+    /// A policy's `@id`, or its place in the file.
+    pub(super) fn name_of(&self, id: &PolicyId) -> String {
+        self.set.annotation(id, "id").map_or_else(|| id.to_string(), ToOwned::to_owned)
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if length > POLICY_BYTES_MAX {
+        return Err("at most 1 MiB".to_owned());
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+/// A parse error with its line.
+fn located(text: &str, error: &impl Diagnostic) -> String {
+    match error.labels().and_then(|mut labels| labels.next()) {
+        Some(label) => {
+            let line = text.get(..label.offset()).map_or(0, |before| before.matches('\n').count()).saturating_add(1);
+            format!("line {line}: {error}")
+        }
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,230 @@
+//! The stage where a key moves: intents go in, verified signatures come out.
+//!
+//! Async stops here. A few session threads take work from one bounded queue;
+//! each owns its [`Session`] and blocks on it. Right before a key moves the
+//! intent's epoch, policy revision and deadline are checked again, and right
+//! after it every signature is verified under the registered public key: a
+//! signature that does not verify never leaves this file.
+
+mod grace;
+mod queue;
+mod session;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+use trust::{Fault, FaultKind, KeyId, Sha256Digest, Signature};
+use trust_hsm::{Custodian, CustodianState, CustodyError, Generated, Material, RewrapOrder, SealContext};
+
+use crate::clock::Clock;
+use crate::permit::Intent;
+use crate::records::Records;
+use crate::signing::SignOrder;
+
+use grace::Grace;
+use queue::Queue;
+
+/// The session threads and what they share. Dropping it lets them finish what waits and ends them.
+pub(crate) struct Custody {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What every session thread sees.
+struct Shared {
+    queue: Queue<Work>,
+    grace: Grace,
+    clock: Clock,
+    custodian: Arc<dyn Custodian>,
+    records: Records,
+    /// The policy revision that decides now.
+    policy_revision: Box<dyn Fn() -> Sha256Digest + Send + Sync>,
+}
+
+/// One piece of work for a session thread.
+enum Work {
+    Sign { intent: Intent<SignOrder>, answer: oneshot::Sender<Visit> },
+    Generate { context: SealContext, answer: oneshot::Sender<Result<Generated, CustodyError>> },
+    Rewrap { orders: Vec<RewrapOrder>, answer: oneshot::Sender<Vec<Result<Material, CustodyError>>> },
+    Forget { key: KeyId, answer: oneshot::Sender<Result<(), CustodyError>> },
+}
+
+/// The bounds of custody.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CustodyLimits {
+    /// Session threads, 1 or more.
+    pub(crate) sessions: usize,
+    /// How much work may wait.
+    pub(crate) waiting_max: usize,
+}
+
+/// How a visit to custody ended. The intent comes back in any case: its outcome must be written.
+pub(crate) struct Visit {
+    /// What was to be done.
+    pub(crate) intent: Intent<SignOrder>,
+    /// What was.
+    pub(crate) end: VisitEnd,
+}
+
+/// What a visit did.
+pub(crate) enum VisitEnd {
+    /// The key was not used.
+    NotBegun(NotBegun),
+    /// The session call had begun and its answer did not come.
+    Unknown(CustodyError),
+    /// One answer for each preimage, in order; every signature is verified.
+    Signed(Vec<Result<Signature, CustodyError>>),
+}
+
+/// Why a key was not used although it was permitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotBegun {
+    /// The key's state, or the policy, is not what the permit was made under.
+    Stale,
+    /// The deadline had passed.
+    Late,
+    /// Too much is waiting.
+    Busy,
+    /// The custodian cannot serve.
+    Custody(CustodyError),
+}
+
+impl Custody {
+    /// Starts the session threads over `custodian`.
+    ///
+    /// # Errors
+    /// [`CustodyError`] when a session cannot be opened or a thread cannot be started.
+    pub(crate) fn start(
+        custodian: Arc<dyn Custodian>,
+        records: Records,
+        clock: Clock,
+        limits: CustodyLimits,
+        policy_revision: Box<dyn Fn() -> Sha256Digest + Send + Sync>,
+    ) -> Result<Self, CustodyError> {
+        let shared = Arc::new(Shared {
+            queue: Queue::new(limits.waiting_max),
+            grace: Grace::default(),
+            clock,
+            custodian,
+            records,
+            policy_revision,
+        });
+        // Made first, so that threads already started end when a later one cannot be.
+        let mut custody = Self { shared: Arc::clone(&shared), threads: Vec::new() };
+        for number in 0..limits.sessions {
+            let session = shared.custodian.open()?;
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new()
+                .name(format!("custody-{number}"))
+                .spawn(move || session::run(session, &shared))
+                .map_err(|error| CustodyError::Failed { what: format!("start session thread: {error}") })?;
+            custody.threads.push(thread);
+        }
+        Ok(custody)
+    }
+
+    /// Takes the intent to the key. Returns when the visit is over; never sooner.
+    pub(crate) async fn sign(&self, intent: Intent<SignOrder>) -> Option<Visit> {
+        let (answer, visit) = oneshot::channel();
+        match self.shared.queue.push(Work::Sign { intent, answer }) {
+            // A session thread that dies takes the intent with it; start-up recovery then closes it.
+            Ok(()) => visit.await.ok(),
+            Err(Work::Sign { intent, .. }) => Some(Visit { intent, end: VisitEnd::NotBegun(NotBegun::Busy) }),
+            Err(_) => None,
+        }
+    }
+
+    /// Makes a key. Call it under an intent only.
+    pub(crate) async fn generate(&self, context: SealContext) -> Result<Generated, CustodyError> {
+        let (answer, generated) = oneshot::channel();
+        self.push(Work::Generate { context, answer })?;
+        generated.await.map_err(|_| gone())?
+    }
+
+    /// Wraps sealed records anew, one answer each.
+    pub(crate) async fn rewrap(
+        &self,
+        orders: Vec<RewrapOrder>,
+    ) -> Result<Vec<Result<Material, CustodyError>>, CustodyError> {
+        let (answer, rewrapped) = oneshot::channel();
+        self.push(Work::Rewrap { orders, answer })?;
+        rewrapped.await.map_err(|_| gone())
+    }
+
+    /// Drops the opened key.
+    pub(crate) async fn forget(&self, key: KeyId) -> Result<(), CustodyError> {
+        let (answer, forgotten) = oneshot::channel();
+        self.push(Work::Forget { key, answer })?;
+        forgotten.await.map_err(|_| gone())?
+    }
+
+    /// Waits until no session still runs that began before this call (D10). Commit the new state first.
+    pub(crate) async fn settle(&self) {
+        self.shared.grace.wait().await;
+    }
+
+    /// The custodian, for the log's key alone.
+    pub(crate) fn custodian(&self) -> Arc<dyn Custodian> {
+        Arc::clone(&self.shared.custodian)
+    }
+
+    /// How much work waits.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.queue.len()
+    }
+
+    /// Name, state and restarts of the custodian.
+    pub(crate) fn status(&self) -> (String, CustodianState, u64) {
+        let custodian = &self.shared.custodian;
+        (custodian.name().to_owned(), custodian.state(), custodian.restarts())
+    }
+
+    fn push(&self, work: Work) -> Result<(), CustodyError> {
+        self.shared.queue.push(work).map_err(|_| CustodyError::Unavailable { why: "its queue is full".to_owned() })
+    }
+}
+
+impl Drop for Custody {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so on stderr; nothing is left to do here.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn gone() -> CustodyError {
+    CustodyError::Unavailable { why: "its session ended".to_owned() }
+}
+
+impl NotBegun {
+    /// What the caller reads.
+    pub(crate) fn fault(self) -> Fault {
+        match self {
+            Self::Stale => Fault::new(FaultKind::Conflict, "the key or the policy changed meanwhile"),
+            Self::Late => Fault::new(FaultKind::Late, "the deadline passed before the key was used"),
+            Self::Busy => Fault::new(FaultKind::Busy, "custody has too much waiting").retry_after(BUSY_RETRY),
+            Self::Custody(error) => fault(error),
+        }
+    }
+}
+
+/// When to come back to a full queue.
+const BUSY_RETRY: std::time::Duration = std::time::Duration::from_millis(50);
+/// When to come back to a custodian that is being restarted.
+const RESTART_RETRY: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// What the caller reads of a custody error; the error itself is for the log.
+pub(crate) fn fault(error: CustodyError) -> Fault {
+    match error {
+        CustodyError::Sealed => Fault::new(FaultKind::Unavailable, "the daemon is sealed"),
+        CustodyError::Unavailable { .. } => {
+            Fault::new(FaultKind::Unavailable, "custody is unavailable").retry_after(RESTART_RETRY).because(error)
+        }
+        CustodyError::Late => Fault::new(FaultKind::Late, "custody did not answer in time").because(error),
+        CustodyError::Refused { .. } => Fault::new(FaultKind::Refused, "custody refuses this").because(error),
+        CustodyError::Corrupt { .. } | CustodyError::Failed { .. } => Fault::internal(error),
+    }
+}

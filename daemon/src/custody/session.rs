@@ -1,0 +1,157 @@
+//! One session thread: take what waits, recheck, visit the key, verify, answer.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tracing::error;
+use trust::{PublicKey, Sha256Digest, Signable, Signature, verify};
+use trust_hsm::{CustodyError, Session, SignedOrder, SigningOrder};
+
+use super::{NotBegun, Shared, Visit, VisitEnd, Work};
+use crate::permit::Intent;
+use crate::signing::SignOrder;
+
+/// The most preimages that share one visit.
+const FRAME_INPUTS_MAX: usize = 1024;
+
+/// Runs until the queue is closed and empty.
+pub(super) fn run(mut session: Box<dyn Session>, shared: &Shared) {
+    loop {
+        let mut room = FRAME_INPUTS_MAX;
+        let taken = shared.queue.take(|work| match work {
+            Work::Sign { intent, .. } => {
+                let inputs = intent.operation().inputs();
+                let fits = inputs <= room;
+                room = room.saturating_sub(inputs);
+                fits
+            }
+            _ => false,
+        });
+        let Some(taken) = taken else { return };
+        let mut signs = Vec::with_capacity(taken.len());
+        for work in taken {
+            match work {
+                Work::Sign { intent, answer } => signs.push((intent, answer)),
+                // Whoever waited may have hung up; the work is done all the same.
+                Work::Generate { context, answer } => drop(answer.send(session.generate(&context))),
+                Work::Rewrap { orders, answer } => drop(answer.send(session.rewrap(&orders))),
+                Work::Forget { key, answer } => drop(answer.send(session.forget(key))),
+            }
+        }
+        if !signs.is_empty() {
+            sign(session.as_mut(), shared, signs);
+        }
+    }
+}
+
+type Waiting = (Intent<SignOrder>, oneshot::Sender<Visit>);
+
+fn sign(session: &mut dyn Session, shared: &Shared, signs: Vec<Waiting>) {
+    // Taken before the recheck: a state change either is seen below, or waits for this ticket.
+    let ticket = shared.grace.enter();
+    let revision = (shared.policy_revision)();
+    let mut begun = Vec::with_capacity(signs.len());
+    let mut patience = Duration::MAX;
+    for (intent, answer) in signs {
+        match recheck(&intent, shared, revision) {
+            Ok(left) => {
+                patience = patience.min(left);
+                begun.push((intent, answer));
+            }
+            Err(why) => reply(answer, intent, VisitEnd::NotBegun(why)),
+        }
+    }
+    if begun.is_empty() {
+        return;
+    }
+    let orders: Vec<SigningOrder> = begun.iter().map(|(intent, _)| intent.operation().to_custody()).collect();
+    let answers = session.sign(&orders, patience);
+    // The keys are at rest again; verifying uses no secret.
+    drop(ticket);
+    answer_all(begun, &orders, answers);
+}
+
+fn recheck(intent: &Intent<SignOrder>, shared: &Shared, revision: Sha256Digest) -> Result<Duration, NotBegun> {
+    let order = intent.operation();
+    let state = shared.records.state_now(order.key_id()).map_err(|_| NotBegun::Stale)?;
+    if intent.policy_revision() != revision || state.epoch != order.epoch() || !state.use_.may_sign() {
+        return Err(NotBegun::Stale);
+    }
+    intent.time_left(&shared.clock).ok_or(NotBegun::Late)
+}
+
+fn answer_all(begun: Vec<Waiting>, orders: &[SigningOrder], answers: Vec<SignedOrder>) {
+    let keys: Vec<PublicKey> = begun.iter().map(|(intent, _)| intent.operation().public_key().clone()).collect();
+    let verdicts = verify_all(&keys, orders, &answers);
+    let mut answers = answers.into_iter();
+    for ((intent, answer), sound) in begun.into_iter().zip(verdicts) {
+        let end = match answers.next() {
+            Some(Ok(signatures)) => VisitEnd::Signed(sift(signatures, &sound)),
+            Some(Err(error)) => end_of(error),
+            None => {
+                VisitEnd::Unknown(CustodyError::Failed { what: "custody answered fewer orders than it got".into() })
+            }
+        };
+        reply(answer, intent, end);
+    }
+}
+
+/// Whether the key may have been used when custody answers an order with `error`.
+fn end_of(error: CustodyError) -> VisitEnd {
+    match error {
+        CustodyError::Unavailable { .. } | CustodyError::Late => VisitEnd::Unknown(error),
+        error => VisitEnd::NotBegun(NotBegun::Custody(error)),
+    }
+}
+
+/// Drops every signature that does not verify.
+fn sift(signatures: Vec<Result<Signature, CustodyError>>, sound: &[bool]) -> Vec<Result<Signature, CustodyError>> {
+    let mut sound = sound.iter();
+    signatures
+        .into_iter()
+        .map(|signature| match (signature, sound.next()) {
+            (Ok(signature), Some(true)) => Ok(signature),
+            (Ok(_), _) => Err(CustodyError::Failed { what: "a signature did not verify".into() }),
+            (Err(error), _) => Err(error),
+        })
+        .collect()
+}
+
+/// Verifies what came back, all of one key at once; one verdict per input of each order.
+fn verify_all(keys: &[PublicKey], orders: &[SigningOrder], answers: &[SignedOrder]) -> Vec<Vec<bool>> {
+    let mut verdicts: Vec<Vec<bool>> = orders.iter().map(|order| vec![false; order.inputs.len()]).collect();
+    let mut by_key: HashMap<Sha256Digest, Group<'_>> = HashMap::new();
+    for (place, ((key, order), answer)) in keys.iter().zip(orders).zip(answers).enumerate() {
+        let Ok(signatures) = answer else { continue };
+        let group = by_key.entry(order.spki_sha256).or_insert_with(|| Group { key, items: Vec::new() });
+        for (input_place, (input, signature)) in order.inputs.iter().zip(signatures).enumerate() {
+            if let Ok(signature) = signature {
+                group.items.push(((place, input_place), input, signature));
+            }
+        }
+    }
+    for group in by_key.values() {
+        let items: Vec<(&Signable, &[u8])> =
+            group.items.iter().map(|(_, input, signature)| (*input, signature.as_bytes())).collect();
+        for ((place, _, _), sound) in group.items.iter().zip(verify::own(group.key, &items)) {
+            if !sound {
+                error!(stage = "custody", "a custodian returned a signature that does not verify");
+            }
+            if let Some(verdict) = verdicts.get_mut(place.0).and_then(|order| order.get_mut(place.1)) {
+                *verdict = sound;
+            }
+        }
+    }
+    verdicts
+}
+
+struct Group<'a> {
+    key: &'a PublicKey,
+    items: Vec<((usize, usize), &'a Signable, &'a Signature)>,
+}
+
+fn reply(answer: oneshot::Sender<Visit>, intent: Intent<SignOrder>, end: VisitEnd) {
+    // The pipeline waits detached from its caller, so somebody is always there; if not, recovery closes the intent.
+    drop(answer.send(Visit { intent, end }));
+}

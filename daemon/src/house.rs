@@ -1,0 +1,172 @@
+//! What every door and every stage stands on, assembled once.
+
+mod backup;
+mod log;
+mod sealing;
+mod start;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+use trust::{Fault, FaultKind, KeyId, Principal};
+use trust_hsm::KeyRing;
+
+use crate::audit::{Audit, AuditError, History, RefusalLeaf};
+use crate::authorize::{Action, Authorizer, Decision, Pace, RequestFacts};
+use crate::clock::Clock;
+use crate::config::{Config, Limits};
+use crate::custody::Custody;
+use crate::identity::{Caller, Identity};
+use crate::metrics::Metrics;
+use crate::records::{LogAnchor, Records};
+
+pub(crate) use sealing::{Progress, kek_state};
+pub(crate) use start::log_context;
+
+/// The assembled parts. Doors hold it behind an `Arc`.
+pub(crate) struct House {
+    pub(crate) parts: Parts,
+    work: Arc<Semaphore>,
+    /// What the log said at the start, until it was compared with the store.
+    history: Mutex<Option<History>>,
+    /// One seal, unseal or rotation at a time.
+    sealing: tokio::sync::Mutex<()>,
+}
+
+/// What `assemble` puts together.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) records: Records,
+    pub(crate) audit: Arc<Audit>,
+    pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) custody: Custody,
+    pub(crate) keyring: Arc<dyn KeyRing>,
+    pub(crate) identity: Identity,
+    pub(crate) pace: Pace,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) started_at_unix_seconds: u64,
+}
+
+/// When to come back after a bound was reached.
+const BUSY_RETRY: Duration = Duration::from_millis(100);
+
+impl House {
+    /// Takes the parts, and what the log said when it was opened.
+    pub(crate) fn new(parts: Parts, history: History) -> Arc<Self> {
+        let work = Arc::new(Semaphore::new(parts.config.limits.work_max));
+        Arc::new(Self { parts, work, history: Mutex::new(Some(history)), sealing: tokio::sync::Mutex::new(()) })
+    }
+
+    pub(crate) const fn config(&self) -> &Config {
+        &self.parts.config
+    }
+
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.parts.config.limits
+    }
+
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.parts.clock
+    }
+
+    pub(crate) const fn records(&self) -> &Records {
+        &self.parts.records
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.parts.audit
+    }
+
+    pub(crate) fn authorizer(&self) -> &Authorizer {
+        &self.parts.authorizer
+    }
+
+    pub(crate) const fn custody(&self) -> &Custody {
+        &self.parts.custody
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.parts.metrics
+    }
+
+    /// The store's uuid.
+    pub(crate) fn store_uuid(&self) -> [u8; 16] {
+        self.parts.records.store_uuid()
+    }
+
+    /// The log's name.
+    pub(crate) fn log_origin(&self) -> &str {
+        &self.parts.config.log_origin
+    }
+
+    /// Size and root of the durable log: what a change of the store is anchored to.
+    pub(crate) fn anchor(&self) -> LogAnchor {
+        let (size, root) = self.parts.audit.durable();
+        LogAnchor { size, root }
+    }
+
+    /// Who a connection's peer is now.
+    pub(crate) fn identify(&self, caller: &Caller) -> Result<Principal, Fault> {
+        self.parts.identity.principal(caller, self.parts.clock.now_unix_seconds())
+    }
+
+    /// Whether the principal may do what is about no key. A denial is on record.
+    pub(crate) fn allow(&self, principal: &Principal, action: Action) -> Result<crate::authorize::Grounds, Fault> {
+        match self.parts.authorizer.decide(principal, action, None, &RequestFacts::default()) {
+            Decision::Allow(grounds) => Ok(grounds),
+            Decision::Deny(denial) => {
+                self.note_refusal(principal, action, denial.name(), None);
+                Err(Fault::new(FaultKind::Forbidden, format!("the policy does not allow {}", action.name())))
+            }
+        }
+    }
+
+    /// Holds a principal to its rate.
+    pub(crate) fn pace(&self, principal: &Principal) -> Result<(), Fault> {
+        self.parts
+            .pace
+            .take(principal, self.parts.clock.monotonic())
+            .map_err(|wait| Fault::new(FaultKind::Busy, "too many requests of this principal").retry_after(wait))
+    }
+
+    /// A place among the work in flight.
+    pub(crate) fn take_flight(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        Arc::clone(&self.work)
+            .try_acquire_owned()
+            .map_err(|_| Fault::new(FaultKind::Busy, "too much work is in flight").retry_after(BUSY_RETRY))
+    }
+
+    /// Runs work past a permit to its end, whether or not somebody still waits for it.
+    pub(crate) async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.parts.tasks.spawn(work).await.map_err(|error| Fault::internal(format!("a task ended early: {error}")))
+    }
+
+    /// Notes a refusal in the log; never waits.
+    pub(crate) fn note_refusal(&self, principal: &Principal, action: Action, reason: &'static str, key: Option<KeyId>) {
+        let now = self.parts.clock.now_unix_ms();
+        self.parts.audit.refuse(RefusalLeaf::new(now, principal, action.name(), reason, key));
+    }
+}
+
+/// What the caller reads of an error of the log; the error itself is for our log.
+pub(crate) fn audit_fault(error: AuditError) -> Fault {
+    match error {
+        AuditError::Full => {
+            Fault::new(FaultKind::Unavailable, "the disk of the log is full").retry_after(Duration::from_secs(1))
+        }
+        AuditError::Closed { .. } => Fault::new(FaultKind::Unavailable, "the log is closed").because(error),
+        AuditError::TooLarge { .. } => {
+            Fault::new(FaultKind::Malformed, "the request does not fit into a leaf of the log").because(error)
+        }
+        AuditError::Outside => Fault::new(FaultKind::Missing, "no such leaf or tree size in the log"),
+        AuditError::NoCheckpoint => Fault::new(FaultKind::Unavailable, "no signed checkpoint: the daemon is sealed"),
+        AuditError::Damaged(_) => Fault::internal(error),
+    }
+}

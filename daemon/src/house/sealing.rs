@@ -1,0 +1,210 @@
+//! Unseal, seal and the rotation of key-encryption keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+use trust::{Fault, FaultKind, Principal};
+use trust_hsm::{KekInfo, KekState, Material, Passphrase, RewrapOrder, RootSource};
+
+use super::House;
+use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
+use crate::authorize::Action;
+use crate::config::RootConfig;
+use crate::custody;
+use crate::keys::record_fault;
+use crate::permit::{Operation, Permit};
+use crate::records::SealedVersion;
+
+/// Records that are rewrapped at once.
+const REWRAP_PAGE: usize = 256;
+
+/// Work on the daemon itself.
+struct Administration(&'static str);
+
+impl Operation for Administration {
+    fn describe(&self, leaf: &mut IntentLeaf) {
+        leaf.operation = self.0;
+    }
+}
+
+/// How far a rotation is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    pub(crate) rewrapped: u64,
+    pub(crate) total: u64,
+    pub(crate) version: u32,
+    pub(crate) done: bool,
+}
+
+impl House {
+    /// Opens custody and store with a passphrase.
+    pub(crate) async fn unseal(
+        self: &Arc<Self>,
+        principal: &Principal,
+        passphrase: Passphrase,
+        deadline: Duration,
+    ) -> Result<(), Fault> {
+        if self.config().root_kek != RootConfig::Passphrase {
+            return Err(Fault::new(FaultKind::Refused, "the root key of this daemon is in a file"));
+        }
+        let house = Arc::clone(self);
+        let work = async move { house.open_up(RootSource::Passphrase(passphrase)).await };
+        self.administer(principal, Action::Unseal, "unseal", deadline, work).await
+    }
+
+    /// Forgets every key-encryption key; nothing is signed until the next unseal.
+    pub(crate) async fn seal(self: &Arc<Self>, principal: &Principal, deadline: Duration) -> Result<(), Fault> {
+        let house = Arc::clone(self);
+        let work = async move {
+            let _one = house.sealing.lock().await;
+            house.records().seal();
+            house.audit().set_signer(None);
+            let keyring = Arc::clone(&house.parts.keyring);
+            blocking(move || keyring.seal()).await?.map_err(custody::fault)?;
+            house.custody().settle().await;
+            info!(stage = "custody", "sealed");
+            Ok(())
+        };
+        self.administer(principal, Action::Seal, "seal", deadline, work).await
+    }
+
+    /// Every version of the key-encryption key.
+    pub(crate) async fn keks(&self, principal: &Principal) -> Result<Vec<KekInfo>, Fault> {
+        self.allow(principal, Action::ManageKek)?;
+        let keyring = Arc::clone(&self.parts.keyring);
+        blocking(move || keyring.list()).await?.map_err(custody::fault)
+    }
+
+    /// Makes a new key-encryption key, wraps every data key anew and destroys the older ones. Resumable.
+    pub(crate) async fn rotate_kek(
+        self: &Arc<Self>,
+        principal: &Principal,
+        deadline: Duration,
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<(), Fault> {
+        let house = Arc::clone(self);
+        let work = async move { house.rewrap_all(progress).await };
+        self.administer(principal, Action::ManageKek, "kek-rotate", deadline, work).await
+    }
+
+    /// Permit, intent, work, outcome.
+    async fn administer(
+        self: &Arc<Self>,
+        principal: &Principal,
+        action: Action,
+        operation: &'static str,
+        deadline: Duration,
+        work: impl Future<Output = Result<(), Fault>> + Send + 'static,
+    ) -> Result<(), Fault> {
+        self.pace(principal)?;
+        let grounds = self.allow(principal, action)?;
+        let permit =
+            Permit::grant(principal.clone(), Administration(operation), grounds, deadline, self.take_flight()?);
+        let house = Arc::clone(self);
+        self.detached(async move {
+            let intent = permit.open(house.audit(), house.clock()).await.map_err(super::audit_fault)?;
+            let ended = work.await;
+            let result = if ended.is_ok() { Ended::Done } else { Ended::Failed };
+            let mut outcome = OutcomeLeaf::new(house.clock().now_unix_ms(), intent.leaf(), result);
+            outcome.reason = ended.as_ref().err().map(|fault| fault.kind().name().to_owned());
+            house.write_outcome(outcome).await?;
+            drop(intent.close());
+            ended
+        })
+        .await?
+    }
+
+    async fn rewrap_all(&self, progress: mpsc::Sender<Progress>) -> Result<(), Fault> {
+        let _one = self.sealing.lock().await;
+        let keyring = Arc::clone(&self.parts.keyring);
+        let version = blocking(move || keyring.begin_rotation()).await?.map_err(custody::fault)?.number();
+        let total = u64::try_from(self.records().key_count().map_err(record_fault)?).unwrap_or(u64::MAX);
+        let mut told = Progress { rewrapped: 0, total, version, done: false };
+        let mut after = None;
+        loop {
+            let page = self.records().sealed_versions(after, REWRAP_PAGE).await.map_err(record_fault)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.version.key);
+            told.rewrapped = told.rewrapped.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
+            self.rewrap_page(page).await?;
+            told.total = told.total.max(told.rewrapped);
+            // Whoever watched may have gone; the rotation goes on.
+            let _ = progress.try_send(told);
+        }
+        self.rewrap_log_key().await?;
+        let keyring = Arc::clone(&self.parts.keyring);
+        blocking(move || keyring.finish_rotation()).await?.map_err(custody::fault)?;
+        // Every KEK version that sealed a destroyed key is gone: what old pages hold can never be opened again.
+        loop {
+            let pending = self.records().shred_pending().map_err(record_fault)?;
+            if pending.is_empty() {
+                break;
+            }
+            self.records().finish_shred(pending).await.map_err(record_fault)?;
+        }
+        let _ = progress.send(Progress { done: true, ..told }).await;
+        info!(stage = "custody", version, "key-encryption key rotated");
+        Ok(())
+    }
+
+    async fn rewrap_page(&self, page: Vec<SealedVersion>) -> Result<(), Fault> {
+        let mut orders = Vec::new();
+        let mut keys = Vec::new();
+        for sealed in &page {
+            let context = Arc::new(sealed.record.seal_context(self.store_uuid(), sealed.version.key.version));
+            for material in &sealed.version.materials {
+                keys.push(sealed.version.key);
+                orders.push(RewrapOrder {
+                    context: Arc::clone(&context),
+                    spki_sha256: sealed.version.public_key.spki_sha256(),
+                    material: material.clone(),
+                });
+            }
+        }
+        let rewrapped = self.custody().rewrap(orders).await.map_err(custody::fault)?;
+        let mut items: Vec<(trust::KeyRef, Vec<Material>)> = Vec::new();
+        for (key, material) in keys.into_iter().zip(rewrapped) {
+            let material = material.map_err(custody::fault)?;
+            match items.last_mut() {
+                Some((last, materials)) if *last == key => materials.push(material),
+                _ => items.push((key, vec![material])),
+            }
+        }
+        self.records().replace_materials(items).await.map_err(record_fault)?;
+        Ok(())
+    }
+
+    async fn rewrap_log_key(&self) -> Result<(), Fault> {
+        let Some(log_key) = self.records().log_key().map_err(record_fault)? else { return Ok(()) };
+        let order = RewrapOrder {
+            context: Arc::new(super::start::log_context(self.store_uuid(), log_key.key)),
+            spki_sha256: log_key.public_key.spki_sha256(),
+            material: log_key.material.clone(),
+        };
+        let rewrapped = self.custody().rewrap(vec![order]).await.map_err(custody::fault)?;
+        let material = rewrapped.into_iter().next().ok_or_else(|| Fault::internal("no answer to a rewrap"))?;
+        self.records().replace_log_material(material.map_err(custody::fault)?).await.map_err(record_fault)?;
+        if let Err(error) = self.take_log_key() {
+            warn!(stage = "audit", %error, "the log's key could not be taken anew");
+        }
+        Ok(())
+    }
+}
+
+/// Runs what blocks off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Fault::internal(format!("a blocking task ended early: {error}")))
+}
+
+/// The word for a version's state on the wire.
+pub(crate) const fn kek_state(state: KekState) -> &'static str {
+    match state {
+        KekState::Current => "current",
+        KekState::Readable => "readable",
+        KekState::Destroyed => "destroyed",
+    }
+}

@@ -1,0 +1,253 @@
+//! Changes of a key's two states: may it sign, do its signatures count.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tracing::{Instrument as _, info};
+use trust::principal::Service;
+use trust::{Fault, FaultKind, KeyId, KeyRef, Principal, Sha256Digest, Trust, Use, UseChange};
+
+use super::{Change, ChangeRequest, KeyReceipt, record_fault};
+use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
+use crate::authorize::{Action, Grounds, RequestFacts};
+use crate::custody;
+use crate::house::House;
+use crate::idempotency::{IdempotencyKey, RequestHash};
+use crate::permit::{Intent, Operation, Permit};
+use crate::records::{KeyView, Replay, StateChange};
+use crate::signing::other_content;
+
+/// Keys that are read at once.
+const SCAN: usize = 256;
+
+/// A change that is permitted.
+struct Changing {
+    key: KeyRef,
+    change: Change,
+    epoch: u64,
+    to: StateChange,
+    replay: Option<Replayed>,
+}
+
+impl Operation for Changing {
+    fn describe(&self, leaf: &mut IntentLeaf) {
+        leaf.operation = self.change.name();
+        leaf.name_key(self.key);
+        leaf.epoch = Some(self.epoch);
+    }
+}
+
+/// An idempotency key that this request is the first to use.
+pub(super) struct Replayed {
+    principal: Principal,
+    method: &'static str,
+    key: IdempotencyKey,
+    request_hash: Sha256Digest,
+}
+
+/// What is known of an idempotency key.
+pub(super) enum KeyReplay {
+    /// The operation was done: its receipt, with the key as it is now.
+    Done(KeyReceipt),
+    /// It is new, or there is none.
+    New(Option<Replayed>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    id: [u8; 16],
+    leaf: u64,
+}
+
+impl Replayed {
+    /// The row that commits with the effect.
+    pub(super) fn to_store(&self, id: KeyId, leaf: u64) -> Replay {
+        Replay {
+            principal: self.principal.clone(),
+            method: self.method.to_owned(),
+            key: self.key.as_str().to_owned(),
+            request_hash: self.request_hash,
+            // Sixteen bytes and a number: this cannot fail.
+            response: postcard::to_stdvec(&Stored { id: *id.as_bytes(), leaf }).unwrap_or_default(),
+        }
+    }
+}
+
+impl House {
+    /// Changes a key; acknowledged only when no session that began under the older state still runs.
+    pub(crate) async fn change_key(self: &Arc<Self>, request: ChangeRequest) -> Result<KeyReceipt, Fault> {
+        self.pace(&request.principal)?;
+        let action = request.change.action();
+        let view = self.find_for(&request.principal, &request.key, action).await?;
+        let grounds = self.decide(&request.principal, action, &view, &RequestFacts::default())?;
+        let hash = change_hash(&view, request.change);
+        let method = request.change.name();
+        let replay = match self.find_key_replay(&request.principal, method, request.idempotency, hash).await? {
+            KeyReplay::Done(receipt) => return Ok(receipt),
+            KeyReplay::New(replay) => replay,
+        };
+        self.carry_change(&view, request.change, grounds, request.principal, request.deadline, replay).await
+    }
+
+    /// Destroys the keys whose wait is over; called from time to time. Answers how many.
+    pub(crate) async fn finish_destructions(self: &Arc<Self>) -> Result<usize, Fault> {
+        let now = self.clock().now_unix_seconds();
+        let mut after = None;
+        let mut done = 0;
+        loop {
+            let views = self.records().list(after.as_ref(), SCAN).await.map_err(record_fault)?;
+            let is_last = views.len() < SCAN;
+            for view in views {
+                after = Some(view.record.name.clone());
+                if matches!(view.state.use_, Use::DestroyScheduled { at_unix_seconds } if at_unix_seconds <= now) {
+                    // A person was permitted to schedule this; nobody is asked again.
+                    let grounds = Grounds { policies: Vec::new(), revision: self.authorizer().revision() };
+                    let who = Principal::Service(Service::Destruction);
+                    let deadline = self.clock().monotonic() + self.config().limits.request_time_max;
+                    self.carry_change(&view, Change::FinishDestroy, grounds, who, deadline, None).await?;
+                    done += 1;
+                }
+            }
+            if is_last {
+                return Ok(done);
+            }
+        }
+    }
+
+    async fn carry_change(
+        self: &Arc<Self>,
+        view: &KeyView,
+        change: Change,
+        grounds: Grounds,
+        principal: Principal,
+        deadline: Duration,
+        replay: Option<Replayed>,
+    ) -> Result<KeyReceipt, Fault> {
+        let to = self.after(view, change)?;
+        let key = KeyRef { id: view.record.id, version: view.state.newest };
+        let changing = Changing { key, change, epoch: view.state.epoch, to, replay };
+        let permit = Permit::grant(principal, changing, grounds, deadline, self.take_flight()?);
+        let house = Arc::clone(self);
+        self.detached(async move { house.change(permit).await }.in_current_span()).await?
+    }
+
+    async fn change(&self, permit: Permit<Changing>) -> Result<KeyReceipt, Fault> {
+        let intent = permit.open(self.audit(), self.clock()).await.map_err(crate::house::audit_fault)?;
+        let leaf = intent.leaf();
+        let changed = self.commit(&intent).await;
+        let (changing, _flight) = intent.close();
+        let now = self.clock().now_unix_ms();
+        let outcome = match &changed {
+            Ok(view) => {
+                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Done);
+                outcome.key = Some(changing.key.id.to_string());
+                outcome.version = Some(view.state.newest.number());
+                outcome.epoch = Some(view.state.epoch);
+                outcome
+            }
+            Err(fault) => {
+                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Failed);
+                outcome.reason = Some(fault.kind().name().to_owned());
+                outcome
+            }
+        };
+        self.write_outcome(outcome).await?;
+        let view = changed?;
+        // Committed; true for everybody once the sessions that began before it have ended (D10).
+        self.custody().settle().await;
+        if !view.state.use_.may_sign() {
+            // An opened key of a worker that is gone is gone, too.
+            let _ = self.custody().forget(changing.key.id).await;
+        }
+        info!(stage = "keys", key = %changing.key, change = changing.change.name(), "key changed");
+        Ok(KeyReceipt { view, leaf })
+    }
+
+    async fn commit(&self, intent: &Intent<Changing>) -> Result<KeyView, Fault> {
+        let changing = intent.operation();
+        if intent.policy_revision() != self.authorizer().revision() {
+            return Err(custody::NotBegun::Stale.fault());
+        }
+        let replay = changing.replay.as_ref().map(|replay| replay.to_store(changing.key.id, intent.leaf()));
+        self.records()
+            .set_state(changing.key.id, changing.epoch, changing.to.clone(), self.anchor(), replay)
+            .await
+            .map_err(record_fault)
+    }
+
+    fn after(&self, view: &KeyView, change: Change) -> Result<StateChange, Fault> {
+        let mut to = StateChange { use_: view.state.use_, trust: view.state.trust.clone() };
+        let verb = match change {
+            Change::CancelDestroy => UseChange::CancelDestroy,
+            Change::Destroy => {
+                let wait = self.config().keys.destroy_after.as_secs();
+                UseChange::Destroy { at_unix_seconds: self.clock().now_unix_seconds().saturating_add(wait) }
+            }
+            Change::Disable => UseChange::Disable,
+            Change::Enable => UseChange::Enable,
+            Change::FinishDestroy => UseChange::FinishDestroy,
+            Change::Retire => UseChange::Retire,
+            Change::Distrust { reason, since_leaf } => {
+                if view.state.trust != Trust::Trusted {
+                    return Err(Fault::new(FaultKind::Refused, "the key is distrusted already"));
+                }
+                to.trust = Trust::Distrusted { reason, since_leaf };
+                return Ok(to);
+            }
+        };
+        to.use_ =
+            view.state.use_.after(verb).map_err(|impossible| Fault::new(FaultKind::Refused, impossible.to_string()))?;
+        Ok(to)
+    }
+
+    /// Looks up the idempotency key of a key operation.
+    pub(super) async fn find_key_replay(
+        &self,
+        principal: &Principal,
+        method: &'static str,
+        key: Option<IdempotencyKey>,
+        request_hash: Sha256Digest,
+    ) -> Result<KeyReplay, Fault> {
+        let Some(key) = key else { return Ok(KeyReplay::New(None)) };
+        let found = self.records().find_replay(principal, method, key.as_str()).await.map_err(record_fault)?;
+        let Some(replay) = found else {
+            return Ok(KeyReplay::New(Some(Replayed { principal: principal.clone(), method, key, request_hash })));
+        };
+        if replay.request_hash != request_hash {
+            return Err(other_content());
+        }
+        let stored: Stored = postcard::from_bytes(&replay.response).map_err(Fault::internal)?;
+        let view = self.records().key_by_id(KeyId::from_bytes(stored.id)).await.map_err(record_fault)?;
+        let view = view.ok_or_else(|| Fault::internal("a replay of a key that is not there"))?;
+        Ok(KeyReplay::Done(KeyReceipt { view, leaf: stored.leaf }))
+    }
+}
+
+impl Change {
+    const fn action(self) -> Action {
+        match self {
+            Self::CancelDestroy => Action::CancelDestroyKey,
+            Self::Destroy | Self::FinishDestroy => Action::DestroyKey,
+            Self::Disable => Action::DisableKey,
+            Self::Distrust { .. } => Action::DistrustKey,
+            Self::Enable => Action::EnableKey,
+            Self::Retire => Action::RetireKey,
+        }
+    }
+}
+
+/// Which key a request is about, whatever it was called.
+pub(super) fn key_hash(view: &KeyView) -> Sha256Digest {
+    RequestHash::default().add(view.record.id.as_bytes()).finish()
+}
+
+fn change_hash(view: &KeyView, change: Change) -> Sha256Digest {
+    let hash = RequestHash::default().add(view.record.id.as_bytes()).add(change.name().as_bytes());
+    match change {
+        Change::Distrust { reason, since_leaf } => {
+            hash.add(reason.name().as_bytes()).add(&since_leaf.to_le_bytes()).finish()
+        }
+        _ => hash.finish(),
+    }
+}

@@ -1,0 +1,211 @@
+//! New keys and new versions: the stages of a signature, with `generate` in custody's place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{Instrument as _, info};
+use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Principal, Purpose, Trust};
+use trust_hsm::SealContext;
+
+use super::change::{Replayed, key_hash};
+use super::{KeyReceipt, KeySelector, NewKey, record_fault};
+use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
+use crate::authorize::{Action, Decision, KeyFacts, RequestFacts};
+use crate::config::RawKeys;
+use crate::custody;
+use crate::house::House;
+use crate::idempotency::{IdempotencyKey, RequestHash};
+use crate::permit::{Intent, Operation, Permit};
+use crate::records::{KeyRecord, KeyView, RecordError, Replay, VersionRecord};
+
+/// A key, or a version of one, that is to be made.
+struct Birth {
+    record: KeyRecord,
+    version: KeyVersion,
+    /// The key's epoch, where there is a key already.
+    epoch: Option<u64>,
+    replay: Option<Replayed>,
+}
+
+impl Operation for Birth {
+    fn describe(&self, leaf: &mut IntentLeaf) {
+        leaf.operation = if self.epoch.is_none() { "create" } else { "rotate" };
+        leaf.name_key(self.key());
+        leaf.algorithm = Some(self.record.algorithm.name());
+        leaf.epoch = self.epoch;
+        leaf.purpose = Some(self.record.purpose.name());
+        leaf.forms = self.record.forms.iter().map(|form| form.name()).collect();
+    }
+}
+
+impl Birth {
+    const fn key(&self) -> KeyRef {
+        KeyRef { id: self.record.id, version: self.version }
+    }
+}
+
+impl House {
+    /// Makes a key.
+    pub(crate) async fn create_key(
+        self: &Arc<Self>,
+        principal: &Principal,
+        new: NewKey,
+        idempotency: Option<IdempotencyKey>,
+        deadline: Duration,
+    ) -> Result<KeyReceipt, Fault> {
+        self.pace(principal)?;
+        let hash = hash_of(&new);
+        let record = self.record_of(new)?;
+        let facts = KeyFacts::Known(&record);
+        let grounds =
+            match self.authorizer().decide(principal, Action::CreateKey, Some(&facts), &RequestFacts::default()) {
+                Decision::Allow(grounds) => grounds,
+                Decision::Deny(denial) => {
+                    self.note_refusal(principal, Action::CreateKey, denial.name(), None);
+                    return Err(Fault::forbidden());
+                }
+            };
+        possible(&record, self.config().keys.raw)?;
+        let replay = match self.find_key_replay(principal, "create", idempotency, hash).await? {
+            super::change::KeyReplay::Done(receipt) => return Ok(receipt),
+            super::change::KeyReplay::New(replay) => replay,
+        };
+        // Asked here for a clear answer without an intent; the store decides for good.
+        if self.records().key_by_name(&record.name).await.map_err(record_fault)?.is_some() {
+            return Err(record_fault(RecordError::NameTaken));
+        }
+        let birth = Birth { record, version: KeyVersion::FIRST, epoch: None, replay };
+        let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
+        let house = Arc::clone(self);
+        self.detached(async move { house.give_birth(permit).await }.in_current_span()).await?
+    }
+
+    /// Adds a version to a key; it signs from now on.
+    pub(crate) async fn rotate_key(
+        self: &Arc<Self>,
+        principal: &Principal,
+        key: &KeySelector,
+        idempotency: Option<IdempotencyKey>,
+        deadline: Duration,
+    ) -> Result<KeyReceipt, Fault> {
+        self.pace(principal)?;
+        let view = self.find_for(principal, key, Action::RotateKey).await?;
+        let grounds = self.decide(principal, Action::RotateKey, &view, &RequestFacts::default())?;
+        let hash = key_hash(&view);
+        let replay = match self.find_key_replay(principal, "rotate", idempotency, hash).await? {
+            super::change::KeyReplay::Done(receipt) => return Ok(receipt),
+            super::change::KeyReplay::New(replay) => replay,
+        };
+        if !view.state.use_.may_sign() || view.state.trust != Trust::Trusted {
+            return Err(Fault::new(FaultKind::Refused, "only an active, trusted key gets a new version"));
+        }
+        let version = view
+            .state
+            .newest
+            .next()
+            .ok_or_else(|| Fault::new(FaultKind::Refused, "the key has all the versions there are"))?;
+        let birth = Birth { record: (*view.record).clone(), version, epoch: Some(view.state.epoch), replay };
+        let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
+        let house = Arc::clone(self);
+        self.detached(async move { house.give_birth(permit).await }.in_current_span()).await?
+    }
+
+    /// Intent, key, record, outcome.
+    async fn give_birth(&self, permit: Permit<Birth>) -> Result<KeyReceipt, Fault> {
+        let intent = permit.open(self.audit(), self.clock()).await.map_err(crate::house::audit_fault)?;
+        let leaf = intent.leaf();
+        let born = self.bear(&intent).await;
+        let (birth, _flight) = intent.close();
+        let now = self.clock().now_unix_ms();
+        let outcome = match &born {
+            Ok(view) => {
+                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Done);
+                outcome.key = Some(birth.record.id.to_string());
+                outcome.version = Some(view.state.newest.number());
+                outcome.epoch = Some(view.state.epoch);
+                outcome.spki = view.newest().map(|version| version.public_key.spki_sha256().to_hex());
+                outcome
+            }
+            Err(fault) => {
+                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Failed);
+                outcome.reason = Some(fault.kind().name().to_owned());
+                outcome
+            }
+        };
+        self.write_outcome(outcome).await?;
+        let view = born?;
+        info!(stage = "keys", key = %birth.key(), "key version made");
+        Ok(KeyReceipt { view, leaf })
+    }
+
+    async fn bear(&self, intent: &Intent<Birth>) -> Result<KeyView, Fault> {
+        let birth = intent.operation();
+        if intent.policy_revision() != self.authorizer().revision() {
+            return Err(custody::NotBegun::Stale.fault());
+        }
+        if intent.time_left(self.clock()).is_none() {
+            return Err(custody::NotBegun::Late.fault());
+        }
+        let context: SealContext = birth.record.seal_context(self.store_uuid(), birth.version);
+        let generated = self.custody().generate(context).await.map_err(custody::fault)?;
+        let now = self.clock().now_unix_seconds();
+        let version = VersionRecord {
+            key: birth.key(),
+            public_key: generated.public_key,
+            materials: vec![generated.material],
+            created_at_unix_seconds: now,
+            leaf: intent.leaf(),
+        };
+        let replay: Option<Replay> =
+            birth.replay.as_ref().map(|replay| replay.to_store(birth.record.id, intent.leaf()));
+        let anchor = self.anchor();
+        let view = match birth.epoch {
+            None => self.records().create_key(birth.record.clone(), version, anchor, replay).await,
+            Some(epoch) => self.records().add_version(epoch, version, anchor, replay).await,
+        };
+        view.map_err(record_fault)
+    }
+
+    fn record_of(&self, new: NewKey) -> Result<KeyRecord, Fault> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|error| Fault::internal(error.to_string()))?;
+        if new.name.as_str().parse::<KeyId>().is_ok() {
+            return Err(Fault::new(FaultKind::Malformed, "name: one that does not look like a key id"));
+        }
+        Ok(KeyRecord {
+            id: KeyId::from_bytes(id),
+            name: new.name,
+            purpose: new.purpose,
+            algorithm: new.algorithm,
+            scope: new.scope,
+            forms: new.forms,
+            created_at_unix_seconds: self.clock().now_unix_seconds(),
+        })
+    }
+}
+
+/// Purpose × algorithm is one closed table (D7).
+fn possible(record: &KeyRecord, raw: RawKeys) -> Result<(), Fault> {
+    if !record.purpose.allows(record.algorithm) {
+        return Err(Fault::new(
+            FaultKind::Refused,
+            format!("a key for {} cannot be {}", record.purpose, record.algorithm),
+        ));
+    }
+    if record.purpose == Purpose::Raw && raw == RawKeys::Off {
+        return Err(Fault::new(FaultKind::Refused, "raw keys are off in the configuration"));
+    }
+    Ok(())
+}
+
+fn hash_of(new: &NewKey) -> trust::Sha256Digest {
+    let mut hash = RequestHash::default()
+        .add(new.name.as_str().as_bytes())
+        .add(new.purpose.name().as_bytes())
+        .add(new.algorithm.name().as_bytes())
+        .add(new.scope.hash().as_bytes());
+    for form in &new.forms {
+        hash = hash.add(form.name().as_bytes());
+    }
+    hash.finish()
+}

@@ -1,0 +1,3 @@
+//! Metrics.
+#[derive(Default)]
+pub(crate) struct Metrics;

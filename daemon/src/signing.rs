@@ -1,0 +1,195 @@
+//! The way of one Sign: five stages in one place, every turn visible.
+//!
+//! 1 the door parsed the request · 2 [`authorize`] gives a permit · 3 the permit
+//! becomes an intent on disk · 4 custody signs and verifies · 5 the outcome leaf
+//! is appended and a [`Receipt`] comes out.
+
+mod authorize;
+mod order;
+mod receipt;
+mod replay;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::Instrument as _;
+use trust::{Fault, FaultKind, Form, Principal, Reference};
+
+use crate::audit::{Ended, Leaf, OutcomeLeaf, batch_root};
+use crate::custody::{self, NotBegun, Visit, VisitEnd};
+use crate::house::House;
+use crate::idempotency::IdempotencyKey;
+use crate::keys::KeySelector;
+use crate::permit::Permit;
+use crate::statement::Statement;
+
+pub(crate) use order::SignOrder;
+pub(crate) use receipt::{Receipt, SignedForm};
+pub(crate) use replay::other_content;
+
+/// How often a sign that met a changed key or policy is authorized afresh before the caller hears of it.
+const STALE_ATTEMPTS_MAX: usize = 3;
+
+/// What a door read: parsed and bounded.
+#[derive(Debug, Clone)]
+pub(crate) struct SigningRequest {
+    /// Who asks, by verified identity.
+    pub(crate) principal: Principal,
+    /// Which key.
+    pub(crate) key: KeySelector,
+    /// What is to be said: 1 to `batch_items_max`, all of one purpose.
+    pub(crate) statements: Vec<Statement>,
+    /// One statement, or a batch.
+    pub(crate) shape: Shape,
+    /// Which forms; empty: all of the key.
+    pub(crate) forms: Vec<Form>,
+    /// For retries.
+    pub(crate) idempotency: Option<IdempotencyKey>,
+    /// When it is too late, in time of the clock's `monotonic`.
+    pub(crate) deadline: Duration,
+}
+
+/// What the evidence of a request looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A leaf with the one statement in it.
+    Single,
+    /// A leaf with the count and root of its items, which stand in a file of their own (D13).
+    Batch,
+}
+
+/// Why a sign gave no receipt.
+enum Failed {
+    /// The key or the policy changed between permit and key: authorize afresh.
+    Stale,
+    /// Anything else.
+    Fault(Fault),
+}
+
+impl House {
+    /// Signs what was asked, or says why not. Work past the permit runs detached
+    /// and finishes: a caller who hangs up leaves no open intent.
+    pub(crate) async fn sign(self: &Arc<Self>, request: SigningRequest) -> Result<Receipt, Fault> {
+        let replay = self.find_receipt(&request).await?;
+        for _ in 0..STALE_ATTEMPTS_MAX {
+            let permit = authorize::permit(self, &request, replay.retry_of()).await?;
+            if let Some(receipt) = replay.receipt(permit.operation()) {
+                return Ok(receipt);
+            }
+            let house = Arc::clone(self);
+            let keep = replay.keep();
+            let work = async move { house.carry_out(permit, keep).await };
+            match self.detached(work.in_current_span()).await? {
+                Ok(receipt) => return Ok(receipt),
+                Err(Failed::Fault(fault)) => return Err(fault),
+                Err(Failed::Stale) => {}
+            }
+        }
+        Err(NotBegun::Stale.fault())
+    }
+
+    /// Whether [`House::sign`] would be allowed for `reference` now. Signs nothing and promises nothing (D2).
+    pub(crate) async fn may_sign(
+        &self,
+        principal: &Principal,
+        key: &KeySelector,
+        reference: &Reference,
+    ) -> Result<(), Fault> {
+        authorize::may(self, principal, key, reference).await
+    }
+
+    /// Stages three to five.
+    async fn carry_out(&self, permit: Permit<SignOrder>, keep: Option<replay::Keep>) -> Result<Receipt, Failed> {
+        if let Some(items) = permit.operation().batch_items() {
+            self.audit().keep_batch(items).await.map_err(refused_by_log)?;
+        }
+        let intent = permit.open(self.audit(), self.clock()).await.map_err(refused_by_log)?;
+        let leaf = intent.leaf();
+        let Some(Visit { intent, end }) = self.custody().sign(intent).await else {
+            let mut outcome = OutcomeLeaf::new(self.clock().now_unix_ms(), leaf, Ended::Unknown);
+            outcome.reason = Some("the session ended".to_owned());
+            self.write_outcome(outcome).await.map_err(Failed::Fault)?;
+            return Err(Failed::Fault(Fault::internal("a custody session thread ended")));
+        };
+        let (order, flight) = intent.close();
+        let receipt = self.receipt(leaf, order, end).await;
+        if let (Ok(receipt), Some(keep)) = (&receipt, keep) {
+            self.keep_receipt(keep, receipt).await.map_err(Failed::Fault)?;
+        }
+        drop(flight);
+        receipt
+    }
+
+    /// Stage five: the outcome is written before anything is answered.
+    async fn receipt(&self, leaf: u64, order: SignOrder, end: VisitEnd) -> Result<Receipt, Failed> {
+        let now = self.clock().now_unix_ms();
+        let (outcome, answer) = match end {
+            VisitEnd::NotBegun(why) => {
+                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::NotStarted);
+                let failed = if why == NotBegun::Stale { Failed::Stale } else { Failed::Fault(why.fault()) };
+                outcome.reason = Some(reason_of(&failed));
+                (outcome, Err(failed))
+            }
+            VisitEnd::Unknown(error) => {
+                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Unknown);
+                let failed = Failed::Fault(custody::fault(error));
+                outcome.reason = Some(reason_of(&failed));
+                (outcome, Err(failed))
+            }
+            VisitEnd::Signed(signatures) => {
+                let receipt = order.into_receipt(leaf, self.log_origin(), signatures);
+                (signed_outcome(now, leaf, &receipt), Ok(receipt))
+            }
+        };
+        self.write_outcome(outcome).await.map_err(Failed::Fault)?;
+        answer
+    }
+
+    /// Appends an outcome; it is flushed with the next group (D12).
+    pub(crate) async fn write_outcome(&self, outcome: OutcomeLeaf) -> Result<(), Fault> {
+        self.audit().append_soon(Leaf::Outcome(outcome)).await.map_err(crate::house::audit_fault)
+    }
+}
+
+/// What the outcome of a visit says: the hash of each signature, or for a batch one root over all.
+fn signed_outcome(now: u64, leaf: u64, receipt: &Receipt) -> OutcomeLeaf {
+    let failed: Vec<u64> =
+        (0..).zip(&receipt.items).filter(|(_, item)| item.is_err()).map(|(index, _)| index).collect();
+    let result = if failed.len() == receipt.items.len() { Ended::Failed } else { Ended::Done };
+    let mut outcome = OutcomeLeaf::new(now, leaf, result);
+    let hashes: Vec<_> = receipt
+        .items
+        .iter()
+        .flatten()
+        .flatten()
+        .map(|signed| trust::Sha256Digest::of(signed.signature.as_bytes()))
+        .collect();
+    outcome.signatures = match receipt.shape {
+        Shape::Single => hashes.iter().map(|hash| hash.to_hex()).collect(),
+        Shape::Batch => vec![batch_root(hashes.iter().map(|hash| hash.as_bytes().as_slice())).to_hex()],
+    };
+    if receipt.shape == Shape::Batch {
+        outcome.failed = failed;
+        outcome.failed.truncate(FAILED_NAMED_MAX);
+    }
+    outcome
+}
+
+/// The most failed items an outcome names; a leaf is small.
+const FAILED_NAMED_MAX: usize = 4096;
+
+fn refused_by_log(error: crate::audit::AuditError) -> Failed {
+    Failed::Fault(crate::house::audit_fault(error))
+}
+
+fn reason_of(failed: &Failed) -> String {
+    match failed {
+        Failed::Stale => "stale".to_owned(),
+        Failed::Fault(fault) => fault.kind().name().to_owned(),
+    }
+}
+
+/// What a request of one purpose asks for when its statements are of several.
+fn mixed() -> Fault {
+    Fault::new(FaultKind::Malformed, "items: all of one kind")
+}

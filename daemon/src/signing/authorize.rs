@@ -1,0 +1,200 @@
+//! Stage two: a parsed request becomes a permit, or a refusal that is on record.
+
+use std::sync::Arc;
+
+use trust::{Fault, FaultKind, Form, Principal, Reference, Scope};
+
+use super::order::{SignOrder, batch_item};
+use super::{Shape, SigningRequest, mixed};
+use crate::authorize::{Action, Decision, Grounds, KeyFacts, RequestFacts, StatementFacts};
+use crate::config::RawKeys;
+use crate::house::House;
+use crate::keys::KeySelector;
+use crate::permit::Permit;
+use crate::records::KeyView;
+use crate::statement::Statement;
+
+/// Authorizes every item and fixes the exact bytes.
+pub(super) async fn permit(
+    house: &House,
+    request: &SigningRequest,
+    retry_of: Option<u64>,
+) -> Result<Permit<SignOrder>, Fault> {
+    house.pace(&request.principal)?;
+    let first = request.statements.first().ok_or_else(mixed)?;
+    if request.statements.iter().any(|statement| statement.purpose() != first.purpose()) {
+        return Err(mixed());
+    }
+    let view = house.find_for(&request.principal, &request.key, first.action()).await?;
+    let grounds = decide_all(house, request, &view)?;
+    let forms = forms_of(&view, &request.forms)?;
+    let order = order(house, &view, request, forms, retry_of)?;
+    let flight = house.take_flight()?;
+    Ok(Permit::grant(request.principal.clone(), order, grounds, request.deadline, flight))
+}
+
+/// What [`permit`] would say of an image whose digest is not known yet.
+pub(super) async fn may(
+    house: &House,
+    principal: &Principal,
+    key: &KeySelector,
+    reference: &Reference,
+) -> Result<(), Fault> {
+    house.pace(principal)?;
+    let view = house.find_for(principal, key, Action::SignImage).await?;
+    let statement = StatementFacts::Image { reference, shown: None };
+    let facts = RequestFacts { statement: Some(statement), forms: &view.record.forms, items: 1 };
+    check_scope(house, principal, &view, Action::SignImage, Some(reference))?;
+    if view.record.purpose != trust::Purpose::Image {
+        return Err(wrong_purpose(&view));
+    }
+    house.decide(principal, Action::SignImage, &view, &facts)?;
+    check_state(&view)
+}
+
+fn decide_all(house: &House, request: &SigningRequest, view: &KeyView) -> Result<Grounds, Fault> {
+    let principal = &request.principal;
+    let mut grounds: Option<Grounds> = None;
+    for (index, statement) in request.statements.iter().enumerate() {
+        let name = |fault: Fault| match request.shape {
+            Shape::Single => fault,
+            Shape::Batch => Fault::new(fault.kind(), format!("item {index}: {}", fault.public())),
+        };
+        let action = statement.action();
+        let reference = match statement {
+            Statement::Image { reference, .. } => Some(reference),
+            Statement::Blob { .. } | Statement::Raw(_) => None,
+        };
+        check_scope(house, principal, view, action, reference).map_err(name)?;
+        let facts = RequestFacts {
+            statement: Some(statement.facts()),
+            forms: if request.forms.is_empty() { &view.record.forms } else { &request.forms },
+            items: request.statements.len(),
+        };
+        // Of raw bytes policy sees nothing that differs from item to item: the first answer is everybody's.
+        if !(matches!(statement, Statement::Raw(_)) && grounds.is_some()) {
+            grounds = Some(house.decide(principal, action, view, &facts).map_err(name)?);
+        }
+    }
+    if request.statements.iter().any(|statement| statement.purpose() != view.record.purpose) {
+        return Err(wrong_purpose(view));
+    }
+    if view.record.purpose == trust::Purpose::Raw && house.config().keys.raw == RawKeys::Off {
+        return Err(Fault::new(FaultKind::Refused, "raw keys are off in the configuration"));
+    }
+    check_state(view)?;
+    grounds.ok_or_else(mixed)
+}
+
+/// The scope holds before any policy is asked (D6).
+fn check_scope(
+    house: &House,
+    principal: &Principal,
+    view: &KeyView,
+    action: Action,
+    reference: Option<&Reference>,
+) -> Result<(), Fault> {
+    let covered = match (&view.record.scope, reference) {
+        (Scope::Repositories(_), Some(reference)) => view.record.scope.covers(&reference.repository),
+        (Scope::Repositories(_), None) => true,
+        (Scope::Unbound, _) => true,
+    };
+    if covered {
+        return Ok(());
+    }
+    house.note_refusal(principal, action, "out-of-scope", Some(view.record.id));
+    if house.may_get(principal, view) {
+        Err(Fault::new(FaultKind::Refused, "the key's scope does not cover this repository"))
+    } else {
+        Err(Fault::forbidden())
+    }
+}
+
+fn check_state(view: &KeyView) -> Result<(), Fault> {
+    if view.state.use_.may_sign() {
+        Ok(())
+    } else {
+        Err(Fault::new(FaultKind::Refused, format!("the key is {}", view.state.use_)))
+    }
+}
+
+fn wrong_purpose(view: &KeyView) -> Fault {
+    Fault::new(FaultKind::Refused, format!("the key is for {} and signs nothing else", view.record.purpose))
+}
+
+fn forms_of(view: &KeyView, asked: &[Form]) -> Result<Vec<Form>, Fault> {
+    if asked.is_empty() {
+        return Ok(view.record.forms.clone());
+    }
+    match asked.iter().find(|form| !view.record.forms.contains(form)) {
+        None => Ok(asked.to_vec()),
+        Some(form) => Err(Fault::new(FaultKind::Refused, format!("the key leaves no form {form}"))),
+    }
+}
+
+fn order(
+    house: &House,
+    view: &KeyView,
+    request: &SigningRequest,
+    forms: Vec<Form>,
+    retry_of: Option<u64>,
+) -> Result<SignOrder, Fault> {
+    let version = view.newest().ok_or_else(|| Fault::internal("a key without a version"))?;
+    let material = version.materials.first().ok_or_else(|| Fault::internal("an active key without material"))?;
+    let algorithm = view.record.algorithm;
+    let mut subjects = Vec::with_capacity(request.statements.len());
+    let mut preimages = Vec::with_capacity(request.statements.len() * forms.len());
+    let mut batch = Vec::new();
+    for statement in &request.statements {
+        let first = preimages.len();
+        for form in &forms {
+            preimages.push(statement.preimage(*form, algorithm)?);
+        }
+        let subject = statement.subject();
+        if request.shape == Shape::Batch {
+            batch.push(batch_item(subject.clone(), preimages.get(first..).unwrap_or_default()));
+        }
+        subjects.push(subject);
+    }
+    if preimages.len() > trust_hsm::SigningOrder::INPUTS_MAX {
+        return Err(Fault::new(FaultKind::Malformed, "items: at most 8192 signatures in one request"));
+    }
+    Ok(SignOrder {
+        key: version.key,
+        public_key: version.public_key.clone(),
+        spki_sha256: version.public_key.spki_sha256(),
+        purpose: view.record.purpose.name(),
+        context: Arc::new(view.record.seal_context(house.store_uuid(), version.key.version)),
+        material: material.clone(),
+        epoch: view.state.epoch,
+        forms,
+        subjects,
+        preimages,
+        shape: request.shape,
+        retry_of,
+        batch,
+    })
+}
+
+impl House {
+    /// Asks the policy; a denial is on record and reads as D28 has it.
+    pub(crate) fn decide(
+        &self,
+        principal: &Principal,
+        action: Action,
+        view: &KeyView,
+        facts: &RequestFacts<'_>,
+    ) -> Result<Grounds, Fault> {
+        match self.authorizer().decide(principal, action, Some(&KeyFacts::Known(&view.record)), facts) {
+            Decision::Allow(grounds) => Ok(grounds),
+            Decision::Deny(denial) => {
+                self.note_refusal(principal, action, denial.name(), Some(view.record.id));
+                if self.may_get(principal, view) {
+                    Err(Fault::new(FaultKind::Forbidden, format!("the policy does not allow {}", action.name())))
+                } else {
+                    Err(Fault::forbidden())
+                }
+            }
+        }
+    }
+}

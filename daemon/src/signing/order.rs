@@ -1,0 +1,142 @@
+//! What a permit to sign is for: one key, exact preimages, and nothing a later stage could choose.
+
+use std::sync::Arc;
+
+use trust::{Form, KeyId, KeyRef, PublicKey, Sha256Digest, Signature};
+use trust_hsm::{CustodyError, Material, SealContext, SigningOrder};
+
+use super::{Receipt, Shape, SignedForm};
+use crate::audit::{BatchBody, IntentLeaf, SubjectBody, batch_root};
+use crate::permit::Operation;
+use crate::statement::{BatchItem, Preimage};
+
+/// Made by the authorize stage, read by the log, carried out by custody.
+#[derive(Debug)]
+pub(crate) struct SignOrder {
+    pub(super) key: KeyRef,
+    pub(super) public_key: PublicKey,
+    pub(super) spki_sha256: Sha256Digest,
+    pub(super) purpose: &'static str,
+    pub(super) context: Arc<SealContext>,
+    pub(super) material: Material,
+    pub(super) epoch: u64,
+    /// The forms of every item.
+    pub(super) forms: Vec<Form>,
+    /// One for each item.
+    pub(super) subjects: Vec<SubjectBody>,
+    /// Item by item, each in all forms.
+    pub(super) preimages: Vec<Preimage>,
+    pub(super) shape: Shape,
+    pub(super) retry_of: Option<u64>,
+    /// The canonical statements of a batch.
+    pub(super) batch: Vec<Vec<u8>>,
+}
+
+impl Operation for SignOrder {
+    fn describe(&self, leaf: &mut IntentLeaf) {
+        leaf.operation = "sign";
+        leaf.name_key(self.key);
+        leaf.algorithm = Some(self.public_key.algorithm().name());
+        leaf.epoch = Some(self.epoch);
+        leaf.purpose = Some(self.purpose);
+        leaf.forms = self.forms.iter().map(|form| form.name()).collect();
+        leaf.retry_of = self.retry_of;
+        match self.shape {
+            Shape::Single => {
+                leaf.subject = self.subjects.first().cloned();
+                leaf.preimages = self.preimages.iter().map(|preimage| preimage.hash().to_hex()).collect();
+            }
+            Shape::Batch => {
+                leaf.batch = Some(BatchBody {
+                    count: u64::try_from(self.subjects.len()).unwrap_or(u64::MAX),
+                    root: batch_root(self.batch.iter().map(Vec::as_slice)).to_hex(),
+                });
+            }
+        }
+    }
+}
+
+impl SignOrder {
+    /// The key's id.
+    pub(crate) const fn key_id(&self) -> KeyId {
+        self.key.id
+    }
+
+    /// The key's epoch that the permit was made under.
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The registered public key.
+    pub(crate) const fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    /// How many signatures it takes.
+    pub(crate) const fn inputs(&self) -> usize {
+        self.preimages.len()
+    }
+
+    /// The order as custody takes it.
+    pub(crate) fn to_custody(&self) -> SigningOrder {
+        SigningOrder {
+            context: Arc::clone(&self.context),
+            spki_sha256: self.spki_sha256,
+            material: self.material.clone(),
+            inputs: self.preimages.iter().map(|preimage| preimage.input.clone()).collect(),
+        }
+    }
+
+    /// The canonical statements of a batch; `None` for a single one.
+    pub(super) fn batch_items(&self) -> Option<Vec<Vec<u8>>> {
+        (self.shape == Shape::Batch).then(|| self.batch.clone())
+    }
+
+    /// Puts payloads and signatures together; an item of which one form failed has failed.
+    pub(super) fn into_receipt(
+        self,
+        leaf: u64,
+        origin: &str,
+        signatures: Vec<Result<Signature, CustodyError>>,
+    ) -> Receipt {
+        let mut signatures = signatures.into_iter();
+        let mut preimages = self.preimages.into_iter();
+        let forms = self.forms.len();
+        let items = (0..self.subjects.len())
+            .map(|_| {
+                let mut item = Ok(Vec::with_capacity(forms));
+                for preimage in preimages.by_ref().take(forms) {
+                    let signed = signatures.next().unwrap_or_else(|| {
+                        Err(CustodyError::Failed { what: "custody gave fewer signatures than preimages".into() })
+                    });
+                    match (&mut item, signed) {
+                        (Ok(done), Ok(signature)) => {
+                            done.push(SignedForm { form: preimage.form, payload: preimage.payload, signature });
+                        }
+                        (Ok(_), Err(error)) => {
+                            tracing::warn!(stage = "custody", key = %self.key, %error, "an item was not signed");
+                            item = Err(crate::custody::fault(error).public().to_owned());
+                        }
+                        (Err(_), _) => {}
+                    }
+                }
+                item
+            })
+            .collect();
+        Receipt {
+            key: self.key,
+            public_key: self.public_key,
+            origin: origin.to_owned(),
+            leaf,
+            shape: self.shape,
+            items,
+        }
+    }
+}
+
+/// The canonical statement of one item: what stands under the batch's root.
+pub(super) fn batch_item(subject: SubjectBody, preimages: &[Preimage]) -> Vec<u8> {
+    let item = BatchItem { preimages: preimages.iter().map(|preimage| preimage.hash().to_hex()).collect(), subject };
+    // Texts and integers only: this cannot fail, and an empty item would still be under the root.
+    serde_json::to_vec(&item).unwrap_or_default()
+}

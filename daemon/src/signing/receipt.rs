@@ -1,0 +1,50 @@
+//! What leaves: signatures, and where their evidence stands.
+
+use trust::{Fault, Form, KeyRef, PublicKey, Signature};
+
+use super::Shape;
+
+/// One signature and the bytes a caller needs beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SignedForm {
+    /// Which form.
+    pub(crate) form: Form,
+    /// The exact payload under the signature, where the caller does not have it.
+    pub(crate) payload: Vec<u8>,
+    /// Verified under the registered public key.
+    pub(crate) signature: Signature,
+}
+
+/// The signatures of one statement, or why custody could not make them.
+pub(crate) type SignedItem = Result<Vec<SignedForm>, String>;
+
+/// The end of a sign: only the fifth stage makes one, and a replay of what it kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Receipt {
+    /// Key and version that signed.
+    pub(crate) key: KeyRef,
+    /// Its public half.
+    pub(crate) public_key: PublicKey,
+    /// Origin of the log.
+    pub(crate) origin: String,
+    /// Index of the intent leaf.
+    pub(crate) leaf: u64,
+    /// One statement, or a batch.
+    pub(crate) shape: Shape,
+    /// One for each statement, in order.
+    pub(crate) items: Vec<SignedItem>,
+}
+
+impl Receipt {
+    /// The signatures of a request with one statement.
+    ///
+    /// # Errors
+    /// [`Fault`] of kind internal when custody could not sign it.
+    pub(crate) fn into_single(self) -> Result<Vec<SignedForm>, Fault> {
+        match self.items.into_iter().next() {
+            Some(Ok(forms)) => Ok(forms),
+            Some(Err(failure)) => Err(Fault::internal(failure)),
+            None => Err(Fault::internal("a receipt without an item")),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Retries of a sign (D14): the stored receipt, or a new signature that says which intent it retries.
+
+use serde::{Deserialize, Serialize};
+use trust::{Fault, FaultKind, Form, KeyRef, KeyVersion, Sha256Digest, Signature};
+
+use super::{Receipt, Shape, SignOrder, SignedForm, SigningRequest};
+use crate::house::House;
+use crate::idempotency::{IdempotencyKey, RequestHash};
+use crate::keys::record_fault;
+use crate::records::Replay;
+use crate::statement::Statement;
+
+const METHOD: &str = "sign";
+
+/// What is known of a request's idempotency key.
+pub(super) struct Found {
+    keep: Option<Keep>,
+    stored: Option<Stored>,
+}
+
+/// Under what the receipt is to be kept.
+#[derive(Clone)]
+pub(super) struct Keep {
+    principal: trust::Principal,
+    key: IdempotencyKey,
+    request_hash: Sha256Digest,
+}
+
+/// A receipt as it is kept. Without items it was too large: only the intent is known.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    leaf: u64,
+    version: u32,
+    items: Vec<StoredItem>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredItem {
+    Signed(Vec<StoredForm>),
+    Failed(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredForm {
+    form: String,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Found {
+    /// The intent that a new signature would retry.
+    pub(super) fn retry_of(&self) -> Option<u64> {
+        self.stored.as_ref().map(|stored| stored.leaf)
+    }
+
+    /// What the new receipt is to be kept under; nothing where one is kept already.
+    pub(super) fn keep(&self) -> Option<Keep> {
+        if self.stored.is_some() { None } else { self.keep.clone() }
+    }
+
+    /// The stored receipt, for a caller who was authorized afresh for `order`.
+    pub(super) fn receipt(&self, order: &SignOrder) -> Option<Receipt> {
+        let stored = self.stored.as_ref()?;
+        // After a rotation another version would answer: that is a new signature.
+        if stored.items.is_empty() || stored.version != order.key.version.number() {
+            return None;
+        }
+        let algorithm = order.public_key.algorithm();
+        let items = stored
+            .items
+            .iter()
+            .map(|item| match item {
+                StoredItem::Failed(why) => Some(Err(why.clone())),
+                StoredItem::Signed(forms) => forms
+                    .iter()
+                    .map(|stored| {
+                        Some(SignedForm {
+                            form: stored.form.parse::<Form>().ok()?,
+                            payload: stored.payload.clone(),
+                            signature: Signature::new(algorithm, stored.signature.clone()).ok()?,
+                        })
+                    })
+                    .collect::<Option<Vec<_>>>()
+                    .map(Ok),
+            })
+            .collect::<Option<Vec<_>>>()?;
+        Some(Receipt {
+            key: KeyRef { id: order.key.id, version: KeyVersion::new(stored.version)? },
+            public_key: order.public_key.clone(),
+            origin: String::new(),
+            leaf: stored.leaf,
+            shape: order.shape,
+            items,
+        })
+    }
+}
+
+impl House {
+    /// Looks the request's idempotency key up.
+    pub(super) async fn find_receipt(&self, request: &SigningRequest) -> Result<Found, Fault> {
+        let Some(key) = &request.idempotency else { return Ok(Found { keep: None, stored: None }) };
+        let request_hash = hash(request);
+        let keep = Keep { principal: request.principal.clone(), key: key.clone(), request_hash };
+        let found = self.records().find_replay(&request.principal, METHOD, key.as_str()).await.map_err(record_fault)?;
+        let stored = match found {
+            None => None,
+            Some(replay) if replay.request_hash != request_hash => return Err(other_content()),
+            Some(replay) => Some(postcard::from_bytes(&replay.response).map_err(Fault::internal)?),
+        };
+        Ok(Found { keep: Some(keep), stored })
+    }
+
+    /// Keeps the receipt, durably, before it is answered.
+    pub(super) async fn keep_receipt(&self, keep: Keep, receipt: &Receipt) -> Result<(), Fault> {
+        let mut stored = Stored {
+            leaf: receipt.leaf,
+            version: receipt.key.version.number(),
+            items: receipt
+                .items
+                .iter()
+                .map(|item| match item {
+                    Err(why) => StoredItem::Failed(why.clone()),
+                    Ok(forms) => StoredItem::Signed(
+                        forms
+                            .iter()
+                            .map(|signed| StoredForm {
+                                form: signed.form.name().to_owned(),
+                                payload: signed.payload.clone(),
+                                signature: signed.signature.as_bytes().to_vec(),
+                            })
+                            .collect(),
+                    ),
+                })
+                .collect(),
+        };
+        let mut response = postcard::to_stdvec(&stored).map_err(Fault::internal)?;
+        if response.len() > Replay::RESPONSE_BYTES_MAX {
+            stored.items.clear();
+            response = postcard::to_stdvec(&stored).map_err(Fault::internal)?;
+        }
+        let replay = Replay {
+            principal: keep.principal,
+            method: METHOD.to_owned(),
+            key: keep.key.as_str().to_owned(),
+            request_hash: keep.request_hash,
+            response,
+        };
+        self.records().remember_replay(replay).await.map_err(record_fault)
+    }
+}
+
+/// An idempotency key that came back with other content.
+pub(crate) fn other_content() -> Fault {
+    Fault::new(FaultKind::Conflict, "the idempotency key was used for another request")
+}
+
+fn hash(request: &SigningRequest) -> Sha256Digest {
+    let shape: &[u8] = match request.shape {
+        Shape::Single => b"single",
+        Shape::Batch => b"batch",
+    };
+    let mut hash = RequestHash::default().add(request.key.to_string().as_bytes()).add(shape);
+    for form in &request.forms {
+        hash = hash.add(form.name().as_bytes());
+    }
+    for statement in &request.statements {
+        hash = match statement {
+            Statement::Image { reference, digest, evidence } => hash
+                .add(b"image")
+                .add(reference.to_string().as_bytes())
+                .add(digest.as_bytes())
+                .add(evidence.name().as_bytes()),
+            Statement::Blob { sha256, name, size } => {
+                hash.add(b"blob").add(sha256.as_bytes()).add(name.as_bytes()).add(&size.to_le_bytes())
+            }
+            Statement::Raw(trust::Signable::Message(bytes)) => hash.add(b"message").add(bytes),
+            Statement::Raw(trust::Signable::Digest(digest)) => hash.add(b"digest").add(digest.as_bytes()),
+        };
+    }
+    hash.finish()
+}

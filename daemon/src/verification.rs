@@ -1,0 +1,168 @@
+//! Verification of public data: no secret, no intent, one verdict per item.
+
+mod batch;
+
+use std::fmt;
+
+use trust::verify::{self, NotValid};
+use trust::{
+    Fault, FaultKind, KeyName, KeyRef, KeyVersion, Principal, PublicKey, Purpose, Repository, Scope, Signable, Trust,
+};
+
+use crate::authorize::Action;
+use crate::house::House;
+use crate::keys::{KeySelector, record_fault};
+use crate::records::{KeyView, Records};
+
+pub(crate) use batch::{Batch, BatchKey};
+
+/// What a door read.
+#[derive(Debug)]
+pub(crate) struct VerifyRequest {
+    /// Which key.
+    pub(crate) key: KeySelector,
+    /// Which version; `None`: any.
+    pub(crate) version: Option<KeyVersion>,
+    /// What was signed.
+    pub(crate) input: Signable,
+    /// The signature, of any length.
+    pub(crate) signature: Vec<u8>,
+}
+
+/// What the daemon says of one signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is valid under this version.
+    Valid(KeyVersion),
+    /// It does not count.
+    NotValid(Refusal),
+}
+
+/// Why a signature does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The key's signatures do not count any more. Which leaf a bare signature
+    /// belongs to is unknown here, so a distrust since a leaf means all of them.
+    Distrusted,
+    /// The equation, the encoding or the input.
+    NotValid(NotValid),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Distrusted => f.write_str("the key is distrusted"),
+            Self::NotValid(why) => why.fmt(f),
+        }
+    }
+}
+
+/// A key version whose signatures count.
+#[derive(Debug, Clone)]
+pub(crate) struct TrustedKey {
+    /// Key and version.
+    pub(crate) key: KeyRef,
+    /// Its name, to whoever may get the key.
+    pub(crate) name: Option<KeyName>,
+    /// Its public half.
+    pub(crate) public_key: PublicKey,
+}
+
+impl House {
+    /// Verifies one signature under a kept key.
+    pub(crate) async fn verify(&self, principal: &Principal, request: VerifyRequest) -> Result<Verdict, Fault> {
+        self.allow(principal, Action::Verify)?;
+        let view = self.find_for(principal, &request.key, Action::Verify).await?;
+        if view.state.trust != Trust::Trusted {
+            return Ok(Verdict::NotValid(Refusal::Distrusted));
+        }
+        let mut refusal = NotValid::Wrong;
+        for version in view.versions.iter().rev() {
+            if request.version.is_some_and(|wanted| wanted != version.key.version) {
+                continue;
+            }
+            match verify::one(&version.public_key, &request.input, &request.signature) {
+                Ok(()) => return Ok(Verdict::Valid(version.key.version)),
+                Err(why) => refusal = why,
+            }
+        }
+        if request.version.is_some_and(|wanted| view.versions.iter().all(|version| version.key.version != wanted)) {
+            return Err(Fault::new(FaultKind::Missing, "no such version of the key"));
+        }
+        Ok(Verdict::NotValid(Refusal::NotValid(refusal)))
+    }
+
+    /// Verifies many; `None` stands for a valid item.
+    pub(crate) async fn verify_batch(
+        &self,
+        principal: &Principal,
+        batch: Batch,
+    ) -> Result<Vec<Option<Refusal>>, Fault> {
+        self.allow(principal, Action::Verify)?;
+        let mut keys = Vec::with_capacity(batch.keys().len());
+        for key in batch.keys() {
+            keys.push(match key {
+                BatchKey::Given(public_key) => Ok(public_key.clone()),
+                BatchKey::Kept(selector) => newest(&self.find_for(principal, selector, Action::Verify).await?)?,
+            });
+        }
+        // Arithmetic for milliseconds would hold up every other request on this thread.
+        tokio::task::spawn_blocking(move || batch.verdicts(&keys))
+            .await
+            .map_err(|error| Fault::internal(format!("a verification thread ended early: {error}")))
+    }
+
+    /// The key versions whose signatures count for `repository` (`None`: keys without scope).
+    pub(crate) async fn trusted_keys(
+        &self,
+        principal: &Principal,
+        repository: Option<&Repository>,
+        purpose: Purpose,
+    ) -> Result<Vec<TrustedKey>, Fault> {
+        self.allow(principal, Action::Verify)?;
+        let views = match repository {
+            Some(repository) => self.records().trusted_for(repository, purpose).await.map_err(record_fault)?,
+            None => self.unbound(purpose).await?,
+        };
+        let mut keys = Vec::new();
+        for view in views {
+            let name = self.may_get(principal, &view).then(|| view.record.name.clone());
+            keys.extend(view.versions.iter().map(|version| TrustedKey {
+                key: version.key,
+                name: name.clone(),
+                public_key: version.public_key.clone(),
+            }));
+        }
+        Ok(keys)
+    }
+}
+
+impl House {
+    /// The trusted keys of a purpose that has no scope; at most a page.
+    async fn unbound(&self, purpose: Purpose) -> Result<Vec<KeyView>, Fault> {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.records().list(after.as_ref(), Records::PAGE_MAX).await.map_err(record_fault)?;
+            let is_last = page.len() < Records::PAGE_MAX;
+            after = page.last().map(|view| view.record.name.clone());
+            found.extend(page.into_iter().filter(|view| {
+                view.record.purpose == purpose
+                    && view.record.scope == Scope::Unbound
+                    && view.state.trust == Trust::Trusted
+            }));
+            if is_last || found.len() >= Records::PAGE_MAX {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// The newest public key of a kept key, or why none of its signatures counts.
+fn newest(view: &KeyView) -> Result<Result<PublicKey, Refusal>, Fault> {
+    if view.state.trust != Trust::Trusted {
+        return Ok(Err(Refusal::Distrusted));
+    }
+    let version = view.versions.last().ok_or_else(|| Fault::internal("a key without a version"))?;
+    Ok(Ok(version.public_key.clone()))
+}

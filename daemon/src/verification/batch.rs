@@ -1,0 +1,200 @@
+//! A packed batch: parsed once at the door, verified off the async threads.
+
+use std::ops::Range;
+
+use trust::verify;
+use trust::{Digest, Fault, FaultKind, PublicKey, Signable};
+
+use super::Refusal;
+use crate::keys::KeySelector;
+
+/// A key of a batch.
+#[derive(Debug, Clone)]
+pub(crate) enum BatchKey {
+    /// One of ours: its newest version.
+    Kept(KeySelector),
+    /// Any public key.
+    Given(PublicKey),
+}
+
+/// The messages of a batch, end to end.
+#[derive(Debug)]
+pub(crate) struct Messages {
+    bytes: Vec<u8>,
+    places: Places,
+}
+
+#[derive(Debug)]
+enum Places {
+    /// Items of 32 bytes: the message for Ed25519, its SHA-256 digest for the others.
+    Fixed32(usize),
+    /// Whole messages.
+    Ranges(Vec<Range<usize>>),
+}
+
+/// Many signatures to verify, every index inside its bounds.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    keys: Vec<BatchKey>,
+    /// Index into `keys` of each item.
+    key_of: Vec<usize>,
+    messages: Messages,
+    signatures: Vec<u8>,
+    signature_places: Vec<Range<usize>>,
+}
+
+impl Batch {
+    /// Items of 32 bytes, end to end.
+    pub(crate) fn items32(bytes: Vec<u8>) -> Result<Messages, Fault> {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(32) {
+            return Err(malformed("items32: 32 bytes for each item"));
+        }
+        let count = bytes.len() / 32;
+        Ok(Messages { bytes, places: Places::Fixed32(count) })
+    }
+
+    /// Messages of any length, end to end.
+    pub(crate) fn packed(bytes: Vec<u8>, ends: &[u32]) -> Result<Messages, Fault> {
+        let ranges =
+            ranges(bytes.len(), ends).ok_or_else(|| malformed("messages: ends that rise to the length of bytes"))?;
+        Ok(Messages { bytes, places: Places::Ranges(ranges) })
+    }
+
+    /// Puts a batch together.
+    pub(crate) fn new(
+        keys: Vec<BatchKey>,
+        key_indexes: Vec<u32>,
+        messages: Messages,
+        signatures: Vec<u8>,
+        signature_ends: &[u32],
+        items_max: usize,
+    ) -> Result<Self, Fault> {
+        let count = messages.count();
+        if count == 0 || count > items_max {
+            return Err(malformed("items: 1 to the daemon's verify_items_max"));
+        }
+        let key_of = if key_indexes.is_empty() {
+            vec![0; count]
+        } else {
+            key_indexes.into_iter().map(|index| usize::try_from(index).unwrap_or(usize::MAX)).collect()
+        };
+        if key_of.len() != count || key_of.iter().any(|index| *index >= keys.len()) {
+            return Err(malformed("key indexes: one for each item, each below the number of keys"));
+        }
+        let signature_places = if signature_ends.is_empty() {
+            let length = signatures.len() / count;
+            if length == 0 || length * count != signatures.len() {
+                return Err(malformed("signatures: equal lengths, or an end for each"));
+            }
+            (0..count).map(|index| index * length..(index + 1) * length).collect()
+        } else {
+            ranges(signatures.len(), signature_ends)
+                .filter(|places| places.len() == count)
+                .ok_or_else(|| malformed("signature ends: one for each item, rising to the length of signatures"))?
+        };
+        Ok(Self { keys, key_of, messages, signatures, signature_places })
+    }
+
+    /// The keys it names.
+    pub(crate) fn keys(&self) -> &[BatchKey] {
+        &self.keys
+    }
+
+    /// One verdict per item, in order; `keys` are those of [`Batch::keys`], looked up. `None` is valid.
+    pub(crate) fn verdicts(&self, keys: &[Result<PublicKey, Refusal>]) -> Vec<Option<Refusal>> {
+        self.key_of
+            .iter()
+            .zip(&self.signature_places)
+            .enumerate()
+            .map(|(index, (key, signature))| match keys.get(*key) {
+                Some(Ok(key)) => {
+                    let input = self.messages.input(index, key);
+                    let signature = self.signatures.get(signature.clone()).unwrap_or_default();
+                    verify::one(key, &input, signature).err().map(Refusal::NotValid)
+                }
+                Some(Err(refusal)) => Some(*refusal),
+                None => Some(Refusal::NotValid(verify::NotValid::Input)),
+            })
+            .collect()
+    }
+}
+
+impl Messages {
+    fn count(&self) -> usize {
+        match &self.places {
+            Places::Fixed32(count) => *count,
+            Places::Ranges(ranges) => ranges.len(),
+        }
+    }
+
+    fn input(&self, index: usize, key: &PublicKey) -> Signable {
+        match &self.places {
+            Places::Ranges(ranges) => {
+                let range = ranges.get(index).cloned().unwrap_or_default();
+                Signable::Message(self.bytes.get(range).unwrap_or_default().to_vec())
+            }
+            Places::Fixed32(_) => {
+                let (items, _) = self.bytes.as_chunks::<32>();
+                let item = items.get(index).copied().unwrap_or_default();
+                if key.algorithm().prehash().is_some() {
+                    Signable::Digest(Digest::Sha256(item))
+                } else {
+                    Signable::Message(item.to_vec())
+                }
+            }
+        }
+    }
+}
+
+/// Turns ends into ranges; `None` unless they rise to exactly `length`.
+fn ranges(length: usize, ends: &[u32]) -> Option<Vec<Range<usize>>> {
+    let mut start = 0;
+    let mut ranges = Vec::with_capacity(ends.len());
+    for end in ends {
+        let end = usize::try_from(*end).ok().filter(|end| *end >= start && *end <= length)?;
+        ranges.push(start..end);
+        start = end;
+    }
+    (start == length).then_some(ranges)
+}
+
+fn malformed(text: &str) -> Fault {
+    Fault::new(FaultKind::Malformed, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ends_that_fall_or_stop_short_are_refused() {
+        assert_eq!(ranges(5, &[2, 5]), Some(vec![0..2, 2..5]));
+        assert_eq!(ranges(5, &[3, 2, 5]), None);
+        assert_eq!(ranges(5, &[2, 4]), None);
+        assert_eq!(ranges(5, &[2, 6]), None);
+        assert_eq!(ranges(0, &[]), Some(vec![]));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_caller_sends_makes_a_batch_or_a_fault(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            ends in proptest::collection::vec(0_u32..220, 0..6),
+            indexes in proptest::collection::vec(0_u32..3, 0..6),
+            signatures in proptest::collection::vec(any::<u8>(), 0..200),
+            signature_ends in proptest::collection::vec(0_u32..220, 0..6),
+        ) {
+            let key = BatchKey::Kept("a".parse().map(KeySelector::Name).unwrap_or_else(|_| unreachable!()));
+            let messages = if ends.is_empty() { Batch::items32(bytes) } else { Batch::packed(bytes, &ends) };
+            if let Ok(messages) = messages
+                && let Ok(batch) = Batch::new(vec![key.clone(), key], indexes, messages, signatures, &signature_ends, 4)
+            {
+                let verdicts = batch.verdicts(&[Err(Refusal::Distrusted), Err(Refusal::Distrusted)]);
+                prop_assert!(verdicts.iter().all(|verdict| *verdict == Some(Refusal::Distrusted)));
+                prop_assert!(verdicts.len() <= 4);
+            }
+        }
+    }
+}
