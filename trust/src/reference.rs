@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::Malformed;
+#[cfg(feature = "formats")]
+use crate::Sha256Digest;
 
 /// A canonical repository: `registry.example.com[:port]/path/of/it`.
 ///
@@ -139,6 +141,12 @@ fn path_component_ok(component: &str) -> bool {
 pub struct Tag(String);
 
 impl Tag {
+    /// `sha256-<hex>` and `suffix`: where what is about a manifest lies, in registries that know no better.
+    #[cfg(feature = "formats")]
+    pub(crate) fn of_digest(digest: &Sha256Digest, suffix: &'static str) -> Self {
+        Self(format!("sha256-{}{suffix}", digest.to_hex()))
+    }
+
     /// The tag as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
