@@ -1,0 +1,146 @@
+//! One authority, one server and one client, made for a run and thrown away with it. ECDSA P-256 throughout, for
+//! every peer alike: handshakes are not measured, but connections must be the same.
+
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use hyper_util::rt::TokioIo;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint};
+
+/// The name servers have in their certificate.
+const SERVER: &str = "localhost";
+/// The client's identity, as trustd reads it.
+const CLIENT: &str = "spiffe://bench.example/client";
+/// The trust domain of [`CLIENT`].
+pub(crate) const TRUST_DOMAIN: &str = "bench.example";
+
+/// Where the files are: `ca.pem`, and `.pem` and `.key` of `server` and `client`.
+#[derive(Debug, Clone)]
+pub(crate) struct Certificates {
+    directory: PathBuf,
+}
+
+impl Certificates {
+    /// Makes all of them below `directory`.
+    ///
+    /// # Errors
+    /// When they cannot be made or written.
+    pub(crate) fn make(directory: &Path) -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "bench CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().context("make the authority's key")?;
+        let pem = params.self_signed(&key).context("make the authority")?.pem();
+        let made = Self { directory: directory.to_owned() };
+        std::fs::write(made.authority(), pem).context("write the authority")?;
+        let issuer = Issuer::new(params, key);
+
+        let name = |text: &str| text.try_into().context("name a certificate");
+        made.issue(&issuer, "server", SanType::DnsName(name(SERVER)?), ExtendedKeyUsagePurpose::ServerAuth)?;
+        made.issue(&issuer, "client", SanType::URI(name(CLIENT)?), ExtendedKeyUsagePurpose::ClientAuth)?;
+        Ok(made)
+    }
+
+    fn issue(
+        &self,
+        issuer: &Issuer<'_, KeyPair>,
+        name: &str,
+        subject: SanType,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Result<()> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.subject_alt_names = vec![subject];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![usage];
+        let key = KeyPair::generate().with_context(|| format!("make the key of {name}"))?;
+        let pem = params.signed_by(&key, issuer).with_context(|| format!("make the certificate of {name}"))?.pem();
+        std::fs::write(self.certificate(name), pem).with_context(|| format!("write the certificate of {name}"))?;
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.key(name))
+            .with_context(|| format!("write the key of {name}"))?;
+        std::io::Write::write_all(&mut file, key.serialize_pem().as_bytes()).context("write a key")
+    }
+
+    /// The authority's certificate.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.directory.join("ca.pem")
+    }
+
+    /// A certificate: `server` or `client`.
+    pub(crate) fn certificate(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.pem"))
+    }
+
+    /// Its key.
+    pub(crate) fn key(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.key"))
+    }
+
+    /// A gRPC connection to the loopback port, both sides with a certificate.
+    ///
+    /// # Errors
+    /// When the handshake fails or nobody listens.
+    pub(crate) async fn connect(&self, port: u16) -> Result<Channel> {
+        let connector = TlsConnector::from(Arc::new(self.client()?));
+        // The address is never resolved: the connector below always opens the loopback.
+        let endpoint = Endpoint::from_static("http://peer.invalid");
+        let connect = tower::service_fn(move |_| {
+            let connector = connector.clone();
+            async move {
+                let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+                stream.set_nodelay(true)?;
+                connector
+                    .connect(ServerName::try_from(SERVER).map_err(std::io::Error::other)?, stream)
+                    .await
+                    .map(TokioIo::new)
+            }
+        });
+        endpoint.connect_with_connector(connect).await.with_context(|| format!("connect with TLS to port {port}"))
+    }
+
+    fn client(&self) -> Result<rustls::ClientConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(self.authority()).context("read the authority")? {
+            roots.add(certificate.context("read the authority")?).context("take the authority")?;
+        }
+        let chain = CertificateDer::pem_file_iter(self.certificate("client"))
+            .context("read the client's certificate")?
+            .collect::<Result<Vec<_>, _>>()
+            .context("read the client's certificate")?;
+        let key = PrivateKeyDer::from_pem_file(self.key("client")).context("read the client's key")?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| anyhow!("TLS 1.3: {error}"))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .context("take the client's certificate")?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+}
+
+/// A port that is free now. Somebody else may take it before it is used; the program that wants it then says so.
+///
+/// # Errors
+/// When the loopback has none.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("find a free port")?;
+    Ok(listener.local_addr().context("find a free port")?.port())
+}

@@ -1,0 +1,180 @@
+//! A closed loop: so many operations in flight, each replaced by the next as soon as it is answered.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+use crate::spread::number;
+
+/// The longest latency that is told apart, in nanoseconds: a minute.
+const LATENCY_NS_MAX: u64 = 60_000_000_000;
+
+/// How much at once, and how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Operations in flight.
+    pub(crate) in_flight: usize,
+    /// Before anything counts.
+    pub(crate) warm_up: Duration,
+    /// While it counts.
+    pub(crate) length: Duration,
+}
+
+/// What a load found.
+#[derive(Debug, Clone)]
+pub(crate) struct Measured {
+    /// Operations that ended while it counted.
+    pub(crate) count: u64,
+    /// Those per second.
+    pub(crate) per_second: f64,
+    latency: Histogram<u64>,
+}
+
+impl Measured {
+    /// The latency that so many per cent stay below, in microseconds.
+    pub(crate) fn latency_us(&self, percent: f64) -> f64 {
+        Duration::from_nanos(self.latency.value_at_percentile(percent)).as_secs_f64() * 1e6
+    }
+}
+
+/// The time now. The one clock of this program: it measures, it decides nothing.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Keeps `load.in_flight` of `operation` going; its argument is the number of the loop that calls, from 0.
+///
+/// # Errors
+/// The first operation that fails ends it: a rate with errors in it would say nothing.
+pub(crate) async fn drive<F, R>(load: Load, operation: F) -> Result<Measured>
+where
+    F: Fn(usize) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<()>> + Send,
+{
+    let from = now() + load.warm_up;
+    let until = from + load.length;
+    let mut loops = JoinSet::new();
+    for number in 0..load.in_flight {
+        let operation = operation.clone();
+        loops.spawn(async move { repeat(number, from, until, &operation).await });
+    }
+    let mut latency = histogram()?;
+    while let Some(ended) = loops.join_next().await {
+        latency.add(ended.map_err(|error| anyhow!("a loop panicked: {error}"))??).context("add up latencies")?;
+    }
+    let count = latency.len();
+    Ok(Measured { count, per_second: number(count) / load.length.as_secs_f64(), latency })
+}
+
+async fn repeat<F, R>(number: usize, from: Instant, until: Instant, operation: &F) -> Result<Histogram<u64>>
+where
+    F: Fn(usize) -> R,
+    R: Future<Output = Result<()>>,
+{
+    let mut latency = histogram()?;
+    loop {
+        let begun = now();
+        if begun >= until {
+            return Ok(latency);
+        }
+        operation(number).await?;
+        let ended = now();
+        if ended >= from && ended < until {
+            let nanoseconds = u64::try_from((ended - begun).as_nanos()).unwrap_or(LATENCY_NS_MAX);
+            latency.saturating_record(nanoseconds);
+        }
+    }
+}
+
+fn histogram() -> Result<Histogram<u64>> {
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).context("make a histogram")
+}
+
+/// The same for one blocking thread each: `threads` call `operation` again and again; its answer counts.
+///
+/// # Errors
+/// The first that fails.
+pub(crate) fn drive_threads<F>(threads: usize, load: Load, make: F) -> Result<f64>
+where
+    F: Fn(usize) -> Result<Box<dyn FnMut() -> Result<u64> + Send>> + Sync,
+{
+    let from = now() + load.warm_up;
+    let until = from + load.length;
+    let counts: Result<Vec<u64>> = std::thread::scope(|scope| {
+        let make = &make;
+        let running: Vec<_> = (0..threads)
+            .map(|number| {
+                scope.spawn(move || -> Result<u64> {
+                    let mut operation = make(number)?;
+                    let mut count: u64 = 0;
+                    while now() < until {
+                        let done = operation()?;
+                        let ended = now();
+                        if ended >= from && ended < until {
+                            count = count.saturating_add(done);
+                        }
+                    }
+                    Ok(count)
+                })
+            })
+            .collect();
+        running.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?).collect()
+    });
+    Ok(number(counts?.into_iter().sum()) / load.length.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const SHORT: Load = Load { in_flight: 3, warm_up: Duration::from_millis(10), length: Duration::from_millis(100) };
+
+    #[tokio::test]
+    async fn never_more_than_asked_are_in_flight() {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&most);
+
+        let measured = drive(SHORT, move |_| {
+            let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                Ok(())
+            }
+        })
+        .await
+        .unwrap();
+
+        assert_eq!(seen.load(Ordering::SeqCst), 3);
+        assert!(measured.count > 0 && measured.per_second > 0.0);
+        assert!(measured.latency_us(50.0) <= measured.latency_us(99.0));
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_fails_ends_it() {
+        let error = drive(SHORT, |_| async { anyhow::bail!("refused") }).await.unwrap_err();
+
+        assert_eq!(error.to_string(), "refused");
+    }
+
+    #[test]
+    fn threads_count_what_their_operations_say() {
+        let per_second = drive_threads(2, SHORT, |_| {
+            Ok(Box::new(|| {
+                std::thread::yield_now();
+                Ok(10)
+            }))
+        })
+        .unwrap();
+
+        assert!(per_second >= 100.0, "{per_second}");
+    }
+}

@@ -1,0 +1,69 @@
+//! What the numbers were measured on.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::load::now;
+use crate::spread::{Spread, number};
+
+/// As long as a small log entry.
+const ENTRY_BYTES: usize = 300;
+const FLUSHES: u64 = 300;
+
+/// Processor, memory, kernel, file system and the price of one flush in `directory`.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub(crate) fn describe(directory: &Path) -> Result<Value> {
+    let kernel = rustix::system::uname();
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let flush = flush_us(directory)?;
+    Ok(json!({
+        "processor": proc_field("/proc/cpuinfo", "model name"),
+        "cores": cores,
+        "avx512ifma": proc_field("/proc/cpuinfo", "flags").split(' ').any(|flag| flag == "avx512ifma"),
+        "memory": proc_field("/proc/meminfo", "MemTotal"),
+        "kernel": kernel.release().to_string_lossy(),
+        "file system": file_system(directory),
+        "append + fdatasync, median µs": flush.round(),
+        "build": if cfg!(debug_assertions) { "debug: these numbers say little" } else { "release" },
+        "load average before": std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
+    }))
+}
+
+fn proc_field(file: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(name));
+    line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+}
+
+/// The type of the mount that holds `directory`: the longest mount point before it.
+fn file_system(directory: &Path) -> String {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let of = |line: &str| {
+        let mut fields = line.split(' ');
+        let (point, kind) = (fields.nth(1)?.to_owned(), fields.next()?.to_owned());
+        directory.starts_with(&point).then_some((point.len(), kind))
+    };
+    mounts.lines().filter_map(of).max_by_key(|(length, _)| *length).map(|(_, kind)| kind).unwrap_or_default()
+}
+
+/// The floor under every durable write here: one append and its fdatasync, in microseconds.
+fn flush_us(directory: &Path) -> Result<f64> {
+    let path = directory.join("flush");
+    let file = File::create(&path).context("make a file to flush")?;
+    let mut samples = Vec::new();
+    for index in 0..FLUSHES {
+        let offset = index.saturating_mul(u64::try_from(ENTRY_BYTES)?);
+        let begun = now();
+        file.write_all_at(&[7; ENTRY_BYTES], offset).context("write a file to flush")?;
+        file.sync_data().context("flush a file")?;
+        samples.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    std::fs::remove_file(path).context("remove the file that was flushed")?;
+    Ok(Spread::of(&samples).map_or(number(0), |spread| spread.median))
+}

@@ -1,0 +1,103 @@
+//! trust-bench: how fast trustd is, in whole and in parts, beside Debian's notary-signer.
+//!
+//! Everything runs for real, on this machine's disk and loopback, for a bounded time, and is stopped by its own id.
+//! It drives everything; nothing depends on it.
+
+mod certificates;
+mod load;
+mod machine;
+mod ours;
+mod peer;
+mod report;
+mod spread;
+mod subject;
+mod suite;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, ValueEnum};
+use tempfile::TempDir;
+
+use report::Report;
+use suite::Plan;
+
+/// Measures trustd and prints a table; each suite can run alone.
+#[derive(Debug, Parser)]
+#[command(name = "trust-bench", version, max_term_width = 100)]
+struct CommandLine {
+    /// Which suite; all where none is named.
+    #[arg(long, value_enum, value_name = "NAME")]
+    suite: Vec<Suite>,
+    /// How often each measurement is made.
+    #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// How long one measurement is.
+    #[arg(long, default_value_t = 2000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(50..=60_000))]
+    length_ms: u64,
+    /// Where results.json and results.md go.
+    #[arg(long, default_value = "bench-results", value_name = "DIRECTORY")]
+    output: PathBuf,
+    /// Below which directory everything runs; it must be on the disk that is to be measured.
+    #[arg(long, value_name = "DIRECTORY")]
+    below: Option<PathBuf>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// One signature per request, beside notary-signer.
+    Sign,
+    /// 1024 signatures per request.
+    Batch,
+    /// Batch verification of digests.
+    Verify,
+}
+
+fn main() -> ExitCode {
+    match run(&CommandLine::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trust-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(line: &CommandLine) -> Result<()> {
+    let directory = match &line.below {
+        Some(parent) => TempDir::new_in(parent),
+        None => TempDir::new(),
+    };
+    let directory = directory.context("make a directory to run in")?;
+    let machine = machine::describe(directory.path())?;
+    ensure!(
+        machine.get("file system").and_then(|kind| kind.as_str()) != Some("tmpfs"),
+        "{} is in memory, where a flush costs nothing: name a directory on a disk with --below",
+        directory.path().display()
+    );
+    let length = Duration::from_millis(line.length_ms);
+    let plan = Plan { rounds: line.rounds.into(), warm_up: length.min(Duration::from_millis(500)), length };
+    let suites = if line.suite.is_empty() { Suite::value_variants() } else { &line.suite };
+    let mut report = Report::default();
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    for suite in suites {
+        let own = directory.path().join(format!("{suite:?}").to_lowercase());
+        std::fs::create_dir_all(&own).context("make a suite's directory")?;
+        runtime.block_on(measure(*suite, &plan, &own, &mut report)).with_context(|| format!("suite {suite:?}"))?;
+    }
+    report.write(&line.output, &machine)?;
+    println!("\n{}", report.markdown(&machine));
+    println!("written to {}", line.output.display());
+    Ok(())
+}
+
+async fn measure(suite: Suite, plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
+    match suite {
+        Suite::Sign => suite::sign::run(plan, directory, report).await,
+        Suite::Batch => suite::batch::run(plan, directory, report).await,
+        Suite::Verify => suite::verify::run(plan, directory, report).await,
+    }
+}

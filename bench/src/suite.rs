@@ -1,0 +1,46 @@
+//! The suites: each measures one thing and adds its rows to the report.
+
+pub(crate) mod batch;
+pub(crate) mod sign;
+pub(crate) mod verify;
+
+use std::time::Duration;
+
+use crate::load::Load;
+
+/// How long and how often everything is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// How often, everybody beside everybody.
+    pub(crate) rounds: usize,
+    /// Before anything counts.
+    pub(crate) warm_up: Duration,
+    /// While it counts.
+    pub(crate) length: Duration,
+}
+
+impl Plan {
+    /// One measurement with so many in flight.
+    pub(crate) const fn load(&self, in_flight: usize) -> Load {
+        Load { in_flight, warm_up: self.warm_up, length: self.length }
+    }
+
+    /// The numbers from 0 to `count` in the order of a round: every other round goes backwards, so that nobody always
+    /// comes after the same neighbour.
+    pub(crate) fn order(round: usize, count: usize) -> Vec<usize> {
+        let forwards = 0..count;
+        if round.is_multiple_of(2) { forwards.collect() } else { forwards.rev().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_other_round_goes_backwards() {
+        assert_eq!(Plan::order(0, 3), [0, 1, 2]);
+        assert_eq!(Plan::order(1, 3), [2, 1, 0]);
+        assert_eq!(Plan::order(4, 3), [0, 1, 2]);
+    }
+}

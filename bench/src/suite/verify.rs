@@ -1,0 +1,150 @@
+//! Batch verification of digests: the function behind it on one thread and on all, and the RPC with packed items.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use tonic::transport::Channel;
+use trust::verify::batch::{Input, Item, chunk};
+use trust::{Algorithm, Digest, HashFunction, PublicKey, Sha256Digest};
+use trust_proto::v1;
+use trust_proto::v1::verification_client::VerificationClient;
+
+use super::Plan;
+use crate::certificates::Certificates;
+use crate::load::{drive, drive_threads};
+use crate::ours::Ours;
+use crate::report::{Report, Row};
+use crate::spread::number;
+
+const SUITE: &str = "verify batch";
+/// Items of a batch.
+const ITEMS: usize = 1024;
+/// Requests in flight.
+const CASES: [usize; 2] = [1, 4];
+
+/// Signed digests of one key, made by the daemon.
+struct Batch {
+    public_key: PublicKey,
+    messages: Bytes,
+    signatures: Bytes,
+    ends: Vec<u32>,
+}
+
+/// Measures Ed25519 and ECDSA P-256.
+///
+/// # Errors
+/// When the daemon does not start, a request fails, or a good signature counts as bad.
+pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
+    let certificates = Certificates::make(directory)?;
+    let ours = Ours::start(directory, &certificates)?;
+    for (what, algorithm) in [("Ed25519", Algorithm::Ed25519), ("ECDSA P-256", Algorithm::EcdsaP256Sha256)] {
+        let key = ours.create_key(&format!("verify/{}", algorithm.name()), v1::Purpose::Raw, algorithm).await?;
+        let channel = ours.unix(1).await?.pop().context("no connection")?;
+        let batch = Arc::new(sign(channel, key, algorithm).await?);
+        for threads in [1, 2] {
+            let mut samples = Vec::new();
+            for _ in 0..plan.rounds {
+                let batch = Arc::clone(&batch);
+                samples.push(tokio::task::block_in_place(|| local(plan, threads, &batch))?);
+            }
+            let case = format!("{what}, {ITEMS} items, {threads} threads");
+            report.add(Row { suite: SUITE, case, subject: "the function".to_owned(), unit: "items/s", samples });
+        }
+        for (door, channel) in [
+            ("trustd, Unix socket", ours.unix(1).await?.pop().context("no connection")?),
+            ("trustd, mTLS", ours.mtls(1).await?.pop().context("no connection")?),
+        ] {
+            for in_flight in CASES {
+                let mut samples = Vec::new();
+                for _ in 0..plan.rounds {
+                    let (channel, request) = (channel.clone(), request(&batch)?);
+                    let one = drive(plan.load(in_flight), move |_| {
+                        let (channel, request) = (channel.clone(), request.clone());
+                        async move { remote(channel, request).await }
+                    });
+                    samples.push(one.await?.per_second * number(u64::try_from(ITEMS)?));
+                }
+                let case = format!("{what}, {ITEMS} items, {in_flight} in flight");
+                report.add(Row { suite: SUITE, case, subject: door.to_owned(), unit: "items/s", samples });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Has the daemon sign a batch. For ECDSA the messages are hashed here: the items are digests.
+async fn sign(channel: Channel, key: String, algorithm: Algorithm) -> Result<Batch> {
+    let messages: Vec<u8> =
+        (0..ITEMS).flat_map(|item| Sha256Digest::of(&item.to_be_bytes()).as_bytes().to_vec()).collect();
+    let messages = Bytes::from(messages);
+    let request = v1::SignBatchRequest {
+        key,
+        items: Some(v1::sign_batch_request::Items::RawMessages32(messages.clone())),
+        forms: Vec::new(),
+        idempotency_key: String::new(),
+    };
+    let mut client = v1::signing_client::SigningClient::new(channel);
+    let answer = client.sign_batch(request).await.context("sign a batch to verify")?.into_inner();
+    let public_key = PublicKey::from_spki_der(algorithm, &answer.spki_der).context("a public key")?;
+    let Some(v1::sign_batch_response::Items::Packed(packed)) = answer.items else { anyhow::bail!("not packed") };
+    let messages = if algorithm == Algorithm::Ed25519 {
+        messages
+    } else {
+        messages.chunks(32).flat_map(|message| Sha256Digest::of(message).as_bytes().to_vec()).collect()
+    };
+    Ok(Batch { public_key, messages, signatures: packed.signatures, ends: packed.ends })
+}
+
+impl Batch {
+    fn items(&self) -> Result<Vec<Item<'_>>> {
+        let mut items = Vec::with_capacity(ITEMS);
+        let mut start = 0;
+        for (number, message) in self.messages.chunks(32).enumerate() {
+            let end = self.ends.get(number).map_or(Ok(start + 64), |end| usize::try_from(*end)).context("an end")?;
+            let signature = self.signatures.get(start..end).context("too few signatures")?;
+            let input = if self.public_key.algorithm() == Algorithm::Ed25519 {
+                Input::Message(message)
+            } else {
+                Input::Digest(Digest::from_bytes(HashFunction::Sha256, message).context("a digest")?)
+            };
+            items.push(Item { key: &self.public_key, input, signature });
+            start = end;
+        }
+        Ok(items)
+    }
+}
+
+fn local(plan: &Plan, threads: usize, batch: &Arc<Batch>) -> Result<f64> {
+    drive_threads(threads, plan.load(threads), |_| {
+        let batch = Arc::clone(batch);
+        Ok(Box::new(move || {
+            let items = batch.items()?;
+            ensure!(chunk(&items).iter().all(Result::is_ok), "a good signature counts as bad");
+            Ok(u64::try_from(items.len())?)
+        }))
+    })
+}
+
+fn request(batch: &Batch) -> Result<v1::VerifyBatchRequest> {
+    let kind = v1::batch_key::Kind::PublicKey(v1::PublicKey {
+        algorithm: <Algorithm as trust_proto::words::Word>::to_wire(batch.public_key.algorithm()),
+        spki_der: Bytes::copy_from_slice(batch.public_key.spki_der()),
+    });
+    ensure!(batch.messages.len() == ITEMS * 32, "not so many items");
+    Ok(v1::VerifyBatchRequest {
+        keys: vec![v1::BatchKey { kind: Some(kind) }],
+        key_indexes: Vec::new(),
+        messages: Some(v1::verify_batch_request::Messages::Items32(batch.messages.clone())),
+        signatures: batch.signatures.clone(),
+        signature_ends: batch.ends.clone(),
+    })
+}
+
+async fn remote(channel: Channel, request: v1::VerifyBatchRequest) -> Result<()> {
+    let answer = VerificationClient::new(channel).verify_batch(request).await.context("verify a batch")?.into_inner();
+    let valid: u32 = answer.valid.iter().map(|byte| byte.count_ones()).sum();
+    ensure!(usize::try_from(valid)? == ITEMS, "a good signature counts as bad: {:?}", answer.failures.first());
+    Ok(())
+}
