@@ -18,9 +18,11 @@ test:
 test-long:
 	TRUSTD_TEST_LONG=1 $(MAKE) test
 
+# How fast it is, beside Debian's notary-signer: a table, and bench-results/results.json.
 bench:
+	scripts/install_test_tools.sh --bench
 	cargo build --workspace --bins --release --locked
-	cargo run --package trust-bench --release --locked
+	target/release/trust-bench
 
 install:
 	scripts/install.sh "$(DESTDIR)" "$(PREFIX)"

@@ -6,6 +6,7 @@
 #   install_test_tools.sh          what `make test` needs
 #   install_test_tools.sh --check  says what is missing, installs nothing
 #   install_test_tools.sh --demo   what `make demo` needs
+#   install_test_tools.sh --bench  what `make bench` needs
 #
 # Exit code 0: everything is there; 1: something is missing.
 set -euo pipefail
@@ -32,11 +33,24 @@ declare -A test_packages=(
   [systemd-analyze]=systemd
   [xfs_io]=xfsprogs
 )
+# Whom the benchmark measures beside us, and what counts flushes.
+declare -A bench_packages=(
+  [mariadbd]=mariadb-server
+  [notary-signer]=notary
+  [strace]=strace
+)
 mode="${1:-}"
 case "$mode" in
-  '' | --check) for tool in "${!test_packages[@]}"; do packages[$tool]=${test_packages[$tool]}; done ;;
+  '' | --check)
+    for tool in "${!test_packages[@]}"; do packages[$tool]=${test_packages[$tool]}; done
+    for tool in "${!bench_packages[@]}"; do packages[$tool]=${bench_packages[$tool]}; done
+    ;;
   --demo) ;;
-  *) sed -n '2,10p' "$0" >&2; exit 2 ;;
+  --bench)
+    packages=([cc]=build-essential)
+    for tool in "${!bench_packages[@]}"; do packages[$tool]=${bench_packages[$tool]}; done
+    ;;
+  *) sed -n '2,12p' "$0" >&2; exit 2 ;;
 esac
 # The administrator's programs are not on everybody's PATH, and a person's Rust is not on the administrator's.
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
@@ -57,7 +71,7 @@ complain() {
   unpackaged=1
 }
 command -v cargo >/dev/null || complain "cargo (Rust 1.95 or newer)" "install Rust: https://rustup.rs"
-if [ "$mode" != --demo ]; then
+if [ "$mode" != --demo ] && [ "$mode" != --bench ]; then
   go_version=$(go env GOVERSION 2>/dev/null || true)
   case "$go_version" in
     go1.2[6-9]* | go1.[3-9][0-9]* | go[2-9]*) ;;
