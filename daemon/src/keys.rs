@@ -16,6 +16,8 @@ use trust::{Algorithm, Fault, FaultKind, Form, KeyId, KeyName, Malformed, Princi
 use crate::idempotency::IdempotencyKey;
 use crate::records::{KeyView, RecordError};
 
+pub(crate) use lookup::Sight;
+
 /// How a caller names a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum KeySelector {

@@ -11,7 +11,7 @@ use trust::{
 
 use crate::authorize::Action;
 use crate::house::House;
-use crate::keys::{KeySelector, record_fault};
+use crate::keys::{KeySelector, Sight, record_fault};
 use crate::records::{KeyView, Records};
 
 pub(crate) use batch::{Batch, BatchKey};
@@ -46,6 +46,8 @@ pub(crate) enum Refusal {
     Distrusted,
     /// The equation, the encoding or the input.
     NotValid(NotValid),
+    /// No more may be said: the caller may not get the key, and there may be none.
+    Veiled,
 }
 
 impl fmt::Display for Refusal {
@@ -53,6 +55,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::Distrusted => f.write_str("the key is distrusted"),
             Self::NotValid(why) => why.fmt(f),
+            Self::Veiled => f.write_str("not valid, or no such key"),
         }
     }
 }
@@ -69,27 +72,18 @@ pub(crate) struct TrustedKey {
 }
 
 impl House {
-    /// Verifies one signature under a kept key.
+    /// Verifies one signature under a kept key. Whoever may not get the key learns whether the signature is valid
+    /// and nothing else (D28).
     pub(crate) async fn verify(&self, principal: &Principal, request: VerifyRequest) -> Result<Verdict, Fault> {
         self.allow(principal, Action::Verify)?;
-        let view = self.find_for(principal, &request.key, Action::Verify).await?;
-        if view.state.trust != Trust::Trusted {
-            return Ok(Verdict::NotValid(Refusal::Distrusted));
+        match self.sight(principal, &request.key, Action::Verify).await? {
+            Sight::Open(view) => verdict(&view, &request),
+            Sight::Veiled(None) => Ok(Verdict::NotValid(Refusal::Veiled)),
+            Sight::Veiled(Some(view)) => Ok(match verdict(&view, &request) {
+                Ok(Verdict::Valid(version)) => Verdict::Valid(version),
+                Ok(Verdict::NotValid(_)) | Err(_) => Verdict::NotValid(Refusal::Veiled),
+            }),
         }
-        let mut refusal = NotValid::Wrong;
-        for version in view.versions.iter().rev() {
-            if request.version.is_some_and(|wanted| wanted != version.key.version) {
-                continue;
-            }
-            match verify::one(&version.public_key, &request.input, &request.signature) {
-                Ok(()) => return Ok(Verdict::Valid(version.key.version)),
-                Err(why) => refusal = why,
-            }
-        }
-        if request.version.is_some_and(|wanted| view.versions.iter().all(|version| version.key.version != wanted)) {
-            return Err(Fault::new(FaultKind::Missing, "no such version of the key"));
-        }
-        Ok(Verdict::NotValid(Refusal::NotValid(refusal)))
     }
 
     /// Verifies many; `None` stands for a valid item.
@@ -100,14 +94,21 @@ impl House {
     ) -> Result<Vec<Option<Refusal>>, Fault> {
         self.allow(principal, Action::Verify)?;
         let mut keys = Vec::with_capacity(batch.keys().len());
+        let mut veiled = Vec::with_capacity(batch.keys().len());
         for key in batch.keys() {
-            keys.push(match key {
-                BatchKey::Given(public_key) => Ok(public_key.clone()),
-                BatchKey::Kept(selector) => newest(&self.find_for(principal, selector, Action::Verify).await?)?,
-            });
+            let (key, is_veiled) = match key {
+                BatchKey::Given(public_key) => (Ok(public_key.clone()), false),
+                BatchKey::Kept(selector) => match self.sight(principal, selector, Action::Verify).await? {
+                    Sight::Open(view) => (newest(&view)?, false),
+                    Sight::Veiled(Some(view)) => (newest(&view)?, true),
+                    Sight::Veiled(None) => (Err(Refusal::Veiled), true),
+                },
+            };
+            keys.push(key);
+            veiled.push(is_veiled);
         }
         // Arithmetic for milliseconds would hold up every other request on this thread.
-        tokio::task::spawn_blocking(move || batch.verdicts(&keys))
+        tokio::task::spawn_blocking(move || veil(batch.verdicts(&keys), &batch, &veiled))
             .await
             .map_err(|error| Fault::internal(format!("a verification thread ended early: {error}")))
     }
@@ -156,6 +157,37 @@ impl House {
             }
         }
     }
+}
+
+/// The verdict under a key that is there.
+fn verdict(view: &KeyView, request: &VerifyRequest) -> Result<Verdict, Fault> {
+    if view.state.trust != Trust::Trusted {
+        return Ok(Verdict::NotValid(Refusal::Distrusted));
+    }
+    let mut refusal = NotValid::Wrong;
+    for version in view.versions.iter().rev() {
+        if request.version.is_some_and(|wanted| wanted != version.key.version) {
+            continue;
+        }
+        match verify::one(&version.public_key, &request.input, &request.signature) {
+            Ok(()) => return Ok(Verdict::Valid(version.key.version)),
+            Err(why) => refusal = why,
+        }
+    }
+    if request.version.is_some_and(|wanted| view.versions.iter().all(|version| version.key.version != wanted)) {
+        return Err(Fault::new(FaultKind::Missing, "no such version of the key"));
+    }
+    Ok(Verdict::NotValid(Refusal::NotValid(refusal)))
+}
+
+/// Takes the reasons away from items under keys that the caller may not get.
+fn veil(mut verdicts: Vec<Option<Refusal>>, batch: &Batch, veiled: &[bool]) -> Vec<Option<Refusal>> {
+    for (verdict, key) in verdicts.iter_mut().zip(batch.key_indexes()) {
+        if verdict.is_some() && veiled.get(*key).copied().unwrap_or(true) {
+            *verdict = Some(Refusal::Veiled);
+        }
+    }
+    verdicts
 }
 
 /// The newest public key of a kept key, or why none of its signatures counts.

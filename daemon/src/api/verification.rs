@@ -125,6 +125,6 @@ const fn failure(refusal: Refusal) -> v1::VerifyFailure {
         Refusal::Distrusted => v1::VerifyFailure::Distrusted,
         Refusal::NotValid(NotValid::Encoding) => v1::VerifyFailure::Encoding,
         Refusal::NotValid(NotValid::Input) => v1::VerifyFailure::Input,
-        Refusal::NotValid(NotValid::Wrong) => v1::VerifyFailure::Wrong,
+        Refusal::NotValid(NotValid::Wrong) | Refusal::Veiled => v1::VerifyFailure::Wrong,
     }
 }

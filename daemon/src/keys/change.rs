@@ -80,7 +80,7 @@ impl House {
         self.pace(&request.principal)?;
         let action = request.change.action();
         let view = self.find_for(&request.principal, &request.key, action).await?;
-        let grounds = self.decide(&request.principal, action, &view, &RequestFacts::default())?;
+        let grounds = self.decide(&request.principal, action, &request.key, &view, &RequestFacts::default())?;
         let hash = change_hash(&view, request.change);
         let method = request.change.name();
         let replay = match self.find_key_replay(&request.principal, method, request.idempotency, hash).await? {

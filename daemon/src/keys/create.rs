@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{Instrument as _, info};
-use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Principal, Purpose, Trust};
+use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Principal, Trust};
 use trust_hsm::SealContext;
 
 use super::change::{Replayed, key_hash};
 use super::{KeyReceipt, KeySelector, NewKey, record_fault};
 use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Decision, KeyFacts, RequestFacts};
-use crate::config::RawKeys;
 use crate::custody;
 use crate::house::House;
 use crate::idempotency::{IdempotencyKey, RequestHash};
@@ -65,7 +64,7 @@ impl House {
                     return Err(Fault::forbidden());
                 }
             };
-        possible(&record, self.config().keys.raw)?;
+        possible(&record)?;
         let replay = match self.find_key_replay(principal, "create", idempotency, hash).await? {
             super::change::KeyReplay::Done(receipt) => return Ok(receipt),
             super::change::KeyReplay::New(replay) => replay,
@@ -90,7 +89,7 @@ impl House {
     ) -> Result<KeyReceipt, Fault> {
         self.pace(principal)?;
         let view = self.find_for(principal, key, Action::RotateKey).await?;
-        let grounds = self.decide(principal, Action::RotateKey, &view, &RequestFacts::default())?;
+        let grounds = self.decide(principal, Action::RotateKey, key, &view, &RequestFacts::default())?;
         let hash = key_hash(&view);
         let replay = match self.find_key_replay(principal, "rotate", idempotency, hash).await? {
             super::change::KeyReplay::Done(receipt) => return Ok(receipt),
@@ -185,15 +184,12 @@ impl House {
 }
 
 /// Purpose × algorithm is one closed table (D7).
-fn possible(record: &KeyRecord, raw: RawKeys) -> Result<(), Fault> {
+fn possible(record: &KeyRecord) -> Result<(), Fault> {
     if !record.purpose.allows(record.algorithm) {
         return Err(Fault::new(
             FaultKind::Refused,
             format!("a key for {} cannot be {}", record.purpose, record.algorithm),
         ));
-    }
-    if record.purpose == Purpose::Raw && raw == RawKeys::Off {
-        return Err(Fault::new(FaultKind::Refused, "raw keys are off in the configuration"));
     }
     Ok(())
 }

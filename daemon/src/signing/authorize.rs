@@ -6,8 +6,7 @@ use trust::{Fault, FaultKind, Form, Principal, Reference, Scope};
 
 use super::order::{SignOrder, batch_item};
 use super::{Shape, SigningRequest, mixed};
-use crate::authorize::{Action, Decision, Grounds, KeyFacts, RequestFacts, StatementFacts};
-use crate::config::RawKeys;
+use crate::authorize::{Action, Grounds, RequestFacts, StatementFacts};
 use crate::house::House;
 use crate::keys::KeySelector;
 use crate::permit::Permit;
@@ -25,7 +24,8 @@ pub(super) async fn permit(
     if request.statements.iter().any(|statement| statement.purpose() != first.purpose()) {
         return Err(mixed());
     }
-    let view = house.find_for(&request.principal, &request.key, first.action()).await?;
+    let found = house.find_for(&request.principal, &request.key, first.action()).await;
+    let view = found.map_err(|fault| of_item(request.shape, 0, fault))?;
     let grounds = decide_all(house, request, &view)?;
     let forms = forms_of(&view, &request.forms)?;
     let order = order(house, &view, request, forms, retry_of)?;
@@ -44,11 +44,11 @@ pub(super) async fn may(
     let view = house.find_for(principal, key, Action::SignImage).await?;
     let statement = StatementFacts::Image { reference, shown: None };
     let facts = RequestFacts { statement: Some(statement), forms: &view.record.forms, items: 1 };
-    check_scope(house, principal, &view, Action::SignImage, Some(reference))?;
+    check_scope(house, principal, key, &view, Action::SignImage, Some(reference))?;
+    house.decide(principal, Action::SignImage, key, &view, &facts)?;
     if view.record.purpose != trust::Purpose::Image {
         return Err(wrong_purpose(&view));
     }
-    house.decide(principal, Action::SignImage, &view, &facts)?;
     check_state(&view)
 }
 
@@ -56,16 +56,13 @@ fn decide_all(house: &House, request: &SigningRequest, view: &KeyView) -> Result
     let principal = &request.principal;
     let mut grounds: Option<Grounds> = None;
     for (index, statement) in request.statements.iter().enumerate() {
-        let name = |fault: Fault| match request.shape {
-            Shape::Single => fault,
-            Shape::Batch => Fault::new(fault.kind(), format!("item {index}: {}", fault.public())),
-        };
+        let name = |fault: Fault| of_item(request.shape, index, fault);
         let action = statement.action();
         let reference = match statement {
             Statement::Image { reference, .. } => Some(reference),
             Statement::Blob { .. } | Statement::Raw(_) => None,
         };
-        check_scope(house, principal, view, action, reference).map_err(name)?;
+        check_scope(house, principal, &request.key, view, action, reference).map_err(name)?;
         let facts = RequestFacts {
             statement: Some(statement.facts()),
             forms: if request.forms.is_empty() { &view.record.forms } else { &request.forms },
@@ -73,23 +70,32 @@ fn decide_all(house: &House, request: &SigningRequest, view: &KeyView) -> Result
         };
         // Of raw bytes policy sees nothing that differs from item to item: the first answer is everybody's.
         if !(matches!(statement, Statement::Raw(_)) && grounds.is_some()) {
-            grounds = Some(house.decide(principal, action, view, &facts).map_err(name)?);
+            grounds = Some(house.decide(principal, action, &request.key, view, &facts).map_err(name)?);
         }
     }
     if request.statements.iter().any(|statement| statement.purpose() != view.record.purpose) {
         return Err(wrong_purpose(view));
     }
-    if view.record.purpose == trust::Purpose::Raw && house.config().keys.raw == RawKeys::Off {
-        return Err(Fault::new(FaultKind::Refused, "raw keys are off in the configuration"));
-    }
     check_state(view)?;
     grounds.ok_or_else(mixed)
+}
+
+/// Names the item of a batch that is denied (D13). A key that is not there reads like one that is denied to its
+/// first item (D28).
+fn of_item(shape: Shape, index: usize, fault: Fault) -> Fault {
+    match (shape, fault.kind()) {
+        (Shape::Batch, FaultKind::Forbidden | FaultKind::Refused) => {
+            Fault::new(fault.kind(), format!("item {index}: {}", fault.public()))
+        }
+        (Shape::Single | Shape::Batch, _) => fault,
+    }
 }
 
 /// The scope holds before any policy is asked (D6).
 fn check_scope(
     house: &House,
     principal: &Principal,
+    key: &KeySelector,
     view: &KeyView,
     action: Action,
     reference: Option<&Reference>,
@@ -102,12 +108,11 @@ fn check_scope(
     if covered {
         return Ok(());
     }
-    house.note_refusal(principal, action, "out-of-scope", Some(view.record.id));
-    if house.may_get(principal, view) {
-        Err(Fault::new(FaultKind::Refused, "the key's scope does not cover this repository"))
-    } else {
-        Err(Fault::forbidden())
+    if !house.may_get(principal, view) {
+        return Err(house.hidden(principal, key, action));
     }
+    house.note_refusal(principal, action, "out-of-scope", Some(view.record.id));
+    Err(Fault::new(FaultKind::Refused, "the key's scope does not cover this repository"))
 }
 
 fn check_state(view: &KeyView) -> Result<(), Fault> {
@@ -174,27 +179,4 @@ fn order(
         retry_of,
         batch,
     })
-}
-
-impl House {
-    /// Asks the policy; a denial is on record and reads as D28 has it.
-    pub(crate) fn decide(
-        &self,
-        principal: &Principal,
-        action: Action,
-        view: &KeyView,
-        facts: &RequestFacts<'_>,
-    ) -> Result<Grounds, Fault> {
-        match self.authorizer().decide(principal, action, Some(&KeyFacts::Known(&view.record)), facts) {
-            Decision::Allow(grounds) => Ok(grounds),
-            Decision::Deny(denial) => {
-                self.note_refusal(principal, action, denial.name(), Some(view.record.id));
-                if self.may_get(principal, view) {
-                    Err(Fault::new(FaultKind::Forbidden, format!("the policy does not allow {}", action.name())))
-                } else {
-                    Err(Fault::forbidden())
-                }
-            }
-        }
-    }
 }

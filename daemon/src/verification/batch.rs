@@ -100,6 +100,11 @@ impl Batch {
         &self.keys
     }
 
+    /// For each item the index of its key among [`Batch::keys`].
+    pub(crate) fn key_indexes(&self) -> &[usize] {
+        &self.key_of
+    }
+
     /// One verdict per item, in order; `keys` are those of [`Batch::keys`], looked up. `None` is valid.
     pub(crate) fn verdicts(&self, keys: &[Result<PublicKey, Refusal>]) -> Vec<Option<Refusal>> {
         self.key_of
