@@ -21,7 +21,7 @@ pub use error::CustodyError;
 pub use keyring::{KekInfo, KekState, KekVersion, KeyRing, PassphraseCost, RootSource, Unsealed};
 pub use order::{Generated, Material, RewrapOrder, SealContext, SealedKey, SignedOrder, SigningOrder};
 pub use secret::{Passphrase, StoreKey};
-pub use software::{SoftwareCustodian, create_root_file, init_ring};
+pub use software::{SoftwareCustodian, create_root_file, examine_root_file, init_ring};
 
 use std::time::Duration;
 

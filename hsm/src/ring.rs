@@ -18,7 +18,7 @@ use crate::cipher::{KEY, Key, NONCE, random};
 use crate::{CustodyError, KekInfo, KekState, KekVersion, PassphraseCost, RootSource, StoreKey};
 
 use root::RootHeader;
-pub(crate) use root::create_file as create_root_file;
+pub(crate) use root::{create_file as create_root_file, examine_file as examine_root_file};
 
 const MAGIC: &[u8; 16] = b"trustd-kek-ring\n";
 const FORMAT: u16 = 1;

@@ -87,6 +87,14 @@ pub fn create_root_file(path: &Path) -> Result<(), CustodyError> {
     ring::create_root_file(path)
 }
 
+/// Says what is wrong with a root key file, without reading the key.
+///
+/// # Errors
+/// [`CustodyError::Refused`] for a file that unsealing would refuse, too.
+pub fn examine_root_file(path: &Path) -> Result<(), CustodyError> {
+    ring::examine_root_file(path)
+}
+
 impl Custodian for SoftwareCustodian {
     fn open(&self) -> Result<Box<dyn Session>, CustodyError> {
         Ok(Box::new(SoftwareSession(Arc::clone(&self.0))))

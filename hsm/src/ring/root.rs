@@ -1,6 +1,6 @@
 //! How the root KEK is had: from a file, or unwrapped by a passphrase.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -16,6 +16,9 @@ use crate::{CustodyError, Passphrase, PassphraseCost, RootSource};
 
 /// The most that is believed from a file: more would let whoever writes it starve the machine.
 const COST_CEILING: PassphraseCost = PassphraseCost { memory_kib: 1024 * 1024, passes: 16, lanes: 16 };
+
+/// Where systemd puts the credentials of its services.
+const CREDENTIALS: &str = "/run/credentials";
 
 /// What the ring says about its root key, in the clear.
 #[derive(Serialize, Deserialize)]
@@ -94,20 +97,30 @@ pub(crate) fn create_file(path: &Path) -> Result<(), CustodyError> {
     file::create(path, Key::random()?.expose())
 }
 
-/// Reads a root key file; whoever else could read or write it would hold every key.
+/// Reads a root key file.
 fn read_file(path: &Path) -> Result<Key, CustodyError> {
+    let mut file = open_file(path)?;
+    Key::fill(|key| file.read_exact(key).map_err(|error| unreadable(path, &error)))
+}
+
+/// Says what is wrong with a root key file, without reading the key.
+pub(crate) fn examine_file(path: &Path) -> Result<(), CustodyError> {
+    open_file(path).map(drop)
+}
+
+/// Opens a root key file; whoever else could read or write it would hold every key.
+fn open_file(path: &Path) -> Result<File, CustodyError> {
     let place = path.display();
-    let failed = |error| CustodyError::refused(format!("read the root key file {place}: {error}"));
     // Without O_NONBLOCK a FIFO put there would hold the start for ever.
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let mut file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let owner = metadata.uid();
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path);
+    let file = file.map_err(|error| unreadable(path, &error))?;
+    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     if !metadata.is_file() {
         return Err(CustodyError::refused(format!("the root key file {place} is not a regular file")));
     }
-    if metadata.mode() & 0o077 != 0 {
-        let mode = metadata.mode() & 0o7777;
+    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+    if mode & 0o077 != 0 && !is_credential(path, mode, owner, metadata.gid()) {
         return Err(CustodyError::refused(format!(
             "the root key file {place} has mode {mode:04o}: others may read or write it; chmod 600 it"
         )));
@@ -121,7 +134,17 @@ fn read_file(path: &Path) -> Result<Key, CustodyError> {
         let length = metadata.len();
         return Err(CustodyError::refused(format!("the root key file {place} has {length} bytes, not exactly 32")));
     }
-    Key::fill(|key| file.read_exact(key).map_err(failed))
+    Ok(file)
+}
+
+/// Whether systemd made this file for its service alone. It gives the service's user a right to read in the file's
+/// access list, whose mask shows where the group's mode stands; the group is root's, and nobody else writes there.
+fn is_credential(path: &Path, mode: u32, owner: u32, group: u32) -> bool {
+    path.starts_with(CREDENTIALS) && mode == 0o440 && owner == 0 && group == 0
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> CustodyError {
+    CustodyError::refused(format!("read the root key file {}: {error}", path.display()))
 }
 
 fn check(cost: PassphraseCost) -> Result<(), CustodyError> {
@@ -158,4 +181,22 @@ fn aad(store: &[u8; 16], cost: PassphraseCost, salt: &[u8; 32]) -> Vec<u8> {
     }
     aad.extend_from_slice(salt);
     aad
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_credential_of_systemd_may_show_a_mask_where_the_group_stands() {
+        let credential = Path::new("/run/credentials/trustd.service/root-kek");
+
+        assert!(is_credential(credential, 0o440, 0, 0));
+        assert!(!is_credential(credential, 0o444, 0, 0));
+        assert!(!is_credential(credential, 0o640, 0, 0));
+        assert!(!is_credential(credential, 0o440, 1000, 0));
+        assert!(!is_credential(credential, 0o440, 0, 1000));
+        assert!(!is_credential(Path::new("/run/credentials2/x"), 0o440, 0, 0));
+        assert!(!is_credential(Path::new("/etc/trustd/root.kek"), 0o440, 0, 0));
+    }
 }
