@@ -9,9 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
-use trust::Sha256Digest;
+use trust::{Principal, Sha256Digest};
 use trust_hsm::worker::{Supervisor, WorkerConfig, WorkerCustodian};
-use trust_hsm::{Custodian, KeyRing, RootSource};
+use trust_hsm::{Custodian, KeyRing, Passphrase, RootSource};
 use trust_proto::v1;
 
 use crate::api::Door;
@@ -24,6 +24,7 @@ use crate::house::{House, Parts};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::notify;
+use crate::recover::Recovery;
 use crate::records::{RecordLimits, Records, ReplayLimits};
 use crate::serving;
 use crate::store::{DirectoryLock, SledOptions, SledStore, Store};
@@ -51,14 +52,15 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let house = build(&config, clock, records, Arc::clone(&audit), authorizer, &worker, tls.clone(), history)?;
     let publisher = tokio::spawn(Arc::clone(&audit).publish());
 
-    announce(&house).await?;
+    // Before anything is written: a log that was put back is left as it is.
     match &config.root_kek {
-        RootConfig::File(path) => house
-            .open_up(RootSource::File { path: path.clone() })
-            .await
-            .map_err(|fault| anyhow::anyhow!("unseal with {}: {fault}", path.display()).context(fault_chain(&fault)))?,
+        RootConfig::File(path) => {
+            let opened = house.open_up(RootSource::File { path: path.clone() }).await;
+            opened.with_context(|| format!("open the house with the root key {}", path.display()))?;
+        }
         RootConfig::Passphrase => warn!("sealed: nothing is signed until `trustctl unseal`"),
     }
+    announce(&house).await?;
 
     let drain = CancellationToken::new();
     let doors = serving::bind(&config, tls, Arc::clone(&house)).await?;
@@ -131,7 +133,8 @@ fn build(
 /// The daemon's first leaves: that it started, and which policy is in force.
 async fn announce(house: &House) -> Result<()> {
     let now = house.clock().now_unix_ms();
-    house.audit().append(Leaf::Start(StartLeaf::new(now))).await?;
+    // Not waited for: a daemon whose disk is full must start, and nothing that waits comes before these.
+    house.audit().append_soon(Leaf::Start(StartLeaf::new(now))).await?;
     archive_policy(house).await
 }
 
@@ -149,7 +152,7 @@ async fn archive_policy(house: &House) -> Result<()> {
         }
     }
     let leaf = PolicyLeaf::new(house.clock().now_unix_ms(), policy.revision(), text_hash, schema_hash);
-    house.audit().append(Leaf::Policy(leaf)).await?;
+    house.audit().append_soon(Leaf::Policy(leaf)).await?;
     Ok(())
 }
 
@@ -254,10 +257,6 @@ pub(crate) fn policy_source(policy: &PolicyConfig) -> PolicySource {
     }
 }
 
-fn fault_chain(fault: &trust::Fault) -> String {
-    fault.cause().map_or_else(String::new, ToString::to_string)
-}
-
 /// Every service of `trust.v1` with reflection, behind the sizes of the configuration.
 pub(crate) fn services(house: &Arc<House>) -> Result<tonic::service::Routes> {
     let door = Door::new(Arc::clone(house));
@@ -279,8 +278,25 @@ pub(crate) fn services(house: &Arc<House>) -> Result<tonic::service::Routes> {
     Ok(routes.routes())
 }
 
-/// `trustd recover`: opens store and log, compares them and says what it found; changes nothing.
-pub(crate) async fn recover(config: &Config) -> Result<std::process::ExitCode> {
-    let _ = config;
-    bail!("recover is not there yet")
+/// `trustd recover`: opens store and log, compares them, does again what restricts and says what it cannot (D17).
+pub(crate) async fn recover(config: &Config, passphrase: Option<Passphrase>) -> Result<std::process::ExitCode> {
+    let clock = Clock::system();
+    let _lock = DirectoryLock::take(&config.data_directory)?;
+    let records = open_records(config, clock.clone()).await?;
+    let (audit, history) = open_log(config, records.store_uuid(), clock.clone())?;
+    let worker = spawn_worker(config)?;
+    let source = match (&config.root_kek, passphrase) {
+        (RootConfig::File(path), _) => RootSource::File { path: path.clone() },
+        (RootConfig::Passphrase, Some(passphrase)) => RootSource::Passphrase(passphrase),
+        (RootConfig::Passphrase, None) => bail!("the root key needs a passphrase"),
+    };
+    let unsealed = tokio::task::spawn_blocking(move || worker.unseal(source)).await?.context("open the KEK ring")?;
+    records.unseal(&unsealed.store_key).await?;
+    let principal = Principal::LocalUid(rustix::process::geteuid().as_raw());
+    let recovery = Recovery { records: &records, audit: &audit, history: &history, clock: &clock, principal };
+    let report = recovery.run().await?;
+    for line in &report.lines {
+        println!("{line}");
+    }
+    Ok(if report.is_whole() { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE })
 }

@@ -28,10 +28,11 @@ use crate::clock::Clock;
 
 pub(crate) use batch::batch_root;
 pub(crate) use leaf::{
-    BatchBody, Ended, InitLeaf, IntentLeaf, Leaf, OutcomeLeaf, PolicyLeaf, RefusalLeaf, StartLeaf, SubjectBody,
+    BatchBody, DistrustBody, Ended, InitLeaf, IntentLeaf, Leaf, OutcomeLeaf, PolicyLeaf, RecoveryLeaf, RefusalLeaf,
+    StartLeaf, SubjectBody,
 };
 pub(crate) use publisher::LogSigner;
-pub(crate) use recovery::{History, OpenIntent};
+pub(crate) use recovery::{History, KeyOperation, KeyOperations, OpenIntent};
 
 use frames::{Frames, FramesError};
 use hashes::Hashes;

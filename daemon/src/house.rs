@@ -33,6 +33,8 @@ pub(crate) struct House {
     history: Mutex<Option<History>>,
     /// One seal, unseal or rotation at a time.
     sealing: tokio::sync::Mutex<()>,
+    /// Held for reading from the making of a key until it is in the store.
+    births: tokio::sync::RwLock<()>,
 }
 
 /// What `assemble` puts together.
@@ -58,7 +60,7 @@ impl House {
     /// Takes the parts, and what the log said when it was opened.
     pub(crate) fn new(parts: Parts, history: History) -> Arc<Self> {
         let work = Arc::new(Semaphore::new(parts.config.limits.work_max));
-        Arc::new(Self { parts, work, history: Mutex::new(Some(history)), sealing: tokio::sync::Mutex::new(()) })
+        Arc::new(Self { parts, work, history: Mutex::new(Some(history)), sealing: tokio::sync::Mutex::default(), births: tokio::sync::RwLock::default() })
     }
 
     pub(crate) const fn config(&self) -> &Config {
@@ -138,6 +140,11 @@ impl House {
         Arc::clone(&self.work)
             .try_acquire_owned()
             .map_err(|_| Fault::new(FaultKind::Busy, "too much work is in flight").retry_after(BUSY_RETRY))
+    }
+
+    /// While this is held no rotation destroys the version that a new key is sealed under.
+    pub(crate) async fn birth(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
+        self.births.read().await
     }
 
     /// Runs work past a permit to its end, whether or not somebody still waits for it.

@@ -1,9 +1,11 @@
-//! `trustd init`: makes what `serve` opens, whole or not at all (D25).
+//! `trustd init` and `trustd store import`: they make what `serve` opens, whole or not at all (D25).
 //!
 //! Everything is made beside its place and renamed into it at the end: a
 //! directory that is there is complete.
 
-use std::path::{Path, PathBuf};
+mod import;
+mod making;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,38 +23,18 @@ use crate::house::log_context;
 use crate::records::{LogKey, Records};
 use crate::store::{SledOptions, SledStore, Store};
 
+pub(crate) use import::import;
+pub(crate) use making::private_directory;
+use making::Making;
+
 /// How long the log's key may take.
 const GENERATE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Makes the data directory of `config`. `passphrase` is needed only where the configuration wants one.
 pub(crate) async fn init(config: &Config, passphrase: Option<Zeroizing<Vec<u8>>>) -> Result<VerifierKey> {
-    let target = &config.data_directory;
-    if is_used(target)? {
-        bail!("{} is in use: trustd init makes a new directory and never touches an old one", target.display());
-    }
-    let made = beside(target)?;
-    if made.exists() {
-        std::fs::remove_dir_all(&made).with_context(|| format!("remove the unfinished {}", made.display()))?;
-    }
-    // A root key below the data directory is made with it.
-    let config = Config {
-        data_directory: made.clone(),
-        root_kek: match &config.root_kek {
-            RootConfig::File(path) => RootConfig::File(moved(path, target, &made)),
-            RootConfig::Passphrase => RootConfig::Passphrase,
-        },
-        ..config.clone()
-    };
-    private_directory(&made)?;
-    let key = fill(&config, passphrase).await?;
-    sync(&made)?;
-    if target.exists() {
-        std::fs::remove_dir(target).with_context(|| format!("replace the empty {}", target.display()))?;
-    }
-    std::fs::rename(&made, target).with_context(|| format!("rename {} to {}", made.display(), target.display()))?;
-    if let Some(parent) = target.parent() {
-        sync(parent)?;
-    }
+    let making = Making::begin(config, "trustd init")?;
+    let key = fill(making.config(), passphrase).await?;
+    making.finish()?;
     Ok(key)
 }
 
@@ -101,48 +83,4 @@ async fn fill(config: &Config, passphrase: Option<Zeroizing<Vec<u8>>>) -> Result
     private_directory(&directory)?;
     Audit::create(&directory, InitLeaf::new(clock.now_unix_ms(), &config.log_origin, &store_uuid, None))?;
     Ok(verifier)
-}
-
-/// Whether something is in the way.
-fn is_used(directory: &Path) -> Result<bool> {
-    match std::fs::read_dir(directory) {
-        Ok(mut entries) => Ok(entries.next().is_some()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("look into {}", directory.display())),
-    }
-}
-
-/// Where the directory is made before it is renamed.
-fn beside(target: &Path) -> Result<PathBuf> {
-    let name = target.file_name().context("data_directory has no name")?.to_string_lossy();
-    let parent = target.parent().context("data_directory has no parent")?;
-    std::fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
-    Ok(parent.join(format!(".{name}.unfinished")))
-}
-
-/// A path below `target`, as it is while everything still is below `made`.
-fn moved(path: &Path, target: &Path, made: &Path) -> PathBuf {
-    path.strip_prefix(target).map_or_else(|_| path.to_owned(), |below| made.join(below))
-}
-
-pub(crate) fn private_directory(directory: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .with_context(|| format!("make {}", directory.display()))
-}
-
-fn sync(directory: &Path) -> Result<()> {
-    std::fs::File::open(directory)
-        .and_then(|file| file.sync_all())
-        .with_context(|| format!("flush {}", directory.display()))
-}
-
-/// Makes the data directory from a backup. The log is a new one that cites the old log's last checkpoint; its
-/// origin must be another than the old one's (D18).
-pub(crate) async fn import(config: &Config, identity: &Path, backup: &Path) -> Result<()> {
-    let _ = (config, identity, backup);
-    bail!("import is not there yet")
 }

@@ -23,6 +23,7 @@ mod keys;
 mod metrics;
 mod notify;
 mod permit;
+mod recover;
 pub mod records;
 mod run;
 mod serving;

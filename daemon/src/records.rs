@@ -297,12 +297,12 @@ impl Records {
         self.change(Mutation::ReplaceMaterials { items }, None, None).await
     }
 
-    /// Every destroyed key whose sealed material may still lie in old pages; at most [`Records::PAGE_MAX`].
+    /// Every destroyed key whose sealed material may still lie in old pages.
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
     pub fn shred_pending(&self) -> Result<Vec<KeyId>, RecordError> {
-        self.read(|index| index.shred_pending(Self::PAGE_MAX))
+        self.read(Index::shred_pending)
     }
 
     /// Marks keys as shredded: every KEK version that ever sealed them has been destroyed. Answers how many.
@@ -322,6 +322,14 @@ impl Records {
     /// [`RecordError::ReplayTaken`], [`RecordError::ReplaysFull`]; as [`Records::create_key`].
     pub async fn remember_replay(&self, replay: Replay) -> Result<(), RecordError> {
         self.change(Mutation::Nothing, None, Some(replay)).await.map(|_| ())
+    }
+
+    /// Notes how far the log is without changing a key: after a recovery the store must know of it (D17).
+    ///
+    /// # Errors
+    /// As [`Records::create_key`].
+    pub async fn note_log(&self, anchor: LogAnchor) -> Result<(), RecordError> {
+        self.change(Mutation::Nothing, Some(anchor), None).await.map(|_| ())
     }
 
     /// The kept answer to an earlier request, not older than [`ReplayLimits::keep`]. The caller compares the

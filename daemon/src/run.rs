@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::{CommandFactory as _, Parser as _};
 use tracing::warn;
+use trust_hsm::Passphrase;
 use zeroize::Zeroizing;
 
 use crate::command_line::{Command, CommandLine, Place, StoreCommand};
@@ -45,14 +46,18 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Serve(place) => serve(&place),
         Command::Check(place) => Ok(check::run(place.config.as_deref())),
         Command::Recover(place) => {
+            harden::process()?;
             let config = load(&place)?;
-            runtime()?.block_on(assemble::recover(&config))
+            let passphrase = passphrase(&config, Asking::Once)?;
+            let passphrase = passphrase.map(|mut typed| Passphrase::take(&mut typed)).transpose()?;
+            runtime()?.block_on(assemble::recover(&config, passphrase))
         }
         Command::Store(StoreCommand::Import { place, identity, backup }) => {
             harden::process()?;
             let config = load(&place)?;
-            runtime()?.block_on(init::import(&config, &identity, &backup))?;
-            println!("made {} from {}", config.data_directory.display(), backup.display());
+            let made = runtime()?.block_on(init::import(&config, &identity, &backup))?;
+            println!("made {} with {} keys from {}", config.data_directory.display(), made.key_count, backup.display());
+            println!("next: {}", made.next);
             Ok(ExitCode::SUCCESS)
         }
         Command::Completions { shell } => {
@@ -125,18 +130,20 @@ fn default_config() -> Result<Config> {
 /// Whether a mistyped passphrase would be noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asking {
+    /// The right one is known.
+    Once,
     /// It is new: asked for twice on a terminal.
     Twice,
 }
 
-fn passphrase(config: &Config, _asking: Asking) -> Result<Option<Zeroizing<Vec<u8>>>> {
+fn passphrase(config: &Config, asking: Asking) -> Result<Option<Zeroizing<Vec<u8>>>> {
     if config.root_kek != RootConfig::Passphrase {
         return Ok(None);
     }
     if std::io::stdin().is_terminal() {
-        let first = Zeroizing::new(rpassword::prompt_password("New passphrase: ")?);
-        let again = Zeroizing::new(rpassword::prompt_password("Once more: ")?);
-        if *first != *again {
+        let prompt = if asking == Asking::Once { "Passphrase: " } else { "New passphrase: " };
+        let first = Zeroizing::new(rpassword::prompt_password(prompt)?);
+        if asking == Asking::Twice && *first != *Zeroizing::new(rpassword::prompt_password("Once more: ")?) {
             bail!("the two differ; nothing was made");
         }
         return Ok(Some(Zeroizing::new(first.as_bytes().to_vec())));

@@ -25,7 +25,7 @@ impl v1::admin_server::Admin for Door {
         let principal = self.caller(&request)?;
         self.house.allow(&principal, Action::ReadStatus).map_err(answer)?;
         let (name, state, restarts) = self.house.custody().status();
-        let sealed = self.house.records().is_sealed();
+        let sealed = self.house.is_sealed();
         Ok(Response::new(v1::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sealed,
@@ -102,7 +102,8 @@ impl v1::admin_server::Admin for Door {
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
         let principal = self.caller(&request)?;
-        let mut export = self.house.begin_backup(&principal).await.map_err(answer)?;
+        let deadline = self.deadline(&request);
+        let mut export = self.house.begin_backup(&principal, deadline).await.map_err(answer)?;
         let (answers, stream) = mpsc::channel(PROGRESS_WAITING_MAX);
         self.house.parts.tasks.spawn_blocking(move || {
             loop {

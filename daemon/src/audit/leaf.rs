@@ -18,6 +18,8 @@ pub(crate) enum Leaf {
     Outcome(OutcomeLeaf),
     /// A policy came into force.
     Policy(PolicyLeaf),
+    /// Store and log were brought together again.
+    Recovery(RecoveryLeaf),
     /// What was refused.
     Refusal(RefusalLeaf),
     /// The daemon started.
@@ -53,6 +55,11 @@ pub(crate) struct IntentLeaf {
     pub(crate) algorithm: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) batch: Option<BatchBody>,
+    /// When the material is to go, of a destruction: seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) destroy_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) distrust: Option<DistrustBody>,
     /// The key's epoch that the permit was made under.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) epoch: Option<u64>,
@@ -91,6 +98,8 @@ impl IntentLeaf {
         Self {
             algorithm: None,
             batch: None,
+            destroy_at: None,
+            distrust: None,
             epoch: None,
             forms: Vec::new(),
             key: None,
@@ -122,6 +131,13 @@ pub(crate) struct BatchBody {
     pub(crate) count: u64,
     /// RFC 6962 root over the items' canonical statements, hexadecimal.
     pub(crate) root: String,
+}
+
+/// Why the signatures of a key count no more, and from which leaf on.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct DistrustBody {
+    pub(crate) reason: &'static str,
+    pub(crate) since_leaf: u64,
 }
 
 /// What is signed, in words.
@@ -191,6 +207,16 @@ impl OutcomeLeaf {
             version: None,
         }
     }
+
+    /// The end of a completed change of a key: the key with its newest version, and its epoch, afterwards.
+    pub(crate) fn of_key(time: u64, intent: u64, newest: KeyRef, epoch: u64) -> Self {
+        Self {
+            epoch: Some(epoch),
+            key: Some(newest.id.to_string()),
+            version: Some(newest.version.number()),
+            ..Self::new(time, intent, Ended::Done)
+        }
+    }
 }
 
 /// How an intent can end.
@@ -240,6 +266,27 @@ impl PolicyLeaf {
             time,
             v: FORMAT,
         }
+    }
+}
+
+/// A store that had been put back was brought together with the log again (D17): what the log completed before this
+/// leaf is done again in the store, or lost to it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RecoveryLeaf {
+    kind: &'static str,
+    /// Completed changes that could not be done again.
+    pub(crate) lost: u64,
+    pub(crate) principal: String,
+    /// Changes that were done again, each with leaves of its own.
+    pub(crate) reapplied: u64,
+    pub(crate) time: u64,
+    v: u8,
+}
+
+impl RecoveryLeaf {
+    /// What `principal` had recovered.
+    pub(crate) fn new(time: u64, principal: &Principal, reapplied: u64, lost: u64) -> Self {
+        Self { kind: "recovery", lost, principal: principal.to_string(), reapplied, time, v: FORMAT }
     }
 }
 
@@ -309,6 +356,7 @@ impl Leaf {
             Self::Intent(leaf) => serde_json::to_vec(leaf),
             Self::Outcome(leaf) => serde_json::to_vec(leaf),
             Self::Policy(leaf) => serde_json::to_vec(leaf),
+            Self::Recovery(leaf) => serde_json::to_vec(leaf),
             Self::Refusal(leaf) => serde_json::to_vec(leaf),
             Self::Start(leaf) => serde_json::to_vec(leaf),
         }
@@ -328,6 +376,8 @@ mod tests {
         intent.name_key(KeyRef { id: KeyId::from_bytes([7; 16]), version: trust::KeyVersion::FIRST });
         intent.algorithm = Some("ed25519");
         intent.batch = Some(BatchBody { count: 2, root: "00".into() });
+        intent.destroy_at = Some(9);
+        intent.distrust = Some(DistrustBody { reason: "superseded", since_leaf: 2 });
         intent.epoch = Some(1);
         intent.forms = vec!["bundle", "sig"];
         intent.operation = "sign";
@@ -358,6 +408,7 @@ mod tests {
             Leaf::Intent(intent),
             Leaf::Outcome(outcome),
             Leaf::Policy(PolicyLeaf::new(2, hash, hash, hash)),
+            Leaf::Recovery(RecoveryLeaf::new(3, &principal, 1, 2)),
             Leaf::Refusal(RefusalLeaf::new(3, &principal, "sign-image", "denied", Some(KeyId::from_bytes([8; 16])))),
             Leaf::Start(StartLeaf::new(4)),
         ]

@@ -1,32 +1,55 @@
 //! The backup that goes out over the socket (D18).
 
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
 use trust::{Fault, FaultKind, Principal};
 
+use super::sealing::blocking;
 use super::{House, audit_fault};
 use crate::authorize::Action;
 use crate::backup::{BackupError, Export, Recipients};
 
 impl House {
-    /// Begins a backup of the keys as they are now, encrypted to the configured recipients.
-    pub(crate) async fn begin_backup(&self, principal: &Principal) -> Result<Export, Fault> {
-        self.pace(principal)?;
-        self.allow(principal, Action::Backup)?;
-        let path = self
-            .config()
-            .backup_recipients
-            .clone()
-            .ok_or_else(|| Fault::new(FaultKind::Refused, "no backup_recipients in the configuration"))?;
+    /// Begins a backup of the keys as they are now, encrypted to the configured recipients. That it was begun, and by
+    /// whom, is on record before the first byte leaves.
+    pub(crate) async fn begin_backup(
+        self: &Arc<Self>,
+        principal: &Principal,
+        deadline: Duration,
+    ) -> Result<Export, Fault> {
+        let house = Arc::clone(self);
+        let work = async move {
+            let path = house.config().backup_recipients.clone();
+            let path =
+                path.ok_or_else(|| Fault::new(FaultKind::Refused, "no backup_recipients in the configuration"))?;
+            house.export(&path).await
+        };
+        self.administer(principal, Action::Backup, "backup", deadline, work).await
+    }
+
+    async fn export(&self, recipients: &Path) -> Result<Export, Fault> {
+        // A rotation between ring and rows would leave rows that this ring does not open.
+        let _one = self.sealing.lock().await;
         let (checkpoint, _) = self.audit().checkpoint().await.map_err(audit_fault)?;
         let records = self.records().clone();
-        let ring = self.config().ring();
+        let (ring, recipients) = (self.config().ring(), recipients.to_owned());
         let now = self.clock().now_unix_seconds();
-        let begun = super::sealing::blocking(move || {
-            let recipients = Recipients::read(&path)?;
+        let begun = blocking(move || {
+            let recipients = Recipients::read(&recipients)?;
             let ring =
                 std::fs::read(&ring).map_err(|source| BackupError::System { step: "read the KEK ring", source })?;
             Export::begin(&records, &recipients, ring, checkpoint.note().to_owned(), now)
-        })
-        .await?;
-        begun.map_err(Fault::internal)
+        });
+        begun.await?.map_err(backup_fault)
+    }
+}
+
+fn backup_fault(error: BackupError) -> Fault {
+    match error {
+        BackupError::KeyFile { .. } => Fault::new(FaultKind::Refused, error.to_string()),
+        BackupError::Records(error) => crate::keys::record_fault(error),
+        error => Fault::internal(error),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use trust::{Fault, FaultKind, Principal};
-use trust_hsm::{KekInfo, KekState, Material, Passphrase, RewrapOrder, RootSource};
+use trust_hsm::{CustodianState, CustodyError, KekInfo, KekState, Material, Passphrase, RewrapOrder, RootSource};
 
 use super::House;
 use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
@@ -15,7 +15,7 @@ use crate::config::RootConfig;
 use crate::custody;
 use crate::keys::record_fault;
 use crate::permit::{Operation, Permit};
-use crate::records::SealedVersion;
+use crate::records::{Records, SealedVersion};
 
 /// Records that are rewrapped at once.
 const REWRAP_PAGE: usize = 256;
@@ -46,11 +46,16 @@ impl House {
         passphrase: Passphrase,
         deadline: Duration,
     ) -> Result<(), Fault> {
-        if self.config().root_kek != RootConfig::Passphrase {
-            return Err(Fault::new(FaultKind::Refused, "the root key of this daemon is in a file"));
-        }
         let house = Arc::clone(self);
-        let work = async move { house.open_up(RootSource::Passphrase(passphrase)).await };
+        let work = async move {
+            if house.config().root_kek != RootConfig::Passphrase {
+                return Err(Fault::new(FaultKind::Refused, "the root key of this daemon is in a file"));
+            }
+            if !house.is_sealed() {
+                return Err(Fault::new(FaultKind::Refused, "the daemon is not sealed"));
+            }
+            house.open_up(RootSource::Passphrase(passphrase)).await
+        };
         self.administer(principal, Action::Unseal, "unseal", deadline, work).await
     }
 
@@ -59,15 +64,33 @@ impl House {
         let house = Arc::clone(self);
         let work = async move {
             let _one = house.sealing.lock().await;
-            house.records().seal();
-            house.audit().set_signer(None);
-            let keyring = Arc::clone(&house.parts.keyring);
-            blocking(move || keyring.seal()).await?.map_err(custody::fault)?;
+            house.shut().await?;
             house.custody().settle().await;
             info!(stage = "custody", "sealed");
             Ok(())
         };
         self.administer(principal, Action::Seal, "seal", deadline, work).await
+    }
+
+    /// Whether custody or store want the root key: a worker that died after a passphrase comes back without it.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.records().is_sealed() || self.custody().status().1 == CustodianState::Sealed
+    }
+
+    /// Forgets every secret, in the daemon and in the worker.
+    pub(super) async fn shut(&self) -> Result<(), Fault> {
+        self.records().seal();
+        self.audit().set_signer(None);
+        let keyring = Arc::clone(&self.parts.keyring);
+        match blocking(move || keyring.seal()).await? {
+            Ok(()) => Ok(()),
+            // A worker that does not answer is killed by the attempt, and comes back without the root key.
+            Err(error @ (CustodyError::Late | CustodyError::Unavailable { .. })) => {
+                warn!(stage = "custody", %error, "the worker was not sealed but ended");
+                Ok(())
+            }
+            Err(error) => Err(custody::fault(error)),
+        }
     }
 
     /// Every version of the key-encryption key.
@@ -90,14 +113,14 @@ impl House {
     }
 
     /// Permit, intent, work, outcome.
-    async fn administer(
+    pub(super) async fn administer<T: Send + 'static>(
         self: &Arc<Self>,
         principal: &Principal,
         action: Action,
         operation: &'static str,
         deadline: Duration,
-        work: impl Future<Output = Result<(), Fault>> + Send + 'static,
-    ) -> Result<(), Fault> {
+        work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    ) -> Result<T, Fault> {
         self.pace(principal)?;
         let grounds = self.allow(principal, action)?;
         let permit =
@@ -118,9 +141,33 @@ impl House {
 
     async fn rewrap_all(&self, progress: mpsc::Sender<Progress>) -> Result<(), Fault> {
         let _one = self.sealing.lock().await;
+        loop {
+            // Destroyed before the new version is made, so it never seals them. What an interrupted rotation left
+            // may have sealed one before it was destroyed: those need a whole rotation more.
+            let pending = self.records().shred_pending().map_err(record_fault)?;
+            let is_whole = self.live_versions().await? == 1;
+            let last = is_whole || pending.is_empty();
+            let told = self.rotate_once(&progress).await?;
+            if is_whole {
+                for page in pending.chunks(Records::PAGE_MAX) {
+                    self.records().finish_shred(page.to_vec()).await.map_err(record_fault)?;
+                }
+            }
+            if last {
+                let _ = progress.send(Progress { done: true, ..told }).await;
+                info!(stage = "custody", version = told.version, "key-encryption key rotated");
+                return Ok(());
+            }
+        }
+    }
+
+    /// Begins a rotation, or goes on with one, and brings it to its end.
+    async fn rotate_once(&self, progress: &mpsc::Sender<Progress>) -> Result<Progress, Fault> {
+        let total = u64::try_from(self.records().key_count().map_err(record_fault)?).unwrap_or(u64::MAX);
         let keyring = Arc::clone(&self.parts.keyring);
         let version = blocking(move || keyring.begin_rotation()).await?.map_err(custody::fault)?.number();
-        let total = u64::try_from(self.records().key_count().map_err(record_fault)?).unwrap_or(u64::MAX);
+        // A key that was made under the version before and is not in the store yet would be lost with it.
+        drop(self.births.write().await);
         let mut told = Progress { rewrapped: 0, total, version, done: false };
         let mut after = None;
         loop {
@@ -136,17 +183,14 @@ impl House {
         self.rewrap_log_key().await?;
         let keyring = Arc::clone(&self.parts.keyring);
         blocking(move || keyring.finish_rotation()).await?.map_err(custody::fault)?;
-        // Every KEK version that sealed a destroyed key is gone: what old pages hold can never be opened again.
-        loop {
-            let pending = self.records().shred_pending().map_err(record_fault)?;
-            if pending.is_empty() {
-                break;
-            }
-            self.records().finish_shred(pending).await.map_err(record_fault)?;
-        }
-        let _ = progress.send(Progress { done: true, ..told }).await;
-        info!(stage = "custody", version, "key-encryption key rotated");
-        Ok(())
+        Ok(told)
+    }
+
+    /// How many versions of the key-encryption key still open something.
+    async fn live_versions(&self) -> Result<usize, Fault> {
+        let keyring = Arc::clone(&self.parts.keyring);
+        let versions = blocking(move || keyring.list()).await?.map_err(custody::fault)?;
+        Ok(versions.iter().filter(|info| info.state != KekState::Destroyed).count())
     }
 
     async fn rewrap_page(&self, page: Vec<SealedVersion>) -> Result<(), Fault> {

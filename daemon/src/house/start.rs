@@ -5,30 +5,37 @@ use std::time::Duration;
 
 use tracing::info;
 use trust::tlog::VerifierKey;
-use trust::{Algorithm, Fault, FaultKind, KeyRef, Purpose, Scope, Signable};
+use trust::{Algorithm, Fault, FaultKind, KeyId, KeyRef, KeyVersion, Purpose, Scope, Sha256Digest, Signable};
 use trust_hsm::{Custodian, CustodyError, RootSource, SealContext, SigningOrder};
 
 use super::House;
 use super::sealing::blocking;
 use crate::audit::{Ended, History, LogSigner, OpenIntent, OutcomeLeaf};
 use crate::custody;
-use crate::records::{RecordError, UnsealError};
+use crate::records::{LogKey, RecordError, UnsealError};
+use crate::recover::{self, Apart};
 
 /// How long the log's key may take for a checkpoint.
 const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why store and log do not open together.
+/// Why the house does not open.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// One of them was restored, or is from elsewhere.
-    #[error("store and log do not belong together: {0}; one of them was put back. `trustd recover` says more")]
-    Apart(String),
+    /// One of store and log was put back, or is from elsewhere.
+    #[error("store and log do not belong together: {0}. Bring back the newer one, or run `trustd recover`")]
+    Apart(#[from] Apart),
+    /// What was imported is not what the backup's seal says.
+    #[error("the import is not whole: {0}; import the backup again into an empty directory")]
+    Import(&'static str),
     /// The store does not read.
     #[error("read the store: {0}")]
     Records(#[from] RecordError),
     /// There is no log key.
     #[error("the store has no key for the log: it was not made to its end by `trustd init`")]
     NoLogKey,
+    /// The log key could not be made.
+    #[error("make the log's key: {0}")]
+    MakeLogKey(String),
     /// The log key does not fit the origin.
     #[error("the log's key was made for {made_for}; the configuration says {configured}")]
     Origin {
@@ -37,9 +44,6 @@ pub(crate) enum StartError {
         /// What is configured.
         configured: String,
     },
-    /// A session for the log's key.
-    #[error("open a session for the log's key: {0}")]
-    Custody(#[from] CustodyError),
 }
 
 /// What the log's key is sealed to.
@@ -48,9 +52,19 @@ pub(crate) fn log_context(store: [u8; 16], key: KeyRef) -> SealContext {
 }
 
 impl House {
-    /// Opens everything with the root key; at the first time, compares store and log and closes open intents.
+    /// Opens everything with the root key; at the first time, compares store and log and closes open intents. Where
+    /// that fails, what was sealed is sealed again.
     pub(crate) async fn open_up(&self, source: RootSource) -> Result<(), Fault> {
         let _one = self.sealing.lock().await;
+        let was_sealed = self.records().is_sealed();
+        let opened = self.open_all(source).await;
+        if opened.is_err() && was_sealed {
+            self.shut().await?;
+        }
+        opened
+    }
+
+    async fn open_all(&self, source: RootSource) -> Result<(), Fault> {
         let keyring = Arc::clone(&self.parts.keyring);
         let unsealed = blocking(move || keyring.unseal(source)).await?.map_err(unseal_fault)?;
         if unsealed.store != self.store_uuid() {
@@ -60,42 +74,52 @@ impl House {
             UnsealError::Store(_) => Fault::internal(error),
             error => Fault::new(FaultKind::Refused, error.to_string()),
         })?;
-        self.compare().map_err(|error| {
-            self.records().seal();
-            Fault::new(FaultKind::Refused, error.to_string())
-        })?;
-        self.take_log_key().map_err(|error| Fault::new(FaultKind::Refused, error.to_string()))?;
+        self.compare().map_err(start_fault)?;
+        self.adopt_import().await.map_err(start_fault)?;
+        self.take_log_key().map_err(start_fault)?;
         self.close_open_intents().await?;
         info!(stage = "custody", "unsealed");
         Ok(())
     }
 
-    /// The log must contain the tree the store was anchored to, and the store every completed operation of the log.
     fn compare(&self) -> Result<(), StartError> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(history) = history.as_ref() else { return Ok(()) };
-        let anchor = self.records().anchor()?;
-        if anchor.size > 0 {
-            let (size, _) = self.audit().durable();
-            let root = self.audit().root_at(anchor.size);
-            if root.ok() != Some(anchor.root) {
-                return Err(StartError::Apart(format!(
-                    "the store was last changed under a log of {} leaves that this log of {size} does not begin with",
-                    anchor.size
-                )));
-            }
+        // Once compared, this process alone writes both.
+        history.as_ref().map_or(Ok(()), |history| recover::compare(self.records(), self.audit(), history))?;
+        Ok(())
+    }
+
+    /// The first unseal of an imported store: now that its rows prove where they come from, ring and log are held
+    /// against them, and the new log gets its key (D18).
+    async fn adopt_import(&self) -> Result<(), StartError> {
+        if self.records().log_key()?.is_some() {
+            return Ok(());
         }
-        for (id, completed) in history.completed() {
-            let version = trust::KeyVersion::new(completed.version).unwrap_or(trust::KeyVersion::FIRST);
-            let known = self.records().knows_version(KeyRef { id, version })?
-                && self.records().knows_epoch(id, completed.epoch)?;
-            if !known {
-                return Err(StartError::Apart(format!(
-                    "leaf {} completes version {} and epoch {} of key {id}, which the store does not know",
-                    completed.leaf, completed.version, completed.epoch
-                )));
-            }
+        let from = self.records().provenance()?.ok_or(StartError::NoLogKey)?;
+        let cited = {
+            let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+            history.as_ref().and_then(History::cites).map(str::to_owned)
+        };
+        if cited.unwrap_or_default() != from.checkpoint {
+            return Err(StartError::Import("the log cites another checkpoint than the backup's"));
         }
+        let ring = std::fs::read(self.config().ring()).unwrap_or_default();
+        if *Sha256Digest::of(&ring).as_bytes() != from.ring_sha256 {
+            return Err(StartError::Import("the KEK ring is not the backup's"));
+        }
+        if from.checkpoint.lines().next() == Some(self.log_origin()) {
+            return Err(StartError::Import("the log has the origin of the old one"));
+        }
+        let failed = |error: &dyn std::fmt::Display| StartError::MakeLogKey(error.to_string());
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|error| failed(&error))?;
+        let key = KeyRef { id: KeyId::from_bytes(id), version: KeyVersion::FIRST };
+        let made = self.custody().generate(log_context(self.store_uuid(), key)).await;
+        let made = made.map_err(|error| failed(&error))?;
+        let origin = self.log_origin().to_owned();
+        let log_key = LogKey { key, public_key: made.public_key, material: made.material, origin };
+        self.records().set_log_key_once(log_key).await?;
+        info!(stage = "audit", origin = self.log_origin(), "the log of the import has its key");
         Ok(())
     }
 
@@ -130,28 +154,28 @@ impl House {
     /// How an intent ended that the last run of the daemon left open (D12).
     fn end_of(&self, intent: &OpenIntent) -> OutcomeLeaf {
         let now = self.clock().now_unix_ms();
-        let key = intent.key.zip(intent.version.and_then(trust::KeyVersion::new));
-        let done = match (intent.operation.as_str(), key) {
+        let key = intent.key.zip(intent.version.and_then(KeyVersion::new));
+        // The intent is durable before the key is used, and nobody knows how far custody came. A change of state is
+        // one write of the store alone: it is there, or nothing was begun.
+        let (done, otherwise) = match (intent.operation.as_str(), key) {
             ("create" | "rotate", Some((id, version))) => {
-                self.records().knows_version(KeyRef { id, version }).unwrap_or(false)
+                (self.records().knows_version(KeyRef { id, version }).unwrap_or(false), Ended::Unknown)
             }
-            ("sign" | "unseal" | "seal" | "kek-rotate", _) => false,
-            (_, Some((id, _))) => intent
-                .epoch
-                .is_some_and(|epoch| self.records().knows_epoch(id, epoch.saturating_add(1)).unwrap_or(false)),
-            (_, None) => false,
+            (_, Some((id, _))) if intent.operation != "sign" => {
+                let reached = |epoch: u64| self.records().knows_epoch(id, epoch.saturating_add(1)).unwrap_or(false);
+                (intent.epoch.is_some_and(reached), Ended::NotStarted)
+            }
+            _ => (false, Ended::Unknown),
         };
         if !done {
-            // The intent is durable before the key is used, and nobody knows how far it came.
-            return OutcomeLeaf::new(now, intent.leaf, Ended::Unknown);
+            return OutcomeLeaf::new(now, intent.leaf, otherwise);
         }
-        let mut outcome = OutcomeLeaf::new(now, intent.leaf, Ended::Done);
-        if let Some(((id, _), state)) = key.and_then(|key| Some((key, self.records().state_now(key.0).ok()?))) {
-            outcome.key = Some(id.to_string());
-            outcome.version = Some(state.newest.number());
-            outcome.epoch = Some(state.epoch);
+        match key.and_then(|(id, _)| Some((id, self.records().state_now(id).ok()?))) {
+            Some((id, state)) => {
+                OutcomeLeaf::of_key(now, intent.leaf, KeyRef { id, version: state.newest }, state.epoch)
+            }
+            None => OutcomeLeaf::new(now, intent.leaf, Ended::Done),
         }
-        outcome
     }
 }
 
@@ -167,6 +191,10 @@ fn sign_text(custodian: &dyn Custodian, order: &SigningOrder, text: &[u8]) -> Re
         .ok_or_else(|| "no signature".to_owned())?
         .map_err(|error| error.to_string())?;
     signature.as_bytes().try_into().map_err(|_| "not an Ed25519 signature".to_owned())
+}
+
+fn start_fault(error: StartError) -> Fault {
+    Fault::new(FaultKind::Refused, error.to_string())
 }
 
 fn unseal_fault(error: CustodyError) -> Fault {

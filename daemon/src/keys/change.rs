@@ -9,7 +9,7 @@ use trust::principal::Service;
 use trust::{Fault, FaultKind, KeyId, KeyRef, Principal, Sha256Digest, Trust, Use, UseChange};
 
 use super::{Change, ChangeRequest, KeyReceipt, record_fault};
-use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
+use crate::audit::{DistrustBody, Ended, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Grounds, RequestFacts};
 use crate::custody;
 use crate::house::House;
@@ -35,6 +35,16 @@ impl Operation for Changing {
         leaf.operation = self.change.name();
         leaf.name_key(self.key);
         leaf.epoch = Some(self.epoch);
+        // What `trustd recover` needs to do it again.
+        match (self.change, &self.to) {
+            (Change::Destroy, StateChange { use_: Use::DestroyScheduled { at_unix_seconds }, .. }) => {
+                leaf.destroy_at = Some(*at_unix_seconds);
+            }
+            (Change::Distrust { reason, since_leaf }, _) => {
+                leaf.distrust = Some(DistrustBody { reason: reason.name(), since_leaf });
+            }
+            _ => {}
+        }
     }
 }
 
@@ -125,8 +135,7 @@ impl House {
         replay: Option<Replayed>,
     ) -> Result<KeyReceipt, Fault> {
         let to = self.after(view, change)?;
-        let key = KeyRef { id: view.record.id, version: view.state.newest };
-        let changing = Changing { key, change, epoch: view.state.epoch, to, replay };
+        let changing = Changing { key: newest_of(view), change, epoch: view.state.epoch, to, replay };
         let permit = Permit::grant(principal, changing, grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move { house.change(permit).await }.in_current_span()).await?
@@ -139,13 +148,7 @@ impl House {
         let (changing, _flight) = intent.close();
         let now = self.clock().now_unix_ms();
         let outcome = match &changed {
-            Ok(view) => {
-                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Done);
-                outcome.key = Some(changing.key.id.to_string());
-                outcome.version = Some(view.state.newest.number());
-                outcome.epoch = Some(view.state.epoch);
-                outcome
-            }
+            Ok(view) => OutcomeLeaf::of_key(now, leaf, newest_of(view), view.state.epoch),
             Err(fault) => {
                 let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Failed);
                 outcome.reason = Some(fault.kind().name().to_owned());
@@ -192,6 +195,13 @@ impl House {
                 if view.state.trust != Trust::Trusted {
                     return Err(Fault::new(FaultKind::Refused, "the key is distrusted already"));
                 }
+                let (size, _) = self.audit().durable();
+                if since_leaf > size {
+                    return Err(Fault::new(
+                        FaultKind::Malformed,
+                        format!("since_leaf: at most {size}, the log's size"),
+                    ));
+                }
                 to.trust = Trust::Distrusted { reason, since_leaf };
                 return Ok(to);
             }
@@ -235,6 +245,11 @@ impl Change {
             Self::Retire => Action::RetireKey,
         }
     }
+}
+
+/// The key with the version that signs.
+pub(super) fn newest_of(view: &KeyView) -> KeyRef {
+    KeyRef { id: view.record.id, version: view.state.newest }
 }
 
 /// Which key a request is about, whatever it was called.

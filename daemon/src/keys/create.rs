@@ -7,7 +7,7 @@ use tracing::{Instrument as _, info};
 use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Principal, Trust};
 use trust_hsm::SealContext;
 
-use super::change::{Replayed, key_hash};
+use super::change::{Replayed, key_hash, newest_of};
 use super::{KeyReceipt, KeySelector, NewKey, record_fault};
 use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Decision, KeyFacts, RequestFacts};
@@ -118,10 +118,7 @@ impl House {
         let now = self.clock().now_unix_ms();
         let outcome = match &born {
             Ok(view) => {
-                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Done);
-                outcome.key = Some(birth.record.id.to_string());
-                outcome.version = Some(view.state.newest.number());
-                outcome.epoch = Some(view.state.epoch);
+                let mut outcome = OutcomeLeaf::of_key(now, leaf, newest_of(view), view.state.epoch);
                 outcome.spki = view.newest().map(|version| version.public_key.spki_sha256().to_hex());
                 outcome
             }
@@ -146,6 +143,7 @@ impl House {
             return Err(custody::NotBegun::Late.fault());
         }
         let context: SealContext = birth.record.seal_context(self.store_uuid(), birth.version);
+        let _until_stored = self.birth().await;
         let generated = self.custody().generate(context).await.map_err(custody::fault)?;
         let now = self.clock().now_unix_seconds();
         let version = VersionRecord {

@@ -183,8 +183,8 @@ impl Index {
             .collect()
     }
 
-    pub(super) fn shred_pending(&self, limit: usize) -> Vec<KeyId> {
-        self.shred_pending.iter().take(limit).copied().collect()
+    pub(super) fn shred_pending(&self) -> Vec<KeyId> {
+        self.shred_pending.iter().copied().collect()
     }
 
     /// Every key as it is now; shares, does not copy.

@@ -61,7 +61,7 @@ async fn write_group(inner: &Inner, queue: &mut VecDeque<Waiting>) -> Vec<Answer
     };
     let (group, mut answers) = merge(inner, &open, queue);
     // A refusal may rest on a change that was not durable when it was made: so nobody is answered before.
-    if !group.rows.is_empty()
+    if !(group.rows.is_empty() && group.log.is_empty())
         && let Err(error) = write(inner, &open, group).await
     {
         answers.iter_mut().for_each(|(_, result)| *result = Err(error.clone()));
