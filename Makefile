@@ -22,7 +22,7 @@ test-long:
 bench:
 	scripts/install_test_tools.sh --bench
 	cargo build --workspace --bins --release --locked
-	target/release/trust-bench
+	cargo run --package trust-bench --release --locked --quiet
 
 install:
 	scripts/install.sh "$(DESTDIR)" "$(PREFIX)"

@@ -1,6 +1,8 @@
 //! A closed loop: so many operations in flight, each replaced by the next as soon as it is answered.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -26,9 +28,7 @@ pub(crate) struct Load {
 /// What a load found.
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
-    /// Operations that ended while it counted.
-    pub(crate) count: u64,
-    /// Those per second.
+    /// Operations that ended while it counted, per second.
     pub(crate) per_second: f64,
     latency: Histogram<u64>,
 }
@@ -66,8 +66,36 @@ where
     while let Some(ended) = loops.join_next().await {
         latency.add(ended.map_err(|error| anyhow!("a loop panicked: {error}"))??).context("add up latencies")?;
     }
-    let count = latency.len();
-    Ok(Measured { count, per_second: number(count) / load.length.as_secs_f64(), latency })
+    Ok(Measured { per_second: number(latency.len()) / load.length.as_secs_f64(), latency })
+}
+
+/// Does `operation` exactly `total` times, `in_flight` of them at once; its argument is the number of the call.
+///
+/// # Errors
+/// The first operation that fails ends it.
+pub(crate) async fn drive_count<F, R>(in_flight: usize, total: u64, operation: F) -> Result<()>
+where
+    F: Fn(u64) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<()>> + Send,
+{
+    let next = Arc::new(AtomicU64::new(0));
+    let mut loops = JoinSet::new();
+    for _ in 0..in_flight {
+        let (operation, next) = (operation.clone(), Arc::clone(&next));
+        loops.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= total {
+                    return anyhow::Ok(());
+                }
+                operation(number).await?;
+            }
+        });
+    }
+    while let Some(ended) = loops.join_next().await {
+        ended.map_err(|error| anyhow!("a loop panicked: {error}"))??;
+    }
+    Ok(())
 }
 
 async fn repeat<F, R>(number: usize, from: Instant, until: Instant, operation: &F) -> Result<Histogram<u64>>
@@ -129,8 +157,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -154,7 +181,7 @@ mod tests {
         .unwrap();
 
         assert_eq!(seen.load(Ordering::SeqCst), 3);
-        assert!(measured.count > 0 && measured.per_second > 0.0);
+        assert!(measured.per_second > 0.0);
         assert!(measured.latency_us(50.0) <= measured.latency_us(99.0));
     }
 
@@ -163,6 +190,21 @@ mod tests {
         let error = drive(SHORT, |_| async { anyhow::bail!("refused") }).await.unwrap_err();
 
         assert_eq!(error.to_string(), "refused");
+    }
+
+    #[tokio::test]
+    async fn a_count_is_reached_and_not_passed() {
+        let seen = Arc::new(AtomicU64::new(0));
+        let sum = Arc::clone(&seen);
+
+        drive_count(7, 100, move |number| {
+            sum.fetch_add(number + 1, Ordering::SeqCst);
+            async { Ok(()) }
+        })
+        .await
+        .unwrap();
+
+        assert_eq!(seen.load(Ordering::SeqCst), 5050);
     }
 
     #[test]

@@ -37,6 +37,9 @@ struct CommandLine {
     /// How long one measurement is.
     #[arg(long, default_value_t = 2000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(50..=60_000))]
     length_ms: u64,
+    /// How many keys the daemon of suite `start` has.
+    #[arg(long, default_value_t = 100_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    keys: u32,
     /// Where results.json and results.md go.
     #[arg(long, default_value = "bench-results", value_name = "DIRECTORY")]
     output: PathBuf,
@@ -54,6 +57,12 @@ enum Suite {
     Batch,
     /// Batch verification of digests.
     Verify,
+    /// The store, the log and the custody worker alone.
+    Parts,
+    /// Start-up with many keys.
+    Start,
+    /// Flushes per acknowledged signature, by strace.
+    Flush,
 }
 
 fn main() -> ExitCode {
@@ -86,7 +95,9 @@ fn run(line: &CommandLine) -> Result<()> {
     for suite in suites {
         let own = directory.path().join(format!("{suite:?}").to_lowercase());
         std::fs::create_dir_all(&own).context("make a suite's directory")?;
-        runtime.block_on(measure(*suite, &plan, &own, &mut report)).with_context(|| format!("suite {suite:?}"))?;
+        runtime
+            .block_on(measure(*suite, line, &plan, &own, &mut report))
+            .with_context(|| format!("suite {suite:?}"))?;
     }
     report.write(&line.output, &machine)?;
     println!("\n{}", report.markdown(&machine));
@@ -94,10 +105,13 @@ fn run(line: &CommandLine) -> Result<()> {
     Ok(())
 }
 
-async fn measure(suite: Suite, plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
+async fn measure(suite: Suite, line: &CommandLine, plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
     match suite {
         Suite::Sign => suite::sign::run(plan, directory, report).await,
         Suite::Batch => suite::batch::run(plan, directory, report).await,
         Suite::Verify => suite::verify::run(plan, directory, report).await,
+        Suite::Parts => suite::parts::run(plan, directory, report).await,
+        Suite::Start => suite::start::run(plan, line.keys, directory, report).await,
+        Suite::Flush => suite::flush::run(directory, report).await,
     }
 }

@@ -29,7 +29,7 @@ impl Ours {
     pub(crate) fn start(directory: &Path, certificates: &Certificates) -> Result<Self> {
         let port = free_port()?;
         let more = format!(
-            "[limits]\nrate_per_second = 1000000\nrate_burst = 1000000\n[keys]\nraw = true\n\
+            "[limits]\nrate_per_second = 1000000\nrate_burst = 1000000\n\
              [tls]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"{}\"\nkey = \"{}\"\n\
              [[tls.client_ca]]\ncertificate = \"{}\"\ntrust_domain = \"{TRUST_DOMAIN}\"\n",
             certificates.certificate("server").display(),

@@ -57,7 +57,6 @@ impl Target {
 pub(crate) struct Report {
     rows: Vec<Row>,
     targets: Vec<Target>,
-    notes: Vec<String>,
 }
 
 impl Report {
@@ -70,12 +69,6 @@ impl Report {
     /// Adds a target and what came of it.
     pub(crate) fn aim(&mut self, target: Target) {
         self.targets.push(target);
-    }
-
-    /// Adds a sentence.
-    pub(crate) fn note(&mut self, text: String) {
-        println!("{text}");
-        self.notes.push(text);
     }
 
     /// The measurements of one line.
@@ -114,9 +107,6 @@ impl Report {
             let (what, unit, measured) = (&target.what, target.unit, shown(target.measured));
             let _ = writeln!(text, "| {what} | {bound} {unit} | {measured} {unit} | {verdict} |"); // as above
         }
-        for note in &self.notes {
-            let _ = write!(text, "\n{note}\n"); // as above
-        }
         text
     }
 
@@ -143,7 +133,6 @@ impl Report {
             "machine": machine,
             "rows": rows.collect::<Vec<_>>(),
             "targets": targets.collect::<Vec<_>>(),
-            "notes": self.notes,
         })
     }
 

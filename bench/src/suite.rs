@@ -1,7 +1,10 @@
 //! The suites: each measures one thing and adds its rows to the report.
 
 pub(crate) mod batch;
+pub(crate) mod flush;
+pub(crate) mod parts;
 pub(crate) mod sign;
+pub(crate) mod start;
 pub(crate) mod verify;
 
 use std::time::Duration;

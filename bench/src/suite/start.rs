@@ -1,0 +1,110 @@
+//! Start-up of a daemon with many keys: how long until it answers, and how much memory it then has. The keys are made
+//! through its own API, so store and log are as long as they would be.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use trust::Algorithm;
+use trust_proto::v1;
+use trust_proto::v1::admin_client::AdminClient;
+use trust_proto::v1::keys_client::KeysClient;
+use trust_proto::v1::signing_client::SigningClient;
+use trust_proto::words::Word as _;
+
+use super::Plan;
+use crate::certificates::Certificates;
+use crate::load::{drive_count, now};
+use crate::ours::Ours;
+use crate::report::{Bound, Report, Row, Target};
+use crate::spread::{Spread, number};
+use crate::subject::blob;
+
+const SUITE: &str = "start";
+const SUBJECT: &str = "trustd";
+/// Keys that are made at once.
+const IN_FLIGHT: usize = 64;
+
+/// Makes `keys` keys, then starts the daemon again and again.
+///
+/// # Errors
+/// When it does not start, or a request fails.
+pub(crate) async fn run(plan: &Plan, keys: u32, directory: &Path, report: &mut Report) -> Result<()> {
+    let certificates = Certificates::make(directory)?;
+    let mut ours = Ours::start(directory, &certificates)?;
+    let case = format!("{keys} keys");
+    let took = create(&ours, keys).await?;
+    let row = |what: &str, unit, samples| Row {
+        suite: SUITE,
+        case: format!("{case}{what}"),
+        subject: SUBJECT.to_owned(),
+        unit,
+        samples,
+    };
+    report.add(row(", making one, 64 in flight", "1/s", vec![f64::from(keys) / took.as_secs_f64()]));
+    let (mut seconds, mut daemon, mut worker, mut peak) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..plan.rounds {
+        tokio::task::block_in_place(|| ours.daemon.terminate())?;
+        let begun = now();
+        tokio::task::block_in_place(|| ours.daemon.launch())?;
+        let channel = ours.daemon.channel().await?;
+        let status =
+            AdminClient::new(channel.clone()).get_status(v1::GetStatusRequest {}).await.context("ask for status")?;
+        let status = status.into_inner();
+        seconds.push(begun.elapsed().as_secs_f64());
+        ensure!(!status.sealed && status.health == "serving", "it does not serve: {}", status.health);
+        let last = name(u64::from(keys.saturating_sub(1)));
+        SigningClient::new(channel).sign(blob(&last, b"after a restart").as_ref().clone()).await.context("sign")?;
+        let id = ours.daemon.id()?;
+        daemon.push(memory_mb(id, "VmRSS")?);
+        peak.push(memory_mb(id, "VmHWM")?);
+        let workers =
+            ours.daemon.workers()?.into_iter().map(|id| memory_mb(id, "VmRSS")).collect::<Result<Vec<_>>>()?;
+        worker.push(workers.iter().sum());
+    }
+    let slowest = |samples: &[f64]| Spread::of(samples).map_or(f64::INFINITY, |spread| spread.median);
+    let (time, memory) = (slowest(&seconds), slowest(&daemon));
+    report.add(row(", until it answers", "s", seconds));
+    report.add(row(", resident memory", "MB", daemon));
+    report.add(row(", most resident memory while it started", "MB", peak));
+    report.add(row(", resident memory of the custody worker", "MB", worker));
+    let target = |what: &str, measured, bound, unit| Target { what: format!("{case}: {what}"), measured, bound, unit };
+    report.aim(target("start until it answers", time, Bound::AtMost(2.0), "s"));
+    report.aim(target("resident memory", memory, Bound::AtMost(400.0), "MB"));
+    Ok(())
+}
+
+async fn create(ours: &Ours, keys: u32) -> Result<Duration> {
+    let channel = ours.daemon.channel().await?;
+    let begun = now();
+    drive_count(IN_FLIGHT, keys.into(), move |number| {
+        let mut client = KeysClient::new(channel.clone());
+        async move {
+            let request = v1::CreateKeyRequest {
+                name: name(number),
+                purpose: v1::Purpose::ReleaseBlob.into(),
+                algorithm: Algorithm::EcdsaP256Sha256.to_wire(),
+                scope: Vec::new(),
+                forms: Vec::new(),
+                idempotency_key: String::new(),
+            };
+            client.create_key(request).await.with_context(|| format!("make key {number}"))?;
+            Ok(())
+        }
+    })
+    .await?;
+    Ok(begun.elapsed())
+}
+
+fn name(number: u64) -> String {
+    format!("start/key-{number}")
+}
+
+/// A line of `/proc/ID/status` that counts in KiB, in megabytes.
+fn memory_mb(id: u32, field: &str) -> Result<f64> {
+    let text =
+        std::fs::read_to_string(format!("/proc/{id}/status")).with_context(|| format!("read /proc/{id}/status"))?;
+    let line = text.lines().find(|line| line.starts_with(field)).with_context(|| format!("no {field} of {id}"))?;
+    let kib: u64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).context("a size in KiB")?;
+    Ok(number(kib) * 1024.0 / 1e6)
+}

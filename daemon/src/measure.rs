@@ -1,0 +1,61 @@
+//! The audit log without a daemon around it, for the benchmark. The daemon itself uses nothing of this.
+
+use std::error::Error;
+use std::path::Path;
+
+use trust::{Principal, Sha256Digest};
+
+use crate::audit::{Audit, AuditConfig, InitLeaf, IntentLeaf, Leaf};
+use crate::clock::Clock;
+
+const ORIGIN: &str = "log.bench.example";
+const STORE: [u8; 16] = [7; 16];
+
+/// A log in a directory of its own.
+pub struct LogAlone {
+    audit: Audit,
+    clock: Clock,
+}
+
+impl LogAlone {
+    /// A new log in the existing empty `directory`, open.
+    ///
+    /// # Errors
+    /// When it cannot be made there.
+    pub fn create(directory: &Path) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let clock = Clock::system();
+        Audit::create(directory, InitLeaf::new(clock.now_unix_ms(), ORIGIN, &STORE, None))?;
+        let config = AuditConfig {
+            directory: directory.to_owned(),
+            origin: ORIGIN.to_owned(),
+            waiting_max: 16_384,
+            free_bytes_min: 0,
+        };
+        let (audit, _) = Audit::open(config, &STORE, clock.clone())?;
+        Ok(Self { audit, clock })
+    }
+
+    /// Appends an intent as long as that of one signature; when this returns, it is on disk.
+    ///
+    /// # Errors
+    /// When the disk is full or the log is closed.
+    pub async fn append_intent(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let mut intent = IntentLeaf::new(self.clock.now_unix_ms(), &Principal::LocalUid(0));
+        let hash = Sha256Digest::of(b"bench").to_hex();
+        intent.operation = "sign";
+        intent.algorithm = Some("ed25519");
+        intent.key = Some("00112233445566778899aabbccddeeff".to_owned());
+        intent.version = Some(1);
+        intent.policies = vec!["policy0".to_owned()];
+        intent.policy_revision = Some(hash.clone());
+        intent.preimages = vec![hash];
+        self.audit.append(Leaf::Intent(intent.into())).await?;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for LogAlone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogAlone").finish_non_exhaustive()
+    }
+}
