@@ -1,2 +1,36 @@
-//! stub
-fn main() {}
+//! `trustctl`: the thin client of trustd. It asks the daemon to sign and verifies by itself.
+
+mod audit;
+mod backup;
+mod believed;
+mod checkpoint;
+mod command_line;
+mod config;
+mod confirm;
+mod connect;
+mod content_trust;
+mod context;
+mod endpoint;
+mod engine;
+mod enroll;
+mod failure;
+mod file_digest;
+mod files;
+mod image;
+mod key;
+mod output;
+mod pin;
+mod places;
+mod registry;
+mod run;
+mod sealing;
+mod sign;
+mod status;
+mod time;
+mod verify;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    run::trustctl()
+}

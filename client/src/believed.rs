@@ -1,0 +1,283 @@
+//! Whom the client believes (D5).
+//!
+//! Where a pin matches a repository, pins alone decide. Otherwise the keys count that an *enrolled* daemon reports as
+//! trusted for it: one whose CA and name were recorded, or the one at the default socket, if root, the caller or the
+//! user that the host's configuration names serves it. `--endpoint` and `TRUSTD_ADDR` are not looked at here: they say
+//! where requests go, never whom we believe.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+use trust::{Algorithm, PublicKey, Purpose, Repository};
+use trust_proto::v1::ListTrustedKeysRequest;
+use trust_proto::words::Word as _;
+
+use crate::checkpoint;
+use crate::connect::{Daemon, NoConnection, Server, Tls};
+use crate::context::Context;
+use crate::endpoint::default_socket;
+use crate::enroll::{self, Enrolled};
+use crate::failure::Failure;
+use crate::files;
+use crate::pin::{self, Pin, PinSource};
+
+pub(crate) use crate::pin::matching as pins;
+
+/// No more keys of one daemon are looked at.
+const KEYS_MAX: usize = 4096;
+
+/// The keys whose signatures count for one repository.
+#[derive(Debug, Clone)]
+pub(crate) struct Believed {
+    /// At least one.
+    pub(crate) keys: Vec<BelievedKey>,
+    /// A pin says that content trust cannot be switched off here.
+    pub(crate) required: bool,
+}
+
+/// One key, and why it is believed.
+#[derive(Debug, Clone)]
+pub(crate) struct BelievedKey {
+    /// The key.
+    pub(crate) key: PublicKey,
+    /// Its signatures count although they name no repository or tag.
+    pub(crate) any_tag: bool,
+    /// Why.
+    pub(crate) source: Source,
+}
+
+/// Why a key is believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum Source {
+    /// An enrolled daemon reports it.
+    Daemon {
+        /// Which daemon.
+        address: String,
+        /// The key's name, where we may know it, else its id.
+        key: String,
+        /// The key's version.
+        version: u32,
+    },
+    /// A pin names it.
+    Pin {
+        /// For which repositories.
+        repository: String,
+        /// Who made the pin.
+        source: PinSource,
+    },
+}
+
+impl Source {
+    fn is_of_key(&self, name: &str) -> bool {
+        matches!(self, Self::Daemon { key, .. } if key == name)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Daemon { address, key, version } => write!(f, "{key} version {version}, trusted by {address}"),
+            Self::Pin { repository, source: PinSource::Host } => write!(f, "pinned by this host for {repository}"),
+            Self::Pin { repository, .. } => write!(f, "pinned for {repository}"),
+        }
+    }
+}
+
+/// The keys believed for `repository`.
+///
+/// Refused where nobody is believed; unreachable where an enrolled daemon does not answer: that is never "nobody".
+pub(crate) async fn for_repository(context: &Context, repository: &Repository) -> Result<Believed, Failure> {
+    let pinned: Vec<&Pin> = pin::matching(&context.config.pins, repository).collect();
+    if !pinned.is_empty() {
+        return Ok(by_pins(&pinned));
+    }
+    let (daemons, remarks) = daemons(context).await?;
+    let mut keys = Vec::new();
+    for daemon in &daemons {
+        keys.extend(reported(context, daemon, Purpose::Image, repository.as_str()).await?);
+    }
+    if keys.is_empty() {
+        return Err(nobody(repository, &remarks));
+    }
+    Ok(Believed { keys: keys.into_iter().map(|(_, key)| key).collect(), required: false })
+}
+
+/// The versions of one key for files, by name or id, that enrolled daemons report as trusted.
+pub(crate) async fn of_key(context: &Context, name: &str) -> Result<Vec<BelievedKey>, Failure> {
+    let (daemons, remarks) = daemons(context).await?;
+    let mut found = Vec::new();
+    for daemon in &daemons {
+        let keys = reported(context, daemon, Purpose::ReleaseBlob, "").await?;
+        found.extend(keys.into_iter().filter(|(id, key)| id == name || key.source.is_of_key(name)).map(|(_, key)| key));
+    }
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let (what, remedy) = if daemons.is_empty() {
+        (
+            "no daemon is believed, so that the name of a key says nothing",
+            "trustctl enroll URL --ca FILE; or verify with --public-key FILE, which needs no daemon",
+        )
+    } else {
+        (
+            "no believed daemon has a trusted key for files of that name",
+            "`trustctl key show NAME` shows its state and purpose",
+        )
+    };
+    Err(Failure::refused([&[what.to_owned()][..], &remarks].concat().join("; "), remedy))
+}
+
+/// Every daemon whose word counts, and why others do not.
+async fn daemons(context: &Context) -> Result<(Vec<Daemon>, Vec<String>), Failure> {
+    let mut daemons = Vec::new();
+    for enrolled in enroll::enrolled(context)? {
+        daemons.push(reach(context, &enrolled).await?);
+    }
+    let mut remarks = Vec::new();
+    match at_default_socket(context).await? {
+        DefaultDaemon::Believed(daemon) => daemons.push(daemon),
+        DefaultDaemon::Absent => {}
+        DefaultDaemon::Foreign(why) => remarks.push(why),
+    }
+    Ok((daemons, remarks))
+}
+
+fn by_pins(pinned: &[&Pin]) -> Believed {
+    let keys = pinned.iter().map(|pin| BelievedKey {
+        key: pin.key.clone(),
+        any_tag: pin.any_tag,
+        source: Source::Pin { repository: pin.pattern.to_string(), source: pin.source },
+    });
+    Believed { keys: keys.collect(), required: pinned.iter().any(|pin| pin.required) }
+}
+
+fn nobody(repository: &Repository, remarks: &[String]) -> Failure {
+    let mut what =
+        format!("nobody is believed for {repository}: no pin matches, and no enrolled daemon has a key for it");
+    for remark in remarks {
+        what.push_str("; ");
+        what.push_str(remark);
+    }
+    Failure::refused(
+        what,
+        format!("if you know the key that signs it: trustctl pin add {repository} --public-key FILE"),
+    )
+}
+
+/// Connects to a daemon the user is enrolled with, by the CA and name that were recorded.
+pub(crate) async fn reach(context: &Context, enrolled: &Enrolled) -> Result<Daemon, Failure> {
+    let tls = Tls::new(enrolled.ca.as_bytes(), &context.config.tls)?;
+    Daemon::over_tls(&enrolled.authority()?, &tls).await
+}
+
+/// What is at the default socket.
+#[derive(Debug)]
+enum DefaultDaemon {
+    /// A daemon of somebody we believe.
+    Believed(Daemon),
+    /// No socket.
+    Absent,
+    /// A socket of somebody else, or one that is closed to us: why it does not count.
+    Foreign(String),
+}
+
+async fn at_default_socket(context: &Context) -> Result<DefaultDaemon, Failure> {
+    let socket = default_socket();
+    if !socket.exists() {
+        return Ok(DefaultDaemon::Absent);
+    }
+    let mut users = vec![0, rustix::process::geteuid().as_raw()];
+    let mut remark = String::new();
+    match context.config.server_user.as_deref().map(|name| (name, uid_of(name, Path::new("/etc/passwd")))) {
+        Some((_, Some(uid))) => users.push(uid),
+        Some((name, None)) => remark = format!(" (there is no user {name:?}, whom server_user names)"),
+        None => {}
+    }
+    match Daemon::at_socket(&socket, Server::Users(users)).await {
+        Ok(daemon) => Ok(DefaultDaemon::Believed(daemon)),
+        Err(NoConnection::ServedBy(who)) => {
+            Ok(DefaultDaemon::Foreign(format!("the daemon at {} is {who} and not believed{remark}", socket.display())))
+        }
+        Err(NoConnection::Failed(failure)) => Err(failure),
+    }
+}
+
+/// The user id of a name, from a file like `/etc/passwd`; a number is itself.
+fn uid_of(name: &str, passwd: &Path) -> Option<u32> {
+    if let Ok(uid) = name.parse() {
+        return Some(uid);
+    }
+    let (bytes, _) = files::read(passwd, 16 * 1024 * 1024).ok()??;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split(':').nth(2)?.parse().ok()
+}
+
+/// What an enrolled daemon says, after its log was held against what we remember of it: key ids beside keys.
+async fn reported(
+    context: &Context,
+    daemon: &Daemon,
+    purpose: Purpose,
+    repository: &str,
+) -> Result<Vec<(String, BelievedKey)>, Failure> {
+    checkpoint::look(context, daemon).await?;
+    let request = ListTrustedKeysRequest { repository: repository.to_owned(), purpose: purpose.to_wire() };
+    let answer = daemon.verification().list_trusted_keys(request).await?.into_inner();
+    let keys = answer.keys.into_iter().take(KEYS_MAX).filter_map(|key| {
+        let algorithm = Algorithm::from_wire(key.algorithm).ok()?;
+        let name = if key.name.is_empty() { key.key_id.clone() } else { key.name };
+        let believed = BelievedKey {
+            // A key that this version cannot read verifies nothing here.
+            key: PublicKey::from_spki_der(algorithm, &key.spki_der).ok()?,
+            any_tag: false,
+            source: Source::Daemon { address: daemon.address.clone(), key: name, version: key.version },
+        };
+        Some((key.key_id, believed))
+    });
+    Ok(keys.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::tests::{context, pin};
+
+    fn repository() -> Repository {
+        Repository::parse("r.example.com/team/app").unwrap()
+    }
+
+    #[tokio::test]
+    async fn where_a_pin_matches_no_daemon_is_asked() {
+        let mut context = context();
+        context.config.pins = vec![pin("r.example.com/team/*"), pin("r.example.com/other")];
+        context.config.pins[0].any_tag = true;
+
+        let believed = for_repository(&context, &repository()).await.unwrap();
+
+        assert_eq!(believed.keys.len(), 1);
+        assert!(believed.keys[0].any_tag && !believed.required);
+        assert_eq!(believed.keys[0].source.to_string(), "pinned for r.example.com/team/*");
+    }
+
+    #[test]
+    fn nobody_believed_is_a_refusal_with_the_line_that_mends_it() {
+        let failure = nobody(&repository(), &["the daemon at /s is served by uid 7 and not believed".to_owned()]);
+
+        assert_eq!(failure.exit().code(), 1);
+        assert!(failure.remedy().contains("trustctl pin add r.example.com/team/app --public-key"), "{failure:?}");
+        assert!(failure.what().contains("uid 7"), "{failure:?}");
+    }
+
+    #[test]
+    fn the_user_the_host_names_is_found_by_name_or_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let passwd = directory.path().join("passwd");
+        std::fs::write(&passwd, "root:x:0:0::/root:/bin/sh\ntrustd:x:991:991::/:/bin/false\n").unwrap();
+
+        assert_eq!(uid_of("trustd", &passwd), Some(991));
+        assert_eq!(uid_of("42", &passwd), Some(42));
+        assert_eq!(uid_of("trust", &passwd), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! `push`, `pull`, `run`, `inspect`, `image …` as they are called.
+
+use std::ffi::OsString;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+
+/// `push`
+#[derive(Debug, Args)]
+pub(crate) struct PushArguments {
+    /// The image: registry/repository:tag.
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// The key, by name or id; without it the one image key whose scope covers REF.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Which signatures: sig, bundle; both without it.
+    #[arg(long, value_name = "FORMS", value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle"]))]
+    pub(crate) forms: Vec<String>,
+}
+
+/// `pull`
+#[derive(Debug, Args)]
+pub(crate) struct PullArguments {
+    /// The image: registry/repository:tag, or registry/repository@sha256:…
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// The name that signatures have to give, where REF is a mirror of it.
+    #[arg(long = "as", value_name = "REF")]
+    pub(crate) named_as: Option<String>,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The name that signatures have to give, where the image is a mirror of it.
+    #[arg(long = "as", value_name = "REF")]
+    pub(crate) named_as: Option<String>,
+    /// Options of the engine's run, the image, and its command.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "RUN ARGUMENTS")]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// `inspect`
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// The image: registry/repository:tag, or registry/repository@sha256:…
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+}
+
+/// `image …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Signs an image that is in the registry.
+    Sign(SignArguments),
+    /// Verifies an image in the registry; nothing is pulled.
+    Verify(VerifyArguments),
+}
+
+/// `image sign`
+#[derive(Debug, Args)]
+pub(crate) struct SignArguments {
+    /// The image: registry/repository:tag, with @sha256:… to sign nothing else than that.
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// The key, by name or id; without it the one image key whose scope covers REF.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Which signatures: sig, bundle; both without it.
+    #[arg(long, value_name = "FORMS", value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle"]))]
+    pub(crate) forms: Vec<String>,
+}
+
+/// `image verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// The image: registry/repository:tag, or registry/repository@sha256:…
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// The name that signatures have to give, where REF is a mirror of it.
+    #[arg(long = "as", value_name = "REF")]
+    pub(crate) named_as: Option<String>,
+}

@@ -1,0 +1,114 @@
+//! `key …` as it is called.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand, ValueEnum};
+
+/// `key …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Makes a key; its private half never leaves the daemon.
+    Create(KeyCreate),
+    /// Lists the keys you may see.
+    List,
+    /// Shows one key: purpose, scope, state, versions.
+    Show(KeyName),
+    /// Prints the public key.
+    Public(KeyPublic),
+    /// Adds a version that signs from now on; signatures of the old ones stay good.
+    Rotate(KeyName),
+    /// Lets a disabled key sign again.
+    Enable(KeyName),
+    /// Keeps the key from signing until it is enabled.
+    Disable(KeyName),
+    /// Keeps the key from signing for good; its signatures stay good.
+    Retire(KeyName),
+    /// Destroys the private half of a retired key, after a time to think; final.
+    Destroy(KeyFinal),
+    /// Takes a destruction back that has not happened yet.
+    CancelDestroy(KeyName),
+    /// Says that the key's signatures count no more; final.
+    Distrust(KeyDistrust),
+}
+
+/// A key.
+#[derive(Debug, Args)]
+pub(crate) struct KeyName {
+    /// Its name or id.
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
+}
+
+/// `key create`
+#[derive(Debug, Args)]
+pub(crate) struct KeyCreate {
+    /// Its name: segments of a-z 0-9 . _ - joined by /.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The one thing it is for.
+    #[arg(long, value_parser = PossibleValuesParser::new(["image", "raw", "release-blob"]))]
+    pub(crate) purpose: String,
+    /// Scheme and hash; ecdsa-p256-sha256 where none is given.
+    #[arg(long, value_parser = PossibleValuesParser::new(trust::Algorithm::ALL.map(trust::Algorithm::name)))]
+    pub(crate) algorithm: Option<String>,
+    /// A repository it signs for, or a prefix followed by /*; for image keys, may be given again.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(crate) scope: Vec<String>,
+    /// The signatures it may leave behind; all of its purpose where none is given.
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle", "raw"]))]
+    pub(crate) forms: Vec<String>,
+}
+
+/// `key public`
+#[derive(Debug, Args)]
+pub(crate) struct KeyPublic {
+    /// Its name or id.
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
+    /// The encoding.
+    #[arg(long, value_name = "FORMAT", default_value = "pem")]
+    pub(crate) format: Encoding,
+    /// Which version; without it, the one that signs.
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) version: Option<u32>,
+}
+
+/// How a public key is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Encoding {
+    /// SubjectPublicKeyInfo in DER, to a file or pipe.
+    Der,
+    /// JSON Web Key.
+    Jwk,
+    /// One line of authorized_keys or allowed_signers.
+    Openssh,
+    /// SubjectPublicKeyInfo in PEM.
+    Pem,
+}
+
+/// A key, and that it is meant.
+#[derive(Debug, Args)]
+pub(crate) struct KeyFinal {
+    /// Its name or id.
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// `key distrust`
+#[derive(Debug, Args)]
+pub(crate) struct KeyDistrust {
+    /// Its name or id.
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
+    /// Why.
+    #[arg(long, value_name = "REASON", value_parser = PossibleValuesParser::new(["custody-compromise", "key-compromise", "superseded", "unspecified"]), default_value = "unspecified")]
+    pub(crate) reason: String,
+    /// Signatures before this leaf of the log still count; without it, none does.
+    #[arg(long, value_name = "LEAF")]
+    pub(crate) since_leaf: Option<u64>,
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}

@@ -1,0 +1,78 @@
+//! What `main` calls: reads the command line and runs one command.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use trust::format::trusted_root;
+
+use crate::command_line::image::ImageCommand;
+use crate::command_line::{Command, CommandLine};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::{audit, backup, enroll, image, key, pin, sealing, sign, status, verify};
+
+/// Runs `trustctl`.
+pub(crate) fn trustctl() -> ExitCode {
+    let line = CommandLine::parse();
+    let output = Output::new(line.output);
+    let done = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::other("start the runtime", "are there too many open files?").because(error))
+        .and_then(|runtime| runtime.block_on(run(line, output)));
+    done.unwrap_or_else(|failure| {
+        output.failure(&failure);
+        ExitCode::from(failure.exit().code())
+    })
+}
+
+async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {
+    // What needs neither daemon nor configuration works where both are broken.
+    match &line.command {
+        Command::Completions { shell } => return completions(*shell, output).map(|()| ExitCode::SUCCESS),
+        Command::Man { directory } => return manual(directory).map(|()| ExitCode::SUCCESS),
+        _ => {}
+    }
+    let context = Context::new(&line, output)?;
+    let context = &context;
+    match line.command {
+        Command::Run(arguments) => return image::run(context, &arguments).await,
+        Command::Push(arguments) => image::push(context, &arguments).await?,
+        Command::Pull(arguments) => image::pull(context, &arguments).await?,
+        Command::Inspect(arguments) => image::inspect(context, &arguments).await?,
+        Command::Image(ImageCommand::Sign(arguments)) => image::sign(context, &arguments).await?,
+        Command::Image(ImageCommand::Verify(arguments)) => image::verify(context, &arguments).await?,
+        Command::Pin(command) => pin::run(context, command)?,
+        Command::Enroll(arguments) => enroll::run(context, &arguments).await?,
+        Command::Key(command) => key::run(context, command).await?,
+        Command::Sign(arguments) => sign::run(context, &arguments).await?,
+        Command::Verify(arguments) => verify::run(context, &arguments).await?,
+        Command::Audit(command) => audit::run(context, command).await?,
+        Command::Status => status::run(context).await?,
+        Command::Seal => sealing::seal(context).await?,
+        Command::Unseal => sealing::unseal(context).await?,
+        Command::Kek(command) => sealing::kek(context, command).await?,
+        Command::Backup(arguments) => backup::run(context, &arguments).await?,
+        Command::TrustedRoot => output.raw(format!("{}\n", trusted_root::JSON).as_bytes())?,
+        Command::Completions { shell } => completions(shell, output)?,
+        Command::Man { directory } => manual(&directory)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn completions(shell: clap_complete::Shell, output: Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut CommandLine::command(), "trustctl", &mut script);
+    output.raw(&script)
+}
+
+fn manual(directory: &std::path::Path) -> Result<(), Failure> {
+    clap_mangen::generate_to(CommandLine::command(), directory).map_err(|error| {
+        Failure::other(
+            format!("write manual pages to {}", directory.display()),
+            "it has to be a directory you may write",
+        )
+        .because(error)
+    })
+}

@@ -1,0 +1,141 @@
+//! `trustctl seal`, `unseal` and `kek …`: what all keys are sealed under.
+
+use std::io::{IsTerminal as _, Read as _};
+
+use serde::Serialize;
+use trust_proto::v1;
+use zeroize::Zeroizing;
+
+use crate::command_line::KekCommand;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{Paint, Shown};
+use crate::time::rfc3339;
+
+/// Longest passphrase that is read, in bytes.
+const PASSPHRASE_BYTES_MAX: usize = 1024;
+
+#[derive(Debug, Serialize)]
+struct Sealed {
+    sealed: bool,
+}
+
+impl Shown for Sealed {
+    fn text(&self, paint: Paint) -> String {
+        if self.sealed {
+            format!("{}: nothing is signed until `trustctl unseal`", paint.bad("sealed"))
+        } else {
+            format!("{}: the daemon signs again", paint.good("unsealed"))
+        }
+    }
+}
+
+/// Runs `trustctl seal`.
+pub(crate) async fn seal(context: &Context) -> Result<(), Failure> {
+    context.daemon().await?.admin().seal(v1::SealRequest {}).await?;
+    context.output.show(&Sealed { sealed: true })
+}
+
+/// Runs `trustctl unseal`. The passphrase comes from the terminal or from standard input: command lines and
+/// environments can be read by others.
+pub(crate) async fn unseal(context: &Context) -> Result<(), Failure> {
+    // Before anybody types: a daemon that does not answer needs no passphrase.
+    let daemon = context.daemon().await?;
+    let passphrase = passphrase()?;
+    let request = v1::UnsealRequest { passphrase: passphrase.to_vec().into() };
+    daemon.admin().unseal(request).await?;
+    context.output.show(&Sealed { sealed: false })
+}
+
+fn passphrase() -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let unread = |error| Failure::other("read the passphrase", "type it, or give it on standard input").because(error);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(PASSPHRASE_BYTES_MAX.saturating_add(2)));
+    if std::io::stdin().is_terminal() {
+        let typed: Zeroizing<String> = Zeroizing::new(rpassword::prompt_password("Passphrase: ").map_err(unread)?);
+        bytes.extend_from_slice(typed.as_bytes());
+    } else {
+        let limit = u64::try_from(PASSPHRASE_BYTES_MAX).unwrap_or(0).saturating_add(2);
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(unread)?;
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+        }
+    }
+    match bytes.len() {
+        1..=PASSPHRASE_BYTES_MAX => Ok(bytes),
+        0 => Err(Failure::usage("the passphrase is empty", "type it, or give it on standard input")),
+        _ => Err(Failure::usage(
+            format!("the passphrase is longer than {PASSPHRASE_BYTES_MAX} bytes"),
+            "is it the right file on standard input?",
+        )),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Keks {
+    versions: Vec<Kek>,
+}
+
+#[derive(Debug, Serialize)]
+struct Kek {
+    version: u32,
+    state: String,
+    created_at: String,
+}
+
+impl Shown for Keks {
+    fn text(&self, paint: Paint) -> String {
+        let lines = self.versions.iter().map(|kek| {
+            let state = if kek.state == "current" { paint.good(&kek.state) } else { paint.faint(&kek.state) };
+            format!("version {:4}  {}  {state}", kek.version, kek.created_at)
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Rotated {
+    version: u32,
+    rewrapped: u64,
+}
+
+impl Shown for Rotated {
+    fn text(&self, paint: Paint) -> String {
+        format!("{} KEK version {}: {} keys are sealed under it", paint.good("rotated"), self.version, self.rewrapped)
+    }
+}
+
+/// Runs `trustctl kek …`.
+pub(crate) async fn kek(context: &Context, command: KekCommand) -> Result<(), Failure> {
+    let daemon = context.daemon().await?;
+    match command {
+        KekCommand::List => {
+            let answer = daemon.admin().list_keks(v1::ListKeksRequest {}).await?.into_inner();
+            let versions = answer.versions.into_iter().map(|kek| Kek {
+                version: kek.version,
+                state: kek.state,
+                created_at: rfc3339(kek.created_at_unix_seconds),
+            });
+            context.output.show(&Keks { versions: versions.collect() })
+        }
+        KekCommand::Rotate => {
+            let mut stream = daemon.admin().rotate_kek(v1::RotateKekRequest {}).await?.into_inner();
+            let bar = context.output.progress(0, "sealing keys anew");
+            let mut last = None;
+            while let Some(step) = stream.message().await? {
+                bar.set_length(step.total);
+                bar.set_position(step.rewrapped);
+                last = Some(step);
+            }
+            bar.finish_and_clear();
+            match last {
+                Some(step) if step.done => {
+                    context.output.show(&Rotated { version: step.version, rewrapped: step.rewrapped })
+                }
+                _ => Err(Failure::other(
+                    "the rotation did not come to its end",
+                    "run it again: it goes on where it stopped",
+                )),
+            }
+        }
+    }
+}
