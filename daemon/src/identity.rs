@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
 use tracing::{error, info};
 use trust::{Fault, FaultKind, Principal};
 
-use crate::tls::TlsState;
+use crate::tls::{Peer, TlsState};
 
 /// The overflow uid: what the kernel says of a user it cannot map. It could be anybody.
 const NOBODY: u32 = 65_534;
@@ -21,8 +20,8 @@ pub(crate) enum Caller {
         /// Its process, where the kernel says.
         pid: Option<i32>,
     },
-    /// A client that proved it has the key of the first of these.
-    Certified(Arc<[CertificateDer<'static>]>),
+    /// A client that proved in its handshake that these certificates are its own.
+    Certified(Arc<Peer>),
 }
 
 impl Caller {
@@ -73,9 +72,9 @@ impl Identity {
                     Ok(Principal::LocalUid(*uid))
                 }
             }
-            Caller::Certified(certificates) => {
+            Caller::Certified(peer) => {
                 let tls = self.tls.as_ref().ok_or_else(|| Fault::internal("a certificate without a TLS listener"))?;
-                tls.recheck(certificates, now_unix_seconds)
+                tls.recheck(peer, now_unix_seconds)
                     .map(Principal::Spiffe)
                     .map_err(|refusal| unknown("the client certificate is not accepted").because(refusal))
             }

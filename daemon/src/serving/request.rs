@@ -1,0 +1,191 @@
+//! One request: whether there is room for it, how long it may take, and that its answer ends.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+use tonic::body::Body;
+use tower::ServiceExt as _;
+use tracing::info;
+use trust::{Fault, FaultKind};
+use trust_proto::fault;
+
+use super::connection::Visitor;
+use super::meter::{AtWork, Waiting};
+use super::share::{self, Taken};
+use crate::identity::Caller;
+
+/// When to come back after a bound was reached.
+const BUSY_RETRY: Duration = Duration::from_millis(100);
+/// The doors of `trust.v1` keep the time themselves and say more; this is for what they do not see, such as a request
+/// that never ends.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Answers a request, or says why not.
+pub(super) async fn answer(visitor: Arc<Visitor>, request: hyper::Request<Incoming>) -> hyper::Response<Body> {
+    match admit(&visitor) {
+        Ok(taken) => work(visitor, taken, request).await,
+        Err(fault) => refuse(&fault),
+    }
+}
+
+/// Looks at who asks and whether there is room, before anything of the request is read.
+fn admit(visitor: &Visitor) -> Result<Taken, Fault> {
+    let rooms = &visitor.rooms;
+    if let Err(fault) = (rooms.identify)(&visitor.caller) {
+        if !visitor.pulse.dismissed.is_cancelled() {
+            info!(cause = fault.cause().map(ToString::to_string), "a caller is not accepted, or not any more");
+        }
+        visitor.pulse.dismissed.cancel();
+        return Err(fault);
+    }
+    share::take(&rooms.all.requests, &visitor.share.requests).ok_or_else(|| busy("too many requests are in flight"))
+}
+
+async fn work(visitor: Arc<Visitor>, taken: Taken, request: hyper::Request<Incoming>) -> hyper::Response<Body> {
+    let at_work = visitor.pulse.request();
+    let held = Arc::new(Held::new(&visitor));
+    let request = carry(&visitor, Arc::clone(&held), request);
+    let limit = visitor.rooms.request_time_max;
+    let answered = visitor.rooms.routes.clone().oneshot(request);
+    let answered = tokio::time::timeout(limit.saturating_add(GRACE), answered).await;
+    drop(held);
+    match answered {
+        Ok(Ok(response)) => response.map(|body| {
+            let waiting = visitor.pulse.answer();
+            Body::new(Answer { body, visitor, waiting, begun: false, _taken: taken, _at_work: at_work })
+        }),
+        Ok(Err(error)) => refuse(&Fault::internal(error)),
+        Err(_) => refuse(&Fault::new(FaultKind::Late, format!("not done within {} ms", limit.as_millis()))),
+    }
+}
+
+/// The request as the services take it: with the caller of its connection, and a body that is counted.
+fn carry(visitor: &Visitor, held: Arc<Held>, request: hyper::Request<Incoming>) -> hyper::Request<Body> {
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert::<Caller>(visitor.caller.clone());
+    let left_bytes = visitor.rooms.request_bytes_max;
+    hyper::Request::from_parts(parts, Body::new(Question { body, left_bytes, held }))
+}
+
+fn busy(text: &str) -> Fault {
+    Fault::new(FaultKind::Busy, text).retry_after(BUSY_RETRY)
+}
+
+fn refuse(fault: &Fault) -> hyper::Response<Body> {
+    fault::to_status(fault).into_http()
+}
+
+/// A request's body, counted while it comes in.
+struct Question {
+    body: Incoming,
+    left_bytes: usize,
+    held: Arc<Held>,
+}
+
+/// The bytes of one request: of all that are allowed, and of what its identity may have. Held until the answer begins.
+struct Held {
+    of_all: Arc<Semaphore>,
+    of_one: Arc<Semaphore>,
+    taken: Mutex<Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>>,
+}
+
+impl Held {
+    fn new(visitor: &Visitor) -> Self {
+        Self {
+            of_all: Arc::clone(&visitor.rooms.all.bytes),
+            of_one: Arc::clone(&visitor.share.bytes),
+            taken: Mutex::new(None),
+        }
+    }
+
+    fn take(&self, bytes: u32) -> Option<()> {
+        let of_one = Arc::clone(&self.of_one).try_acquire_many_owned(bytes).ok()?;
+        let of_all = Arc::clone(&self.of_all).try_acquire_many_owned(bytes).ok()?;
+        match &mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((all, one)) => {
+                all.merge(of_all);
+                one.merge(of_one);
+            }
+            none => *none = Some((of_all, of_one)),
+        }
+        Some(())
+    }
+}
+
+impl Question {
+    fn count(&mut self, bytes: usize) -> Result<(), Status> {
+        self.left_bytes = self.left_bytes.checked_sub(bytes).ok_or_else(|| {
+            fault::to_status(&Fault::new(FaultKind::Malformed, "the request is longer than a message may be"))
+        })?;
+        let count = u32::try_from(bytes).map_err(|_| Status::internal("a frame of 4 GiB"))?;
+        self.held.take(count).ok_or_else(|| fault::to_status(&busy("too many bytes of requests are in flight")))
+    }
+}
+
+impl hyper::body::Body for Question {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        Poll::Ready(match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+            Some(Ok(frame)) => Some(this.count(frame.data_ref().map_or(0, Bytes::len)).map(|()| frame)),
+            Some(Err(error)) => Some(Err(Status::from_error(Box::new(error)))),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body: it holds the request's place until it is read, and each message after the first is
+/// for somebody who is still accepted (D26).
+struct Answer {
+    body: Body,
+    visitor: Arc<Visitor>,
+    waiting: Waiting,
+    begun: bool,
+    _taken: Taken,
+    _at_work: AtWork,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            this.waiting.for_us();
+            return Poll::Pending;
+        };
+        this.waiting.for_reader(&this.visitor.pulse);
+        let is_message = matches!(&frame, Some(Ok(frame)) if frame.is_data());
+        if is_message && this.begun && let Err(fault) = (this.visitor.rooms.identify)(&this.visitor.caller) {
+            this.visitor.pulse.dismissed.cancel();
+            return Poll::Ready(Some(Err(fault::to_status(&fault))));
+        }
+        this.begun |= is_message;
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
