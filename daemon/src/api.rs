@@ -4,6 +4,7 @@
 
 mod admin;
 mod audit;
+mod call;
 mod keys;
 mod signing;
 mod verification;
@@ -23,6 +24,9 @@ use crate::idempotency::IdempotencyKey;
 use crate::identity::Caller;
 use crate::keys::KeySelector;
 use crate::records::KeyView;
+use crate::telemetry::RequestId;
+
+pub(crate) use call::CallLayer;
 
 /// One door for all services: they differ in what they read, not in what they stand on.
 #[derive(Clone)]
@@ -71,14 +75,23 @@ fn timeout(text: &str) -> Option<Duration> {
     }
 }
 
-/// What the caller gets of a fault. The cause is logged here, once.
+/// What the caller gets of a fault. The cause is logged here, once; of an internal one the caller gets the name
+/// under which the log has it.
 fn answer(fault: Fault) -> Status {
+    let kind = fault.kind();
+    let request = RequestId::current();
     if let Some(cause) = fault.cause() {
-        let chain = chain(cause);
-        match fault.kind() {
-            FaultKind::Internal => error!(fault = fault.kind().name(), cause = chain, "a request failed"),
-            _ => warn!(fault = fault.kind().name(), cause = chain, "a request failed"),
+        let cause = chain(cause);
+        match kind {
+            FaultKind::Internal => error!(%request, fault = kind.name(), cause, "a request failed"),
+            _ => warn!(%request, fault = kind.name(), cause, "a request failed"),
         }
+    }
+    if kind == FaultKind::Internal {
+        return fault::to_status(&Fault::new(
+            kind,
+            format!("{}; the daemon's log has it under {request}", fault.public()),
+        ));
     }
     fault::to_status(&fault)
 }

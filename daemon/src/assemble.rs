@@ -5,27 +5,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
 use tracing::{error, info, warn};
 use trust::{Principal, Sha256Digest};
 use trust_hsm::worker::{Supervisor, WorkerConfig, WorkerCustodian};
 use trust_hsm::{Custodian, KeyRing, Passphrase, RootSource};
 use trust_proto::v1;
 
-use crate::api::Door;
+use crate::api::{CallLayer, Door};
 use crate::audit::{Audit, AuditConfig, History, Leaf, PolicyLeaf, StartLeaf};
 use crate::authorize::{Authorizer, Pace, PolicySource};
 use crate::clock::Clock;
 use crate::config::{Config, PolicyConfig, RootConfig};
 use crate::custody::{Custody, CustodyLimits};
+use crate::health;
 use crate::house::{House, Parts};
 use crate::identity::Identity;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::notify;
-use crate::recover::Recovery;
 use crate::records::{RecordLimits, Records, ReplayLimits};
+use crate::recover::Recovery;
 use crate::serving;
 use crate::store::{DirectoryLock, SledOptions, SledStore, Store};
 use crate::tls::TlsState;
@@ -35,7 +39,11 @@ const REPLAYS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How often keys whose wait is over are looked for.
 const DESTRUCTION_INTERVAL: Duration = Duration::from_secs(5);
 /// How long requests in flight may take after SIGTERM.
-pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(15);
+pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(8);
+/// How long the whole end may take: requests, and work past its permit.
+const END_MAX: Duration = Duration::from_secs(10);
+/// The exit code of an end that did not wait.
+const FORCED: i32 = 1;
 /// Sessions beside those of the custody threads: the log's key and one spare.
 const SESSIONS_SPARE: usize = 2;
 
@@ -48,9 +56,11 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let audit = Arc::new(audit);
     let authorizer = Arc::new(Authorizer::load(policy_source(&config.policy))?);
     let worker = spawn_worker(&config)?;
-    let tls = config.tls.as_ref().map(TlsState::load).transpose()?.map(Arc::new);
+    let tls = config.tls.as_ref().map(|tls| TlsState::load(tls, clock.clone())).transpose()?.map(Arc::new);
     let house = build(&config, clock, records, Arc::clone(&audit), authorizer, &worker, tls.clone(), history)?;
-    let publisher = tokio::spawn(Arc::clone(&audit).publish());
+    // Aborted when it is dropped.
+    let mut background = JoinSet::new();
+    background.spawn(Arc::clone(&audit).publish());
 
     // Before anything is written: a log that was put back is left as it is.
     match &config.root_kek {
@@ -63,30 +73,37 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     announce(&house).await?;
 
     let drain = CancellationToken::new();
+    health::report(&house).await;
     let doors = serving::bind(&config, tls, Arc::clone(&house)).await?;
+    let metrics = metrics::bind(config.metrics).await?;
     let served = tokio::spawn(doors.serve(drain.clone()));
-    let metrics = serving::metrics(&config, Arc::clone(&house), drain.clone()).await?;
-    let chores = tokio::spawn(chores(Arc::clone(&house)));
+    if let Some(listener) = metrics {
+        background.spawn(listener.serve(Arc::clone(&house), drain.clone()));
+    }
+    background.spawn(chores(Arc::clone(&house)));
+    background.spawn(health::watch(Arc::clone(&house), drain.clone()));
+    let mut signals = Signals::new()?;
     notify::ready();
     info!(socket = %config.unix.path.display(), origin = config.log_origin, "serving");
-    wait_for_end(&house).await?;
+    signals.wait_for_end(&house).await;
 
     notify::stopping();
     info!("draining");
+    drop(tokio::spawn(signals.end_at_once()));
     drain.cancel();
+    if tokio::time::timeout(END_MAX, end(&house, served)).await.is_err() {
+        warn!("some work past its permit did not end in time; start-up recovery closes its intents");
+    }
+    Ok(())
+}
+
+/// Ends what is in flight.
+async fn end(house: &House, served: JoinHandle<()>) {
     if tokio::time::timeout(DRAIN_MAX, served).await.is_err() {
         warn!("some requests did not end in time");
     }
     house.parts.tasks.close();
-    if tokio::time::timeout(DRAIN_MAX, house.parts.tasks.wait()).await.is_err() {
-        warn!("some work past its permit did not end in time; start-up recovery closes its intents");
-    }
-    chores.abort();
-    publisher.abort();
-    if let Some(metrics) = metrics {
-        metrics.abort();
-    }
-    Ok(())
+    house.parts.tasks.wait().await;
 }
 
 #[expect(clippy::too_many_arguments, reason = "the one place where everything meets")]
@@ -123,7 +140,8 @@ fn build(
         keyring,
         identity: Identity::new(tls, pids),
         pace: Pace::new(config.limits.rate_per_second, config.limits.rate_burst),
-        metrics: Arc::new(Metrics::default()),
+        metrics: Metrics::default(),
+        health: HealthReporter::new(),
         tasks: TaskTracker::new(),
         started_at_unix_seconds,
     };
@@ -169,16 +187,47 @@ async fn chores(house: Arc<House>) {
     }
 }
 
-/// Reloads on SIGHUP; returns on SIGTERM and SIGINT.
-async fn wait_for_end(house: &House) -> Result<()> {
-    let (mut terminate, mut interrupt, mut hangup) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload(house).await,
+/// What the daemon listens to besides its doors.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("listen to signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads on SIGHUP; returns on SIGTERM and SIGINT.
+    async fn wait_for_end(&mut self, house: &House) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    notify::reloading();
+                    reload(house).await;
+                    notify::ready();
+                }
+            }
         }
+    }
+
+    /// A second SIGTERM or SIGINT waits for nothing: as safe as a crash, after which start-up recovery closes what was open.
+    #[expect(clippy::disallowed_methods, reason = "returning would wait for threads, which this is there not to do")]
+    async fn end_at_once(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        warn!("told a second time to end: nothing is waited for");
+        std::process::exit(FORCED)
     }
 }
 
@@ -274,8 +323,9 @@ pub(crate) fn services(house: &Arc<House>) -> Result<tonic::service::Routes> {
         )
         .add_service(v1::audit_server::AuditServer::new(door.clone()))
         .add_service(v1::admin_server::AdminServer::new(door))
+        .add_service(HealthServer::new(HealthService::from_health_reporter(house.parts.health.clone())))
         .add_service(reflection);
-    Ok(routes.routes())
+    Ok(routes.routes().into_axum_router().layer(CallLayer::new(Arc::clone(house))).into())
 }
 
 /// `trustd recover`: opens store and log, compares them, does again what restricts and says what it cannot (D17).

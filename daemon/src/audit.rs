@@ -14,7 +14,7 @@ mod refusals;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -39,6 +39,9 @@ use hashes::Hashes;
 use publisher::Published;
 use refusals::Refusals;
 use writer::Shared;
+
+/// With so many free bytes a disk that was full is so no longer.
+const FULL_BYTES: u64 = 1024 * 1024;
 
 /// Index of a leaf, from 0.
 pub(crate) type LeafIndex = u64;
@@ -115,6 +118,7 @@ pub(crate) struct Audit {
     config: AuditConfig,
     clock: Clock,
     writer: Mutex<Option<JoinHandle<()>>>,
+    intents: AtomicU64,
 }
 
 /// A leaf's proof in the tree of a signed checkpoint.
@@ -171,8 +175,15 @@ impl Audit {
                 .spawn(move || writer::run(&shared))
                 .map_err(OpenError::Thread)?
         };
-        let audit =
-            Self { shared, published, refusals: Refusals::default(), config, clock, writer: Mutex::new(Some(writer)) };
+        let audit = Self {
+            shared,
+            published,
+            refusals: Refusals::default(),
+            config,
+            clock,
+            intents: AtomicU64::new(0),
+            writer: Mutex::new(Some(writer)),
+        };
         Ok((audit, history))
     }
 
@@ -190,11 +201,16 @@ impl Audit {
 
     /// Appends a leaf; when this returns, it is on disk.
     pub(crate) async fn append(&self, leaf: Leaf) -> Result<LeafIndex, AuditError> {
+        let is_intent = matches!(leaf, Leaf::Intent(_));
         let bytes = bytes_of(&leaf)?;
         let place = self.place().await?;
         let (answer, index) = oneshot::channel();
         self.shared.push(bytes, Some(answer), Some(place))?;
-        index.await.map_err(|_| closed())?
+        let index = index.await.map_err(|_| closed())??;
+        if is_intent {
+            self.intents.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(index)
     }
 
     /// Appends a leaf that is flushed with the next group, a few milliseconds later at most. Waits only for a place.
@@ -298,6 +314,26 @@ impl Audit {
         self.shared.groups.load(Ordering::Relaxed)
     }
 
+    /// How many intents are on disk since the start.
+    pub(crate) fn intents(&self) -> u64 {
+        self.intents.load(Ordering::Relaxed)
+    }
+
+    /// Free bytes on the log's disk; 0 where it does not say.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        rustix::fs::statvfs(&self.config.directory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// The last write met a full disk, and there still is no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.shared.full.load(Ordering::Relaxed) && self.free_bytes() < FULL_BYTES
+    }
+
+    /// A flush failed: the log takes nothing until the daemon starts again.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.is_broken()
+    }
+
     /// A signed checkpoint of at least `size` leaves.
     async fn checkpoint_of(&self, size: u64) -> Result<Arc<SignedCheckpoint>, AuditError> {
         if self.published.verifier_key().is_none() {
@@ -323,9 +359,7 @@ impl Audit {
     }
 
     fn write_refusal(&self, refusal: RefusalLeaf) {
-        let room =
-            rustix::fs::statvfs(&self.config.directory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
-        if room < self.config.free_bytes_min {
+        if self.free_bytes() < self.config.free_bytes_min {
             return;
         }
         // Without a place the refusal is only counted in the metrics: permitted work goes first.

@@ -1,37 +1,205 @@
-//! `trustd check`: every fault of configuration, policy and files in one answer.
+//! `trustd check`: every fault of configuration, policy and files in one answer. `trustd serve` refuses the same.
+//!
+//! What is not there *yet* (the data directory before `trustd init`, a directory that the service manager makes) is
+//! no fault of a configuration; `serve` misses it, and says so.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::assemble::policy_source;
 use crate::authorize::Authorizer;
-use crate::config::Config;
+use crate::backup::Recipients;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigFault, PolicyConfig, RootConfig, TlsConfig};
+use crate::tls;
+
+/// The longest path of a Unix socket, in bytes (unix(7)).
+const SOCKET_BYTES_MAX: usize = 107;
+/// What `trustd init` makes.
+const INSIDE: [&str; 3] = ["kek/ring", "log", "store"];
+
+/// What is wrong, and what is only missing.
+#[derive(Debug, Default)]
+struct Findings {
+    faults: Vec<ConfigFault>,
+    missing: Vec<ConfigFault>,
+}
+
+impl Findings {
+    fn fault(&mut self, place: &str, what: impl Into<String>) {
+        self.faults.push(ConfigFault { place: place.to_owned(), what: what.into() });
+    }
+
+    fn missing(&mut self, place: &str, what: impl Into<String>) {
+        self.missing.push(ConfigFault { place: place.to_owned(), what: what.into() });
+    }
+}
 
 /// Prints every fault, one a line. Exit code 0 when there is none.
-pub(crate) fn run(path: Option<&Path>) -> ExitCode {
-    let faults = match path {
-        None => vec!["no configuration: give --config FILE".to_owned()],
-        Some(path) => match Config::load(path) {
-            Err(faults) => faults.iter().map(ToString::to_string).collect(),
-            Ok(config) => beyond(&config),
-        },
+pub(crate) fn run(name: &str, config: Result<Config, Vec<ConfigFault>>) -> ExitCode {
+    let findings = match config {
+        Err(faults) => Findings { faults, missing: Vec::new() },
+        Ok(config) => examine(&config, tls::faults),
     };
-    if faults.is_empty() {
-        println!("no faults");
+    for missing in &findings.missing {
+        println!("not yet: {missing}");
+    }
+    if findings.faults.is_empty() {
+        println!("{name}: no faults");
         return ExitCode::SUCCESS;
     }
-    for fault in &faults {
-        eprintln!("{fault}");
-    }
-    eprintln!("trustd: {} faults; mend them all, docs/config.md has every key", faults.len());
+    eprintln!("trustd: {}", refusal(name, &findings.faults));
     ExitCode::FAILURE
 }
 
-/// What the text alone does not show.
-fn beyond(config: &Config) -> Vec<String> {
-    let mut faults = Vec::new();
-    if let Err(error) = Authorizer::load(policy_source(&config.policy)) {
-        faults.extend(error.faults());
-    }
-    faults
+/// What stops a start.
+pub(crate) fn before_serving(name: &str, config: &Config) -> anyhow::Result<()> {
+    let Findings { mut faults, missing } = examine(config, tls::obstacles);
+    faults.extend(missing);
+    if faults.is_empty() { Ok(()) } else { Err(refusal(name, &faults)) }
 }
+
+/// All faults of one configuration: what happened, each of them, and what to do.
+pub(crate) fn refusal(name: &str, faults: &[ConfigFault]) -> anyhow::Error {
+    let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
+    let count = if faults.len() == 1 { "1 fault".to_owned() } else { format!("{} faults", faults.len()) };
+    anyhow::anyhow!(
+        "{name} has {count}\n{}\nmend all of it and run `trustd check` again; docs/config.md has every key",
+        lines.join("\n")
+    )
+}
+
+/// What `[tls]` is found to be wrong with.
+type TlsExamination = fn(&TlsConfig, &Clock) -> Vec<ConfigFault>;
+
+/// What the text alone does not show.
+fn examine(config: &Config, examine_tls: TlsExamination) -> Findings {
+    let mut findings = Findings::default();
+    data_directory(config, &mut findings);
+    root_kek(config, &mut findings);
+    socket(&config.unix.path, &mut findings);
+    if let PolicyConfig::File(path) = &config.policy {
+        written_by_others("policy", path, &mut findings);
+    }
+    if let Err(error) = Authorizer::load(policy_source(&config.policy)) {
+        error.faults().for_each(|fault| findings.fault("policy", fault));
+    }
+    if let Some(path) = &config.backup_recipients {
+        written_by_others("backup_recipients", path, &mut findings);
+        if let Err(error) = Recipients::read(path) {
+            findings.fault("backup_recipients", chain(&error));
+        }
+    }
+    if let Some(config) = &config.tls {
+        findings.faults.extend(examine_tls(config, &Clock::system()));
+    }
+    if let (Some(metrics), Some(tls)) = (config.metrics, &config.tls)
+        && metrics == tls.listen
+    {
+        findings.fault("metrics", format!("{metrics} is the address of [tls] listen, too"));
+    }
+    findings
+}
+
+fn data_directory(config: &Config, findings: &mut Findings) {
+    const PLACE: &str = "data_directory";
+    let directory = &config.data_directory;
+    let shown = directory.display();
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries.count(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return findings.fault(PLACE, format!("read {shown}: {error}")),
+    };
+    if entries == 0 {
+        return findings.missing(PLACE, format!("nothing is in {shown}: run `trustd init` first"));
+    }
+    let absent: Vec<&str> = INSIDE.into_iter().filter(|name| !directory.join(name).exists()).collect();
+    if absent.len() == INSIDE.len() {
+        findings.fault(PLACE, format!("{shown} holds something else: name a new directory and run `trustd init`"));
+    } else if !absent.is_empty() {
+        let absent = absent.join(", ");
+        findings.fault(PLACE, format!("{shown} is not whole, {absent} is missing: bring it back, or import a backup"));
+    }
+    match std::fs::metadata(directory) {
+        Ok(metadata) if metadata.mode() & 0o077 != 0 => {
+            findings.fault(PLACE, format!("{shown} has mode {:04o}: chmod 700 it", metadata.mode() & 0o7777));
+        }
+        Ok(metadata) if !is_ours(metadata.uid()) => {
+            findings.fault(PLACE, format!("{shown} belongs to uid {}, not to us", metadata.uid()));
+        }
+        Ok(_) => {}
+        Err(error) => findings.fault(PLACE, format!("look at {shown}: {error}")),
+    }
+}
+
+/// Root looks after other users' directories; it is told by whoever serves.
+fn is_ours(owner: u32) -> bool {
+    let uid = rustix::process::geteuid();
+    uid.is_root() || uid.as_raw() == owner
+}
+
+fn root_kek(config: &Config, findings: &mut Findings) {
+    const PLACE: &str = "[root_kek] file";
+    let RootConfig::File(path) = &config.root_kek else { return };
+    if !path.exists() && !config.ring().exists() {
+        return findings.missing(PLACE, format!("{} is not there: `trustd init` makes it", path.display()));
+    }
+    if !path.exists() {
+        return findings.fault(
+            PLACE,
+            format!("{} is not there, and everything is sealed under it: bring it back", path.display()),
+        );
+    }
+    match trust_hsm::examine_root_file(path) {
+        // Only root may look into a user's key file; whether it is that user's, `serve` sees.
+        Err(error) if !rustix::process::geteuid().is_root() || !error.to_string().contains("belongs to uid") => {
+            findings.fault(PLACE, error.to_string());
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
+fn socket(path: &Path, findings: &mut Findings) {
+    const PLACE: &str = "socket";
+    if path.as_os_str().len() > SOCKET_BYTES_MAX {
+        findings.fault(PLACE, format!("{}: a socket's path has at most {SOCKET_BYTES_MAX} bytes", path.display()));
+    }
+    let parent = path.parent().map(PathBuf::from).unwrap_or_default();
+    match std::fs::metadata(&parent) {
+        Ok(metadata) if !metadata.is_dir() => {
+            findings.fault(PLACE, format!("{} is not a directory", parent.display()));
+        }
+        Ok(metadata) if metadata.mode() & 0o1002 == 0o002 => {
+            let what =
+                format!("everybody may write in {} and put another socket there: chmod o-w it", parent.display());
+            findings.fault(PLACE, what);
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            findings.missing(PLACE, format!("its directory {} is not there: make it first", parent.display()));
+        }
+        Err(error) => findings.fault(PLACE, format!("look at {}: {error}", parent.display())),
+    }
+}
+
+/// What decides about keys is not for everybody to write.
+fn written_by_others(place: &str, path: &Path, findings: &mut Findings) {
+    // A file that cannot be looked at cannot be read either; whoever reads it says so.
+    if let Ok(metadata) = std::fs::metadata(path)
+        && metadata.mode() & 0o002 != 0
+    {
+        findings.fault(place, format!("{} can be written by everybody: chmod o-w it", path.display()));
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[path = "check/tests.rs"]
+mod tests;

@@ -120,20 +120,8 @@ pub enum PolicyConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
 pub struct KeysConfig {
-    /// Whether keys of purpose raw may be made and used.
-    pub raw: RawKeys,
     /// Between `destroy` and destruction.
     pub destroy_after: Duration,
-}
-
-/// Whether anything unparsed is signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed set")]
-pub enum RawKeys {
-    /// Under keys made for that.
-    Allowed,
-    /// Never.
-    Off,
 }
 
 /// Every bound.
@@ -287,7 +275,7 @@ impl Config {
             policy: PolicyConfig::DefaultFor(uid),
             metrics: None,
             backup_recipients: None,
-            keys: KeysConfig { raw: RawKeys::Off, destroy_after: DESTROY_AFTER },
+            keys: KeysConfig { destroy_after: DESTROY_AFTER },
             custody: CustodyConfig { sessions: SESSIONS, opened_keys_max: OPENED_KEYS_MAX, hang_after: HANG_AFTER },
             limits: Limits::default(),
             logging: LoggingConfig { format: LogFormat::Text, level: "info".to_owned() },
@@ -346,19 +334,21 @@ fn root_kek(mut section: Section) -> RootConfig {
     });
     match (file, credential, section.flag("passphrase", false)) {
         (Some(file), None, false) => RootConfig::File(file),
-        (None, Some(name), false) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-            Some(directory) => RootConfig::File(PathBuf::from(directory).join(name)),
-            None => {
-                section.fault("credential", "a credentials directory from systemd: LoadCredential=");
-                RootConfig::Passphrase
-            }
-        },
+        (None, Some(name), false) => RootConfig::File(credentials().join(name)),
         (None, None, true) => RootConfig::Passphrase,
         _ => {
             section.fault("file", "exactly one of file, credential, passphrase = true");
             RootConfig::Passphrase
         }
     }
+}
+
+/// Where systemd puts this service's credentials; outside of the service, where it would put them.
+fn credentials() -> PathBuf {
+    std::env::var_os("CREDENTIALS_DIRECTORY")
+        .map(PathBuf::from)
+        .filter(|directory| directory.is_absolute())
+        .unwrap_or_else(|| PathBuf::from("/run/credentials/trustd.service"))
 }
 
 fn custody(mut section: Section) -> CustodyConfig {
@@ -402,14 +392,13 @@ fn tls(mut section: Section) -> TlsConfig {
 }
 
 fn keys(mut section: Section) -> KeysConfig {
-    let raw = if section.flag("raw", false) { RawKeys::Allowed } else { RawKeys::Off };
     let seconds = section.number("destroy_after_seconds", 0..=31_536_000, DESTROY_AFTER.as_secs());
-    KeysConfig { raw, destroy_after: Duration::from_secs(seconds) }
+    KeysConfig { destroy_after: Duration::from_secs(seconds) }
 }
 
 fn limits(mut section: Section) -> Limits {
     let default = Limits::default();
-    Limits {
+    let limits = Limits {
         connections_max: section.count("connections_max", 1..=65_536, default.connections_max),
         in_flight_max: section.count("in_flight_max", 1..=65_536, default.in_flight_max),
         work_max: section.count("work_max", 1..=65_536, default.work_max),
@@ -428,7 +417,11 @@ fn limits(mut section: Section) -> Limits {
             default.replays_per_principal_max,
         ),
         replays_max: section.count("idempotency_keys_max", 1..=10_000_000, default.replays_max),
+    };
+    if limits.replays_per_principal_max > limits.replays_max {
+        section.fault("idempotency_keys_per_principal_max", "at most idempotency_keys_max");
     }
+    limits
 }
 
 fn metrics(root: &mut Section) -> Option<SocketAddr> {

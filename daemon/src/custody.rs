@@ -174,6 +174,11 @@ impl Custody {
         self.shared.queue.len()
     }
 
+    /// How often a session took work.
+    pub(crate) fn taken(&self) -> u64 {
+        self.shared.queue.taken()
+    }
+
     /// Name, state and restarts of the custodian.
     pub(crate) fn status(&self) -> (String, CustodianState, u64) {
         let custodian = &self.shared.custodian;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
+use tonic_health::server::HealthReporter;
 use trust::{Fault, FaultKind, KeyId, Principal};
 use trust_hsm::KeyRing;
 
@@ -48,7 +49,8 @@ pub(crate) struct Parts {
     pub(crate) keyring: Arc<dyn KeyRing>,
     pub(crate) identity: Identity,
     pub(crate) pace: Pace,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: HealthReporter,
     pub(crate) tasks: TaskTracker,
     pub(crate) started_at_unix_seconds: u64,
 }
@@ -60,7 +62,13 @@ impl House {
     /// Takes the parts, and what the log said when it was opened.
     pub(crate) fn new(parts: Parts, history: History) -> Arc<Self> {
         let work = Arc::new(Semaphore::new(parts.config.limits.work_max));
-        Arc::new(Self { parts, work, history: Mutex::new(Some(history)), sealing: tokio::sync::Mutex::default(), births: tokio::sync::RwLock::default() })
+        Arc::new(Self {
+            parts,
+            work,
+            history: Mutex::new(Some(history)),
+            sealing: tokio::sync::Mutex::default(),
+            births: tokio::sync::RwLock::default(),
+        })
     }
 
     pub(crate) const fn config(&self) -> &Config {
@@ -91,7 +99,7 @@ impl House {
         &self.parts.custody
     }
 
-    pub(crate) fn metrics(&self) -> &Metrics {
+    pub(crate) const fn metrics(&self) -> &Metrics {
         &self.parts.metrics
     }
 
@@ -129,10 +137,10 @@ impl House {
 
     /// Holds a principal to its rate.
     pub(crate) fn pace(&self, principal: &Principal) -> Result<(), Fault> {
-        self.parts
-            .pace
-            .take(principal, self.parts.clock.monotonic())
-            .map_err(|wait| Fault::new(FaultKind::Busy, "too many requests of this principal").retry_after(wait))
+        self.parts.pace.take(principal, self.parts.clock.monotonic()).map_err(|wait| {
+            self.parts.metrics.rate_limited();
+            Fault::new(FaultKind::Busy, "too many requests of this principal").retry_after(wait)
+        })
     }
 
     /// A place among the work in flight.
@@ -157,6 +165,7 @@ impl House {
 
     /// Notes a refusal in the log; never waits.
     pub(crate) fn note_refusal(&self, principal: &Principal, action: Action, reason: &'static str, key: Option<KeyId>) {
+        self.parts.metrics.refused(action, reason);
         let now = self.parts.clock.now_unix_ms();
         self.parts.audit.refuse(RefusalLeaf::new(now, principal, action.name(), reason, key));
     }

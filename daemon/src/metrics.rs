@@ -1,3 +1,277 @@
-//! Metrics.
-#[derive(Default)]
-pub(crate) struct Metrics;
+//! What is counted, for Prometheus: labels come from closed sets only, never a name, a principal or a digest.
+//!
+//! Calls are counted at the door, signatures, refusals and rates where they happen. What others know anyway (the
+//! log's size, what waits, what is wrong) is asked of them when somebody reads. `docs/config.md` lists it all.
+
+mod listener;
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use prometheus_client::encoding::text;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use trust::{Algorithm, FaultKind, Form};
+use trust_hsm::CustodianState;
+
+use crate::authorize::Action;
+use crate::health::Trouble;
+use crate::house::House;
+
+pub(crate) use listener::bind;
+
+/// What every name begins with.
+const PREFIX: &str = "trustd";
+
+/// Every method, as a label, in order; a test holds it against the protocol.
+const METHODS: [&str; 25] = [
+    "grpc.health.v1.Health/Check",
+    "grpc.health.v1.Health/Watch",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "trust.v1.Admin/Backup",
+    "trust.v1.Admin/GetStatus",
+    "trust.v1.Admin/ListKeks",
+    "trust.v1.Admin/RotateKek",
+    "trust.v1.Admin/Seal",
+    "trust.v1.Admin/Unseal",
+    "trust.v1.Audit/GetCheckpoint",
+    "trust.v1.Audit/GetConsistencyProof",
+    "trust.v1.Audit/GetInclusionProof",
+    "trust.v1.Audit/ListEntries",
+    "trust.v1.Keys/ChangeUse",
+    "trust.v1.Keys/CreateKey",
+    "trust.v1.Keys/DistrustKey",
+    "trust.v1.Keys/GetKey",
+    "trust.v1.Keys/ListKeys",
+    "trust.v1.Keys/RotateKey",
+    "trust.v1.Signing/MaySign",
+    "trust.v1.Signing/Sign",
+    "trust.v1.Signing/SignBatch",
+    "trust.v1.Verification/ListTrustedKeys",
+    "trust.v1.Verification/Verify",
+    "trust.v1.Verification/VerifyBatch",
+];
+
+/// Everything that is counted while the daemon runs.
+pub(crate) struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    call_seconds: Family<MethodLabels, Histogram>,
+    in_flight: Gauge,
+    signatures: Family<SignatureLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
+    rate_limited: Counter,
+}
+
+/// A method of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Method(&'static str);
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The caller went away before there was one.
+    Cancelled,
+    /// A fault.
+    Fault(FaultKind),
+    /// What was asked for.
+    Ok,
+    /// There is no such method.
+    Unimplemented,
+}
+
+/// A word out of a closed set. Only this file makes one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Word(&'static str);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    method: Word,
+    answer: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabels {
+    method: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SignatureLabels {
+    algorithm: Word,
+    form: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    action: Word,
+    reason: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: Word,
+}
+
+impl EncodeLabelValue for Word {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(self.0)
+    }
+}
+
+impl Method {
+    /// The method behind the path of a call: `/trust.v1.Keys/GetKey`. What is none is `other`.
+    pub(crate) fn of_path(path: &str) -> Self {
+        let name = path.strip_prefix('/').unwrap_or_default();
+        let known = METHODS.binary_search(&name).ok().and_then(|place| METHODS.get(place));
+        Self(known.copied().unwrap_or("other"))
+    }
+
+    /// Its name: `trust.v1.Keys/GetKey`.
+    pub(crate) const fn name(self) -> &'static str {
+        self.0
+    }
+}
+
+impl Answer {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Fault(kind) => kind.name(),
+            Self::Ok => "ok",
+            Self::Unimplemented => "unimplemented",
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix(PREFIX);
+        // From 100 µs to 26 s.
+        let seconds = || Histogram::new(exponential_buckets(0.0001, 4.0, 10));
+        let metrics = Self {
+            registry: Registry::default(),
+            calls: Family::default(),
+            call_seconds: Family::new_with_constructor(seconds),
+            in_flight: Gauge::default(),
+            signatures: Family::default(),
+            refusals: Family::default(),
+            rate_limited: Counter::default(),
+        };
+        registry.register("calls", "Calls that were answered", metrics.calls.clone());
+        let help = "From the call to the beginning of its answer";
+        registry.register_with_unit("call", help, Unit::Seconds, metrics.call_seconds.clone());
+        registry.register("calls_in_flight", "Calls without an answer yet", metrics.in_flight.clone());
+        registry.register("signatures", "Signatures that left the daemon", metrics.signatures.clone());
+        registry.register("refusals", "Requests that the policy or a key's scope refused", metrics.refusals.clone());
+        registry.register("rate_limited", "Requests beyond their principal's rate", metrics.rate_limited.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// Counts a call in; its end is counted when the guard is told, or dropped.
+    pub(crate) fn begin(&self, method: Method) -> InFlight<'_> {
+        self.in_flight.inc();
+        InFlight { metrics: self, method, answer: Answer::Cancelled }
+    }
+
+    /// Signatures that leave.
+    pub(crate) fn signed(&self, algorithm: Algorithm, form: Form, count: u64) {
+        let labels = SignatureLabels { algorithm: Word(algorithm.name()), form: Word(form.name()) };
+        self.signatures.get_or_create(&labels).inc_by(count);
+    }
+
+    /// A refusal, also one that leaves no leaf (D15). `reason` is a word out of the code.
+    pub(crate) fn refused(&self, action: Action, reason: &'static str) {
+        let labels = RefusalLabels { action: Word(action.name()), reason: Word(reason) };
+        self.refusals.get_or_create(&labels).inc();
+    }
+
+    /// A request beyond its principal's rate.
+    pub(crate) fn rate_limited(&self) {
+        self.rate_limited.inc();
+    }
+
+    /// Everything, in the OpenMetrics text format.
+    pub(crate) fn text(&self, house: &House) -> Result<String, fmt::Error> {
+        let mut page = String::with_capacity(16 * 1024);
+        text::encode_registry(&mut page, &self.registry)?;
+        text::encode_registry(&mut page, &observe(house))?;
+        text::encode_eof(&mut page)?;
+        Ok(page)
+    }
+}
+
+/// A call that has no answer yet.
+pub(crate) struct InFlight<'a> {
+    metrics: &'a Metrics,
+    method: Method,
+    answer: Answer,
+}
+
+impl InFlight<'_> {
+    /// The answer begins, this long after the call.
+    pub(crate) fn end(mut self, answer: Answer, after: Duration) {
+        self.answer = answer;
+        let labels = MethodLabels { method: Word(self.method.name()) };
+        self.metrics.call_seconds.get_or_create(&labels).observe(after.as_secs_f64());
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+        let labels = CallLabels { method: Word(self.method.name()), answer: Word(self.answer.name()) };
+        self.metrics.calls.get_or_create(&labels).inc();
+    }
+}
+
+/// What is known elsewhere, as it is now.
+fn observe(house: &House) -> Registry {
+    let mut now = Registry::with_prefix(PREFIX);
+    let count = |now: &mut Registry, name: &str, help: &str, value: u64| {
+        now.register(name, help, ConstCounter::new(value));
+    };
+    let level = |now: &mut Registry, name: &str, help: &str, value: u64| {
+        now.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
+    };
+    let size = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let audit = house.audit();
+    count(&mut now, "intents", "Intents on disk since the start", audit.intents());
+    count(&mut now, "log_groups", "Groups of leaves that were flushed since the start", audit.groups());
+    level(&mut now, "log_leaves", "Leaves of the durable log", audit.durable().0);
+    level(&mut now, "log_waiting", "Leaves that wait for the log's writer", size(audit.waiting()));
+    level(&mut now, "log_disk_free_bytes", "Free bytes on the log's disk", audit.free_bytes());
+    level(&mut now, "custody_waiting", "Work that waits for a custody session", size(house.custody().waiting()));
+    let (_, state, restarts) = house.custody().status();
+    count(&mut now, "custody_restarts", "How often the custody worker was started again", restarts);
+    level(&mut now, "sealed", "1 while the daemon is sealed", u64::from(house.records().is_sealed()));
+    let start = house.parts.started_at_unix_seconds;
+    level(&mut now, "start_time_seconds", "When the daemon started, in Unix time", start);
+    let states = Family::<StateLabels, Gauge>::default();
+    for known in [CustodianState::Ready, CustodianState::Sealed, CustodianState::Unavailable] {
+        states.get_or_create(&StateLabels { state: Word(known.name()) }).set(i64::from(known == state));
+    }
+    now.register("custody_state", "1 for the state that the custody worker is in", states);
+    let troubles = Family::<KindLabels, Gauge>::default();
+    let present = house.troubles();
+    for trouble in Trouble::ALL {
+        let is_present = present.contains(&trouble);
+        troubles.get_or_create(&KindLabels { kind: Word(trouble.name()) }).set(i64::from(is_present));
+    }
+    now.register("trouble", "1 for each thing that keeps the daemon from doing all it is for", troubles);
+    now
+}
+
+#[cfg(test)]
+#[path = "metrics/tests.rs"]
+mod tests;

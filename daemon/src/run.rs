@@ -11,7 +11,7 @@ use trust_hsm::Passphrase;
 use zeroize::Zeroizing;
 
 use crate::command_line::{Command, CommandLine, Place, StoreCommand};
-use crate::config::{Config, RootConfig};
+use crate::config::{Config, ConfigFault, RootConfig};
 use crate::{assemble, check, harden, init, telemetry};
 
 /// Longest passphrase that is read, in bytes.
@@ -44,7 +44,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Serve(place) => serve(&place),
-        Command::Check(place) => Ok(check::run(place.config.as_deref())),
+        Command::Check(place) => Ok(check::run(&name(&place), read(&place)?)),
         Command::Recover(place) => {
             harden::process()?;
             let config = load(&place)?;
@@ -79,16 +79,19 @@ fn serve(place: &Place) -> Result<ExitCode> {
     let config = load(place)?;
     telemetry::start(&config.logging);
     let runtime = runtime()?;
+    if place.config.is_none()
+        && let Some(parent) = config.unix.path.parent()
+    {
+        init::private_directory(parent)?;
+    }
     if place.config.is_none() && !config.data_directory.exists() {
-        if let Some(parent) = config.unix.path.parent() {
-            init::private_directory(parent)?;
-        }
         runtime.block_on(init::init(&config, None))?;
         warn!(
             directory = %config.data_directory.display(),
             "no configuration: made a directory whose root key lies beside the keys it seals; in production keep it elsewhere"
         );
     }
+    check::before_serving(&name(place), &config)?;
     runtime.block_on(assemble::serve(config))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -98,13 +101,20 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 fn load(place: &Place) -> Result<Config> {
+    read(place)?.map_err(|faults| check::refusal(&name(place), &faults))
+}
+
+/// The configuration, or all of its faults.
+fn read(place: &Place) -> Result<Result<Config, Vec<ConfigFault>>> {
     match &place.config {
-        None => default_config(),
-        Some(path) => Config::load(path).map_err(|faults| {
-            let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
-            anyhow::anyhow!("{} has {} faults\n{}", path.display(), faults.len(), lines.join("\n"))
-        }),
+        None => default_config().map(Ok),
+        Some(path) => Ok(Config::load(path)),
     }
+}
+
+/// What the configuration is called in messages.
+fn name(place: &Place) -> String {
+    place.config.as_ref().map_or_else(|| "the default configuration".to_owned(), |path| path.display().to_string())
 }
 
 /// Where a daemon without a configuration lives (D25).

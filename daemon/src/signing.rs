@@ -12,7 +12,7 @@ mod replay;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::Instrument as _;
+use tracing::{Instrument as _, debug_span};
 use trust::{Fault, FaultKind, Form, Principal, Reference};
 
 use crate::audit::{Ended, Leaf, OutcomeLeaf, batch_root};
@@ -72,8 +72,9 @@ impl House {
     pub(crate) async fn sign(self: &Arc<Self>, request: SigningRequest) -> Result<Receipt, Fault> {
         let replay = self.find_receipt(&request).await?;
         for _ in 0..STALE_ATTEMPTS_MAX {
-            let permit = authorize::permit(self, &request, replay.retry_of()).await?;
-            if let Some(receipt) = replay.receipt(permit.operation()) {
+            let permit =
+                authorize::permit(self, &request, replay.retry_of()).instrument(debug_span!("authorize")).await?;
+            if let Some(receipt) = replay.receipt(permit.operation(), self.log_origin()) {
                 return Ok(receipt);
             }
             let house = Arc::clone(self);
@@ -103,16 +104,18 @@ impl House {
         if let Some(items) = permit.operation().batch_items() {
             self.audit().keep_batch(items).await.map_err(refused_by_log)?;
         }
-        let intent = permit.open(self.audit(), self.clock()).await.map_err(refused_by_log)?;
+        let open = permit.open(self.audit(), self.clock()).instrument(debug_span!("audit"));
+        let intent = open.await.map_err(refused_by_log)?;
         let leaf = intent.leaf();
-        let Some(Visit { intent, end }) = self.custody().sign(intent).await else {
+        let visit = self.custody().sign(intent).instrument(debug_span!("custody", leaf)).await;
+        let Some(Visit { intent, end }) = visit else {
             let mut outcome = OutcomeLeaf::new(self.clock().now_unix_ms(), leaf, Ended::Unknown);
             outcome.reason = Some("the session ended".to_owned());
             self.write_outcome(outcome).await.map_err(Failed::Fault)?;
             return Err(Failed::Fault(Fault::internal("a custody session thread ended")));
         };
         let (order, flight) = intent.close();
-        let receipt = self.receipt(leaf, order, end).await;
+        let receipt = self.receipt(leaf, order, end).instrument(debug_span!("receipt", leaf)).await;
         if let (Ok(receipt), Some(keep)) = (&receipt, keep) {
             self.keep_receipt(keep, receipt).await.map_err(Failed::Fault)?;
         }
@@ -138,11 +141,22 @@ impl House {
             }
             VisitEnd::Signed(signatures) => {
                 let receipt = order.into_receipt(leaf, self.log_origin(), signatures);
+                self.count(&receipt);
                 (signed_outcome(now, leaf, &receipt), Ok(receipt))
             }
         };
         self.write_outcome(outcome).await.map_err(Failed::Fault)?;
         answer
+    }
+
+    /// Counts what was signed by algorithm and form.
+    fn count(&self, receipt: &Receipt) {
+        for form in Form::ALL {
+            let signed = receipt.items.iter().flatten().flatten().filter(|signed| signed.form == form).count();
+            if let (1.., Ok(count)) = (signed, u64::try_from(signed)) {
+                self.metrics().signed(receipt.public_key.algorithm(), form, count);
+            }
+        }
     }
 
     /// Appends an outcome; it is flushed with the next group (D12).

@@ -29,7 +29,7 @@ impl v1::admin_server::Admin for Door {
         Ok(Response::new(v1::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sealed,
-            health: if sealed { "degraded: sealed".to_owned() } else { "serving".to_owned() },
+            health: self.house.health(),
             log_origin: self.house.log_origin().to_owned(),
             log_size: self.house.anchor().size,
             policy_revision: self.house.authorizer().revision().to_hex(),

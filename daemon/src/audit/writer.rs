@@ -1,7 +1,7 @@
 //! The one thread that writes: what waits is written as one group, flushed once, then acknowledged.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(super) struct Shared {
     /// Size of the durable log.
     pub(super) durable: watch::Sender<u64>,
     pub(super) groups: AtomicU64,
+    /// The last write met a full disk.
+    pub(super) full: AtomicBool,
 }
 
 #[derive(Default)]
@@ -59,6 +61,7 @@ impl Shared {
             hashes: RwLock::new(hashes),
             durable: watch::Sender::new(size),
             groups: AtomicU64::new(0),
+            full: AtomicBool::new(false),
         }
     }
 
@@ -80,6 +83,11 @@ impl Shared {
         drop(waiting);
         self.arrived.notify_one();
         Ok(())
+    }
+
+    /// A flush failed, and nothing is written any more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.waiting().broken.is_some()
     }
 
     /// Takes no more; what waits is still written.
@@ -200,6 +208,7 @@ fn write(shared: &Shared, mut group: Vec<Entry>) -> Result<Vec<Entry>, Arc<str>>
             Ok(group)
         }
         Err(fault) if is_full(&fault) => {
+            shared.full.store(true, Ordering::Relaxed);
             error!(stage = "audit", error = %chain(&fault), "the disk of the log is full");
             for (entry, bytes) in group.iter_mut().zip(bytes) {
                 entry.bytes = bytes;
@@ -242,6 +251,7 @@ fn flush(shared: &Shared, written: &mut Vec<Entry>) -> Result<(), Arc<str>> {
     let size = hashes.size();
     drop(hashes);
     shared.groups.fetch_add(1, Ordering::Relaxed);
+    shared.full.store(false, Ordering::Relaxed);
     // Before the answers: whoever has one may ask for its proof at once.
     shared.durable.send_replace(size);
     for (index, entry) in (first..).zip(written.drain(..)) {

@@ -19,7 +19,6 @@ fn the_least_configuration_has_bounds_for_everything() {
 
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.policy, PolicyConfig::Default);
-    assert_eq!(config.keys.raw, RawKeys::Off);
     assert_eq!(config.unix.mode, 0o660);
     assert_eq!(config.tls, None);
     assert_eq!(config.metrics, None);

@@ -15,13 +15,14 @@ pub(crate) struct Queue<T> {
 struct State<T> {
     waiting: VecDeque<T>,
     closed: bool,
+    taken: u64,
 }
 
 impl<T> Queue<T> {
     /// A queue in which at most `waiting_max` wait.
     pub(crate) fn new(waiting_max: usize) -> Self {
         Self {
-            state: Mutex::new(State { waiting: VecDeque::new(), closed: false }),
+            state: Mutex::new(State { waiting: VecDeque::new(), closed: false, taken: 0 }),
             arrived: Condvar::new(),
             waiting_max,
         }
@@ -48,6 +49,7 @@ impl<T> Queue<T> {
         let mut state = self.state();
         loop {
             if let Some(first) = state.waiting.pop_front() {
+                state.taken = state.taken.saturating_add(1);
                 // `fits` counts, so it sees the first one too.
                 let mut more = fits(&first);
                 let mut taken = vec![first];
@@ -72,6 +74,11 @@ impl<T> Queue<T> {
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.state().waiting.len()
+    }
+
+    /// How often work was taken out.
+    pub(crate) fn taken(&self) -> u64 {
+        self.state().taken
     }
 
     /// Takes no more; what waits is still taken out.

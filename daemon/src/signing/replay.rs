@@ -59,7 +59,7 @@ impl Found {
     }
 
     /// The stored receipt, for a caller who was authorized afresh for `order`.
-    pub(super) fn receipt(&self, order: &SignOrder) -> Option<Receipt> {
+    pub(super) fn receipt(&self, order: &SignOrder, origin: &str) -> Option<Receipt> {
         let stored = self.stored.as_ref()?;
         // After a rotation another version would answer: that is a new signature.
         if stored.items.is_empty() || stored.version != order.key.version.number() {
@@ -87,7 +87,7 @@ impl Found {
         Some(Receipt {
             key: KeyRef { id: order.key.id, version: KeyVersion::new(stored.version)? },
             public_key: order.public_key.clone(),
-            origin: String::new(),
+            origin: origin.to_owned(),
             leaf: stored.leaf,
             shape: order.shape,
             items,

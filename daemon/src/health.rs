@@ -1,0 +1,204 @@
+//! Whether the daemon does all it is for, and whom that is told: callers, gRPC health, the service manager.
+//!
+//! The watchdog is fed only while the log's writer and custody get on with what waits for them. Custody's worker
+//! has a supervisor of its own, with less patience: it goes first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tracing::{error, info, warn};
+use trust_hsm::CustodianState;
+
+use crate::house::House;
+use crate::notify;
+
+/// How often is looked.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// How long what waits for the log may wait without one flush.
+const LOG_PATIENCE: Duration = Duration::from_secs(10);
+/// How many times longer than a silent worker is borne, custody may stand still.
+const CUSTODY_PATIENCE: u32 = 6;
+/// The services of `trust.v1`, and the daemon as a whole.
+const SERVICES: [&str; 6] =
+    ["", "trust.v1.Admin", "trust.v1.Audit", "trust.v1.Keys", "trust.v1.Signing", "trust.v1.Verification"];
+
+/// What keeps the daemon from doing all it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The custody worker is being brought back.
+    Custody,
+    /// A flush of the log failed: nothing is signed until a restart.
+    LogClosed,
+    /// The disk of the log is full; freeing space is enough.
+    LogFull,
+    /// Somebody must unseal.
+    Sealed,
+}
+
+impl Trouble {
+    /// Every one.
+    pub(crate) const ALL: [Self; 4] = [Self::Custody, Self::LogClosed, Self::LogFull, Self::Sealed];
+
+    /// The word for it in metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Custody => "custody",
+            Self::LogClosed => "log-closed",
+            Self::LogFull => "log-full",
+            Self::Sealed => "sealed",
+        }
+    }
+
+    /// What a person reads in status.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Custody => "custody is unavailable",
+            Self::LogClosed => "the log cannot be written",
+            Self::LogFull => "the disk of the log is full",
+            Self::Sealed => "sealed",
+        }
+    }
+}
+
+impl House {
+    /// Everything that is wrong now.
+    pub(crate) fn troubles(&self) -> Vec<Trouble> {
+        let (_, custodian, _) = self.custody().status();
+        Trouble::ALL
+            .into_iter()
+            .filter(|trouble| match trouble {
+                Trouble::Custody => custodian == CustodianState::Unavailable,
+                Trouble::LogClosed => self.audit().is_closed(),
+                Trouble::LogFull => self.audit().is_full(),
+                Trouble::Sealed => self.is_sealed(),
+            })
+            .collect()
+    }
+
+    /// `serving`, or `degraded: ` and why.
+    pub(crate) fn health(&self) -> String {
+        words(&self.troubles())
+    }
+}
+
+fn words(troubles: &[Trouble]) -> String {
+    if troubles.is_empty() {
+        return "serving".to_owned();
+    }
+    let words: Vec<&str> = troubles.iter().map(|trouble| trouble.words()).collect();
+    format!("degraded: {}", words.join(", "))
+}
+
+/// Whether a service does what it is for under these troubles.
+fn serves(service: &str, troubles: &[Trouble]) -> bool {
+    match service {
+        // It is how the others are mended.
+        "trust.v1.Admin" => true,
+        "trust.v1.Audit" => !troubles.contains(&Trouble::LogClosed),
+        // Nothing is reported as trusted while sealed (D21); it uses no private key.
+        "trust.v1.Verification" => !troubles.contains(&Trouble::Sealed),
+        _ => troubles.is_empty(),
+    }
+}
+
+/// Tells gRPC health how it is now.
+pub(crate) async fn report(house: &House) {
+    let troubles = house.troubles();
+    tell(&house.parts.health, |service| serves(service, &troubles)).await;
+}
+
+async fn tell(reporter: &HealthReporter, serves: impl Fn(&str) -> bool) {
+    for service in SERVICES {
+        let status = if serves(service) { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.set_service_status(service, status).await;
+    }
+}
+
+/// Looks, tells and feeds the watchdog until it is aborted. From `drain` on, nobody is sent here any more.
+pub(crate) async fn watch(house: Arc<House>, drain: CancellationToken) {
+    let watchdog = notify::watchdog();
+    let interval = watchdog.map_or(INTERVAL, |watchdog| INTERVAL.min(watchdog / 4));
+    let custody_patience = house.config().custody.hang_after.saturating_mul(CUSTODY_PATIENCE);
+    let (mut log, mut custody) = (Progress::default(), Progress::default());
+    let mut known = Vec::new();
+    loop {
+        let troubles = house.troubles();
+        if troubles != known {
+            if troubles.is_empty() {
+                info!(health = words(&troubles), "health changed");
+            } else {
+                warn!(health = words(&troubles), "health changed");
+            }
+            known.clone_from(&troubles);
+        }
+        if drain.is_cancelled() {
+            tell(&house.parts.health, |_| false).await;
+        } else {
+            report(&house).await;
+        }
+        let now = house.clock().monotonic();
+        // A full disk is waited out, not mended by a restart.
+        let log_waits = if troubles.contains(&Trouble::LogFull) { 0 } else { house.audit().waiting() };
+        let log_stands = log.stands_still(log_waits, house.audit().groups(), now);
+        let custody_stands = custody.stands_still(house.custody().waiting(), house.custody().taken(), now);
+        if troubles.contains(&Trouble::LogClosed) || log_stands > LOG_PATIENCE || custody_stands > custody_patience {
+            error!(?log_stands, ?custody_stands, "log or custody does not answer; the watchdog is not fed");
+        } else if watchdog.is_some() {
+            notify::alive();
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// Whether a queue moves.
+#[derive(Debug, Default)]
+struct Progress {
+    done: u64,
+    since: Duration,
+}
+
+impl Progress {
+    /// How long something has waited without anything being done; zero while nothing waits.
+    fn stands_still(&mut self, waiting: usize, done: u64, now: Duration) -> Duration {
+        if waiting == 0 || done != self.done {
+            self.done = done;
+            self.since = now;
+        }
+        now.saturating_sub(self.since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_names_everything_that_is_wrong() {
+        assert_eq!(words(&[]), "serving");
+        assert_eq!(words(&[Trouble::LogFull, Trouble::Sealed]), "degraded: the disk of the log is full, sealed");
+    }
+
+    #[test]
+    fn a_sealed_daemon_is_administered_and_read_and_nothing_else() {
+        let serving: Vec<&str> = SERVICES.into_iter().filter(|service| serves(service, &[Trouble::Sealed])).collect();
+
+        assert_eq!(serving, ["trust.v1.Admin", "trust.v1.Audit"]);
+        assert!(SERVICES.into_iter().all(|service| serves(service, &[])));
+    }
+
+    #[test]
+    fn a_queue_stands_still_only_while_something_waits_and_nothing_is_done() {
+        let seconds = Duration::from_secs;
+        let mut progress = Progress::default();
+
+        assert_eq!(progress.stands_still(0, 5, seconds(1)), seconds(0));
+        assert_eq!(progress.stands_still(3, 5, seconds(4)), seconds(3));
+        assert_eq!(progress.stands_still(3, 6, seconds(9)), seconds(0));
+        assert_eq!(progress.stands_still(3, 6, seconds(20)), seconds(11));
+        assert_eq!(progress.stands_still(0, 6, seconds(21)), seconds(0));
+        assert_eq!(progress.stands_still(1, 6, seconds(22)), seconds(1));
+    }
+}
