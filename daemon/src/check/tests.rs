@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 
@@ -97,7 +97,7 @@ fn one_address_for_two_listeners_is_a_fault() {
     let mut config = config(directory.path());
     let address = "127.0.0.1:7443".parse().unwrap();
     config.metrics = Some(address);
-    config.tls = Some(crate::config::TlsConfig {
+    config.tls = Some(TlsConfig {
         listen: address,
         certificate: directory.path().join("server.pem"),
         key: directory.path().join("server.key"),
