@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
+use crate::report::Latency;
 use crate::spread::number;
 
 /// The longest latency that is told apart, in nanoseconds: a minute.
@@ -34,9 +35,10 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// The latency that so many per cent stay below, in microseconds.
-    pub(crate) fn latency_us(&self, percent: f64) -> f64 {
-        Duration::from_nanos(self.latency.value_at_percentile(percent)).as_secs_f64() * 1e6
+    /// How long the operations took.
+    pub(crate) fn latency(&self) -> Latency {
+        let us = |percent| Duration::from_nanos(self.latency.value_at_percentile(percent)).as_secs_f64() * 1e6;
+        Latency { p50_us: us(50.0), p99_us: us(99.0), p999_us: us(99.9) }
     }
 }
 
@@ -182,7 +184,7 @@ mod tests {
 
         assert_eq!(seen.load(Ordering::SeqCst), 3);
         assert!(measured.per_second > 0.0);
-        assert!(measured.latency_us(50.0) <= measured.latency_us(99.0));
+        assert!(measured.latency().p50_us <= measured.latency().p99_us);
     }
 
     #[tokio::test]

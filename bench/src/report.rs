@@ -17,10 +17,42 @@ pub(crate) struct Row {
     pub(crate) case: String,
     /// Of whom.
     pub(crate) subject: String,
-    /// `1/s`, `µs`, `ms`, `MB`, `×`.
+    /// `1/s`, `s`, `MB`, `×`, …
     pub(crate) unit: &'static str,
     /// Every measurement, in order.
     pub(crate) samples: Vec<f64>,
+    /// How long one operation took in each measurement; empty where that was not asked.
+    pub(crate) latencies: Vec<Latency>,
+}
+
+/// How long one operation took, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Latency {
+    /// Half of them less than this.
+    pub(crate) p50_us: f64,
+    /// All but one of a hundred.
+    pub(crate) p99_us: f64,
+    /// All but one of a thousand.
+    pub(crate) p999_us: f64,
+}
+
+impl Row {
+    /// A line about something without a latency.
+    pub(crate) fn new(
+        suite: &'static str,
+        case: String,
+        subject: String,
+        unit: &'static str,
+        samples: Vec<f64>,
+    ) -> Self {
+        Self { suite, case, subject, unit, samples, latencies: Vec::new() }
+    }
+
+    /// The median over the measurements of one percentile.
+    fn percentile(&self, of: impl Fn(&Latency) -> f64) -> Option<f64> {
+        let all: Vec<f64> = self.latencies.iter().map(of).collect();
+        Spread::of(&all).map(|spread| spread.median)
+    }
 }
 
 /// What a number should be.
@@ -117,6 +149,9 @@ impl Report {
             Some(json!({
                 "suite": row.suite, "case": row.case, "subject": row.subject, "unit": row.unit,
                 "median": spread.median, "low": spread.low, "high": spread.high, "samples": row.samples,
+                "p50_us": row.percentile(|latency| latency.p50_us),
+                "p99_us": row.percentile(|latency| latency.p99_us),
+                "p999_us": row.percentile(|latency| latency.p999_us),
             }))
         });
         let targets = self.targets.iter().map(|target| {
@@ -149,12 +184,19 @@ impl Report {
 }
 
 fn line(row: &Row) -> String {
-    let Row { suite, case, subject, unit, samples } = row;
+    let Row { suite, case, subject, unit, samples, .. } = row;
     let numbers = Spread::of(samples).map_or_else(
         || "– | – | –".to_owned(),
         |spread| format!("{} | {} | {}", shown(spread.median), shown(spread.low), shown(spread.high)),
     );
-    format!("| {suite} | {case} | {subject} | {numbers} | {unit} | {} |", samples.len())
+    let percentiles = [
+        row.percentile(|latency| latency.p50_us),
+        row.percentile(|latency| latency.p99_us),
+        row.percentile(|latency| latency.p999_us),
+    ]
+    .map(|value| value.map(shown).unwrap_or_default())
+    .join(" | ");
+    format!("| {suite} | {case} | {subject} | {numbers} | {unit} | {} | {percentiles} |", samples.len())
 }
 
 /// Three significant digits or more, thousands apart.
@@ -198,6 +240,7 @@ mod tests {
             subject: "trustd".to_owned(),
             unit: "1/s",
             samples: vec![3000.0, 1000.0, 2000.0],
+            latencies: [5.0, 9.0, 7.0].map(|p50_us| Latency { p50_us, p99_us: 100.0, p999_us: 1000.0 }).to_vec(),
         });
         report.aim(Target { what: "fast".to_owned(), measured: 2.0, bound: Bound::AtLeast(2.5), unit: "×" });
 
@@ -208,6 +251,7 @@ mod tests {
         );
         assert!(text.contains("| fast | ≥ 2.50 × | 2.00 × | **missed** |"), "{text}");
         assert_eq!(value["rows"][0]["median"], 2000.0);
+        assert_eq!(value["rows"][0]["p50_us"], 7.0);
         assert_eq!(value["targets"][0]["met"], false);
     }
 

@@ -46,13 +46,7 @@ pub(crate) async fn run(directory: &Path, report: &mut Report) -> Result<()> {
         let flushes = count(&std::fs::read_to_string(&trace).context("read what strace saw")?);
 
         let case = format!("{signatures} acknowledged signatures, {in_flight} in flight");
-        let row = |unit, sample| Row {
-            suite: SUITE,
-            case: case.clone(),
-            subject: SUBJECT.to_owned(),
-            unit,
-            samples: vec![sample],
-        };
+        let row = |unit, sample| Row::new(SUITE, case.clone(), SUBJECT.to_owned(), unit, vec![sample]);
         report.add(row("flushes of the log", number(flushes)));
         report.add(row("signatures per flush", number(signatures) / number(flushes.max(1))));
         let least = signatures.div_ceil(u64::try_from(in_flight)?);

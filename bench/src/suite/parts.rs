@@ -61,7 +61,7 @@ async fn store(plan: &Plan, directory: &Path, report: &mut Report) -> Result<()>
             samples.push(one.await?.per_second);
         }
         let case = format!("one row of {ROW_BYTES} bytes, {in_flight} in flight");
-        report.add(Row { suite: SUITE, case, subject: "store: durable write".to_owned(), unit: "1/s", samples });
+        report.add(Row::new(SUITE, case, "store: durable write".to_owned(), "1/s", samples));
     }
     Ok(())
 }
@@ -81,7 +81,7 @@ async fn log(plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
             samples.push(one.await?.per_second);
         }
         let case = format!("one intent, {in_flight} in flight");
-        report.add(Row { suite: SUITE, case, subject: "log: durable leaf".to_owned(), unit: "1/s", samples });
+        report.add(Row::new(SUITE, case, "log: durable leaf".to_owned(), "1/s", samples));
     }
     Ok(())
 }
@@ -136,7 +136,7 @@ fn custody(plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
         }
         for ((subject, _), samples) in subjects.iter().zip(found) {
             let (case, subject) = (case.to_owned(), (*subject).to_owned());
-            report.add(Row { suite: SUITE, case, subject, unit: "signatures/s", samples });
+            report.add(Row::new(SUITE, case, subject, "signatures/s", samples));
         }
     }
     Ok(())

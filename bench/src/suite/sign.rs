@@ -123,18 +123,14 @@ fn case(what: &str, in_flight: usize, connections: usize) -> String {
 }
 
 fn add(report: &mut Report, case: &str, subject: &str, measured: &[Measured]) {
-    let mut row = |case: String, unit, of: &dyn Fn(&Measured) -> f64| {
-        report.add(Row {
-            suite: SUITE,
-            case,
-            subject: subject.to_owned(),
-            unit,
-            samples: measured.iter().map(of).collect(),
-        });
-    };
-    row(case.to_owned(), "1/s", &|one| one.per_second);
-    row(format!("{case}, p50"), "µs", &|one| one.latency_us(50.0));
-    row(format!("{case}, p99"), "µs", &|one| one.latency_us(99.0));
+    report.add(Row {
+        suite: SUITE,
+        case: case.to_owned(),
+        subject: subject.to_owned(),
+        unit: "1/s",
+        samples: measured.iter().map(|one| one.per_second).collect(),
+        latencies: measured.iter().map(Measured::latency).collect(),
+    });
 }
 
 /// Ours over theirs, each measurement with its neighbour.
@@ -145,7 +141,7 @@ fn compare_pairs(report: &mut Report, case: &str) {
             if let (Some(of_us), Some(of_them)) = pair {
                 let samples = paired(of_us, of_them);
                 let subject = format!("{ours} ÷ {theirs}");
-                report.add(Row { suite: SUITE, case: case.to_owned(), subject, unit: "×", samples });
+                report.add(Row::new(SUITE, case.to_owned(), subject, "×", samples));
             }
         }
     }

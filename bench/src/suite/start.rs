@@ -34,13 +34,7 @@ pub(crate) async fn run(plan: &Plan, keys: u32, directory: &Path, report: &mut R
     let mut ours = Ours::start(directory, &certificates)?;
     let case = format!("{keys} keys");
     let took = create(&ours, keys).await?;
-    let row = |what: &str, unit, samples| Row {
-        suite: SUITE,
-        case: format!("{case}{what}"),
-        subject: SUBJECT.to_owned(),
-        unit,
-        samples,
-    };
+    let row = |what: &str, unit, samples| Row::new(SUITE, format!("{case}{what}"), SUBJECT.to_owned(), unit, samples);
     report.add(row(", making one, 64 in flight", "1/s", vec![f64::from(keys) / took.as_secs_f64()]));
     let (mut seconds, mut daemon, mut worker, mut peak) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..plan.rounds {

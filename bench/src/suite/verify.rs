@@ -50,7 +50,7 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
                 samples.push(tokio::task::block_in_place(|| local(plan, threads, &batch))?);
             }
             let case = format!("{what}, {ITEMS} items, {threads} threads");
-            report.add(Row { suite: SUITE, case, subject: "the function".to_owned(), unit: "items/s", samples });
+            report.add(Row::new(SUITE, case, "the function".to_owned(), "items/s", samples));
         }
         for (door, channel) in [
             ("trustd, Unix socket", ours.unix(1).await?.pop().context("no connection")?),
@@ -67,7 +67,7 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
                     samples.push(one.await?.per_second * number(u64::try_from(ITEMS)?));
                 }
                 let case = format!("{what}, {ITEMS} items, {in_flight} in flight");
-                report.add(Row { suite: SUITE, case, subject: door.to_owned(), unit: "items/s", samples });
+                report.add(Row::new(SUITE, case, door.to_owned(), "items/s", samples));
             }
         }
     }
