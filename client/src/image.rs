@@ -1,31 +1,35 @@
-//! Images; being written.
+//! Images: pushing and signing, verifying and pulling.
+//!
+//! Everything is decided here, on this machine: the registry is only where things lie, the engine only moves them, and
+//! the daemon only signs. What counts as signed stands in [`judge`]; whom we believe in `believed`.
 
-use std::process::ExitCode;
+mod choose;
+mod fault;
+mod inspect;
+mod judge;
+mod manifests;
+mod publish;
+mod pull;
+mod push;
+mod search;
+mod statements;
+mod target;
+mod verify;
 
-use crate::command_line::image::{
-    InspectArguments, PullArguments, PushArguments, RunArguments, SignArguments, VerifyArguments,
-};
+#[cfg(test)]
+mod tests;
+
+use crate::command_line::image::VerifyArguments;
 use crate::context::Context;
 use crate::failure::Failure;
 
-fn absent() -> Failure {
-    Failure::other("not there yet", "wait")
-}
-pub(crate) async fn push(_: &Context, _: &PushArguments) -> Result<(), Failure> {
-    Err(absent())
-}
-pub(crate) async fn pull(_: &Context, _: &PullArguments) -> Result<(), Failure> {
-    Err(absent())
-}
-pub(crate) async fn run(_: &Context, _: &RunArguments) -> Result<ExitCode, Failure> {
-    Err(absent())
-}
-pub(crate) async fn inspect(_: &Context, _: &InspectArguments) -> Result<(), Failure> {
-    Err(absent())
-}
-pub(crate) async fn sign(_: &Context, _: &SignArguments) -> Result<(), Failure> {
-    Err(absent())
-}
-pub(crate) async fn verify(_: &Context, _: &VerifyArguments) -> Result<(), Failure> {
-    Err(absent())
+pub(crate) use self::inspect::inspect;
+pub(crate) use self::pull::{pull, run};
+pub(crate) use self::push::{push, sign};
+
+/// `trustctl image verify REF`
+pub(crate) async fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Failure> {
+    let target = target::Target::parse(&arguments.reference, arguments.named_as.as_deref())?;
+    let verified = verify::verify(context, &target).await?;
+    context.output.show(&verified)
 }

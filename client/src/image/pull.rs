@@ -1,0 +1,131 @@
+//! `pull` and `run`: verified here, then fetched by digest and by nothing else.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::target::Target;
+use super::verify::{Verified, verify};
+use crate::command_line::image::{PullArguments, RunArguments};
+use crate::content_trust::{self, ContentTrust};
+use crate::context::Context;
+use crate::engine::{Engine, RunLine, Transport};
+use crate::failure::{Exit, Failure};
+use crate::output::{Format, Paint, Shown};
+use crate::registry::{Access, Registry};
+
+/// What was pulled.
+#[derive(Debug, Serialize)]
+struct Pulled {
+    /// What the engine knows it by: with its tag, or by its digest.
+    pulled: String,
+    engine: &'static str,
+    #[serde(flatten)]
+    trust: Trusted,
+}
+
+/// Whether it was verified.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Trusted {
+    Unverified { verified: bool, reason: &'static str },
+    Verified(Verified),
+}
+
+const OFF: &str = "content trust is off";
+
+impl Shown for Pulled {
+    fn text(&self, paint: Paint) -> String {
+        match &self.trust {
+            Trusted::Unverified { .. } => {
+                format!("{} {} {}", paint.bad("pulled"), self.pulled, paint.bad("(not verified)"))
+            }
+            Trusted::Verified(verified) => {
+                format!("{}\n{} {}", verified.text(paint), paint.good("pulled"), self.pulled)
+            }
+        }
+    }
+}
+
+/// `trustctl pull REF`
+pub(crate) async fn pull(context: &Context, arguments: &PullArguments) -> Result<(), Failure> {
+    let target = Target::parse(&arguments.reference, arguments.named_as.as_deref())?;
+    let engine = Engine::find(context.engine).await?;
+    let transport = transport(context, &target)?;
+    if content_trust::decide(context, target.judged_repository())? == ContentTrust::Off {
+        unverified(context, &target);
+        engine.pull(&target.to_string(), &[], transport, context.output).await?;
+        let trust = Trusted::Unverified { verified: false, reason: OFF };
+        return context.output.show(&Pulled { pulled: target.to_string(), engine: engine.name(), trust });
+    }
+    let verified = verify(context, &target).await?;
+    let pinned = target.pinned(&verified.digest);
+    engine.pull(&pinned, &[], transport, context.output).await?;
+    let tagged = target.tagged();
+    if let Some(name) = &tagged {
+        engine.tag(&pinned, name, context.output).await?;
+    }
+    let pulled = tagged.unwrap_or(pinned);
+    context.output.show(&Pulled { pulled, engine: engine.name(), trust: Trusted::Verified(verified) })
+}
+
+/// `trustctl run … REF …`: comes back only if no container was started.
+pub(crate) async fn run(context: &Context, arguments: &RunArguments) -> Result<ExitCode, Failure> {
+    let ended = started(context, arguments).await;
+    Err(ended.unwrap_or_else(|failure| failure).ends_with(Exit::NotStarted))
+}
+
+/// Becomes the engine; `Ok` holds why that did not happen.
+async fn started(context: &Context, arguments: &RunArguments) -> Result<Failure, Failure> {
+    let line = RunLine::parse(&arguments.arguments)?;
+    let target = Target::parse(line.image(), arguments.named_as.as_deref())?;
+    let mut context = context.clone();
+    if line.content_trust_off() {
+        context.content_trust = ContentTrust::Off;
+    }
+    let context = &context;
+    let engine = Engine::find(context.engine).await?;
+    let image = if content_trust::decide(context, target.judged_repository())? == ContentTrust::Off {
+        unverified(context, &target);
+        target.to_string()
+    } else {
+        let verified = verify(context, &target).await?;
+        say(context, &verified)?;
+        target.pinned(&verified.digest)
+    };
+    if !engine.holds(&image).await? {
+        engine.pull(&image, line.pull_options(), transport(context, &target)?, context.output).await?;
+    }
+    Ok(engine.run(&line, &image))
+}
+
+/// Standard output is the container's; what was verified goes to standard error.
+fn say(context: &Context, verified: &Verified) -> Result<(), Failure> {
+    match context.output.format() {
+        Format::Json => {
+            let json = serde_json::to_string(verified).map_err(|error| {
+                Failure::other("write the verdict as JSON", "this is a fault of trustctl").because(error)
+            })?;
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(std::io::stderr().lock(), "{json}");
+        }
+        Format::Text => {
+            context.output.remark(&format!("verified {}@{}", verified.image, verified.digest));
+            for line in verified.why() {
+                context.output.remark(&format!("  {line}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every unverified pull says so (D4).
+fn unverified(context: &Context, target: &Target) {
+    context.output.warning(&format!("{target} is not verified: {OFF}"));
+}
+
+fn transport(context: &Context, target: &Target) -> Result<Transport, Failure> {
+    let registry: Registry = super::verify::open(context, target, Access::Pull)?;
+    Ok(if registry.is_plain() { Transport::Plain } else { Transport::Tls })
+}

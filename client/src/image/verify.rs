@@ -1,0 +1,113 @@
+//! Verifies an image in its registry: resolve once, find signatures, hold them against whom we believe.
+
+use serde::Serialize;
+use trust::Sha256Digest;
+use trust::format::oci;
+
+use super::judge::{Counted, judge};
+use super::search::search;
+use super::target::Target;
+use crate::believed;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{Paint, Shown};
+use crate::registry::{Access, CredentialFiles, Manifest, PlainHttp, Registry};
+
+/// An image that was verified: nothing else is pulled.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Verified {
+    /// As it was asked for.
+    pub(crate) image: String,
+    /// What that resolved to, once.
+    #[serde(serialize_with = "shown")]
+    pub(crate) digest: Sha256Digest,
+    /// What its signatures had to name.
+    pub(crate) named: String,
+    /// Always true: what was not verified has another shape.
+    verified: bool,
+    /// The signatures that count.
+    pub(crate) signatures: Vec<Counted>,
+    /// Everybody who is believed for this repository.
+    pub(crate) believed: Vec<String>,
+}
+
+pub(crate) fn shown<T: std::fmt::Display, S: serde::Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
+impl Verified {
+    /// What counted and why, a line each.
+    pub(crate) fn why(&self) -> Vec<String> {
+        let line = |counted: &Counted| {
+            let names = if counted.names.is_empty() { "no name" } else { &counted.names };
+            format!("{} signature by {}: names {names}", counted.form, counted.believed)
+        };
+        self.signatures.iter().map(line).collect()
+    }
+}
+
+impl Shown for Verified {
+    fn text(&self, paint: Paint) -> String {
+        let mut lines = vec![format!("{} {}@{}", paint.good("verified"), self.image, self.digest)];
+        lines.extend(self.why().iter().map(|line| paint.faint(&format!("  {line}"))));
+        lines.join("\n")
+    }
+}
+
+/// A way to the target's repository.
+pub(crate) fn open(context: &Context, target: &Target, access: Access) -> Result<Registry, Failure> {
+    let plain = if context.plain_http { PlainHttp::Asked } else { PlainHttp::LoopbackOnly };
+    Ok(Registry::open(&target.repository, access, plain, CredentialFiles::from_environment())?)
+}
+
+/// What the registry has for the target, read as an image or index.
+///
+/// # Errors
+/// When there is none, or it is not one thing for every reader.
+pub(crate) async fn resolve(registry: &Registry, target: &Target) -> Result<(Manifest, oci::Manifest), Failure> {
+    let Some(manifest) = registry.manifest(&target.place).await? else {
+        return Err(Failure::refused(
+            format!("the registry has no {target}"),
+            "is the name right, and was it pushed? `trustctl inspect REF` shows what is there",
+        ));
+    };
+    match oci::parse_served(&manifest.media_type, &manifest.bytes) {
+        Ok(parsed) => Ok((manifest, parsed)),
+        Err(malformed) => Err(Failure::refused(
+            format!("{target} is no image that can be trusted: it has no {malformed}"),
+            "rebuild and push it with a current docker or podman",
+        )),
+    }
+}
+
+/// Verifies the target.
+///
+/// # Errors
+/// Refused, with the reason in one line; unreachable where the registry or an enrolled daemon is.
+pub(crate) async fn verify(context: &Context, target: &Target) -> Result<Verified, Failure> {
+    // Whom we believe is known before a stranger is asked anything.
+    let believed = believed::for_repository(context, target.judged_repository()).await?;
+    let registry = open(context, target, Access::Pull)?;
+    let (manifest, _) = resolve(&registry, target).await?;
+    let finds = search(&registry, &manifest.digest).await?;
+    let sources = believed.keys.iter().map(|key| key.source.to_string()).collect();
+    match judge(&finds, &believed.keys, &manifest.digest, target.asked()) {
+        Ok(signatures) => Ok(Verified {
+            image: target.to_string(),
+            digest: manifest.digest,
+            named: target.named.to_string(),
+            verified: true,
+            signatures,
+            believed: sources,
+        }),
+        Err(reason) => Err(refusal(target, &manifest.digest, &reason, &sources)),
+    }
+}
+
+fn refusal(target: &Target, digest: &Sha256Digest, reason: &str, believed: &[String]) -> Failure {
+    let believed = believed.iter().take(4).cloned().collect::<Vec<_>>().join("; ");
+    Failure::refused(
+        format!("no valid signature on {target} ({digest}): {reason}"),
+        format!("believed here: {believed}; who may sign it runs: trustctl image sign {}", target.named),
+    )
+}
