@@ -63,8 +63,10 @@ async fn log(context: &Context, daemon: &Daemon, from: Option<u64>, count: u64) 
 /// That `leaf` is in the tree of a checkpoint which continues the one we remember.
 async fn prove(context: &Context, daemon: &Daemon, leaf: u64, file: Option<&Path>) -> Result<(), Failure> {
     let seen = checkpoint::observe(context, daemon).await?;
-    let answer = daemon.audit().get_inclusion_proof(v1::GetInclusionProofRequest { leaf }).await?.into_inner();
-    let proof = answer.proof.ok_or_else(|| not_proven(leaf))?;
+    let answer = daemon.audit().get_inclusion_proof(v1::GetInclusionProofRequest { leaf }).await.map_err(|status| {
+        Failure::from(status).refusal_remedied_by("`trustctl audit checkpoint` says how many leaves the log has")
+    })?;
+    let proof = answer.into_inner().proof.ok_or_else(|| not_proven(leaf))?;
     let note = SignedCheckpoint::open(&proof.checkpoint, &seen.key).map_err(|error| not_proven(leaf).because(error))?;
     let head = note.checkpoint();
     let siblings = hashes(&proof.hashes).ok_or_else(|| not_proven(leaf))?;

@@ -38,7 +38,8 @@ pub(crate) async fn run(context: &Context, arguments: &BackupArguments) -> Resul
             "give another name: a backup overwrites none",
         ));
     }
-    let mut stream = context.daemon().await?.admin().backup(v1::BackupRequest {}).await?.into_inner();
+    let answer = context.daemon().await?.admin().backup(v1::BackupRequest {}).await;
+    let mut stream = answer.map_err(refused)?.into_inner();
     let mut draft = Draft::of(path, 0o600).map_err(|error| unwritten(path, error))?;
     let bar = context.output.progress(0, "backing up");
     let mut size_bytes = 0_u64;
@@ -53,6 +54,12 @@ pub(crate) async fn run(context: &Context, arguments: &BackupArguments) -> Resul
     }
     draft.keep(Existing::Keep).map_err(|error| unwritten(path, error))?;
     context.output.show(&BackedUp { file: path.to_path_buf(), size_bytes })
+}
+
+fn refused(status: tonic::Status) -> Failure {
+    Failure::from(status).refusal_remedied_by(
+        "the daemon's configuration names the age recipients (backup_recipients), its policy who may make backups",
+    )
 }
 
 fn unwritten(path: &Path, error: std::io::Error) -> Failure {

@@ -117,7 +117,7 @@ pub(crate) async fn of_key(context: &Context, name: &str) -> Result<Vec<Believed
     }
     let (what, remedy) = if daemons.is_empty() {
         (
-            "no daemon is believed, so that the name of a key says nothing",
+            "no daemon is believed (the one that --endpoint or TRUSTD_ADDR names is not asked for that)",
             "trustctl enroll URL --ca FILE; or verify with --public-key FILE, which needs no daemon",
         )
     } else {

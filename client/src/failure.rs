@@ -105,6 +105,12 @@ impl Failure {
         self
     }
 
+    /// The same, with a better remedy for a refusal by the daemon; where it could not be asked, the old one stays.
+    #[must_use]
+    pub(crate) fn refusal_remedied_by(self, remedy: &str) -> Self {
+        if self.exit == Exit::Refused { self.remedied_by(remedy) } else { self }
+    }
+
     /// How the process ends.
     pub(crate) const fn exit(&self) -> Exit {
         self.exit

@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, command: KeyCommand) -> Result<(), Fa
         KeyCommand::Retire(name) => change(context, name.key, v1::UseChange::Retire, "retired").await,
         KeyCommand::Destroy(arguments) => destroy(context, arguments).await,
         KeyCommand::CancelDestroy(name) => {
-            change(context, name.key, v1::UseChange::CancelDestroy, "kept; it is retired, as before").await
+            change(context, name.key, v1::UseChange::CancelDestroy, "destruction-cancelled").await
         }
         KeyCommand::Distrust(arguments) => distrust(context, arguments).await,
     }
@@ -150,7 +150,7 @@ async fn destroy(context: &Context, arguments: KeyFinal) -> Result<(), Failure> 
             format!("Destroy the private half of {}? It cannot sign again, not even from the daemon.", arguments.key);
         confirmed(&warning, &arguments.key)?;
     }
-    change(context, arguments.key, v1::UseChange::Destroy, "scheduled for destruction").await
+    change(context, arguments.key, v1::UseChange::Destroy, "destruction-scheduled").await
 }
 
 async fn distrust(context: &Context, arguments: KeyDistrust) -> Result<(), Failure> {

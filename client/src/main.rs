@@ -27,6 +27,7 @@ mod sealing;
 mod sign;
 mod status;
 mod time;
+mod usage;
 mod verify;
 
 use std::process::ExitCode;

@@ -8,13 +8,17 @@ use trust::format::trusted_root;
 use crate::command_line::image::ImageCommand;
 use crate::command_line::{Command, CommandLine};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::usage::{self, Unread};
 use crate::{audit, backup, enroll, image, key, pin, sealing, sign, status, verify};
 
 /// Runs `trustctl`.
 pub(crate) fn trustctl() -> ExitCode {
-    let line = CommandLine::parse();
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return not_run(&error),
+    };
     let output = Output::new(line.output);
     let done = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -25,6 +29,24 @@ pub(crate) fn trustctl() -> ExitCode {
         output.failure(&failure);
         ExitCode::from(failure.exit().code())
     })
+}
+
+/// Nothing was called that could be run.
+fn not_run(error: &clap::Error) -> ExitCode {
+    let output = Output::new(usage::format_of(std::env::args_os()));
+    let failure = match usage::unread(error) {
+        Unread::Asked(text) => match output.raw(text.as_bytes()) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(failure) => failure,
+        },
+        Unread::Nothing(text) => {
+            eprint!("{text}");
+            return ExitCode::from(Exit::Usage.code());
+        }
+        Unread::Wrong(failure) => failure,
+    };
+    output.failure(&failure);
+    ExitCode::from(failure.exit().code())
 }
 
 async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {

@@ -10,7 +10,7 @@ use crate::command_line::KekCommand;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Paint, Shown};
-use crate::time::rfc3339;
+use crate::time::rfc3339_or_none;
 
 /// Longest passphrase that is read, in bytes.
 const PASSPHRASE_BYTES_MAX: usize = 1024;
@@ -23,7 +23,8 @@ struct Sealed {
 impl Shown for Sealed {
     fn text(&self, paint: Paint) -> String {
         if self.sealed {
-            format!("{}: nothing is signed until `trustctl unseal`", paint.bad("sealed"))
+            let how = "until `trustctl unseal`, or a restart where the root key is in a file";
+            format!("{}: nothing is signed {how}", paint.bad("sealed"))
         } else {
             format!("{}: the daemon signs again", paint.good("unsealed"))
         }
@@ -43,7 +44,11 @@ pub(crate) async fn unseal(context: &Context) -> Result<(), Failure> {
     let daemon = context.daemon().await?;
     let passphrase = passphrase()?;
     let request = v1::UnsealRequest { passphrase: passphrase.to_vec().into() };
-    daemon.admin().unseal(request).await?;
+    daemon.admin().unseal(request).await.map_err(|status| {
+        Failure::from(status).refusal_remedied_by(
+            "a wrong passphrase may be typed again; a daemon whose root key is in a file opens when it is restarted",
+        )
+    })?;
     context.output.show(&Sealed { sealed: false })
 }
 
@@ -79,14 +84,16 @@ struct Keks {
 struct Kek {
     version: u32,
     state: String,
-    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<String>,
 }
 
 impl Shown for Keks {
     fn text(&self, paint: Paint) -> String {
         let lines = self.versions.iter().map(|kek| {
             let state = if kek.state == "current" { paint.good(&kek.state) } else { paint.faint(&kek.state) };
-            format!("version {:4}  {}  {state}", kek.version, kek.created_at)
+            let since = kek.created_at.as_deref().map(|at| format!("  {at}")).unwrap_or_default();
+            format!("version {:4}{since}  {state}", kek.version)
         });
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -113,7 +120,7 @@ pub(crate) async fn kek(context: &Context, command: KekCommand) -> Result<(), Fa
             let versions = answer.versions.into_iter().map(|kek| Kek {
                 version: kek.version,
                 state: kek.state,
-                created_at: rfc3339(kek.created_at_unix_seconds),
+                created_at: rfc3339_or_none(kek.created_at_unix_seconds),
             });
             context.output.show(&Keks { versions: versions.collect() })
         }

@@ -120,8 +120,10 @@ fn signatures(file: &Path, signature: Option<&Path>, bundle: Option<&Path>) -> R
 
 fn verify(context: &Context, file: &Path, found: &[Found], keys: &[Counted]) -> Result<VerifiedFile, Failure> {
     let mut names = Vec::new();
+    // Read once, whatever the number of signatures.
+    let inputs = keys.iter().map(|counted| input(context, file, &counted.key)).collect::<Result<Vec<_>, _>>()?;
     for signature in found {
-        let name = under_one(context, file, signature, keys)?;
+        let name = under_one(file, signature, keys, &inputs)?;
         if !names.contains(&name) {
             names.push(name);
         }
@@ -134,13 +136,12 @@ fn verify(context: &Context, file: &Path, found: &[Found], keys: &[Counted]) -> 
 }
 
 /// The name of the key under which a signature is valid.
-fn under_one(context: &Context, file: &Path, signature: &Found, keys: &[Counted]) -> Result<String, Failure> {
+fn under_one(file: &Path, signature: &Found, keys: &[Counted], inputs: &[Signable]) -> Result<String, Failure> {
     let mut why = None;
-    for counted in keys {
-        let input = input(context, file, &counted.key)?;
+    for (counted, input) in keys.iter().zip(inputs) {
         let verdict = match signature {
-            Found::Bundle(path) => blob::verify_bundle(&counted.key, &input, &bounded(path, bundle::BYTES_MAX)?),
-            Found::Sig(path) => blob::verify_sig(&counted.key, &input, &bounded(path, blob::SIG_BYTES_MAX)?),
+            Found::Bundle(path) => blob::verify_bundle(&counted.key, input, &bounded(path, bundle::BYTES_MAX)?),
+            Found::Sig(path) => blob::verify_sig(&counted.key, input, &bounded(path, blob::SIG_BYTES_MAX)?),
         };
         match verdict {
             Ok(()) => return Ok(counted.name.clone()),

@@ -168,6 +168,6 @@ pub(super) struct KeyChange {
 impl Shown for KeyChange {
     fn text(&self, paint: Paint) -> String {
         let place = format!("  log        {} leaf {}", self.log_origin, self.leaf);
-        format!("{} {}\n{}", self.done, self.key.text(paint), paint.faint(&place))
+        format!("{} {}\n{}", self.done.replace('-', " "), self.key.text(paint), paint.faint(&place))
     }
 }
