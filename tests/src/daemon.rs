@@ -13,7 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::client::Trustctl;
 use crate::process::Running;
-use crate::program::{Ran, ours, run};
+use crate::program::{Ran, ours, run, run_with_input};
 
 /// Argon2id with its real parameters and an unoptimised build need a moment.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -29,6 +29,8 @@ pub struct Setup {
     pub environment: Vec<(String, String)>,
     /// The parent of the daemon's directory; the temporary directory where none is given.
     pub below: Option<PathBuf>,
+    /// The passphrase of the root KEK: the daemon starts sealed. A file where none is given.
+    pub passphrase: Option<String>,
 }
 
 impl Setup {
@@ -67,7 +69,8 @@ impl Daemon {
     /// As [`Daemon::start`].
     pub fn with(setup: &Setup) -> Result<Self> {
         let mut daemon = Self::prepared(setup)?;
-        daemon.trustd(&["init"])?.ok()?;
+        let passphrase = setup.passphrase.clone().unwrap_or_default();
+        daemon.trustd_with_input(&["init"], passphrase.as_bytes())?.ok()?;
         daemon.launch()?;
         Ok(daemon)
     }
@@ -87,9 +90,13 @@ impl Daemon {
         std::fs::set_permissions(daemon.directory(), PermissionsExt::from_mode(0o700))
             .context("close the directory")?;
         std::fs::DirBuilder::new().mode(0o700).create(daemon.directory().join("run")).context("make run")?;
+        let root_kek = match &setup.passphrase {
+            Some(_) => "{ passphrase = true }".to_owned(),
+            None => format!("{{ file = \"{}\" }}", daemon.root_kek().display()),
+        };
         let mut text = format!(
             "data_directory = \"{0}/data\"\nsocket = \"{0}/run/trustd.sock\"\n\
-             log_origin = \"log.test.example\"\nroot_kek = {{ file = \"{0}/root.kek\" }}\n",
+             log_origin = \"log.test.example\"\nroot_kek = {root_kek}\n",
             daemon.directory().display()
         );
         if !setup.policy.is_empty() {
@@ -108,6 +115,14 @@ impl Daemon {
     /// When it cannot be started or is not done in time.
     pub fn trustd(&self, arguments: &[&str]) -> Result<Ran> {
         run(self.command().args(arguments).arg("--config").arg(self.configuration()))
+    }
+
+    /// The same with `input` on standard input, where a passphrase is read.
+    ///
+    /// # Errors
+    /// As [`Daemon::trustd`].
+    pub fn trustd_with_input(&self, arguments: &[&str], input: &[u8]) -> Result<Ran> {
+        run_with_input(self.command().args(arguments).arg("--config").arg(self.configuration()), input)
     }
 
     fn command(&self) -> Command {

@@ -15,6 +15,7 @@ pub mod merkle;
 pub mod peer;
 pub mod process;
 pub mod program;
+pub mod raw;
 pub mod registry;
 pub mod wait;
 

@@ -1,0 +1,140 @@
+//! The life of a key through the real daemon: what was acknowledged is true, and what is final stays.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
+use std::time::{Duration, Instant};
+
+use tonic::Code;
+use trust_proto::v1::{Key, Trust, Use, UseChange};
+use trust_tests::raw::Caller;
+use trust_tests::wait::until;
+use trust_tests::{Daemon, Setup};
+
+async fn scene(more: &str) -> (Daemon, Caller) {
+    let daemon = Daemon::with(&Setup { more: more.to_owned(), ..Setup::allowing_raw() }).unwrap();
+    let user = Caller::new(daemon.channel().await.unwrap());
+    user.create("raw/one").await.unwrap();
+    (daemon, user)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_goes_the_way_of_its_life_and_no_other() {
+    let (_daemon, user) = scene("").await;
+    let refused = |key: Result<Key, tonic::Status>| assert_eq!(key.unwrap_err().code(), Code::FailedPrecondition);
+
+    refused(user.change("raw/one", UseChange::Enable).await);
+    refused(user.change("raw/one", UseChange::Destroy).await);
+    assert_eq!(user.change("raw/one", UseChange::Disable).await.unwrap().r#use(), Use::Disabled);
+    refused(user.change("raw/one", UseChange::Disable).await);
+    assert_eq!(user.sign("raw/one", b"no").await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(user.change("raw/one", UseChange::Enable).await.unwrap().r#use(), Use::Active);
+    user.sign("raw/one", b"yes").await.unwrap();
+    assert_eq!(user.change("raw/one", UseChange::Retire).await.unwrap().r#use(), Use::Retired);
+    refused(user.change("raw/one", UseChange::Enable).await);
+    refused(user.rotate("raw/one").await);
+    assert_eq!(user.change("raw/one", UseChange::Destroy).await.unwrap().r#use(), Use::DestroyScheduled);
+    assert_eq!(user.change("raw/one", UseChange::CancelDestroy).await.unwrap().r#use(), Use::Retired);
+    assert_eq!(user.sign("raw/one", b"no").await.unwrap_err().code(), Code::FailedPrecondition);
+
+    // The two questions are two: a retired key's signatures still count, until it is distrusted, for good.
+    assert_eq!(user.get("raw/one").await.unwrap().trust(), Trust::Trusted);
+    assert_eq!(user.distrust("raw/one").await.unwrap().trust(), Trust::Distrusted);
+    refused(user.distrust("raw/one").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destroyed_key_is_shred_pending_until_a_kek_rotation_and_its_row_stays() {
+    let (mut daemon, user) = scene("[keys]\ndestroy_after_seconds = 0\n").await;
+    let before = user.rotate("raw/one").await.unwrap();
+    user.create("raw/two").await.unwrap();
+    user.change("raw/one", UseChange::Retire).await.unwrap();
+    user.change("raw/one", UseChange::Destroy).await.unwrap();
+
+    let runtime = tokio::runtime::Handle::current();
+    let get = || tokio::task::block_in_place(|| runtime.block_on(user.get("raw/one")));
+    let gone = until("the destruction", Duration::from_secs(20), || {
+        let key = get()?;
+        Ok((key.r#use() == Use::Destroyed).then_some(key))
+    })
+    .unwrap();
+
+    assert!(gone.shred_pending, "{gone:?}");
+    assert_eq!(gone.versions, before.versions);
+    user.rotate_kek().await.unwrap();
+    assert!(!user.get("raw/one").await.unwrap().shred_pending);
+    assert_eq!(user.create("raw/one").await.unwrap_err().code(), Code::AlreadyExists);
+    daemon.restart().unwrap();
+    let user = Caller::new(daemon.channel().await.unwrap());
+    let key = user.get("raw/one").await.unwrap();
+    assert_eq!((key.r#use(), key.shred_pending, key.versions.len()), (Use::Destroyed, false, 2), "{key:?}");
+    assert_eq!(user.sign("raw/one", b"no").await.unwrap_err().code(), Code::FailedPrecondition);
+    user.sign("raw/two", b"yes").await.unwrap();
+}
+
+/// Stops a process and waits until each of its threads has really stopped.
+fn stop(pid: u32) {
+    let target = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(target, rustix::process::Signal::STOP).unwrap();
+    until("the worker has stopped", Duration::from_secs(10), || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task"))?;
+        let stopped = threads.into_iter().all(|thread| {
+            let stat = thread.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default());
+            stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+        });
+        Ok(stopped.then_some(()))
+    })
+    .unwrap();
+}
+
+/// D10: acknowledged means true. A sign that hangs in the worker may still come out, so `disable` waits for it.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "the order of two real answers is what is tested")]
+async fn disable_is_acknowledged_only_after_a_sign_that_hangs_in_the_worker_has_ended() {
+    let (daemon, user) = scene("[custody]\nhang_after_ms = 3000\n").await;
+    user.sign("raw/one", b"before").await.unwrap();
+    let workers = daemon.workers().unwrap();
+    workers.iter().copied().for_each(stop);
+    let signs: Vec<_> = (0..3_u8)
+        .map(|turn| {
+            let user = user.clone();
+            tokio::spawn(async move { (user.sign("raw/one", &[turn]).await, Instant::now()) })
+        })
+        .collect();
+    let begun = async {
+        while user.status().await.unwrap().log_size < 5 + 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(2), begun).await.unwrap();
+    // Their intents are durable, so they are on their way into the worker, or in it.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    let asked = Instant::now();
+    let disabled = user.change("raw/one", UseChange::Disable).await.unwrap();
+    let acknowledged = Instant::now();
+
+    assert_eq!(disabled.r#use(), Use::Disabled);
+    assert!(acknowledged - asked > Duration::from_secs(1), "it did not wait: {:?}", acknowledged - asked);
+    let mut hung = 0;
+    for sign in signs {
+        let (signed, ended) = sign.await.unwrap();
+        let refused = signed.unwrap_err();
+        // Those that had reached the worker ended before the acknowledgement; one that had not met the new state.
+        match refused.code() {
+            Code::DeadlineExceeded | Code::Unavailable => {
+                hung += 1;
+                assert!(ended < acknowledged + Duration::from_millis(200), "{refused:?}");
+            }
+            Code::FailedPrecondition | Code::Aborted => {}
+            _ => panic!("{refused:?}"),
+        }
+    }
+    assert!(hung > 0, "no sign hung in the worker");
+    assert_eq!(user.sign("raw/one", b"after").await.unwrap_err().code(), Code::FailedPrecondition);
+    // No outcome after the one of the disable says that something was signed.
+    let leaves = user.leaves(0).await.unwrap();
+    let at = leaves.iter().position(|leaf| leaf["operation"] == "disable").unwrap();
+    let signed = |leaf: &&serde_json::Value| leaf["kind"] == "outcome" && leaf.get("signatures").is_some();
+    assert_eq!(leaves[at..].iter().filter(signed).count(), 0, "{leaves:#?}");
+    assert_ne!(daemon.workers().unwrap(), workers);
+}
