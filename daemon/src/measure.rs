@@ -49,7 +49,7 @@ impl LogAlone {
         intent.policies = vec!["policy0".to_owned()];
         intent.policy_revision = Some(hash.clone());
         intent.preimages = vec![hash];
-        self.audit.append(Leaf::Intent(intent.into())).await?;
+        self.audit.append(Leaf::Intent(intent)).await?;
         Ok(())
     }
 }
