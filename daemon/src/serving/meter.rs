@@ -92,9 +92,10 @@ impl Pulse {
         };
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.retain(|answer| answer.strong_count() > 0);
-        let unread = answers.iter().filter_map(Weak::upgrade).any(|since| {
-            longer(since.load(Ordering::Relaxed), patience.unread)
-        });
+        let unread = answers
+            .iter()
+            .filter_map(Weak::upgrade)
+            .any(|since| longer(since.load(Ordering::Relaxed), patience.unread));
         if unread || longer(self.frame_began_ms.load(Ordering::Relaxed), patience.frame) {
             return Verdict::Stalled;
         }

@@ -173,7 +173,10 @@ impl hyper::body::Body for Answer {
         };
         this.waiting.for_reader(&this.visitor.pulse);
         let is_message = matches!(&frame, Some(Ok(frame)) if frame.is_data());
-        if is_message && this.begun && let Err(fault) = (this.visitor.rooms.identify)(&this.visitor.caller) {
+        if is_message
+            && this.begun
+            && let Err(fault) = (this.visitor.rooms.identify)(&this.visitor.caller)
+        {
             this.visitor.pulse.dismissed.cancel();
             return Poll::Ready(Some(Err(fault::to_status(&fault))));
         }

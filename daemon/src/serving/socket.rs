@@ -55,8 +55,8 @@ impl Socket {
 /// Nobody finds a door that nobody answers.
 impl Drop for Socket {
     fn drop(&mut self) {
-        let ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.file);
+        let ours =
+            std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.file);
         if ours && let Err(error) = std::fs::remove_file(&self.path) {
             warn!(%error, socket = %self.path.display(), "not removed");
         }

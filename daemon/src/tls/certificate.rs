@@ -57,9 +57,9 @@ fn usable_by_a_client(certificate: &X509Certificate<'_>) -> Result<(), NameFault
         return Err(NameFault::Authority);
     }
     let usage = certificate.key_usage().map_err(|_| NameFault::Unreadable)?;
-    if usage.is_some_and(|usage| {
-        !usage.value.digital_signature() || usage.value.key_cert_sign() || usage.value.crl_sign()
-    }) {
+    if usage
+        .is_some_and(|usage| !usage.value.digital_signature() || usage.value.key_cert_sign() || usage.value.crl_sign())
+    {
         return Err(NameFault::KeyUsage);
     }
     let extended = certificate.extended_key_usage().map_err(|_| NameFault::Unreadable)?;

@@ -194,7 +194,8 @@ impl Gate {
             }
             match &authority.list {
                 Some((path, until)) if *until < now => {
-                    let what = format!("a revocation list of {} is stale: nobody comes in by it", authority.trust_domain);
+                    let what =
+                        format!("a revocation list of {} is stale: nobody comes in by it", authority.trust_domain);
                     faults.push(files::fault(path, what));
                 }
                 _ => {}

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
@@ -23,8 +24,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -255,11 +256,7 @@ impl Client {
         self.begin_with(method, Bytes::new())
     }
 
-    pub(super) fn begin_with(
-        &self,
-        method: &str,
-        body: Bytes,
-    ) -> JoinHandle<hyper::Result<hyper::Response<Incoming>>> {
+    pub(super) fn begin_with(&self, method: &str, body: Bytes) -> JoinHandle<hyper::Result<hyper::Response<Incoming>>> {
         let (mut sender, request) = (self.sender.clone(), request(method, body));
         tokio::spawn(async move {
             sender.ready().await?;
@@ -320,11 +317,16 @@ impl Room {
                 self.wait().await;
                 drop(read);
             }
-            "/test.Room/Long" => *answer.body_mut() = Body::new(Full::new(Bytes::from(vec![0; 32 * 1024 * 1024]))),
+            "/test.Room/Long" => {
+                // As every gRPC answer: data, then trailers.
+                let trailers = std::future::ready(Some(Ok(HeaderMap::new())));
+                let data = Full::new(Bytes::from(vec![0; 32 * 1024 * 1024]));
+                *answer.body_mut() = Body::new(data.with_trailers(trailers));
+            }
             "/test.Room/Drip" => {
                 let drops = self.dripping.lock().unwrap().take().unwrap();
-                let frames = ReceiverStream::new(drops)
-                    .map(|()| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"drop"))));
+                let frames =
+                    ReceiverStream::new(drops).map(|()| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"drop"))));
                 *answer.body_mut() = Body::new(StreamBody::new(frames));
             }
             other => panic!("{other}"),
