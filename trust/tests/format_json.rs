@@ -186,3 +186,41 @@ proptest! {
         }
     }
 }
+
+/// The files of JSONTestSuite beside the repository; none, after saying so, where there are none.
+fn json_test_suite() -> Vec<(String, Vec<u8>)> {
+    let path =
+        std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors/json-parsing/test_parsing");
+    match std::fs::read_dir(&path) {
+        Ok(entries) => entries
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+            .collect(),
+        Err(error) => {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs JSONTestSuite: {error}");
+            println!("json-parsing is not here: its cases did not run");
+            Vec::new()
+        }
+    }
+}
+
+#[test]
+fn json_test_suite_is_answered_as_it_says_but_for_what_is_refused_on_purpose() {
+    let cases = json_test_suite();
+    let mut refused: Vec<&str> = Vec::new();
+    for (name, bytes) in &cases {
+        let read = read("test", bytes, BYTES_MAX);
+        match name.as_bytes()[0] {
+            b'n' => assert!(read.is_err(), "accepted: {name}"),
+            b'y' if read.is_err() => refused.push(name),
+            // What implementations may do as they like: an answer is enough.
+            _ => {}
+        }
+    }
+    refused.sort_unstable();
+
+    if !cases.is_empty() {
+        assert_eq!(cases.len(), 318);
+        assert_eq!(refused, include_str!("golden/json_refused.txt").lines().collect::<Vec<_>>());
+    }
+}

@@ -98,6 +98,21 @@ impl Manifest {
             size_bytes: self.size_bytes,
         }
     }
+
+    /// How a list of referrers names it: with its artifact type, which is the configuration's media type where it has
+    /// none of its own, and its annotations (OCI distribution-spec 1.1, "listing referrers").
+    #[must_use]
+    pub fn listed(&self) -> Descriptor {
+        let of_config = match &self.content {
+            Content::Image { config, .. } => Some(config.media_type.clone()),
+            Content::Index { .. } => None,
+        };
+        Descriptor {
+            annotations: self.annotations.clone(),
+            artifact_type: self.artifact_type.clone().or(of_config),
+            ..self.descriptor()
+        }
+    }
 }
 
 /// Reads a manifest or index.

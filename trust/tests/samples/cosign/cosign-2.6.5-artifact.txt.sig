@@ -1,0 +1,1 @@
+MEUCIBZir6EAHgQBR7qSNJYWSlqLLhWz2WdrjQDZqonbiNucAiEA2if/XSwzkIXuvgB7CwzlNYLHnPQZzXc1/mj7lgwyjTI=
