@@ -282,4 +282,41 @@ mod tests {
 
         assert!(failure.what().contains("r.example.com/*x"), "{failure:?}");
     }
+
+    /// The client's part of docs/config.md.
+    fn document() -> &'static str {
+        include_str!("../../docs/config.md").split("\n## The client\n").nth(1).unwrap()
+    }
+
+    #[test]
+    fn the_samples_of_the_document_are_read() {
+        let samples: Vec<&str> =
+            document().split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        let [host, user] = samples[..] else { panic!("{samples:?}") };
+        let home = Home::new();
+        home.file("etc.toml", host, 0o644);
+        home.file("config/config.toml", user, 0o600);
+
+        let config = home.load().unwrap();
+
+        assert!(config.enforce && config.pins.len() == 1 && config.pins[0].required);
+        assert!(config.endpoint.is_some() && config.tls.key.is_some());
+    }
+
+    #[test]
+    fn the_document_has_every_key() {
+        fn keys<T: DeserializeOwned + std::fmt::Debug>() -> Vec<String> {
+            let error = toml::from_str::<T>("no_such_key = 1").unwrap_err();
+            let named = error.message().split("expected").nth(1).unwrap().split('`').map(str::to_owned);
+            named.skip(1).step_by(2).collect()
+        }
+        let mut keys = [keys::<HostFile>(), keys::<UserFile>(), keys::<PinEntry>()].concat();
+        keys.sort();
+        keys.dedup();
+
+        assert!(keys.len() >= 10, "{keys:?}");
+        for key in keys {
+            assert!(document().contains(&format!("| `{key}` |")), "{key}");
+        }
+    }
 }

@@ -449,3 +449,7 @@ fn logging(mut section: Section) -> LoggingConfig {
 #[cfg(test)]
 #[path = "config/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "config/document_tests.rs"]
+mod document_tests;

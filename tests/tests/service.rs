@@ -19,7 +19,7 @@ use tonic_health::pb::health_client::HealthClient;
 use trust_proto::v1::ListEntriesRequest;
 use trust_proto::v1::audit_client::AuditClient;
 use trust_tests::process::Running;
-use trust_tests::program::{ours, run};
+use trust_tests::program::{checkout, ours, run};
 use trust_tests::raw::Caller;
 use trust_tests::wait::{timed, until};
 use trust_tests::{Daemon, Setup};
@@ -150,6 +150,12 @@ async fn metrics_are_counted_by_method_and_fault_and_only_metrics_are_served() {
         assert!(page.contains(&format!("{line}\n")), "{line}\n{page}");
     }
     assert!(page.ends_with("# EOF\n"), "{page}");
+    let document = std::fs::read_to_string(checkout().join("docs/config.md")).unwrap();
+    for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        assert!(document.contains(&format!("| `{name}{suffix}` |")), "{name} is not in docs/config.md");
+    }
     assert!(!page.contains("raw/one"), "a key's name is in the metrics\n{page}");
     assert!(http(address, "GET / HTTP/1.1").starts_with("HTTP/1.1 404"));
     assert!(http(address, "POST /metrics HTTP/1.1").starts_with("HTTP/1.1 405"));

@@ -129,6 +129,8 @@ impl Section {
     }
 
     pub(super) fn number(&mut self, key: &'static str, bounds: RangeInclusive<u64>, default: u64) -> u64 {
+        #[cfg(test)]
+        super::document_tests::note_bounds(&self.name, key, &bounds, default);
         match self.take(key) {
             None => default,
             Some(Value::Integer(number)) => match u64::try_from(number) {
@@ -169,6 +171,8 @@ impl Section {
     }
 
     fn take(&mut self, key: &'static str) -> Option<Value> {
+        #[cfg(test)]
+        super::document_tests::note_key(&self.name, key);
         self.known.insert(key);
         self.table.remove(key)
     }
