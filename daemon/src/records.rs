@@ -156,7 +156,19 @@ impl Records {
         self.read(|index| index.entry(id).is_some_and(|entry| epoch <= entry.state.epoch))
     }
 
-    /// The state of a key now: what custody rechecks immediately before the key moves (D10). Never blocks on a disk.
+    /// The state of a key now, and whether `material` still is one of this version's: what custody rechecks
+    /// immediately before the key moves (D10). Never blocks on a disk.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Missing`].
+    pub fn state_for(&self, key: KeyRef, material: &Material) -> Result<(KeyState, bool), RecordError> {
+        let found = |index: &Index| {
+            index.entry(key.id).map(|entry| (entry.state.clone(), entry.has_material(key.version, material)))
+        };
+        self.read(found)?.ok_or(RecordError::Missing)
+    }
+
+    /// The state of a key now. Never blocks on a disk.
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Missing`].

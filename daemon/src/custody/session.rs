@@ -74,8 +74,10 @@ fn sign(session: &mut dyn Session, shared: &Shared, signs: Vec<Waiting>) {
 
 fn recheck(intent: &Intent<SignOrder>, shared: &Shared, revision: Sha256Digest) -> Result<Duration, NotBegun> {
     let order = intent.operation();
-    let state = shared.records.state_now(order.key_id()).map_err(|_| NotBegun::Stale)?;
-    if intent.policy_revision() != revision || state.epoch != order.epoch() || !state.use_.may_sign() {
+    let (state, is_current) = shared.records.state_for(order.key(), order.material()).map_err(|_| NotBegun::Stale)?;
+    // Material that was wrapped anew meanwhile may be under a KEK version that is about to be destroyed.
+    let is_same = is_current && state.epoch == order.epoch() && intent.policy_revision() == revision;
+    if !is_same || !state.use_.may_sign() {
         return Err(NotBegun::Stale);
     }
     intent.time_left(&shared.clock).ok_or(NotBegun::Late)

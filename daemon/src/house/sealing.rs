@@ -181,6 +181,8 @@ impl House {
             let _ = progress.try_send(told);
         }
         self.rewrap_log_key().await?;
+        // A session that began before may hold a record under the older version; a later one sees that it changed.
+        self.custody().settle().await;
         let keyring = Arc::clone(&self.parts.keyring);
         blocking(move || keyring.finish_rotation()).await?.map_err(custody::fault)?;
         Ok(told)

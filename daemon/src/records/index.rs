@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
 use trust::{KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Repository, Sha256Digest, Trust};
+use trust_hsm::Material;
 
 use super::anchor::Anchor;
 use super::crypto::RowMark;
@@ -50,6 +51,12 @@ impl Entry {
         let id = self.record.id;
         let numbers = std::iter::successors(Some(KeyVersion::FIRST), |version| version.next());
         numbers.zip(&self.versions).map(move |(version, (stored, held))| (KeyRef { id, version }, stored, held))
+    }
+
+    /// Whether this is one of the materials of the version as they are now.
+    pub(super) fn has_material(&self, version: KeyVersion, material: &Material) -> bool {
+        let at = usize::try_from(version.number()).ok().and_then(|number| number.checked_sub(1));
+        at.and_then(|at| self.versions.get(at)).is_some_and(|(version, _)| version.materials.contains(material))
     }
 
     fn parse(&self) -> Result<Vec<VersionRecord>, RecordError> {

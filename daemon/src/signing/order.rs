@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trust::{Form, KeyId, KeyRef, PublicKey, Sha256Digest, Signature};
+use trust::{Form, KeyRef, PublicKey, Sha256Digest, Signature};
 use trust_hsm::{CustodyError, Material, SealContext, SigningOrder};
 
 use super::{Receipt, Shape, SignedForm};
@@ -57,9 +57,14 @@ impl Operation for SignOrder {
 }
 
 impl SignOrder {
-    /// The key's id.
-    pub(crate) const fn key_id(&self) -> KeyId {
-        self.key.id
+    /// Key and version.
+    pub(crate) const fn key(&self) -> KeyRef {
+        self.key
+    }
+
+    /// The sealed key as the permit found it.
+    pub(crate) const fn material(&self) -> &Material {
+        &self.material
     }
 
     /// The key's epoch that the permit was made under.
