@@ -20,6 +20,7 @@ use trustd::store::{Change, RowKey, SledOptions, SledStore, Store};
 use super::Plan;
 use crate::load::{drive, drive_threads};
 use crate::report::{Report, Row};
+use crate::spread::number;
 use crate::subject::message;
 
 const SUITE: &str = "parts";
@@ -134,12 +135,27 @@ fn custody(plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
                 })?);
             }
         }
+        if let ([here, worker], 1) = (found.as_slice(), threads) {
+            let (case, subject) = (case.to_owned(), "custody: what the hop adds to one visit".to_owned());
+            report.add(Row::new(
+                SUITE,
+                case,
+                subject,
+                "µs",
+                hop_us(here, worker, number(u64::try_from(orders * inputs)?)),
+            ));
+        }
         for ((subject, _), samples) in subjects.iter().zip(found) {
             let (case, subject) = (case.to_owned(), (*subject).to_owned());
             report.add(Row::new(SUITE, case, subject, "signatures/s", samples));
         }
     }
     Ok(())
+}
+
+/// The time of a visit to the worker less that of the same visit in this process, each with its neighbour.
+fn hop_us(here: &[f64], worker: &[f64], signatures: f64) -> Vec<f64> {
+    here.iter().zip(worker).map(|(here, worker)| (signatures / worker - signatures / here) * 1e6).collect()
 }
 
 /// A new Ed25519 key and what is needed to use it.
