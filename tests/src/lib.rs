@@ -11,12 +11,14 @@ pub mod disk;
 pub mod engine;
 pub mod image;
 pub mod ledger;
+pub mod local;
 pub mod merkle;
 pub mod peer;
 pub mod process;
 pub mod program;
 pub mod raw;
 pub mod registry;
+pub mod rpc;
 pub mod wait;
 
 pub use client::Trustctl;

@@ -1,0 +1,104 @@
+//! For each method one request that a principal who may is allowed.
+
+use prost::Message;
+use trust_proto::v1::{
+    Algorithm, BackupRequest, BatchKey, ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest, DistrustReason,
+    GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest, GetKeyRequest, GetStatusRequest,
+    ImageStatement, ListEntriesRequest, ListKeksRequest, ListKeysRequest, ListTrustedKeysRequest, MaySignRequest,
+    Purpose, RotateKekRequest, RotateKeyRequest, SealRequest, SignBatchRequest, SignRequest, Statement, StatementList,
+    UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, batch_key, image_statement, sign_batch_request,
+    statement, verify_batch_request, verify_request,
+};
+use trust_tests::rpc::Method;
+
+use crate::scene::PASSPHRASE;
+
+/// An image manifest that daemons take.
+const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[]}"#;
+
+/// A request of `method` about `key`, encoded. A method that is not here has no row in the table either.
+pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
+    let key = key.to_owned();
+    match method.label().as_str() {
+        "Admin/GetStatus" => GetStatusRequest {}.encode_to_vec(),
+        "Admin/Unseal" => UnsealRequest { passphrase: PASSPHRASE.into() }.encode_to_vec(),
+        "Admin/Seal" => SealRequest {}.encode_to_vec(),
+        "Admin/ListKeks" => ListKeksRequest {}.encode_to_vec(),
+        "Admin/RotateKek" => RotateKekRequest {}.encode_to_vec(),
+        "Admin/Backup" => BackupRequest {}.encode_to_vec(),
+        "Audit/GetCheckpoint" => GetCheckpointRequest {}.encode_to_vec(),
+        "Audit/GetInclusionProof" => GetInclusionProofRequest { leaf: 0 }.encode_to_vec(),
+        "Audit/GetConsistencyProof" => GetConsistencyProofRequest { from_size: 1, to_size: 2 }.encode_to_vec(),
+        "Audit/ListEntries" => ListEntriesRequest::default().encode_to_vec(),
+        "Keys/CreateKey" => create(&format!("{key}-new")).encode_to_vec(),
+        "Keys/GetKey" => GetKeyRequest { key }.encode_to_vec(),
+        "Keys/ListKeys" => ListKeysRequest::default().encode_to_vec(),
+        "Keys/RotateKey" => RotateKeyRequest { key, ..RotateKeyRequest::default() }.encode_to_vec(),
+        "Keys/ChangeUse" => {
+            ChangeUseRequest { key, change: UseChange::Disable.into(), ..ChangeUseRequest::default() }.encode_to_vec()
+        }
+        "Keys/DistrustKey" => {
+            let reason = DistrustReason::Superseded.into();
+            DistrustKeyRequest { key, reason, ..DistrustKeyRequest::default() }.encode_to_vec()
+        }
+        "Signing/Sign" => sign_tag(&key, "1.0"),
+        "Signing/SignBatch" => {
+            let statements = vec![image("1.0"), image("1.1")];
+            let items = Some(sign_batch_request::Items::Statements(StatementList { statements }));
+            SignBatchRequest { key, items, ..SignBatchRequest::default() }.encode_to_vec()
+        }
+        "Signing/MaySign" => MaySignRequest { key, reference: "r.example/acme/app:1.0".to_owned() }.encode_to_vec(),
+        "Verification/Verify" => verify(key).encode_to_vec(),
+        "Verification/VerifyBatch" => verify_batch(key).encode_to_vec(),
+        "Verification/ListTrustedKeys" => {
+            ListTrustedKeysRequest { repository: "r.example/acme/app".to_owned(), purpose: Purpose::Image.into() }
+                .encode_to_vec()
+        }
+        label => panic!("{label} is new: give it a request here and a row in docs/permissions.md"),
+    }
+}
+
+/// An Ed25519 key for images of `r.example/acme/*`.
+pub(crate) fn create(name: &str) -> CreateKeyRequest {
+    CreateKeyRequest {
+        name: name.to_owned(),
+        purpose: Purpose::Image.into(),
+        algorithm: Algorithm::Ed25519.into(),
+        scope: vec!["r.example/acme/*".to_owned()],
+        ..CreateKeyRequest::default()
+    }
+}
+
+/// The method of [`sign_tag`].
+pub(crate) fn sign() -> Method {
+    Method { service: "Signing".to_owned(), name: "Sign".to_owned(), names_key: true }
+}
+
+/// A request to sign an image of that tag, shown by its manifest.
+pub(crate) fn sign_tag(key: &str, tag: &str) -> Vec<u8> {
+    SignRequest { key: key.to_owned(), statement: Some(image(tag)), ..SignRequest::default() }.encode_to_vec()
+}
+
+fn image(tag: &str) -> Statement {
+    let evidence = Some(image_statement::Evidence::Manifest(MANIFEST.into()));
+    let reference = format!("r.example/acme/app:{tag}");
+    Statement { kind: Some(statement::Kind::Image(ImageStatement { reference, evidence })) }
+}
+
+fn verify(key: String) -> VerifyRequest {
+    VerifyRequest {
+        key,
+        input: Some(verify_request::Input::Message("m".into())),
+        signature: vec![7; 64].into(),
+        ..VerifyRequest::default()
+    }
+}
+
+fn verify_batch(key: String) -> VerifyBatchRequest {
+    VerifyBatchRequest {
+        keys: vec![BatchKey { kind: Some(batch_key::Kind::Key(key)) }],
+        messages: Some(verify_batch_request::Messages::Items32(vec![1; 64].into())),
+        signatures: vec![7; 128].into(),
+        ..VerifyBatchRequest::default()
+    }
+}

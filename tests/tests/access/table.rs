@@ -1,0 +1,54 @@
+//! The table of docs/permissions.md.
+
+use std::collections::BTreeMap;
+
+use trust_tests::program::checkout;
+
+/// What a cell says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cell {
+    Yes,
+    No,
+    Sealed,
+    Local,
+    Refused,
+}
+
+impl Cell {
+    fn read(word: &str) -> Self {
+        match word {
+            "yes" => Self::Yes,
+            "no" => Self::No,
+            "sealed" => Self::Sealed,
+            "local" => Self::Local,
+            "refused" => Self::Refused,
+            _ => panic!("no such word in the table: {word:?}"),
+        }
+    }
+}
+
+fn document() -> String {
+    std::fs::read_to_string(checkout().join("docs/permissions.md")).unwrap()
+}
+
+/// The policy that the table is about.
+pub(crate) fn policy() -> String {
+    let text = document();
+    text.split("```cedar\n").nth(1).unwrap().split("```").next().unwrap().to_owned()
+}
+
+/// Four cells of the unsealed daemon and four of the sealed one, by method.
+pub(crate) fn rows() -> BTreeMap<String, [Cell; 8]> {
+    let text = document();
+    let mut rows = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("| ") && line.contains('/')) {
+        let words: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        if words.len() != 9 {
+            continue;
+        }
+        let cells: Vec<Cell> = words[1..].iter().map(|word| Cell::read(word)).collect();
+        let before = rows.insert(words[0].to_owned(), cells.try_into().unwrap());
+        assert!(before.is_none(), "two rows for {}", words[0]);
+    }
+    rows
+}
