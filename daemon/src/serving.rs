@@ -40,7 +40,7 @@ pub(crate) struct Patience {
     pub(crate) frame: Duration,
     /// For the answer to a PING, which is sent at the same interval.
     pub(crate) keepalive: Duration,
-    /// Until an answer that is ready is read.
+    /// Until a piece of an answer is read.
     pub(crate) unread: Duration,
     /// Without any request.
     pub(crate) idle: Duration,
@@ -56,7 +56,7 @@ impl Default for Patience {
             handshake: Duration::from_secs(5),
             frame: Duration::from_secs(8),
             keepalive: Duration::from_secs(20),
-            unread: Duration::from_secs(30),
+            unread: Duration::from_secs(60),
             idle: Duration::from_secs(600),
             drain: Duration::from_secs(7),
             tick: Duration::from_secs(1),

@@ -16,8 +16,8 @@ use super::frames::{Frames, Progress};
 
 /// No moment: nothing is waited for.
 const NEVER: u64 = 0;
-/// So many answers are looked after before those that ended are forgotten.
-const ANSWERS_MAX: usize = 1024;
+/// So many pieces are looked after before those that were written are forgotten.
+const PIECES_MAX: usize = 1024;
 
 /// What is known of a connection while it lasts. Times are milliseconds since it began, from 1.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Pulse {
     frame_began_ms: AtomicU64,
     requests: AtomicUsize,
     last_request_ms: AtomicU64,
-    answers: Mutex<Vec<Weak<AtomicU64>>>,
+    unread: Mutex<Vec<Weak<HandedOut>>>,
     flooded: AtomicBool,
     /// Cancelled when this peer is not welcome any more.
     pub(super) dismissed: CancellationToken,
@@ -52,7 +52,7 @@ impl Pulse {
             frame_began_ms: AtomicU64::new(1),
             requests: AtomicUsize::new(0),
             last_request_ms: AtomicU64::new(1),
-            answers: Mutex::new(Vec::new()),
+            unread: Mutex::new(Vec::new()),
             flooded: AtomicBool::new(false),
             dismissed: CancellationToken::new(),
         }
@@ -73,15 +73,15 @@ impl Pulse {
         self.flooded.load(Ordering::Relaxed)
     }
 
-    /// A mark that tells since when an answer waits for its reader.
-    pub(super) fn answer(&self) -> Waiting {
-        let since = Arc::new(AtomicU64::new(self.now_ms()));
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() >= ANSWERS_MAX {
-            answers.retain(|answer| answer.strong_count() > 0);
+    /// A piece of an answer is handed to HTTP/2, and is dropped with the mark when it was written to the peer.
+    pub(super) fn hand_out(&self) -> Arc<HandedOut> {
+        let piece = Arc::new(HandedOut { at_ms: self.now_ms() });
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        if unread.len() >= PIECES_MAX {
+            unread.retain(|piece| piece.strong_count() > 0);
         }
-        answers.push(Arc::downgrade(&since));
-        Waiting(since)
+        unread.push(Arc::downgrade(&piece));
+        piece
     }
 
     /// What to do now.
@@ -90,12 +90,9 @@ impl Pulse {
         let longer = |since_ms: u64, limit: Duration| {
             since_ms != NEVER && u128::from(now_ms.saturating_sub(since_ms)) > limit.as_millis()
         };
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.retain(|answer| answer.strong_count() > 0);
-        let unread = answers
-            .iter()
-            .filter_map(Weak::upgrade)
-            .any(|since| longer(since.load(Ordering::Relaxed), patience.unread));
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread.retain(|piece| piece.strong_count() > 0);
+        let unread = unread.iter().filter_map(Weak::upgrade).any(|piece| longer(piece.at_ms, patience.unread));
         if unread || longer(self.frame_began_ms.load(Ordering::Relaxed), patience.frame) {
             return Verdict::Stalled;
         }
@@ -118,20 +115,10 @@ impl Drop for AtWork {
     }
 }
 
-/// An answer's mark: who waits for whom.
+/// A piece of an answer that the peer has not taken yet.
 #[derive(Debug)]
-pub(super) struct Waiting(Arc<AtomicU64>);
-
-impl Waiting {
-    /// The answer has more, and its reader has not taken it yet.
-    pub(super) fn for_reader(&self, pulse: &Pulse) {
-        self.0.store(pulse.now_ms(), Ordering::Relaxed);
-    }
-
-    /// The reader waits for us.
-    pub(super) fn for_us(&self) {
-        self.0.store(NEVER, Ordering::Relaxed);
-    }
+pub(super) struct HandedOut {
+    at_ms: u64,
 }
 
 /// A stream whose frames are counted.

@@ -16,7 +16,7 @@ use trust::{Fault, FaultKind};
 use trust_proto::fault;
 
 use super::connection::Visitor;
-use super::meter::{AtWork, Waiting};
+use super::meter::{AtWork, HandedOut};
 use super::share::{self, Taken};
 use crate::identity::Caller;
 
@@ -57,8 +57,8 @@ async fn work(visitor: Arc<Visitor>, taken: Taken, request: hyper::Request<Incom
     drop(held);
     match answered {
         Ok(Ok(response)) => response.map(|body| {
-            let waiting = visitor.pulse.answer();
-            Body::new(Answer { body, visitor, waiting, begun: false, _taken: taken, _at_work: at_work })
+            let place = Arc::new(Place { _taken: taken, _at_work: at_work });
+            Body::new(Answer { body, visitor, place, begun: false })
         }),
         Ok(Err(error)) => refuse(&Fault::internal(error)),
         Err(_) => refuse(&Fault::new(FaultKind::Late, format!("not done within {} ms", limit.as_millis()))),
@@ -150,15 +150,39 @@ impl hyper::body::Body for Question {
     }
 }
 
-/// An answer's body: it holds the request's place until it is read, and each message after the first is
-/// for somebody who is still accepted (D26).
+/// An answer's body. Each message after the first is for somebody who is still accepted (D26).
 struct Answer {
     body: Body,
     visitor: Arc<Visitor>,
-    waiting: Waiting,
+    place: Arc<Place>,
     begun: bool,
+}
+
+/// A request's place in the house: given back when the last byte of its answer is written, because until then the
+/// answer is in our memory, however little the peer reads.
+struct Place {
     _taken: Taken,
     _at_work: AtWork,
+}
+
+/// A piece of an answer on its way.
+struct Piece {
+    bytes: Bytes,
+    _place: Arc<Place>,
+    _handed_out: Arc<HandedOut>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Answer {
+    fn on_its_way(&self, bytes: Bytes) -> Bytes {
+        let handed_out = self.visitor.pulse.hand_out();
+        Bytes::from_owner(Piece { bytes, _place: Arc::clone(&self.place), _handed_out: handed_out })
+    }
 }
 
 impl hyper::body::Body for Answer {
@@ -167,11 +191,7 @@ impl hyper::body::Body for Answer {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            this.waiting.for_us();
-            return Poll::Pending;
-        };
-        this.waiting.for_reader(&this.visitor.pulse);
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         let is_message = matches!(&frame, Some(Ok(frame)) if frame.is_data());
         if is_message
             && this.begun
@@ -181,7 +201,7 @@ impl hyper::body::Body for Answer {
             return Poll::Ready(Some(Err(fault::to_status(&fault))));
         }
         this.begun |= is_message;
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| this.on_its_way(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
