@@ -169,7 +169,7 @@ impl House {
 fn signed_outcome(now: u64, leaf: u64, receipt: &Receipt) -> OutcomeLeaf {
     let failed: Vec<u64> =
         (0..).zip(&receipt.items).filter(|(_, item)| item.is_err()).map(|(index, _)| index).collect();
-    let result = if failed.len() == receipt.items.len() { Ended::Failed } else { Ended::Done };
+    let result = if failed.len() == receipt.items.len() { Ended::Failed } else { Ended::Signed };
     let mut outcome = OutcomeLeaf::new(now, leaf, result);
     let hashes: Vec<_> = receipt
         .items

@@ -222,12 +222,14 @@ impl OutcomeLeaf {
 /// How an intent can end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// As intended (a batch: with the failures it names).
+    /// The change is made and stored.
     Done,
     /// It was begun, and failed with a known end.
     Failed,
     /// The key was not used, nothing was changed.
     NotStarted,
+    /// Signed, and verified under the registered key (a batch: with the failures it names).
+    Signed,
     /// Nobody knows whether the key was used.
     Unknown,
 }
@@ -239,6 +241,7 @@ impl Ended {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::NotStarted => "not-started",
+            Self::Signed => "signed",
             Self::Unknown => "unknown",
         }
     }
