@@ -72,6 +72,8 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     }
     announce(&house).await?;
 
+    // Before the doors open: whoever finds them open may send a signal, and it must not end the daemon.
+    let mut signals = Signals::new()?;
     let drain = CancellationToken::new();
     health::report(&house).await;
     let doors = serving::bind(&config, tls, Arc::clone(&house)).await?;
@@ -82,7 +84,6 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     }
     background.spawn(chores(Arc::clone(&house)));
     background.spawn(health::watch(Arc::clone(&house), drain.clone()));
-    let mut signals = Signals::new()?;
     notify::ready();
     info!(socket = %config.unix.path.display(), origin = config.log_origin, "serving");
     signals.wait_for_end(&house).await;
@@ -279,9 +280,9 @@ fn open_log(config: &Config, store: [u8; 16], clock: Clock) -> Result<(Audit, Hi
 
 /// Starts the custody worker: this very program, as its hidden subcommand.
 pub(crate) fn spawn_worker(config: &Config) -> Result<Arc<WorkerCustodian>> {
-    let program = std::env::current_exe().context("find this program")?;
     Ok(Supervisor::spawn(WorkerConfig {
-        program,
+        // Not by its path: an upgrade replaces the file there, and a worker of another version must not answer us.
+        program: PathBuf::from("/proc/self/exe"),
         arguments: vec!["custody-worker".into()],
         ring: absolute(&config.ring())?,
         root_file: match &config.root_kek {
