@@ -3,21 +3,23 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v dpkg-deb >/dev/null || { echo "missing: dpkg-deb. A Debian package is built on Debian: apt-get install dpkg" >&2; exit 1; }
+command -v strip >/dev/null || { echo "missing: strip. Install it: apt-get install binutils" >&2; exit 1; }
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 architecture=$(dpkg --print-architecture)
-binaries="${BINARIES:-${CARGO_TARGET_DIR:-target}/release}"
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 chmod 755 "$stage"
 
 scripts/install.sh "$stage" /usr
+# Symbols are no use without their source, and most of the size.
+strip --strip-unneeded "$stage"/usr/bin/*
 # dpkg asks its own questions about changed configuration; this marks the files for it.
 mkdir "$stage/DEBIAN"
 (cd "$stage" && find etc -type f -printf '/%p\n' | sort) >"$stage/DEBIAN/conffiles"
 gzip -9 -n "$stage"/usr/share/man/man1/*.1
 # The newest symbol version of glibc that the programs ask for.
-libc=$(cat "$binaries/trustd" "$binaries/trustctl" | grep -aoE 'GLIBC_2\.[0-9]+' | sort -uV | tail -n 1 | cut -d_ -f2)
+libc=$(cat "$stage"/usr/bin/* | LC_ALL=C grep -aoE 'GLIBC_2\.[0-9]+' | sort -uV | tail -n 1 | cut -d_ -f2)
 cat >"$stage/DEBIAN/control" <<EOF
 Package: trustd
 Version: $version
@@ -51,4 +53,4 @@ EOF
 chmod 755 "$stage/DEBIAN/postinst" "$stage/DEBIAN/prerm"
 output="${OUTPUT:-target}"
 mkdir -p "$output"
-dpkg-deb --root-owner-group -Zxz --build "$stage" "$output/trustd_${version}_${architecture}.deb"
+dpkg-deb --root-owner-group -Zxz -z1 --build "$stage" "$output/trustd_${version}_${architecture}.deb"
