@@ -21,6 +21,9 @@ pub(crate) use facts::{KeyFacts, RequestFacts, StatementFacts};
 pub(crate) use pace::Pace;
 pub(crate) use policy::{Policy, PolicyError, PolicySource};
 
+/// The most policies that a leaf cites; the revision fixes the rest.
+const NAMED_MAX: usize = 32;
+
 /// Decides by the policy that is in force.
 pub(crate) struct Authorizer {
     source: PolicySource,
@@ -118,6 +121,7 @@ impl Authorizer {
         }
         let mut policies: Vec<String> = response.diagnostics().reason().map(|id| policy.name_of(id)).collect();
         policies.sort_unstable();
+        policies.truncate(NAMED_MAX);
         match response.decision() {
             CedarDecision::Allow => Decision::Allow(Grounds { policies, revision: policy.revision() }),
             CedarDecision::Deny if policies.is_empty() => Decision::Deny(Denial::NotPermitted),

@@ -1,6 +1,10 @@
 //! Policy texts: read whole, validated strictly, known by their hash.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
@@ -16,6 +20,8 @@ const SCHEMA: &str = include_str!("../../policy/schema.cedarschema");
 const DEFAULT: &str = include_str!("../../policy/default.cedar");
 /// The longest policy file, in bytes.
 const POLICY_BYTES_MAX: u64 = 1024 * 1024;
+/// The longest `@id`.
+const NAME_CHARS_MAX: usize = 64;
 
 /// Where the policy comes from.
 #[derive(Debug, Clone)]
@@ -97,6 +103,7 @@ impl Policy {
             .map(ToString::to_string)
             // A warning names a policy that can never apply: somebody meant something else.
             .chain(result.validation_warnings().map(ToString::to_string))
+            .chain(misleading(&set))
             .collect();
         if !faults.is_empty() {
             return Err(faults);
@@ -125,12 +132,44 @@ impl Policy {
     }
 }
 
+/// What is sound Cedar and cannot be meant here.
+fn misleading(set: &PolicySet) -> Vec<String> {
+    let mut faults = Vec::new();
+    if set.num_of_policies() == 0 {
+        // A file that was cut off while it was written would lock everybody out.
+        faults.push("no policy in it: everything would be denied".to_owned());
+    }
+    for template in set.templates() {
+        faults.push(format!("{}: a template, and nothing here fills it in", template.id()));
+    }
+    let mut names = HashSet::new();
+    for name in set.policies().filter_map(|policy| policy.annotation("id")) {
+        let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+        if !fits {
+            faults.push(format!("@id: 1 to {NAME_CHARS_MAX} characters, none of them a control character"));
+        } else if !names.insert(name) {
+            faults.push(format!("@id(\"{name}\"): two policies; the log cites them by it"));
+        }
+    }
+    faults
+}
+
 fn read(path: &Path) -> Result<String, String> {
-    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if length > POLICY_BYTES_MAX {
+    let found = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !found.is_file() {
+        return Err("not a file".to_owned());
+    }
+    if found.permissions().mode() & 0o002 != 0 {
+        return Err("everybody may write it: chmod o-w".to_owned());
+    }
+    if found.len() > POLICY_BYTES_MAX {
         return Err("at most 1 MiB".to_owned());
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    // It may have grown since.
+    file.take(POLICY_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    Ok(text)
 }
 
 /// A parse error with its line.

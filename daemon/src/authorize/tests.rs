@@ -192,3 +192,133 @@ fn a_policy_file_that_is_not_there_is_a_fault() {
 
     assert_eq!(error.faults().count(), 1);
 }
+
+#[test]
+fn what_is_sound_cedar_and_cannot_be_meant_is_a_fault() {
+    let two = "@id(\"one\") permit (principal, action, resource);\n@id(\"one\") forbid (principal, action, resource);";
+    let long = format!("@id(\"{}\") permit (principal, action, resource);", "x".repeat(65));
+    for (sin, text, word) in [
+        ("empty", "// nothing\n", "no policy"),
+        ("a template", "permit (principal == ?principal, action, resource);", "template"),
+        ("two of one name", two, "two policies"),
+        ("a long name", &long, "64"),
+        ("never true", "permit (principal is LocalUid, action, resource) when { principal is Spiffe };", "policy"),
+    ] {
+        let found = faults(text);
+
+        assert!(found.iter().any(|fault| fault.contains(word)), "{sin}: {found:?}");
+    }
+}
+
+#[test]
+fn a_policy_that_everybody_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"permit (principal, action, resource);").unwrap();
+    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o666)).unwrap();
+
+    let error = Authorizer::load(PolicySource::File(file.path().to_owned())).err().unwrap();
+
+    assert!(error.to_string().contains("chmod o-w"), "{error}");
+}
+
+#[test]
+fn a_policy_of_many_rules_cites_few() {
+    let authorizer = from_text(&"permit (principal, action, resource);\n".repeat(500)).unwrap();
+
+    let Decision::Allow(grounds) = ask(&authorizer, &Principal::LocalUid(0), Action::SignImage, Evidence::Shown) else {
+        panic!("denied")
+    };
+
+    assert_eq!(grounds.policies.len(), NAMED_MAX);
+}
+
+/// A document or packaged file of the checkout.
+fn text_of(path: &str) -> String {
+    std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+}
+
+fn samples(document: &str) -> Vec<String> {
+    text_of(document).split("```cedar\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_sample_of_the_documents_loads() {
+    let samples = [samples("docs/policy.md"), samples("docs/permissions.md")].concat();
+
+    assert!(samples.len() >= 6, "{}", samples.len());
+    for sample in samples {
+        from_text(&sample).unwrap_or_else(|error| panic!("{error}\n{sample}"));
+    }
+}
+
+#[test]
+fn the_packaged_policy_and_the_documented_one_are_the_default() {
+    let bare = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+        lines.map(ToOwned::to_owned).collect()
+    };
+    let default = bare(&Authorizer::load(PolicySource::Default).unwrap().policy().texts().0.to_owned());
+
+    assert_eq!(bare(&text_of("packaging/policy.cedar")), default);
+    assert_eq!(bare(&samples("docs/policy.md")[0]), default);
+}
+
+#[test]
+fn the_example_in_the_packaged_policy_loads_when_its_comment_goes() {
+    let text = text_of("packaging/policy.cedar");
+    let example = text.split("// @id(").nth(1).unwrap().lines().map(|line| line.trim_start_matches("//"));
+
+    let example = format!("@id({}", example.collect::<Vec<_>>().join("\n"));
+
+    assert!(example.contains("team/release"), "{example}");
+    from_text(&example).unwrap_or_else(|error| panic!("{error}\n{example}"));
+}
+
+#[test]
+fn the_document_names_every_action_and_attribute() {
+    let document = text_of("docs/policy.md");
+    let policy = Policy::load(&PolicySource::Default).unwrap();
+    let (_, schema) = policy.texts();
+    let attributes = schema.lines().filter_map(|line| line.trim().split_once(": ")).filter_map(|(name, kind)| {
+        let is_attribute = ["String", "Long", "Bool", "Set<"].iter().any(|known| kind.starts_with(known));
+        is_attribute.then(|| name.trim_start_matches("context: { ").to_owned())
+    });
+    let names: Vec<String> = attributes.chain(Action::ALL.iter().map(|action| action.name().to_owned())).collect();
+
+    assert!(names.len() > 35, "{names:?}");
+    let missing: Vec<&String> = names.iter().filter(|name| !document.contains(&format!("`{name}`"))).collect();
+    assert_eq!(missing, Vec::<&String>::new());
+}
+
+#[test]
+fn every_question_is_one_that_the_schema_knows() {
+    let policy = Policy::load(&PolicySource::Default).unwrap();
+    let (schema, _) = cedar_policy::Schema::from_cedarschema_str(policy.texts().1).unwrap();
+    let record = record("acme/release");
+    let reference = Reference::parse("r.example/acme/app:1.0").unwrap();
+    let digest = Sha256Digest::of(b"manifest");
+
+    for principal in [Principal::LocalUid(7), Principal::Spiffe(SpiffeId::parse("spiffe://a.example/b").unwrap())] {
+        for action in Action::ALL {
+            let statement = match action {
+                Action::SignImage => Some(StatementFacts::Image { reference: &reference, shown: None }),
+                Action::SignBlob => Some(StatementFacts::Blob { name: "file", size: u64::MAX, digest: &digest }),
+                Action::SignRaw => Some(StatementFacts::Raw),
+                _ => None,
+            };
+            let facts = RequestFacts { statement, forms: &[Form::Sig], items: 1 };
+            for key in [KeyFacts::Known(&record), KeyFacts::Unknown("acme/none")] {
+                let key = action.is_on_key().then_some(&key);
+                let who = facts::principal(&principal).unwrap();
+                let what = key.map_or_else(|| facts::daemon(), |key| facts::key(key).unwrap());
+                let context = Context::from_pairs(facts::context(action, &facts)).unwrap();
+
+                let asked = Request::new(who.uid(), action.uid(), what.uid(), context, Some(&schema));
+                let known = Entities::from_entities([who, what], Some(&schema));
+
+                assert!(asked.is_ok() && known.is_ok(), "{}: {:?} {:?}", action.name(), asked.err(), known.err());
+            }
+        }
+    }
+}
