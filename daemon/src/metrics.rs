@@ -3,6 +3,7 @@
 //! Calls are counted at the door, signatures, refusals and rates where they happen. What others know anyway (the
 //! log's size, what waits, what is wrong) is asked of them when somebody reads. `docs/config.md` lists it all.
 
+mod doors;
 mod listener;
 
 use std::fmt::{self, Write as _};
@@ -22,6 +23,7 @@ use crate::authorize::Action;
 use crate::health::Trouble;
 use crate::house::House;
 
+pub(crate) use doors::{DoorCounts, Entrance, TurnedAway};
 pub(crate) use listener::bind;
 
 /// What every name begins with.
@@ -65,6 +67,7 @@ pub(crate) struct Metrics {
     signatures: Family<SignatureLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
     rate_limited: Counter,
+    doors: DoorCounts,
 }
 
 /// A method of the protocol.
@@ -165,6 +168,7 @@ impl Default for Metrics {
             signatures: Family::default(),
             refusals: Family::default(),
             rate_limited: Counter::default(),
+            doors: DoorCounts::default(),
         };
         registry.register("calls", "Calls that were answered", metrics.calls.clone());
         let help = "From the call to the beginning of its answer";
@@ -173,6 +177,7 @@ impl Default for Metrics {
         registry.register("signatures", "Signatures that left the daemon", metrics.signatures.clone());
         registry.register("refusals", "Requests that the policy or a key's scope refused", metrics.refusals.clone());
         registry.register("rate_limited", "Requests beyond their principal's rate", metrics.rate_limited.clone());
+        metrics.doors.register(&mut registry);
         Self { registry, ..metrics }
     }
 }
@@ -199,6 +204,11 @@ impl Metrics {
     /// A request beyond its principal's rate.
     pub(crate) fn rate_limited(&self) {
         self.rate_limited.inc();
+    }
+
+    /// What the doors count.
+    pub(crate) const fn doors(&self) -> &DoorCounts {
+        &self.doors
     }
 
     /// Everything, in the OpenMetrics text format.

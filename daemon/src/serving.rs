@@ -75,8 +75,9 @@ pub(crate) struct Doors {
 pub(crate) async fn bind(config: &Config, tls: Option<Arc<TlsState>>, house: Arc<House>) -> Result<Doors> {
     let routes = services(&house)?;
     let limits = house.limits().clone();
+    let counts = house.metrics().doors().clone();
     let identify = Box::new(move |caller: &_| house.identify(caller));
-    let rooms = Rooms::new(routes, &limits, Patience::default(), identify);
+    let rooms = Rooms::new(routes, &limits, Patience::default(), counts, identify);
     let tcp = match (&config.tls, tls) {
         (Some(config), Some(tls)) => {
             let listener =

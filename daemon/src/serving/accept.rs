@@ -20,6 +20,7 @@ use super::rooms::Rooms;
 use super::share::{self, Taken};
 use super::socket::Socket;
 use crate::identity::Caller;
+use crate::metrics::{DoorCounts, Entrance, TurnedAway};
 use crate::tls::{ALPN, Peer, TlsState};
 
 /// Before the next try, when the machine has no descriptor or memory for a connection.
@@ -46,8 +47,8 @@ pub(super) struct UnixDoor {
 
 impl UnixDoor {
     pub(super) fn new(socket: Socket, rooms: Arc<Rooms>) -> Self {
-        let places = rooms.places();
-        Self { socket, rooms, places, log: Arc::new(Quietly::new("unix")) }
+        let log = Arc::new(Quietly::new(Entrance::Unix, rooms.counts.clone()));
+        Self { socket, places: rooms.places(), rooms, log }
     }
 
     /// Serves until the drain begins; connections live on in `connections`.
@@ -67,11 +68,11 @@ impl UnixDoor {
     fn welcome(&self, stream: UnixStream, connections: &TaskTracker, until: &Until) {
         let peer = match stream.peer_cred() {
             Ok(peer) => peer,
-            Err(error) => return self.log.say("the kernel does not say who calls", &error),
+            Err(error) => return self.log.say(TurnedAway::Unauthenticated, &error),
         };
         let share = self.rooms.shares.get(&Principal::LocalUid(peer.uid()));
         let Some(place) = share::take(&self.places, &share.connections) else {
-            return self.log.say("turned away", &"connections_max");
+            return self.log.say(TurnedAway::Connections, &"connections_max");
         };
         let caller = Caller::Local { uid: peer.uid(), pid: peer.pid() };
         let visitor = Visitor::new(caller, share, Arc::clone(&self.rooms));
@@ -92,7 +93,8 @@ pub(super) struct TlsDoor {
 impl TlsDoor {
     pub(super) fn new(listener: TcpListener, tls: Arc<TlsState>, rooms: Arc<Rooms>) -> Self {
         let (places, handshakes) = (rooms.places(), rooms.handshakes());
-        Self { listener, tls, rooms, places, handshakes, log: Arc::new(Quietly::new("tls")) }
+        let log = Arc::new(Quietly::new(Entrance::Tls, rooms.counts.clone()));
+        Self { listener, tls, rooms, places, handshakes, log }
     }
 
     /// As [`UnixDoor::serve`].
@@ -111,7 +113,7 @@ impl TlsDoor {
 
     fn welcome(&self, stream: TcpStream, connections: &TaskTracker, until: &Until) {
         let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else {
-            return self.log.say("turned away", &"too many handshakes");
+            return self.log.say(TurnedAway::Handshakes, &"half of connections_max");
         };
         let (rooms, places, tls) = (Arc::clone(&self.rooms), Arc::clone(&self.places), Arc::clone(&self.tls));
         let (log, until) = (Arc::clone(&self.log), until.clone());
@@ -123,18 +125,18 @@ impl TlsDoor {
             drop(handshake);
             let (stream, peer) = match shaken {
                 Ok(Ok(shaken)) => shaken,
-                Ok(Err(error)) => return log.say("no handshake", &error),
-                Err(_) => return log.say("no handshake", &"not in time"),
+                Ok(Err(error)) => return log.say(TurnedAway::Handshake, &error),
+                Err(_) => return log.say(TurnedAway::Handshake, &"not in time"),
             };
             let peer = Arc::new(peer);
             let caller = Caller::Certified(Arc::clone(&peer));
             let principal = match (rooms.identify)(&caller) {
                 Ok(principal) => principal,
-                Err(fault) => return log.say("a certificate that was accepted is not any more", &fault),
+                Err(fault) => return log.say(TurnedAway::Unauthenticated, &fault),
             };
             let share = rooms.shares.get(&principal);
             let Some(place) = share::take(&places, &share.connections) else {
-                return log.say("turned away", &"connections_max");
+                return log.say(TurnedAway::Connections, &"connections_max");
             };
             let visitor = Visitor::new(caller, share, rooms);
             keep(place, converse(stream, visitor, until)).await;
@@ -164,24 +166,26 @@ async fn keep(place: Taken, conversation: impl Future<Output = ()>) {
 
 /// A connection that the kernel could not hand over; the listener itself is well.
 async fn pause(error: &io::Error, log: &Quietly) {
-    log.say("accept", error);
+    log.say(TurnedAway::Accept, error);
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-/// A log for what strangers cause: they cannot fill it.
+/// Counts who is turned away, and logs it so that strangers cannot fill the log.
 struct Quietly {
-    door: &'static str,
+    door: Entrance,
+    counts: DoorCounts,
     began: Instant,
     next_ms: AtomicU64,
     unsaid: AtomicU64,
 }
 
 impl Quietly {
-    fn new(door: &'static str) -> Self {
-        Self { door, began: Instant::now(), next_ms: AtomicU64::new(0), unsaid: AtomicU64::new(0) }
+    fn new(door: Entrance, counts: DoorCounts) -> Self {
+        Self { door, counts, began: Instant::now(), next_ms: AtomicU64::new(0), unsaid: AtomicU64::new(0) }
     }
 
-    fn say(&self, what: &'static str, why: &dyn std::fmt::Display) {
+    fn say(&self, reason: TurnedAway, why: &dyn std::fmt::Display) {
+        self.counts.turned_away(self.door, reason);
         let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let next_ms = self.next_ms.load(Ordering::Relaxed);
         let quiet_ms = u64::try_from(QUIET.as_millis()).unwrap_or(u64::MAX);
@@ -192,10 +196,10 @@ impl Quietly {
                 .is_ok();
         if ours {
             let unsaid = self.unsaid.swap(0, Ordering::Relaxed);
-            warn!(door = self.door, %why, unsaid, "{what}");
+            warn!(door = self.door.name(), reason = reason.name(), %why, unsaid, "turned away");
         } else {
             self.unsaid.fetch_add(1, Ordering::Relaxed);
-            debug!(door = self.door, %why, "{what}");
+            debug!(door = self.door.name(), reason = reason.name(), %why, "turned away");
         }
     }
 }

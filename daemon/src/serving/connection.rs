@@ -19,6 +19,7 @@ use super::request;
 use super::rooms::Rooms;
 use super::share::Share;
 use crate::identity::Caller;
+use crate::metrics::{Entrance, TurnedAway};
 
 /// Requests at once on one connection; a client waits before it opens more (RFC 9113 §5.1.2).
 const STREAMS_MAX: u32 = 256;
@@ -44,6 +45,11 @@ impl Visitor {
     pub(super) fn new(caller: Caller, share: Arc<Share>, rooms: Arc<Rooms>) -> Arc<Self> {
         Arc::new(Self { caller, share, rooms, pulse: Arc::new(Pulse::new()) })
     }
+
+    /// Which door it came through.
+    pub(super) const fn door(&self) -> Entrance {
+        if self.caller.is_local() { Entrance::Unix } else { Entrance::Tls }
+    }
 }
 
 /// Answers every request of a connection until it ends.
@@ -52,6 +58,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (patience, pulse) = (visitor.rooms.patience, Arc::clone(&visitor.pulse));
+    let (counts, door) = (visitor.rooms.counts.clone(), visitor.door());
+    let _connected = counts.connected(door);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let visitor = Arc::clone(&visitor);
         async move { Ok::<_, Infallible>(request::answer(visitor, request).await) }
@@ -67,7 +75,10 @@ where
         let goodbye = tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    debug!(%error, flood = pulse.is_flooded(), "a connection broke");
+                    debug!(%error, "a connection broke");
+                }
+                if pulse.is_flooded() {
+                    counts.turned_away(door, TurnedAway::Flood);
                 }
                 return;
             }
@@ -79,6 +90,7 @@ where
                 Verdict::Idle => true,
                 Verdict::Stalled => {
                     debug!("a connection stalled");
+                    counts.turned_away(door, TurnedAway::Stalled);
                     return;
                 }
             },

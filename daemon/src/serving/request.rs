@@ -19,6 +19,7 @@ use super::connection::Visitor;
 use super::meter::{AtWork, HandedOut};
 use super::share::{self, Taken};
 use crate::identity::Caller;
+use crate::metrics::TurnedAway;
 
 /// When to come back after a bound was reached.
 const BUSY_RETRY: Duration = Duration::from_millis(100);
@@ -42,15 +43,19 @@ fn admit(visitor: &Visitor) -> Result<Taken, Fault> {
             info!(cause = fault.cause().map(ToString::to_string), "a caller is not accepted, or not any more");
         }
         visitor.pulse.dismissed.cancel();
+        rooms.counts.turned_away(visitor.door(), TurnedAway::Unauthenticated);
         return Err(fault);
     }
-    share::take(&rooms.all.requests, &visitor.share.requests).ok_or_else(|| busy("too many requests are in flight"))
+    share::take(&rooms.all.requests, &visitor.share.requests).ok_or_else(|| {
+        rooms.counts.turned_away(visitor.door(), TurnedAway::InFlight);
+        busy("too many requests are in flight")
+    })
 }
 
 async fn work(visitor: Arc<Visitor>, taken: Taken, request: hyper::Request<Incoming>) -> hyper::Response<Body> {
     let at_work = visitor.pulse.request();
     let held = Arc::new(Held::new(&visitor));
-    let request = carry(&visitor, Arc::clone(&held), request);
+    let request = carry(Arc::clone(&visitor), Arc::clone(&held), request);
     let limit = visitor.rooms.request_time_max;
     let answered = visitor.rooms.routes.clone().oneshot(request);
     let answered = tokio::time::timeout(limit.saturating_add(GRACE), answered).await;
@@ -66,11 +71,11 @@ async fn work(visitor: Arc<Visitor>, taken: Taken, request: hyper::Request<Incom
 }
 
 /// The request as the services take it: with the caller of its connection, and a body that is counted.
-fn carry(visitor: &Visitor, held: Arc<Held>, request: hyper::Request<Incoming>) -> hyper::Request<Body> {
+fn carry(visitor: Arc<Visitor>, held: Arc<Held>, request: hyper::Request<Incoming>) -> hyper::Request<Body> {
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert::<Caller>(visitor.caller.clone());
     let left_bytes = visitor.rooms.request_bytes_max;
-    hyper::Request::from_parts(parts, Body::new(Question { body, left_bytes, held }))
+    hyper::Request::from_parts(parts, Body::new(Question { body, visitor, left_bytes, held }))
 }
 
 fn busy(text: &str) -> Fault {
@@ -84,6 +89,7 @@ fn refuse(fault: &Fault) -> hyper::Response<Body> {
 /// A request's body, counted while it comes in.
 struct Question {
     body: Incoming,
+    visitor: Arc<Visitor>,
     left_bytes: usize,
     held: Arc<Held>,
 }
@@ -124,7 +130,10 @@ impl Question {
             fault::to_status(&Fault::new(FaultKind::Malformed, "the request is longer than a message may be"))
         })?;
         let count = u32::try_from(bytes).map_err(|_| Status::internal("a frame of 4 GiB"))?;
-        self.held.take(count).ok_or_else(|| fault::to_status(&busy("too many bytes of requests are in flight")))
+        self.held.take(count).ok_or_else(|| {
+            self.visitor.rooms.counts.turned_away(self.visitor.door(), TurnedAway::Bytes);
+            fault::to_status(&busy("too many bytes of requests are in flight"))
+        })
     }
 }
 

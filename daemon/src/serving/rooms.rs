@@ -11,6 +11,7 @@ use super::Patience;
 use super::share::{Bounds, Share, Shares};
 use crate::config::Limits;
 use crate::identity::Caller;
+use crate::metrics::DoorCounts;
 
 /// Bytes of requests that are held at once for all, at least.
 const REQUEST_BYTES_MIN: usize = 256 * 1024 * 1024;
@@ -25,6 +26,7 @@ pub(super) struct Rooms {
     pub(super) routes: Routes,
     pub(super) identify: Identify,
     pub(super) patience: Patience,
+    pub(super) counts: DoorCounts,
     /// What all requests have together; connections are counted by each door.
     pub(super) all: Share,
     pub(super) shares: Shares,
@@ -36,7 +38,13 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    pub(super) fn new(routes: Routes, limits: &Limits, patience: Patience, identify: Identify) -> Self {
+    pub(super) fn new(
+        routes: Routes,
+        limits: &Limits,
+        patience: Patience,
+        counts: DoorCounts,
+        identify: Identify,
+    ) -> Self {
         let request_bytes_max = limits.message_bytes_max.saturating_add(MESSAGE_SLACK_BYTES);
         let whole = Bounds {
             connections: limits.connections_max,
@@ -47,6 +55,7 @@ impl Rooms {
             routes: routes.prepare(),
             identify,
             patience,
+            counts,
             all: Share::new(whole),
             shares: Shares::of(whole),
             request_bytes_max,

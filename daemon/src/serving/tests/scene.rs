@@ -37,6 +37,7 @@ use super::super::{Doors, Patience};
 use crate::clock::Clock;
 use crate::config::{Limits, UnixConfig};
 use crate::identity::{Caller, Identity};
+use crate::metrics::DoorCounts;
 use crate::tls::TlsState;
 use crate::tls::authority::{Files, NOW, Pair, client};
 
@@ -109,7 +110,7 @@ impl Scene {
         };
         let identify = Box::new(move |caller: &Caller| identity.principal(caller, clock.now_unix_seconds()));
         let routes = tonic::service::Routes::new(room.clone());
-        let rooms = Arc::new(Rooms::new(routes, &limits, setup.patience, identify));
+        let rooms = Arc::new(Rooms::new(routes, &limits, setup.patience, DoorCounts::default(), identify));
         let socket = directory.path().join("s");
         let unix = UnixConfig { path: socket.clone(), mode: 0o600, group: None };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
