@@ -272,7 +272,7 @@ mod tests {
             format!("2.0: digest: {DIGEST} size: 528"),
             format!("1.0: digest: {DIGEST}"),
             format!("1.0: digest: {DIGEST} size: x"),
-            format!("1.0: digest: md5:00 size: 1"),
+            "1.0: digest: md5:00 size: 1".to_owned(),
             format!("1.0: digest: {DIGEST} size: 1\n1.0: digest: {DIGEST} size: 2"),
             String::new(),
         ] {

@@ -4,7 +4,7 @@
 //! registry said so (404), never that it was down, denied us or made no sense; every body, redirect, page, wait and
 //! retry has a bound. It knows nothing about signatures.
 //!
-//! Ours and not `oci-client`: see docs/decisions/0003-own-registry-client.md.
+//! Ours and not `oci-client`: see docs/decisions/0004-own-registry-client.md.
 
 mod address;
 mod authorization;
@@ -16,7 +16,7 @@ mod referrers;
 mod upload;
 
 #[cfg(test)]
-mod hostile;
+pub(crate) mod hostile;
 #[cfg(test)]
 mod tests;
 

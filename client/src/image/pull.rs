@@ -41,9 +41,8 @@ impl Shown for Pulled {
             Trusted::Unverified { .. } => {
                 format!("{} {} {}", paint.bad("pulled"), self.pulled, paint.bad("(not verified)"))
             }
-            Trusted::Verified(verified) => {
-                format!("{}\n{} {}", verified.text(paint), paint.good("pulled"), self.pulled)
-            }
+            // What was verified and why was said before the pull.
+            Trusted::Verified(verified) => format!("{} {} {}", paint.good("pulled"), self.pulled, verified.digest),
         }
     }
 }
@@ -60,6 +59,9 @@ pub(crate) async fn pull(context: &Context, arguments: &PullArguments) -> Result
         return context.output.show(&Pulled { pulled: target.to_string(), engine: engine.name(), trust });
     }
     let verified = verify(context, &target).await?;
+    if context.output.format() == Format::Text {
+        say(context, &verified)?;
+    }
     let pinned = target.pinned(&verified.digest);
     engine.pull(&pinned, &[], transport, context.output).await?;
     let tagged = target.tagged();

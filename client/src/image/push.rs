@@ -116,7 +116,7 @@ async fn may_sign(daemon: &Daemon, order: &Order) -> Result<(), Failure> {
 }
 
 /// The registry must serve exactly what was pushed, and the tag must still mean it (D2).
-async fn serves(registry: &Registry, reference: &Reference, digest: &Sha256Digest) -> Result<(), Failure> {
+pub(super) async fn serves(registry: &Registry, reference: &Reference, digest: &Sha256Digest) -> Result<(), Failure> {
     let nothing_signed = "nothing was signed; push again, and find out who else writes to this repository";
     let tagged = registry.manifest(&Place::Tag(reference.tag.clone())).await?.map(|manifest| manifest.digest);
     if tagged != Some(*digest) {

@@ -40,7 +40,7 @@ impl Verified {
     pub(crate) fn why(&self) -> Vec<String> {
         let line = |counted: &Counted| {
             let names = if counted.names.is_empty() { "no name" } else { &counted.names };
-            format!("{} signature by {}: names {names}", counted.form, counted.believed)
+            format!("{}: names {names}; believed: {}", counted.form, counted.believed)
         };
         self.signatures.iter().map(line).collect()
     }

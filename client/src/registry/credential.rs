@@ -82,7 +82,7 @@ impl CredentialFiles {
     }
 
     #[cfg(test)]
-    pub(super) const fn of(files: Vec<PathBuf>) -> Self {
+    pub(crate) const fn of(files: Vec<PathBuf>) -> Self {
         Self(files)
     }
 

@@ -112,8 +112,13 @@ impl Exchange {
         if address.is_loopback() {
             home = home.no_proxy();
         }
-        for directory in CERTIFICATES {
-            home = trusting(home, &Path::new(directory).join(address.registry()), address.registry())?;
+        if address.is_plain() {
+            // The system's certificates take a moment to read, and no TLS will be spoken.
+            home = home.tls_certs_only([]);
+        } else {
+            for directory in CERTIFICATES {
+                home = trusting(home, &Path::new(directory).join(address.registry()), address.registry())?;
+            }
         }
         let home = home.build().map_err(|error| no_client(&address, &error))?;
         Ok(Self { address, home, abroad: OnceCell::new(), patience })

@@ -76,7 +76,8 @@ impl Resolve for GuardedResolver {
             if admitted.is_empty() {
                 return Err("it has no address that a registry may send us to".into());
             }
-            Ok(Box::new(admitted.into_iter()) as Addrs)
+            let admitted: Addrs = Box::new(admitted.into_iter());
+            Ok(admitted)
         })
     }
 }
