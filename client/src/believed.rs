@@ -32,8 +32,6 @@ const KEYS_MAX: usize = 4096;
 pub(crate) struct Believed {
     /// At least one.
     pub(crate) keys: Vec<BelievedKey>,
-    /// A pin says that content trust cannot be switched off here.
-    pub(crate) required: bool,
 }
 
 /// One key, and why it is believed.
@@ -69,12 +67,6 @@ pub(crate) enum Source {
     },
 }
 
-impl Source {
-    fn is_of_key(&self, name: &str) -> bool {
-        matches!(self, Self::Daemon { key, .. } if key == name)
-    }
-}
-
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -101,32 +93,39 @@ pub(crate) async fn for_repository(context: &Context, repository: &Repository) -
     if keys.is_empty() {
         return Err(nobody(repository, &remarks));
     }
-    Ok(Believed { keys: keys.into_iter().map(|(_, key)| key).collect(), required: false })
+    Ok(Believed { keys: keys.into_iter().map(|(_, key)| key).collect() })
 }
 
-/// The versions of one key for files, by name or id, that enrolled daemons report as trusted.
-pub(crate) async fn of_key(context: &Context, name: &str) -> Result<Vec<BelievedKey>, Failure> {
+/// What one believed daemon says of its keys for files.
+#[derive(Debug)]
+pub(crate) struct KeyBook {
+    /// The daemon.
+    pub(crate) daemon: Daemon,
+    /// The versions whose signatures count: id of the key, version, key.
+    pub(crate) keys: Vec<(String, BelievedKey)>,
+}
+
+/// The trusted keys for files of every believed daemon; refused where no daemon is believed.
+pub(crate) async fn key_books(context: &Context) -> Result<Vec<KeyBook>, Failure> {
     let (daemons, remarks) = daemons(context).await?;
-    let mut found = Vec::new();
-    for daemon in &daemons {
-        let keys = reported(context, daemon, Purpose::ReleaseBlob, "").await?;
-        found.extend(keys.into_iter().filter(|(id, key)| id == name || key.source.is_of_key(name)).map(|(_, key)| key));
-    }
-    if !found.is_empty() {
-        return Ok(found);
-    }
-    let (what, remedy) = if daemons.is_empty() {
-        (
-            "no daemon is believed (the one that --endpoint or TRUSTD_ADDR names is not asked for that)",
+    if daemons.is_empty() {
+        let mut what =
+            "no daemon is believed (the one that --endpoint or TRUSTD_ADDR names is not asked for that)".to_owned();
+        for remark in remarks {
+            what.push_str("; ");
+            what.push_str(&remark);
+        }
+        return Err(Failure::refused(
+            what,
             "trustctl enroll URL --ca FILE; or verify with --public-key FILE, which needs no daemon",
-        )
-    } else {
-        (
-            "no believed daemon has a trusted key for files of that name",
-            "`trustctl key show NAME` shows its state and purpose",
-        )
-    };
-    Err(Failure::refused([&[what.to_owned()][..], &remarks].concat().join("; "), remedy))
+        ));
+    }
+    let mut books = Vec::new();
+    for daemon in daemons {
+        let keys = reported(context, &daemon, Purpose::ReleaseBlob, "").await?;
+        books.push(KeyBook { daemon, keys });
+    }
+    Ok(books)
 }
 
 /// Every daemon whose word counts, and why others do not.
@@ -150,7 +149,7 @@ fn by_pins(pinned: &[&Pin]) -> Believed {
         any_tag: pin.any_tag,
         source: Source::Pin { repository: pin.pattern.to_string(), source: pin.source },
     });
-    Believed { keys: keys.collect(), required: pinned.iter().any(|pin| pin.required) }
+    Believed { keys: keys.collect() }
 }
 
 fn nobody(repository: &Repository, remarks: &[String]) -> Failure {
@@ -257,7 +256,7 @@ mod tests {
         let believed = for_repository(&context, &repository()).await.unwrap();
 
         assert_eq!(believed.keys.len(), 1);
-        assert!(believed.keys[0].any_tag && !believed.required);
+        assert!(believed.keys[0].any_tag);
         assert_eq!(believed.keys[0].source.to_string(), "pinned for r.example.com/team/*");
     }
 

@@ -221,3 +221,43 @@ fn no_tls(address: &str, error: tonic::transport::Error) -> Failure {
     };
     Failure::unreachable(format!("no daemon at {address}"), remedy).because(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Exit;
+
+    #[tokio::test]
+    async fn a_socket_of_somebody_who_is_not_believed_is_left_before_a_word_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        let heard = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut bytes).await.unwrap();
+            bytes
+        });
+
+        let refused = Daemon::at_socket(&path, Server::Users(vec![own + 1])).await.unwrap_err();
+
+        assert!(matches!(refused, NoConnection::ServedBy(ServedBy(uid)) if uid == own), "{refused:?}");
+        assert!(heard.await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn why_nobody_answers_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let stale = directory.path().join("stale");
+        drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+
+        for (path, word) in [(directory.path().join("absent"), "no such socket"), (stale, "nobody listens")] {
+            let error = Daemon::at_socket(&path, Server::Anybody).await.unwrap_err();
+
+            let NoConnection::Failed(failure) = error else { panic!("{error:?}") };
+            assert_eq!(failure.exit(), Exit::Unreachable);
+            assert!(failure.what().contains(word), "{failure:?}");
+        }
+    }
+}

@@ -13,7 +13,8 @@ use crate::confirm::confirmed;
 use crate::connect::Daemon;
 use crate::context::Context;
 use crate::failure::Failure;
-use shown::{KeyChange, KeyView, Keys};
+use crate::output::Format;
+use shown::{KeyChange, KeyView, Keys, PublicView};
 
 /// The most keys of one page.
 const PAGE: u32 = 1000;
@@ -124,12 +125,10 @@ async fn public(context: &Context, arguments: &KeyPublic) -> Result<(), Failure>
     let algorithm = Algorithm::from_wire(key.algorithm)?;
     let public_key =
         PublicKey::from_spki_der(algorithm, &version.spki_der).map_err(|error| incomplete().because(error))?;
-    match arguments.format {
-        Encoding::Der => context.output.raw(public_key.spki_der()),
-        Encoding::Jwk => context.output.raw(format!("{}\n", public_key.to_jwk()).as_bytes()),
-        Encoding::Openssh => context.output.raw(format!("{} {}\n", public_key.to_openssh(), key.name).as_bytes()),
-        Encoding::Pem => context.output.raw(public_key.to_pem().as_bytes()),
+    if arguments.format == Encoding::Der && context.output.format() == Format::Text {
+        return context.output.raw(public_key.spki_der());
     }
+    context.output.show(&PublicView::of(&key.name, version.version, &public_key, arguments.format))
 }
 
 async fn rotate(context: &Context, key: String) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! Pins: for these repositories, this key is believed, and no key that has no pin.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use trust::scope::RepositoryPattern;
@@ -286,6 +286,8 @@ pub(crate) fn matching<'a>(pins: &'a [Pin], repository: &Repository) -> impl Ite
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::context::tests::{context_below, pin};
 

@@ -3,14 +3,17 @@
 //! Every signature that lies beside a file has to be valid: one that is not means that somebody changed something,
 //! even where another still fits.
 
+mod named;
+
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use trust::format::blob::{self, NotVerified};
-use trust::format::bundle;
-use trust::{PublicKey, Signable};
+use trust::format::bundle::{self, Bundle, Content};
+use trust::{HashFunction, PublicKey, Signable};
 
-use crate::believed;
 use crate::command_line::VerifyArguments;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -18,6 +21,7 @@ use crate::file_digest::digest_with;
 use crate::files;
 use crate::output::{Paint, Shown};
 use crate::pin::read_public_key;
+use named::Named;
 
 /// The largest file whose Ed25519 signature is verified: that scheme needs the whole of it in memory.
 const MESSAGE_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -60,13 +64,28 @@ impl Found {
             Self::Bundle(path) | Self::Sig(path) => path,
         }
     }
-}
 
-/// A key whose signatures count, and what it is called.
-#[derive(Debug, Clone)]
-struct Counted {
-    key: PublicKey,
-    name: String,
+    /// Whether `bytes`, of this file, sign `input` under `key`.
+    fn verify(&self, key: &PublicKey, input: &Signable, bytes: &[u8]) -> Result<(), NotVerified> {
+        match self {
+            Self::Bundle(_) => blob::verify_bundle(key, input, bytes),
+            Self::Sig(_) => blob::verify_sig(key, input, bytes),
+        }
+    }
+
+    /// The bare signature in `bytes`, of this file; `None` where there is none.
+    fn signature(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Bundle(_) => match Bundle::read(bytes).ok()?.content {
+                Content::Message(message) => Some(message.signature),
+                Content::Envelope(_) => None,
+            },
+            Self::Sig(_) => {
+                let text: Vec<u8> = bytes.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+                STANDARD.decode(text).ok()
+            }
+        }
+    }
 }
 
 /// Runs `trustctl verify`.
@@ -74,24 +93,17 @@ pub(crate) async fn run(context: &Context, arguments: &VerifyArguments) -> Resul
     if arguments.files.len() > 1 && (arguments.signature.is_some() || arguments.bundle.is_some()) {
         return Err(Failure::usage("one signature for many files", "verify them one by one"));
     }
-    let keys = match (&arguments.by.public_key, &arguments.by.key) {
-        (Some(path), _) => vec![Counted { key: read_public_key(path)?, name: path.display().to_string() }],
-        (None, Some(name)) => by_name(context, name).await?,
+    let judge = match (&arguments.by.public_key, &arguments.by.key) {
+        (Some(path), _) => Judge::Given { key: read_public_key(path)?, file: path.clone() },
+        (None, Some(name)) => Judge::Named(Named::of(context, name).await?),
         (None, None) => return Err(Failure::usage("no key is given", "add --public-key FILE or --key NAME")),
     };
     let mut verified = Vec::new();
     for file in &arguments.files {
         let found = signatures(file, arguments.signature.as_deref(), arguments.bundle.as_deref())?;
-        verified.push(verify(context, file, &found, &keys)?);
+        verified.push(verify(context, file, &found, &judge).await?);
     }
     context.output.show(&VerifiedFiles { verified })
-}
-
-/// The versions of a key that an enrolled daemon trusts. The daemon of `--endpoint` or `TRUSTD_ADDR` is not asked:
-/// what stands in the environment must not decide whom we believe (D5).
-async fn by_name(context: &Context, name: &str) -> Result<Vec<Counted>, Failure> {
-    let keys = believed::of_key(context, name).await?;
-    Ok(keys.into_iter().map(|believed| Counted { key: believed.key, name: believed.source.to_string() }).collect())
 }
 
 fn signatures(file: &Path, signature: Option<&Path>, bundle: Option<&Path>) -> Result<Vec<Found>, Failure> {
@@ -118,12 +130,33 @@ fn signatures(file: &Path, signature: Option<&Path>, bundle: Option<&Path>) -> R
     }
 }
 
-fn verify(context: &Context, file: &Path, found: &[Found], keys: &[Counted]) -> Result<VerifiedFile, Failure> {
-    let mut names = Vec::new();
-    // Read once, whatever the number of signatures.
-    let inputs = keys.iter().map(|counted| input(context, file, &counted.key)).collect::<Result<Vec<_>, _>>()?;
+/// Who says whether a signature counts.
+#[derive(Debug)]
+enum Judge {
+    /// A public key the user has.
+    Given { key: PublicKey, file: PathBuf },
+    /// A key of a believed daemon.
+    Named(Named),
+}
+
+async fn verify(context: &Context, file: &Path, found: &[Found], judge: &Judge) -> Result<VerifiedFile, Failure> {
+    let input = match judge {
+        Judge::Given { key, .. } => input(context, file, key)?,
+        // The purpose allows no key that would take anything else.
+        Judge::Named(_) => Signable::Digest(digest_with(context, file, HashFunction::Sha256)?),
+    };
+    let mut names: Vec<String> = Vec::new();
     for signature in found {
-        let name = under_one(file, signature, keys, &inputs)?;
+        let bytes = bounded(signature)?;
+        let name = match judge {
+            Judge::Given { key, file: of } => signature
+                .verify(key, &input, &bytes)
+                .map(|()| of.display().to_string())
+                .map_err(|why| not_verified(file, signature.path()).because(why))?,
+            Judge::Named(named) => {
+                named.counts(signature, &input, &bytes).await?.ok_or_else(|| not_verified(file, signature.path()))?
+            }
+        };
         if !names.contains(&name) {
             names.push(name);
         }
@@ -135,31 +168,11 @@ fn verify(context: &Context, file: &Path, found: &[Found], keys: &[Counted]) -> 
     })
 }
 
-/// The name of the key under which a signature is valid.
-fn under_one(file: &Path, signature: &Found, keys: &[Counted], inputs: &[Signable]) -> Result<String, Failure> {
-    let mut why = None;
-    for (counted, input) in keys.iter().zip(inputs) {
-        let verdict = match signature {
-            Found::Bundle(path) => blob::verify_bundle(&counted.key, input, &bounded(path, bundle::BYTES_MAX)?),
-            Found::Sig(path) => blob::verify_sig(&counted.key, input, &bounded(path, blob::SIG_BYTES_MAX)?),
-        };
-        match verdict {
-            Ok(()) => return Ok(counted.name.clone()),
-            Err(error) => why = Some(error),
-        }
-    }
-    Err(not_verified(file, signature.path(), why))
-}
-
-fn not_verified(file: &Path, signature: &Path, why: Option<NotVerified>) -> Failure {
-    let failure = Failure::refused(
+fn not_verified(file: &Path, signature: &Path) -> Failure {
+    Failure::refused(
         format!("{} is not verified: {} does not sign it", file.display(), signature.display()),
         "do not use the file; get file and signature again, and ask whose key it should be",
-    );
-    match why {
-        Some(why) => failure.because(why),
-        None => failure,
-    }
+    )
 }
 
 /// What the key's scheme takes of a file.
@@ -170,8 +183,12 @@ fn input(context: &Context, file: &Path, key: &PublicKey) -> Result<Signable, Fa
     }
 }
 
-fn bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
-    files::read_named(path, u64::try_from(bytes_max).unwrap_or(u64::MAX))
+fn bounded(signature: &Found) -> Result<Vec<u8>, Failure> {
+    let bytes_max = match signature {
+        Found::Bundle(_) => bundle::BYTES_MAX,
+        Found::Sig(_) => blob::SIG_BYTES_MAX,
+    };
+    files::read_named(signature.path(), u64::try_from(bytes_max).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -179,8 +196,8 @@ mod tests {
     use super::*;
     use crate::context::tests::context;
 
-    fn key() -> Counted {
-        Counted { key: crate::context::tests::pin("busybox").key, name: "k.pub".to_owned() }
+    fn key() -> Judge {
+        Judge::Given { key: crate::context::tests::pin("busybox").key, file: PathBuf::from("k.pub") }
     }
 
     #[test]
@@ -194,8 +211,8 @@ mod tests {
         assert!(failure.what().contains("app.tar.sig") && failure.what().contains("not signed"), "{failure:?}");
     }
 
-    #[test]
-    fn one_broken_signature_beside_a_file_is_enough_to_refuse_it() {
+    #[tokio::test]
+    async fn one_broken_signature_beside_a_file_is_enough_to_refuse_it() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("empty");
         std::fs::write(&file, b"").unwrap();
@@ -207,12 +224,15 @@ mod tests {
         .unwrap();
         let text = blob::sig_text(&trust::Signature::new(trust::Algorithm::Ed25519, rfc).unwrap());
         std::fs::write(directory.path().join("empty.sig"), text).unwrap();
-        let verdict = || verify(&context(), &file, &signatures(&file, None, None).unwrap(), &[key()]);
-        assert_eq!(verdict().unwrap().key, "k.pub");
+        let (context, judge) = (context(), key());
+        let found = signatures(&file, None, None).unwrap();
+        assert_eq!(verify(&context, &file, &found, &judge).await.unwrap().key, "k.pub");
+        assert_eq!(found[0].signature(&std::fs::read(found[0].path()).unwrap()).unwrap().len(), 64);
 
         std::fs::write(directory.path().join("empty.sigstore.json"), "{}").unwrap();
 
-        let failure = verdict().unwrap_err();
+        let found = signatures(&file, None, None).unwrap();
+        let failure = verify(&context, &file, &found, &judge).await.unwrap_err();
         assert_eq!(failure.exit().code(), 1);
         assert!(failure.what().contains("empty.sigstore.json"), "{failure:?}");
     }

@@ -1,11 +1,14 @@
 //! How keys look.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use trust::state::DistrustReason;
-use trust::{Algorithm, Form, Purpose, Sha256Digest};
+use trust::{Algorithm, Form, PublicKey, Purpose, Sha256Digest};
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
+use crate::command_line::key::Encoding;
 use crate::output::{Paint, Shown};
 use crate::time::{rfc3339, rfc3339_or_none};
 
@@ -152,6 +155,35 @@ impl Shown for Keys {
             format!("{name}  {:12}  {:20}  {}{scope}", key.purpose, key.algorithm, key.state(paint))
         });
         lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A public key in one of its encodings.
+#[derive(Debug, Serialize)]
+pub(super) struct PublicView {
+    name: String,
+    version: u32,
+    algorithm: &'static str,
+    format: &'static str,
+    /// The text of the encoding; DER in base64.
+    public_key: String,
+}
+
+impl PublicView {
+    pub(super) fn of(name: &str, version: u32, key: &PublicKey, encoding: Encoding) -> Self {
+        let (format, public_key) = match encoding {
+            Encoding::Der => ("der", STANDARD.encode(key.spki_der())),
+            Encoding::Jwk => ("jwk", key.to_jwk()),
+            Encoding::Openssh => ("openssh", format!("{} {name}", key.to_openssh())),
+            Encoding::Pem => ("pem", key.to_pem()),
+        };
+        Self { name: name.to_owned(), version, algorithm: key.algorithm().name(), format, public_key }
+    }
+}
+
+impl Shown for PublicView {
+    fn text(&self, _: Paint) -> String {
+        self.public_key.trim_end().to_owned()
     }
 }
 
