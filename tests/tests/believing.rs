@@ -1,0 +1,266 @@
+//! Whom trustctl believes, and what it remembers: the environment decides where requests go, never who is right.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+use tempfile::TempDir;
+use trust_tests::{Daemon, Setup, Trustctl};
+
+const CLIENT: &str = "spiffe://example.com/people/ann";
+
+/// A daemon on TCP, and a directory with `ca.pem`, `client.pem` and `client.key`.
+struct Remote {
+    certificates: TempDir,
+    port: u16,
+    daemon: Daemon,
+}
+
+fn authority() -> (String, Issuer<'static, KeyPair>) {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "Test CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    (pem, Issuer::new(params, key))
+}
+
+fn issue(at: &Path, name: &str, issuer: &Issuer<'static, KeyPair>, mut params: CertificateParams) {
+    use std::os::unix::fs::PermissionsExt;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    let key = KeyPair::generate().unwrap();
+    std::fs::write(at.join(format!("{name}.pem")), params.signed_by(&key, issuer).unwrap().pem()).unwrap();
+    let file = at.join(format!("{name}.key"));
+    std::fs::write(&file, key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+impl Remote {
+    fn start() -> Self {
+        let certificates = TempDir::new().unwrap();
+        let at = certificates.path();
+        let (ca, issuer) = authority();
+        std::fs::write(at.join("ca.pem"), ca).unwrap();
+        let mut server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        issue(at, "server", &issuer, server);
+        let mut client = CertificateParams::default();
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        client.subject_alt_names = vec![SanType::URI(CLIENT.try_into().unwrap())];
+        issue(at, "client", &issuer, client);
+        // Free when we look; nobody else of this test binds fixed ports.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let more = format!(
+            "[tls]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"{0}/server.pem\"\nkey = \"{0}/server.key\"\n\
+             [[tls.client_ca]]\ncertificate = \"{0}/ca.pem\"\ntrust_domain = \"example.com\"\n",
+            at.display()
+        );
+        let daemon = Daemon::with(&Setup { more, ..Setup::default() }).unwrap();
+        Self { certificates, port, daemon }
+    }
+
+    fn address(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    fn ca(&self) -> String {
+        self.certificates.path().join("ca.pem").display().to_string()
+    }
+
+    /// Somebody with a certificate for this daemon, and nothing else configured.
+    fn person(&self) -> Trustctl {
+        let user = Trustctl::new().unwrap();
+        let directory = user.home().join(".config/trustctl");
+        std::fs::create_dir_all(&directory).unwrap();
+        let text =
+            format!("certificate = \"{0}/client.pem\"\nkey = \"{0}/client.key\"\n", self.certificates.path().display());
+        std::fs::write(directory.join("config.toml"), text).unwrap();
+        user
+    }
+}
+
+/// Signs `app.tar` of `user` with a new key `release` of `daemon`.
+fn sign(daemon: &Daemon, user: &Trustctl) {
+    let signer = daemon.user().unwrap();
+    signer.run(&["key", "create", "release", "--purpose", "release-blob"]).unwrap().ok().unwrap();
+    let file = user.write("app.tar", b"a release\n").unwrap();
+    signer.run(&["sign", "--key", "release", file.to_str().unwrap()]).unwrap().ok().unwrap();
+}
+
+#[test]
+fn a_key_by_name_is_that_of_an_enrolled_daemon() {
+    let remote = Remote::start();
+    let user = remote.person();
+    sign(&remote.daemon, &user);
+    let verify = ["verify", "--key", "release", "app.tar"];
+    user.run(&verify).unwrap().exited(1).unwrap();
+
+    let enrolled = user.run(&["enroll", &remote.address(), "--ca", &remote.ca()]).unwrap().ok().unwrap();
+
+    assert!(enrolled.stdout.contains("localhost"), "{enrolled}");
+    let verified = user.run(&verify).unwrap().ok().unwrap();
+    assert!(verified.stdout.contains(&remote.address()), "{verified}");
+    user.write("app.tar", b"changed\n").unwrap();
+    user.run(&verify).unwrap().exited(1).unwrap();
+    user.run(&["enroll", &remote.address(), "--remove"]).unwrap().ok().unwrap();
+    user.run(&verify).unwrap().exited(1).unwrap();
+}
+
+#[test]
+fn a_daemon_of_another_ca_is_not_enrolled() {
+    let remote = Remote::start();
+    let user = remote.person();
+    user.write("other.pem", authority().0.as_bytes()).unwrap();
+
+    let ran = user.run(&["enroll", &remote.address(), "--ca", "other.pem"]).unwrap();
+
+    assert!(matches!(ran.code, Some(1 | 3)), "{ran}");
+    assert_eq!(ran.stderr.lines().count(), 2, "{ran}");
+    assert!(!user.home().join(".config/trustctl/enrolled.toml").exists());
+}
+
+#[test]
+fn a_foreign_daemon_in_the_environment_is_never_believed() {
+    let foreign = Daemon::start().unwrap();
+    let user = Trustctl::new().unwrap();
+    sign(&foreign, &user);
+
+    for arguments in [
+        &["verify", "--key", "release", "app.tar"][..],
+        &["--endpoint", &foreign.address(), "verify", "--key", "release", "app.tar"],
+    ] {
+        let mut command = user.command(arguments);
+        let ran = trust_tests::program::run(command.env("TRUSTD_ADDR", foreign.address())).unwrap();
+
+        let ran = ran.exited(1).unwrap();
+        assert!(ran.stderr.contains("TRUSTD_ADDR"), "{ran}");
+    }
+}
+
+#[test]
+fn an_enrolled_daemon_that_is_down_is_not_nobody() {
+    let mut remote = Remote::start();
+    let user = remote.person();
+    sign(&remote.daemon, &user);
+    user.run(&["enroll", &remote.address(), "--ca", &remote.ca()]).unwrap().ok().unwrap();
+
+    remote.daemon.terminate().unwrap();
+
+    user.run(&["verify", "--key", "release", "app.tar"]).unwrap().exited(3).unwrap();
+}
+
+#[test]
+fn the_log_only_grows_for_who_saw_it() {
+    let mut daemon = Daemon::start().unwrap();
+    let user = daemon.user().unwrap();
+    let verify = || user.run(&["--output", "json", "audit", "verify"]).unwrap();
+    let first = verify().ok().unwrap().json().unwrap();
+    assert!(first.get("last_seen_size").is_none(), "{first}");
+    user.run(&["key", "create", "release", "--purpose", "release-blob"]).unwrap().ok().unwrap();
+
+    let second = verify().ok().unwrap().json().unwrap();
+
+    assert_eq!(second["last_seen_size"], first["size"]);
+    assert!(second["size"].as_u64() > first["size"].as_u64(), "{second}");
+    daemon.restart().unwrap();
+    verify().ok().unwrap();
+    user.run(&["audit", "prove", "0"]).unwrap().ok().unwrap();
+    user.run(&["audit", "prove", "1000000"]).unwrap().exited(1).unwrap();
+}
+
+#[test]
+fn a_daemon_that_was_put_back_whole_is_noticed_by_who_saw_it_later() {
+    let mut daemon = Daemon::start().unwrap();
+    let user = daemon.user().unwrap();
+    daemon.terminate().unwrap();
+    let old = daemon.directory().join("data.old");
+    copy(&daemon.data(), &old);
+    daemon.launch().unwrap();
+    user.run(&["key", "create", "release", "--purpose", "release-blob"]).unwrap().ok().unwrap();
+    user.run(&["audit", "verify"]).unwrap().ok().unwrap();
+    daemon.terminate().unwrap();
+
+    // Store and log together: they agree with each other, so the daemon itself cannot notice.
+    std::fs::remove_dir_all(daemon.data()).unwrap();
+    std::fs::rename(&old, daemon.data()).unwrap();
+    daemon.launch().unwrap();
+
+    let ran = user.run(&["audit", "verify"]).unwrap().exited(1).unwrap();
+    assert!(ran.stderr.contains("put back"), "{ran}");
+}
+
+#[test]
+fn another_log_of_the_same_name_is_refused() {
+    let first = Daemon::start().unwrap();
+    let user = first.user().unwrap();
+    user.run(&["audit", "checkpoint"]).unwrap().ok().unwrap();
+
+    let second = Daemon::start().unwrap();
+
+    let ran = user.run(&["--endpoint", &second.address(), "audit", "checkpoint"]).unwrap().exited(1).unwrap();
+    assert!(ran.stderr.contains("another key"), "{ran}");
+}
+
+#[test]
+fn a_passphrase_unseals_from_standard_input() {
+    let daemon = Daemon::with(&Setup { passphrase: Some("a long one".to_owned()), ..Setup::default() }).unwrap();
+    let user = daemon.user().unwrap();
+    let create = || user.run(&["key", "create", "release", "--purpose", "release-blob"]).unwrap();
+    create().exited(3).unwrap();
+    user.run_with_input(&["unseal"], b"a wrong one\n").unwrap().exited(1).unwrap();
+
+    user.run_with_input(&["unseal"], b"a long one\n").unwrap().ok().unwrap();
+
+    create().ok().unwrap();
+    user.run(&["seal"]).unwrap().ok().unwrap();
+    assert!(user.run(&["status"]).unwrap().ok().unwrap().stdout.contains("sealed"));
+}
+
+#[test]
+fn pins_decide_and_are_listed_changed_and_removed() {
+    let user = Trustctl::new().unwrap();
+    user.write("key.pub", PEM.as_bytes()).unwrap();
+    let pins = || user.run(&["--output", "json", "pin", "list"]).unwrap().ok().unwrap().json().unwrap();
+
+    user.run(&["pin", "add", "busybox", "--public-key", "key.pub", "--required"]).unwrap().ok().unwrap();
+
+    assert_eq!(pins()["pins"][0]["repository"], "docker.io/library/busybox");
+    assert_eq!(pins()["pins"][0]["required"], true);
+    let ran = user.run(&["--disable-content-trust", "pull", "busybox"]).unwrap().exited(1).unwrap();
+    assert!(ran.stderr.contains("required") || ran.stderr.contains("requires"), "{ran}");
+    user.run(&["pin", "remove", "busybox"]).unwrap().ok().unwrap();
+    assert_eq!(pins()["pins"].as_array().unwrap().len(), 0);
+    user.run(&["pin", "remove", "busybox"]).unwrap().exited(1).unwrap();
+}
+
+#[test]
+fn every_failure_is_two_lines_or_one_object() {
+    let user = Trustctl::new().unwrap().at("unix:///nonexistent/trustd.sock");
+    for (arguments, code) in [
+        (&["status"][..], 3),
+        (&["key", "craete"], 2),
+        (&["--endpoint", "ftp://x", "status"], 2),
+        (&["verify", "--public-key", "absent", "absent"], 2),
+        (&["pin", "remove", "busybox"], 1),
+    ] {
+        let text = user.run(arguments).unwrap().exited(code).unwrap();
+        assert_eq!(text.stderr.lines().count(), 2, "{text}");
+
+        let json = user.run(&[&["--output", "json"], arguments].concat()).unwrap().exited(code).unwrap();
+        let error: serde_json::Value = serde_json::from_str(&json.stderr).unwrap();
+        assert_eq!(error["error"]["exit"], code, "{json}");
+    }
+}
+
+const PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+
+fn copy(from: &Path, to: &Path) {
+    trust_tests::program::run(Command::new("cp").arg("-a").arg(from).arg(to)).unwrap().ok().unwrap();
+}
