@@ -170,10 +170,14 @@ impl Engine {
     ///
     /// The process is replaced, so that the terminal, signals and the exit code are the container's own (D3).
     pub(crate) fn run(&self, line: &RunLine, image: &str) -> Failure {
+        self.not_started(self.run_command(line, image).exec())
+    }
+
+    fn run_command(&self, line: &RunLine, image: &str) -> std::process::Command {
         let mut command = std::process::Command::new(&self.program);
         command.env(CONTENT_TRUST, "0").env_remove(CONTENT_TRUST_SERVER);
         command.arg("run").args(line.options()).arg("--pull=never").arg(image).args(line.arguments());
-        self.not_started(command.exec())
+        command
     }
 
     fn command(&self) -> Command {
@@ -284,6 +288,22 @@ mod tests {
     fn podman_s_digest_stands_alone() {
         assert_eq!(reported(Kind::Podman, DIGEST), Some(DIGEST.parse().unwrap()));
         assert_eq!(reported(Kind::Podman, "sha256:short"), None);
+    }
+
+    #[test]
+    fn no_child_signs_or_verifies_by_itself() {
+        let engine = Engine { kind: Kind::Docker, program: PathBuf::from("engine") };
+        let line = RunLine::parse(&["--rm".into(), "app:1".into(), "sh".into()]).unwrap();
+
+        let run = engine.run_command(&line, "app@sha256:00");
+        let push = engine.command();
+
+        for command in [&run, push.as_std()] {
+            let set = |name: &str| command.get_envs().find(|(known, _)| *known == name).map(|(_, value)| value);
+            assert_eq!(set(CONTENT_TRUST), Some(Some("0".as_ref())));
+            assert_eq!(set(CONTENT_TRUST_SERVER), Some(None));
+        }
+        assert_eq!(run.get_args().collect::<Vec<_>>(), ["run", "--rm", "--pull=never", "app@sha256:00", "sh"]);
     }
 
     #[test]

@@ -238,6 +238,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn an_image_that_is_found_is_a_word_of_the_line(line in "[-=a-zé ]{0,40}") {
+            if let Ok(read) = parse(&line) {
+                assert!(line.split(' ').any(|word| word == read.image()) && !read.image().is_empty());
+            }
+        }
+    }
+
     #[test]
     fn what_we_cannot_read_for_certain_is_refused() {
         for line in [

@@ -12,6 +12,8 @@ use crate::registry::{Manifest, Place, Registry};
 
 /// No index has more instances, those of indexes within it included.
 const INSTANCES_MAX: usize = 1024;
+/// Nor more bytes in all of their manifests: they are kept until they are signed.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// One manifest of an image.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(crate) async fn gather(
     let mut seen = BTreeSet::from([manifest.digest]);
     let mut waiting: Vec<Descriptor> = parsed.instances().to_vec();
     let mut found = vec![Instance { descriptor: parsed.descriptor(), manifest }];
+    let mut bytes: usize = 0;
     let bar = output.progress(u64::try_from(waiting.len()).unwrap_or_default(), "reading instances");
     while let Some(listed) = waiting.pop() {
         bar.inc(1);
@@ -42,13 +45,14 @@ pub(crate) async fn gather(
         if listed.media_type.parse::<MediaType>().is_err() || !seen.insert(listed.digest) {
             continue;
         }
-        if found.len() > INSTANCES_MAX {
+        let (manifest, parsed) = instance(registry, &listed).await?;
+        bytes = bytes.saturating_add(manifest.bytes.len());
+        if found.len() > INSTANCES_MAX || bytes > BYTES_MAX {
             return Err(Failure::refused(
-                format!("the index lists more than {INSTANCES_MAX} manifests"),
+                format!("the index lists more than {INSTANCES_MAX} manifests, or {} MiB of them", BYTES_MAX >> 20),
                 "sign its instances one by one, by digest",
             ));
         }
-        let (manifest, parsed) = instance(registry, &listed).await?;
         waiting.extend(parsed.instances().iter().cloned());
         bar.set_length(u64::try_from(found.len().saturating_add(waiting.len())).unwrap_or_default());
         found.push(Instance { descriptor: parsed.descriptor(), manifest });

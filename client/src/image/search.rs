@@ -3,6 +3,8 @@
 //! Whatever lies there is anybody's. One strange signature must not hide the others, so what cannot be read becomes a
 //! note; but an outage or a denial stays an error, since it says nothing about what is there.
 
+use std::time::Duration;
+
 use trust::format::bundle::{self, Bundle, Content};
 use trust::format::cosign::{self, Claim, SignatureLayer, SignatureManifest, signature_tag};
 use trust::format::oci::{Descriptor, Referrers as List, fallback_tag};
@@ -15,6 +17,8 @@ const SIGNATURES_MAX: usize = 128;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Artifact types under which registries and cosign list bundles.
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+/// All of it takes no longer, however slowly the registry answers each request.
+const SEARCH_LIMIT: Duration = Duration::from_secs(300);
 /// So many notes are kept.
 const NOTES_MAX: usize = 16;
 
@@ -61,8 +65,14 @@ impl Finds {
 /// [`RegistryError`] where the registry does not say what is there.
 pub(crate) async fn search(registry: &Registry, subject: &Sha256Digest) -> Result<Finds, RegistryError> {
     let mut finds = Finds::default();
-    sig_form(registry, subject, &mut finds).await?;
-    bundle_form(registry, subject, &mut finds).await?;
+    let both = async {
+        sig_form(registry, subject, &mut finds).await?;
+        bundle_form(registry, subject, &mut finds).await
+    };
+    tokio::time::timeout(SEARCH_LIMIT, both).await.map_err(|_| RegistryError::Unreachable {
+        registry: registry.repository().registry().to_owned(),
+        why: format!("it takes more than {} s to hand over the signatures", SEARCH_LIMIT.as_secs()),
+    })??;
     Ok(finds)
 }
 

@@ -231,6 +231,13 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_challenge_makes_us_panic(rest in "[a-z=\",\\\\ é]{0,64}") {
+            let _ = parameter(&rest, "realm");
+        }
+    }
+
     #[test]
     fn credentials_go_to_realms_of_the_registry_s_own_domain() {
         let own = |registry: &str, realm: &str| {
