@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rcgen::{
@@ -12,6 +14,7 @@ use rcgen::{
     SerialNumber, date_time_ymd,
 };
 use tempfile::TempDir;
+use trust_tests::program::{run, tool};
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Ran, Setup, Trustctl};
 
@@ -245,5 +248,69 @@ fn a_daemon_that_is_asked_for_tls_and_cannot_does_not_start() {
     let ran = scene.daemon.trustd(&["serve"]).unwrap();
 
     assert_ne!(ran.code, Some(0), "{ran}");
-    assert!(std::net::TcpStream::connect(("127.0.0.1", scene.port)).is_err());
+    assert!(TcpStream::connect(("127.0.0.1", scene.port)).is_err());
+}
+
+#[test]
+fn a_key_that_others_can_read_stops_the_start_and_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut scene = Scene::new();
+    scene.daemon.terminate().unwrap();
+    std::fs::set_permissions(scene.at().join("server.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
+
+    let ran = scene.daemon.trustd(&["serve"]).unwrap();
+
+    assert_ne!(ran.code, Some(0), "{ran}");
+    assert!(ran.stderr.contains("server.key: mode 0640"), "{ran}");
+    assert!(TcpStream::connect(("127.0.0.1", scene.port)).is_err());
+}
+
+/// `openssl s_client` with more arguments, and what it says; a second opinion on the handshake.
+fn s_client(scene: &Scene, more: &[&str]) -> String {
+    let program = tool("openssl", "apt-get install openssl").unwrap();
+    let mut command = Command::new(program);
+    command.args(["s_client", "-connect", &format!("localhost:{}", scene.port), "-CAfile", "ca.pem", "-no_ign_eof"]);
+    run(command.args(more).current_dir(scene.at())).unwrap().words()
+}
+
+const WITH_CERTIFICATE: [&str; 6] = ["-cert", "ci.pem", "-key", "ci.key", "-alpn", "h2"];
+
+#[test]
+fn openssl_sees_tls_1_3_with_h2_and_no_ticket() {
+    let scene = Scene::new();
+
+    let words = s_client(&scene, &WITH_CERTIFICATE);
+
+    for expected in
+        ["New, TLSv1.3", "ALPN protocol: h2", "Verify return code: 0", "Acceptable client certificate CA names"]
+    {
+        assert!(words.contains(expected), "{expected}: {words}");
+    }
+    assert!(!words.contains("Session-ID-ctx") && !words.contains("TLS session ticket"), "{words}");
+}
+
+#[test]
+fn openssl_cannot_go_below_tls_1_3() {
+    let scene = Scene::new();
+
+    for version in ["-tls1_2", "-tls1_1", "-tls1"] {
+        let words = s_client(&scene, &[&WITH_CERTIFICATE[..], &[version]].concat());
+        assert!(words.contains("Cipher is (NONE)"), "{version}: {words}");
+    }
+}
+
+#[test]
+fn a_handshake_that_does_not_go_on_is_dropped_and_nobody_else_waits() {
+    let scene = Scene::new();
+    let mut dripping = TcpStream::connect(("127.0.0.1", scene.port)).unwrap();
+    // The head of a TLS record of 16 KiB, and its first byte.
+    dripping.write_all(&[0x16, 3, 1, 0x40, 0, 1]).unwrap();
+    dripping.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+
+    scene.accepted("ci");
+
+    // Closed with or without an alert; a read that times out is neither.
+    let mut bytes = Vec::new();
+    let end = dripping.read_to_end(&mut bytes);
+    assert!(!end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "open after 10 s");
 }
