@@ -199,6 +199,8 @@ async fn at_default_socket(context: &Context) -> Result<DefaultDaemon, Failure> 
         Err(NoConnection::ServedBy(who)) => {
             Ok(DefaultDaemon::Foreign(format!("the daemon at {} is {who} and not believed{remark}", socket.display())))
         }
+        // Not one of its users: then it is not this user's daemon, and others may be.
+        Err(NoConnection::Closed(failure)) => Ok(DefaultDaemon::Foreign(failure.what())),
         Err(NoConnection::Failed(failure)) => Err(failure),
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Daemon {
 /// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum NoConnection {
+    /// The socket is not open to us.
+    Closed(Failure),
     /// The socket is somebody else's.
     ServedBy(ServedBy),
     /// Everything else, ready to be shown.
@@ -143,7 +145,7 @@ pub(crate) async fn connect(
 ) -> Result<Daemon, Failure> {
     match endpoint {
         Endpoint::Unix(path) => Daemon::at_socket(path, Server::Anybody).await.map_err(|error| match error {
-            NoConnection::Failed(failure) => failure,
+            NoConnection::Failed(failure) | NoConnection::Closed(failure) => failure,
             NoConnection::ServedBy(who) => Failure::refused(who.to_string(), "look at who runs it"),
         }),
         Endpoint::Https(authority) => Daemon::over_tls(authority, &tls(authority)?).await,
@@ -201,12 +203,12 @@ fn no_socket(path: &Path, error: tonic::transport::Error) -> NoConnection {
         ),
         _ => (format!("no daemon at {address}"), "is it running? `systemctl status trustd`"),
     };
-    let known = matches!(
-        io.map(std::io::Error::kind),
-        Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::PermissionDenied)
-    );
     let failure = Failure::unreachable(what, remedy);
-    NoConnection::Failed(if known { failure } else { failure.because(error) })
+    match io.map(std::io::Error::kind) {
+        Some(ErrorKind::PermissionDenied) => NoConnection::Closed(failure),
+        Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => NoConnection::Failed(failure),
+        _ => NoConnection::Failed(failure.because(error)),
+    }
 }
 
 fn no_tls(address: &str, error: tonic::transport::Error) -> Failure {

@@ -140,10 +140,11 @@ impl Shown for Pins {
 
 #[derive(Debug, Serialize)]
 struct Changed {
-    /// "added", "kept" or "removed".
+    /// "added", "changed", "kept" or "removed".
     result: &'static str,
     pins: Vec<PinRow>,
-    /// Repositories for which this pin now hides the keys of an enrolled daemon are covered by the pin alone.
+    /// What follows from it, where that may surprise.
+    #[serde(skip_serializing_if = "String::is_empty")]
     note: String,
 }
 

@@ -72,7 +72,16 @@ pub(crate) async fn run(context: &Context, arguments: &SignArguments) -> Result<
     let bar = context.output.progress(u64::try_from(digests.len()).unwrap_or(u64::MAX), "signing");
     let mut signed = Vec::new();
     for (file, digest) in arguments.files.iter().zip(&digests) {
-        signed.push(sign(&daemon, &arguments.key, file, digest, &forms, existing).await?);
+        match sign(&daemon, &arguments.key, file, digest, &forms, existing).await {
+            Ok(done) => signed.push(done),
+            Err(failure) => {
+                bar.finish_and_clear();
+                if !signed.is_empty() {
+                    context.output.warning(&format!("{} of {} files were signed", signed.len(), digests.len()));
+                }
+                return Err(failure);
+            }
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();

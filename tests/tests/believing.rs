@@ -5,13 +5,17 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType,
 };
 use tempfile::TempDir;
-use trust_tests::{Daemon, Setup, Trustctl};
+use trust_tests::image::OciImage;
+use trust_tests::process::Running;
+use trust_tests::program::{needs_root, ours, run, tool};
+use trust_tests::{Daemon, Registry, Setup, Trustctl};
 
 const CLIENT: &str = "spiffe://example.com/people/ann";
 
@@ -137,11 +141,97 @@ fn a_foreign_daemon_in_the_environment_is_never_believed() {
         &["--endpoint", &foreign.address(), "verify", "--key", "release", "app.tar"],
     ] {
         let mut command = user.command(arguments);
-        let ran = trust_tests::program::run(command.env("TRUSTD_ADDR", foreign.address())).unwrap();
+        let ran = run(command.env("TRUSTD_ADDR", foreign.address())).unwrap();
 
         let ran = ran.exited(1).unwrap();
         assert!(ran.stderr.contains("TRUSTD_ADDR"), "{ran}");
     }
+}
+
+#[test]
+fn an_image_signed_by_a_foreign_daemon_in_the_environment_is_refused() {
+    let (own, foreign) = (Daemon::start().unwrap(), Daemon::start().unwrap());
+    let registry = Registry::debian().unwrap();
+    registry.put_image("team/app", "1.0", &OciImage::holding("what they want us to run")).unwrap();
+    let (repository, image) = (registry.reference("team/app"), registry.reference("team/app:1.0"));
+    let user = own.user().unwrap();
+    for address in [own.address(), foreign.address()] {
+        let create = ["--endpoint", &address, "key", "create", "app", "--purpose", "image", "--scope", &repository];
+        user.run(&create).unwrap().ok().unwrap();
+    }
+    let key = user.run(&["key", "public", "app"]).unwrap().ok().unwrap().stdout;
+    user.write("app.pub", key.as_bytes()).unwrap();
+    user.run(&["pin", "add", &repository, "--public-key", "app.pub"]).unwrap().ok().unwrap();
+    let user = user.at(&foreign.address());
+
+    user.run(&["image", "sign", "--key", "app", &image]).unwrap().ok().unwrap();
+
+    user.run(&["image", "verify", &image]).unwrap().exited(1).unwrap();
+    user.run(&["--endpoint", &own.address(), "image", "sign", "--key", "app", &image]).unwrap().ok().unwrap();
+    user.run(&["image", "verify", &image]).unwrap().ok().unwrap();
+}
+
+/// Programs and a home for a user who is nobody special.
+struct Person {
+    place: TempDir,
+    uid: u32,
+}
+
+impl Person {
+    fn new(uid: u32) -> Self {
+        needs_root("a test as another user").unwrap();
+        let place = TempDir::new().unwrap();
+        let at = |name: &str| place.path().join(name);
+        // The checkout may lie where others cannot go.
+        for program in ["trustd", "trustctl"] {
+            std::fs::copy(ours(program).unwrap(), at(program)).unwrap();
+        }
+        for directory in ["home", "run"] {
+            std::fs::create_dir(at(directory)).unwrap();
+            std::os::unix::fs::chown(at(directory), Some(uid), Some(uid)).unwrap();
+        }
+        std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        Self { place, uid }
+    }
+
+    /// A program as this person, in the environment of a login.
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let at = |name: &str| self.place.path().join(name);
+        let mut command = Command::new(tool("setpriv", "apt-get install util-linux").unwrap());
+        let uid = self.uid.to_string();
+        command.args(["--reuid", &uid, "--regid", &uid, "--clear-groups", "--"]).arg(at(program)).args(arguments);
+        command.env_clear().env("HOME", at("home")).env("XDG_RUNTIME_DIR", at("run")).current_dir(at("home"));
+        command
+    }
+
+    fn trustctl(&self, arguments: &[&str]) -> trust_tests::Ran {
+        run(&mut self.command("trustctl", arguments)).unwrap()
+    }
+}
+
+#[test]
+fn without_any_configuration_a_users_own_daemon_is_believed_and_another_ones_is_not() {
+    let ann = Person::new(54_701);
+    let home = ann.place.path().join("home");
+    std::fs::write(home.join("app.tar"), b"a release\n").unwrap();
+    let mut daemon = Running::start(&mut ann.command("trustd", &["serve"]), &ann.place.path().join("log")).unwrap();
+    daemon.ready(Duration::from_secs(60), || (ann.trustctl(&["status"]).code == Some(0)).then_some(())).unwrap();
+    ann.trustctl(&["key", "create", "release", "--purpose", "release-blob"]).ok().unwrap();
+    ann.trustctl(&["sign", "--key", "release", "app.tar"]).ok().unwrap();
+
+    ann.trustctl(&["verify", "--key", "release", "app.tar"]).ok().unwrap();
+
+    // Bob's environment points to ann's socket, which somebody opened to him.
+    let bob = Person::new(54_702);
+    let socket = ann.place.path().join("run/trustd/trustd.sock");
+    for (path, mode) in [(socket.as_path(), 0o666), (socket.parent().unwrap(), 0o755)] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let mut command = bob.command("trustctl", &["verify", "--key", "release", "app.tar"]);
+    command.env("XDG_RUNTIME_DIR", ann.place.path().join("run"));
+    let refused = run(command.current_dir(&home)).unwrap().exited(1).unwrap();
+    assert!(refused.stderr.contains(&format!("served by uid {}", ann.uid)), "{refused}");
+    daemon.stop().unwrap();
 }
 
 #[test]
@@ -262,5 +352,5 @@ fn every_failure_is_two_lines_or_one_object() {
 const PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
 
 fn copy(from: &Path, to: &Path) {
-    trust_tests::program::run(Command::new("cp").arg("-a").arg(from).arg(to)).unwrap().ok().unwrap();
+    run(Command::new("cp").arg("-a").arg(from).arg(to)).unwrap().ok().unwrap();
 }
