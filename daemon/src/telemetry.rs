@@ -48,7 +48,9 @@ impl fmt::Display for RequestId {
 /// Starts logging. `TRUSTD_LOG` overrides the configured level with a `tracing` filter.
 pub(crate) fn start(config: &LoggingConfig) {
     let filter = EnvFilter::try_from_env("TRUSTD_LOG").unwrap_or_else(|_| EnvFilter::new(directives(&config.level)));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A line that cannot be written is lost: saying so on the same stderr would panic, as on a full disk.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    let builder = builder.with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     match config.format {
         LogFormat::Json => builder.json().init(),
         LogFormat::Text => builder.with_target(false).init(),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tracing::error;
+use tracing::{error, info};
 
 use super::AuditError;
 use super::frames::{Frames, FramesError};
@@ -208,8 +208,9 @@ fn write(shared: &Shared, mut group: Vec<Entry>) -> Result<Vec<Entry>, Arc<str>>
             Ok(group)
         }
         Err(fault) if is_full(&fault) => {
-            shared.full.store(true, Ordering::Relaxed);
-            error!(stage = "audit", error = %chain(&fault), "the disk of the log is full");
+            if !shared.full.swap(true, Ordering::Relaxed) {
+                error!(stage = "audit", error = %chain(&fault), "the disk of the log is full");
+            }
             for (entry, bytes) in group.iter_mut().zip(bytes) {
                 entry.bytes = bytes;
             }
@@ -251,7 +252,9 @@ fn flush(shared: &Shared, written: &mut Vec<Entry>) -> Result<(), Arc<str>> {
     let size = hashes.size();
     drop(hashes);
     shared.groups.fetch_add(1, Ordering::Relaxed);
-    shared.full.store(false, Ordering::Relaxed);
+    if shared.full.swap(false, Ordering::Relaxed) {
+        info!(stage = "audit", "the disk of the log has room again");
+    }
     // Before the answers: whoever has one may ask for its proof at once.
     shared.durable.send_replace(size);
     for (index, entry) in (first..).zip(written.drain(..)) {

@@ -191,6 +191,11 @@ fn start_sled_with_room(directory: &Path, options: SledOptions) -> Result<Db, Op
 }
 
 fn start_sled(directory: &Path, options: SledOptions) -> Result<Db, OpenError> {
+    remove_unfinished_snapshots(directory).map_err(|source| OpenError::System {
+        step: "remove an unfinished snapshot in",
+        path: directory.to_owned(),
+        source,
+    })?;
     let config = sled::Config::default()
         .path(directory)
         .cache_capacity(options.cache_bytes_max)
@@ -206,6 +211,24 @@ fn start_sled(directory: &Path, options: SledOptions) -> Result<Db, OpenError> {
         Ok(Err(error)) => Err(OpenError::Damaged { path: path(), reason: error.to_string() }),
         Err(_) => Err(OpenError::Damaged { path: path(), reason: "sled panicked".to_owned() }),
     }
+}
+
+/// What a kill or a full disk left of a snapshot that sled was writing: it would take it for the newest one and
+/// call the database corrupt. The one before it, or the log itself, has everything.
+fn remove_unfinished_snapshots(directory: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Hands a batch to sled and its files; not yet durable. A panic is an error.

@@ -151,6 +151,24 @@ async fn a_truncated_or_flipped_database_never_reads_wrong() {
     }
 }
 
+/// sled 0.34.7 would read it as the newest snapshot and call the database corrupt.
+#[tokio::test]
+async fn a_snapshot_that_a_kill_or_a_full_disk_cut_off_does_not_keep_the_store_shut() {
+    for cut in [0, 1, 12, 40] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let store = created(&path);
+        store.write(create_row("a", b"1")).await.unwrap();
+        drop(store);
+        std::fs::write(path.join("snap.00000000000FFFFF.generating"), vec![7; cut]).unwrap();
+
+        let store = opened(&path);
+
+        assert_eq!(fetch(&store, "a").await.unwrap(), b"1");
+        store.write(create_row("b", b"2")).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_newer_format_is_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
