@@ -62,6 +62,7 @@ pub struct Ledger {
     book: Arc<Mutex<Book>>,
     acknowledged: Arc<AtomicUsize>,
     lives: Arc<AtomicUsize>,
+    closed: Arc<AtomicBool>,
 }
 
 /// Writers at work. They end by themselves when the daemon does, or when asked.
@@ -86,6 +87,13 @@ impl Ledger {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
+    /// From now on answers do not count, until writers work again. To be called right before the power is cut: a
+    /// kernel whose file system was shut down in the middle of an fsync may say that it succeeded (ext4 does, when
+    /// the journal's transaction was aborted meanwhile), and a machine without power says nothing at all.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
     /// Lets `count` writers work on the daemon behind `socket`, each over a connection of its own. Raw keys must be
     /// allowed there.
     ///
@@ -93,6 +101,7 @@ impl Ledger {
     /// When nobody listens.
     pub async fn write(&self, socket: PathBuf, count: usize) -> Result<Writers> {
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
+        self.closed.store(false, Ordering::SeqCst);
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
         for writer in 0..count {
@@ -154,7 +163,12 @@ impl Ledger {
     }
 
     fn note(&self, change: impl FnOnce(&mut Book)) {
-        change(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::SeqCst) {
+            return;
+        }
+        change(&mut book);
+        drop(book);
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
 

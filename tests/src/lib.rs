@@ -9,6 +9,7 @@ pub mod client;
 pub mod daemon;
 pub mod disk;
 pub mod engine;
+pub mod flush;
 pub mod image;
 pub mod ledger;
 pub mod local;

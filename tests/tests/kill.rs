@@ -123,6 +123,35 @@ async fn a_retry_after_a_kill_gets_the_same_key_and_other_content_is_refused() {
     assert_eq!(taken.code(), Code::AlreadyExists, "{taken:?}");
 }
 
+/// D14: the receipt that was kept is answered again, after a kill too; no second signature is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_sign_after_a_kill_gets_the_same_receipt() {
+    let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    KeysClient::new(channel.clone()).create_key(create("raw/one", "")).await.unwrap();
+    let request = |message: &[u8]| SignRequest {
+        idempotency_key: "release-7".to_owned(),
+        ..trust_tests::raw::sign_request("raw/one", message)
+    };
+    let first = SigningClient::new(channel).sign(request(b"once")).await.unwrap().into_inner();
+
+    daemon.kill().unwrap();
+    daemon.launch().unwrap();
+
+    let mut signing = SigningClient::new(daemon.channel().await.unwrap());
+    let again = signing.sign(request(b"once")).await.unwrap().into_inner();
+    assert_eq!(first, again);
+    let other = signing.sign(request(b"another")).await.unwrap_err();
+    assert_eq!(other.code(), Code::Aborted, "{other:?}");
+    // Authorized afresh: what may not sign any more answers no kept receipt.
+    let user = trust_tests::raw::Caller::new(daemon.channel().await.unwrap());
+    user.change("raw/one", trust_proto::v1::UseChange::Disable).await.unwrap();
+    let refused = signing.sign(request(b"once")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    let signs = user.leaves(0).await.unwrap().iter().filter(|leaf| leaf["operation"] == "sign").count();
+    assert_eq!(signs, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_with_64_signs_in_flight_answers_or_refuses_each_and_ends_with_0() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();

@@ -1,0 +1,120 @@
+//! Faults of the disk below the real daemon: full, and failing flushes. Needs root and loop devices.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use trust_tests::disk::FileSystem;
+use trust_tests::flush::{Flush, bend, straighten};
+use trust_tests::ledger::{Ledger, wait_for};
+use trust_tests::raw::Caller;
+use trust_tests::wait::until;
+use trust_tests::{Daemon, Disk, Setup};
+
+async fn caller(daemon: &Daemon) -> Caller {
+    Caller::new(daemon.channel().await.unwrap())
+}
+
+/// Asks until `work` succeeds.
+async fn until_it_works<T>(what: &str, mut work: impl AsyncFnMut() -> Result<T, Status>) -> T {
+    let runtime = tokio::runtime::Handle::current();
+    until(what, Duration::from_secs(30), || Ok(tokio::task::block_in_place(|| runtime.block_on(work())).ok())).unwrap()
+}
+
+/// Signs until the full disk refuses; what was signed before that has its leaf in room that was there.
+async fn sign_until_refused(user: &Caller) -> (u32, Status) {
+    for number in 0..10_000_u32 {
+        if let Err(refused) = user.sign("raw/one", &number.to_be_bytes()).await {
+            return (number, refused);
+        }
+    }
+    panic!("a full disk took ten thousand signatures");
+}
+
+/// D15: the intent does not fit, so the key does not move.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_signing_stops_before_a_signature_without_a_leaf_and_recovers_without_a_restart() {
+    let disk = Disk::new(FileSystem::Ext4, 256).unwrap();
+    let daemon = Daemon::with(&Setup { below: Some(disk.path()), ..Setup::allowing_raw() }).unwrap();
+    let user = caller(&daemon).await;
+    user.create("raw/one").await.unwrap();
+    let ledger = Ledger::default();
+    let writers = ledger.write(daemon.socket(), 4).await.unwrap();
+    wait_for(&ledger, 50).unwrap();
+
+    disk.fill().unwrap();
+    let (signed, refused) = sign_until_refused(&user).await;
+    writers.done().await;
+    assert!(matches!(refused.code(), Code::Unavailable | Code::ResourceExhausted), "{refused:?}");
+    assert!(refused.message().contains("full"), "{refused:?}");
+    let status = user.status().await.unwrap();
+    assert!(status.health.starts_with("degraded") && status.health.contains("full"), "{}", status.health);
+    // Nothing is answered while it lasts, and what was read before still is.
+    for number in 0..50_u32 {
+        let refused = user.sign("raw/one", &number.to_le_bytes()).await.unwrap_err();
+        assert!(matches!(refused.code(), Code::Unavailable | Code::ResourceExhausted), "{refused:?}");
+    }
+    user.get("raw/one").await.unwrap();
+    disk.make_room().unwrap();
+
+    until_it_works("a signature after there is room again", async || user.sign("raw/one", b"after").await).await;
+    until_it_works("a key after there is room again", async || user.create("raw/two").await).await;
+    let status = user.status().await.unwrap();
+    assert_eq!(status.health, "serving");
+    // Every signature that was handed out, before, at the brink and after, has its leaf.
+    ledger.check_all(&daemon.channel().await.unwrap()).await.unwrap();
+    println!("{signed} signatures at the brink");
+    drop(daemon);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_whose_disk_is_full_starts_and_needs_no_second_start() {
+    let disk = Disk::new(FileSystem::Ext4, 256).unwrap();
+    let mut daemon = Daemon::with(&Setup { below: Some(disk.path()), ..Setup::allowing_raw() }).unwrap();
+    let user = caller(&daemon).await;
+    user.create("raw/one").await.unwrap();
+    disk.fill().unwrap();
+    sign_until_refused(&user).await;
+
+    daemon.kill().unwrap();
+    daemon.launch().unwrap();
+
+    let user = caller(&daemon).await;
+    user.get("raw/one").await.unwrap();
+    let refused = user.sign("raw/one", b"no").await.unwrap_err();
+    assert!(matches!(refused.code(), Code::Unavailable | Code::ResourceExhausted), "{refused:?}");
+    disk.make_room().unwrap();
+    until_it_works("a signature after there is room again", async || user.sign("raw/one", b"yes").await).await;
+    daemon.restart().unwrap();
+    caller(&daemon).await.sign("raw/one", b"more").await.unwrap();
+    drop(daemon);
+}
+
+/// After a failed flush nobody knows what is on the disk: nothing is promised until a new start has read it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_flush_that_failed_nothing_is_signed_until_a_new_start() {
+    let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let user = caller(&daemon).await;
+    user.create("raw/one").await.unwrap();
+    let ledger = Ledger::default();
+    let writers = ledger.write(daemon.socket(), 4).await.unwrap();
+    wait_for(&ledger, 50).unwrap();
+
+    let tracer = bend(daemon.id().unwrap(), Flush::Fails, &daemon.directory().join("strace.log")).unwrap();
+    let refused = sign_until_refused(&user).await.1;
+    writers.done().await;
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    straighten(daemon.id().unwrap(), tracer).unwrap();
+
+    // The disk works again, and still nothing is signed: the failed flush is not made good by a later one.
+    for _ in 0..10 {
+        assert_eq!(user.sign("raw/one", b"no").await.unwrap_err().code(), Code::Unavailable);
+    }
+    let status = user.status().await.unwrap();
+    assert!(status.health.starts_with("degraded"), "{}", status.health);
+    daemon.restart().unwrap();
+    let user = caller(&daemon).await;
+    user.sign("raw/one", b"yes").await.unwrap();
+    ledger.check_all(&daemon.channel().await.unwrap()).await.unwrap();
+}
