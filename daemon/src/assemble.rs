@@ -122,14 +122,14 @@ fn build(
         let authorizer = Arc::clone(&authorizer);
         Box::new(move || authorizer.revision())
     };
-    let custodian: Arc<dyn Custodian> = Arc::clone(worker) as Arc<dyn Custodian>;
+    let custodian: Arc<dyn Custodian> = Arc::<WorkerCustodian>::clone(worker);
     let limits = CustodyLimits { sessions: config.custody.sessions, waiting_max: config.limits.custody_waiting_max };
     let custody = Custody::start(custodian, records.clone(), clock.clone(), limits, revision)?;
     let pids = {
         let worker = Arc::clone(worker);
         Box::new(move || worker.pids())
     };
-    let keyring: Arc<dyn KeyRing> = Arc::clone(worker) as Arc<dyn KeyRing>;
+    let keyring: Arc<dyn KeyRing> = Arc::<WorkerCustodian>::clone(worker);
     let started_at_unix_seconds = clock.now_unix_seconds();
     let parts = Parts {
         config: config.clone(),

@@ -43,6 +43,7 @@ struct Shared {
 }
 
 /// One piece of work for a session thread.
+#[expect(clippy::large_enum_variant, reason = "nearly all of it is Sign; a box would be one more allocation for each")]
 enum Work {
     Sign { intent: Intent<SignOrder>, answer: oneshot::Sender<Visit> },
     Generate { context: SealContext, answer: oneshot::Sender<Result<Generated, CustodyError>> },

@@ -13,6 +13,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 /// Open files that connections and the store may need together; more is not asked for.
 const OPEN_FILES: u64 = 65_536;
+/// The running program, whatever became of its path.
+const OWN: &str = "/proc/self/exe";
 /// Says that this process was started again by itself.
 const AGAIN: &str = "TRUSTD_STARTED_AGAIN";
 /// The variables that mean something to the daemon; all others are left behind.
@@ -52,10 +54,8 @@ pub(crate) fn process() -> Result<()> {
 
 /// Becomes the same program with the same arguments; returns only when that is impossible.
 fn again() -> io::Error {
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return error,
-    };
+    // A program that was replaced meanwhile has no path any more; the kernel still knows it, if under another name.
+    let program = std::env::current_exe().ok().filter(|program| program.exists()).unwrap_or_else(|| OWN.into());
     let kept = std::env::vars_os().filter(|(name, _)| is_kept(name));
     Command::new(program).args(std::env::args_os().skip(1)).env_clear().envs(kept).env(AGAIN, "1").exec()
 }

@@ -121,11 +121,6 @@ impl Frames {
         Ok(Self { directory: directory.to_owned(), segments, file, length: read.whole, entries, places })
     }
 
-    /// How many entries there are.
-    pub(crate) const fn entries(&self) -> u64 {
-        self.entries
-    }
-
     /// Appends entries in one write; [`Frames::flush`] makes them durable. When it fails, none of them is there.
     pub(crate) fn append(&mut self, group: &[Vec<u8>]) -> Result<(), FramesError> {
         if self.length >= SEGMENT_BYTES_MAX {
@@ -389,7 +384,6 @@ pub(super) enum Durability {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 mod tests {
     use super::*;
 

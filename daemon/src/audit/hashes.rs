@@ -161,7 +161,6 @@ fn bytes_of(hashes: &[Sha256Digest]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may fail")]
 mod tests {
     use trust::tlog::{consistency_proof, inclusion_proof, root_at, verify_consistency, verify_inclusion};
 

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
-
 use std::collections::BTreeSet;
 
 use ed25519_dalek::{Signer as _, SigningKey};

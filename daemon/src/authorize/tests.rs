@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
-
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -258,7 +256,7 @@ fn the_packaged_policy_and_the_documented_one_are_the_default() {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
         lines.map(ToOwned::to_owned).collect()
     };
-    let default = bare(&Authorizer::load(PolicySource::Default).unwrap().policy().texts().0.to_owned());
+    let default = bare(Authorizer::load(PolicySource::Default).unwrap().policy().texts().0);
 
     assert_eq!(bare(&text_of("packaging/policy.cedar")), default);
     assert_eq!(bare(&samples("docs/policy.md")[0]), default);
@@ -311,7 +309,7 @@ fn every_question_is_one_that_the_schema_knows() {
             for key in [KeyFacts::Known(&record), KeyFacts::Unknown("acme/none")] {
                 let key = action.is_on_key().then_some(&key);
                 let who = facts::principal(&principal).unwrap();
-                let what = key.map_or_else(|| facts::daemon(), |key| facts::key(key).unwrap());
+                let what = key.map_or_else(facts::daemon, |key| facts::key(key).unwrap());
                 let context = Context::from_pairs(facts::context(action, &facts)).unwrap();
 
                 let asked = Request::new(who.uid(), action.uid(), what.uid(), context, Some(&schema));

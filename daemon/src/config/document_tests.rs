@@ -1,7 +1,5 @@
 //! docs/config.md says what the code does: every key, bound and default, and the table of purposes and algorithms.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
-
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
