@@ -21,7 +21,7 @@ pub(crate) enum Command {
     Serve(Place),
     /// Names every fault of a configuration and its files at once.
     Check(Place),
-    /// Says what is wrong between store and log.
+    /// Brings store and log together again when one of them was put back: does again what restricts, names what is lost.
     Recover(Place),
     /// Works on the store while the daemon does not run.
     #[command(subcommand)]
