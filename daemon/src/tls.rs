@@ -175,8 +175,8 @@ impl TimeProvider for TlsTime {
 
 /// The certificates that a peer proved to be its own, with the last verdict about them.
 ///
-/// Verification counts in whole seconds, so a verdict holds for the second in which it was found, as long as no other
-/// files come into force: each call is judged as if alone, and a signature check does not sit in every call.
+/// Each call is judged as if alone, but signatures are not checked for each: a yes holds until the next moment at which
+/// a certificate or list ends, a no for the second in which it was said, and neither when other files are in force.
 #[derive(Debug)]
 pub(crate) struct Peer {
     leaf: CertificateDer<'static>,
@@ -188,6 +188,7 @@ pub(crate) struct Peer {
 struct Verdict {
     load: u64,
     at_unix_seconds: u64,
+    until_unix_seconds: u64,
     who: Result<SpiffeId, Arc<TlsRefusal>>,
 }
 
@@ -205,14 +206,31 @@ impl Peer {
     fn verdict(&self, gate: &Gate, now_unix_seconds: u64) -> Result<SpiffeId, Arc<TlsRefusal>> {
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match &*last {
-            Some(known) if known.load == gate.load() && known.at_unix_seconds == now_unix_seconds => known.who.clone(),
+            Some(known) if known.load == gate.load() && known.covers(now_unix_seconds) => known.who.clone(),
             _ => {
                 let now = UnixTime::since_unix_epoch(Duration::from_secs(now_unix_seconds));
-                let who = gate.admit(&self.leaf, &self.intermediates, now).map_err(Arc::new);
-                *last = Some(Verdict { load: gate.load(), at_unix_seconds: now_unix_seconds, who: who.clone() });
+                let (until_unix_seconds, who) = match gate.admit(&self.leaf, &self.intermediates, now) {
+                    Ok(admitted) => (admitted.until_unix_seconds, Ok(admitted.id)),
+                    Err(refusal) => (now_unix_seconds, Err(Arc::new(refusal))),
+                };
+                let verdict = Verdict {
+                    load: gate.load(),
+                    at_unix_seconds: now_unix_seconds,
+                    until_unix_seconds,
+                    who: who.clone(),
+                };
+                *last = Some(verdict);
                 who
             }
         }
+    }
+}
+
+impl Verdict {
+    /// Verification counts in whole seconds; a clock that was put back is asked anew.
+    const fn covers(&self, now_unix_seconds: u64) -> bool {
+        now_unix_seconds == self.at_unix_seconds
+            || (self.at_unix_seconds < now_unix_seconds && now_unix_seconds < self.until_unix_seconds)
     }
 }
 

@@ -39,7 +39,10 @@ impl Socket {
         let socket = unconnected()?;
         rustix::net::bind(&socket, &address).with_context(|| format!("bind {}", path.display()))?;
         // Until `listen` the kernel refuses every connection, so nobody comes in before mode and group are right.
-        if let Some(group) = group {
+        // A socket that has its group already is left alone: the unit's filter of system calls has no chown.
+        if let Some(group) = group
+            && std::fs::symlink_metadata(path).map_or(true, |made| made.gid() != group)
+        {
             std::os::unix::fs::chown(path, None, Some(group))
                 .with_context(|| format!("give {} to group {group}", path.display()))?;
         }
@@ -104,7 +107,7 @@ fn unconnected() -> Result<OwnedFd> {
 }
 
 /// The number of a group of /etc/group, or a number.
-fn group_id(name: &str) -> Result<u32> {
+pub(crate) fn group_id(name: &str) -> Result<u32> {
     if let Ok(number) = name.parse() {
         return Ok(number);
     }

@@ -260,6 +260,19 @@ async fn a_body_that_is_too_long_is_not_held() {
 }
 
 #[tokio::test]
+async fn metadata_that_is_too_long_reaches_no_service() {
+    let scene = Scene::new(Setup::default()).await;
+    let local = scene.local().await;
+
+    for bytes in [17 * 1024, 1024 * 1024] {
+        let answer = local.with_metadata("x".repeat(bytes)).await;
+        assert!(!answer.is_ok_and(|answer| answer.headers().contains_key("who")), "{bytes}");
+    }
+
+    assert!(scene.local().await.answers().await);
+}
+
+#[tokio::test]
 async fn bytes_of_requests_are_counted_over_all_connections_and_given_back() {
     let scene = Scene::new(Setup::default()).await;
     let local = scene.local().await;

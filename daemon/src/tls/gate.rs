@@ -4,7 +4,7 @@
 //! asked. So no authority can vouch for another's domain, whatever its certificates say.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -57,9 +57,26 @@ struct Authority {
     trust_domain: String,
     file: PathBuf,
     lifetime: Lifetime,
-    /// The file of its revocation lists, and until when the last of its own counts.
-    list: Option<(PathBuf, i64)>,
+    lists: Option<Lists>,
     verifier: Arc<dyn ClientCertVerifier>,
+}
+
+/// The revocation lists of an authority and of those below it.
+#[derive(Debug)]
+struct Lists {
+    file: PathBuf,
+    /// Until when the last of its own counts, in seconds since the Unix epoch.
+    own_until: i64,
+    /// When any of them ends.
+    ends: Vec<i64>,
+}
+
+/// Somebody who is let in.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) id: SpiffeId,
+    /// From this second on the same certificates may not be accepted any more; before it, they are.
+    pub(super) until_unix_seconds: u64,
 }
 
 impl Gate {
@@ -136,12 +153,11 @@ impl Gate {
         let mut roots = RootCertStore::empty();
         roots.add(der.clone()).map_err(|error| bad(format!("{subject}: {error}")))?;
         let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-        let mut list = None;
+        let mut own_lists = None;
         if let Some((path, lists)) = lists {
-            let until = last_of(lists, certificate.subject().as_raw()).ok_or_else(|| {
+            own_lists = Some(Lists::of(path, lists, certificate.subject().as_raw()).ok_or_else(|| {
                 files::fault(path, format!("no revocation list of {subject} that can be read: nobody could come in"))
-            })?;
-            list = Some(((*path).clone(), until));
+            })?);
             builder = builder.with_crls(lists.iter().cloned()).enforce_revocation_expiration();
         }
         let verifier = builder.build().map_err(|error| {
@@ -153,7 +169,7 @@ impl Gate {
             trust_domain: config.trust_domain.clone(),
             file: config.certificate.clone(),
             lifetime: Lifetime::from(certificate.validity()),
-            list,
+            lists: own_lists,
             verifier,
         });
         Ok(())
@@ -165,7 +181,7 @@ impl Gate {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<SpiffeId, TlsRefusal> {
+    ) -> Result<Admitted, TlsRefusal> {
         let id = spiffe_id(leaf)?;
         let mut refusal = None;
         for authority in self.authorities.iter().filter(|authority| authority.trust_domain == id.trust_domain()) {
@@ -174,7 +190,10 @@ impl Gate {
                 continue;
             }
             match authority.verifier.verify_client_cert(leaf, intermediates, now) {
-                Ok(_) => return Ok(id),
+                Ok(_) => {
+                    let until_unix_seconds = authority.until(leaf, intermediates, now.as_secs());
+                    return Ok(Admitted { id, until_unix_seconds });
+                }
                 // The authority that issued the chain says more than those that did not.
                 Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) if refusal.is_some() => {}
                 Err(source) => refusal = Some(TlsRefusal::Chain { id: id.clone(), source }),
@@ -192,11 +211,11 @@ impl Gate {
                 let what = format!("an authority of {} is out of date: nobody comes in by it", authority.trust_domain);
                 faults.push(files::fault(&authority.file, what));
             }
-            match &authority.list {
-                Some((path, until)) if *until < now => {
+            match &authority.lists {
+                Some(Lists { file, own_until, .. }) if *own_until <= now => {
                     let what =
                         format!("a revocation list of {} is stale: nobody comes in by it", authority.trust_domain);
-                    faults.push(files::fault(path, what));
+                    faults.push(files::fault(file, what));
                 }
                 _ => {}
             }
@@ -205,15 +224,36 @@ impl Gate {
     }
 }
 
-/// Until when the freshest list of an issuer counts; `None` where it has none.
-fn last_of(lists: &[CertificateRevocationListDer<'_>], issuer: &[u8]) -> Option<i64> {
-    lists
-        .iter()
-        .filter_map(|der| match CertificateRevocationList::from_der(der) {
-            Ok(([], list)) if list.issuer().as_raw() == issuer => list.next_update().map(|time| time.timestamp()),
-            _ => None,
-        })
-        .max()
+impl Authority {
+    /// The next moment at which a date could change the verdict about a chain that was just accepted.
+    fn until(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now_unix_seconds: u64) -> u64 {
+        let chain = std::iter::once(leaf).chain(intermediates);
+        let ends = chain.filter_map(|der| Some(Lifetime::from(files::certificate(der).ok()?.validity()).until));
+        let lists = self.lists.iter().flat_map(|lists| lists.ends.iter().copied());
+        ends.chain(lists)
+            .chain([self.lifetime.until])
+            .filter_map(|end| u64::try_from(end).ok())
+            // What has ended already did not count when the chain was accepted.
+            .filter(|end| *end >= now_unix_seconds)
+            .min()
+            .unwrap_or(now_unix_seconds)
+    }
+}
+
+impl Lists {
+    /// `None` where no list is the issuer's own.
+    fn of(file: &Path, lists: &[CertificateRevocationListDer<'_>], issuer: &[u8]) -> Option<Self> {
+        let (mut own_until, mut ends) = (None, Vec::with_capacity(lists.len()));
+        for der in lists {
+            let Ok(([], list)) = CertificateRevocationList::from_der(der) else { continue };
+            let Some(end) = list.next_update().map(|time| time.timestamp()) else { continue };
+            ends.push(end);
+            if list.issuer().as_raw() == issuer {
+                own_until = own_until.max(Some(end));
+            }
+        }
+        Some(Self { file: file.to_owned(), own_until: own_until?, ends })
+    }
 }
 
 impl ClientCertVerifier for Gate {

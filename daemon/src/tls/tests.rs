@@ -269,6 +269,50 @@ fn a_connection_does_not_outlive_its_certificate() {
 }
 
 #[test]
+fn a_verdict_ends_with_the_first_thing_that_ends_and_when_the_clock_is_put_back() {
+    let files = Files::with_revocation_list(&[], (2026, 6, 2));
+    let middle = files.authority.below("Middle", BasicConstraints::Constrained(0));
+    let lists = |next_update| {
+        format!("{}{}", files.authority.revocation_list(&[], FAR), middle.revocation_list(&[], next_update))
+    };
+    let midnight = NOW + 24 * 3600;
+    // Each of: the list in the middle, the list above, the client itself ends at midnight.
+    for (list, not_after) in [
+        (lists((2026, 6, 2)), date_time_ymd(2027, 1, 1)),
+        (
+            format!("{}{}", files.authority.revocation_list(&[], (2026, 6, 2)), middle.revocation_list(&[], FAR)),
+            date_time_ymd(2027, 1, 1),
+        ),
+        (lists(FAR), date_time_ymd(2026, 6, 2)),
+    ] {
+        files.write("crl.pem", &list);
+        let tls = load(&files);
+        let mut params = client(1, &[BUILDER]);
+        params.not_before = date_time_ymd(2026, 5, 1);
+        params.not_after = not_after;
+        let peer = Peer::new(&middle.issue(&params).chain).unwrap();
+
+        assert!(tls.recheck(&peer, NOW).is_ok());
+        assert!(tls.recheck(&peer, midnight - 1).is_ok());
+        assert!(tls.recheck(&peer, midnight + 1).is_err());
+        assert!(tls.recheck(&peer, midnight - 1).is_ok());
+        assert!(tls.recheck(&peer, NOW - 40 * 24 * 3600).is_err());
+    }
+}
+
+#[test]
+fn a_yes_is_not_looked_for_again_before_something_ends() {
+    let files = Files::with_revocation_list(&[], (2026, 6, 2));
+    let tls = load(&files);
+    let peer = Peer::new(&files.authority.issue(&client(1, &[BUILDER])).chain).unwrap();
+
+    assert!(tls.recheck(&peer, NOW).is_ok());
+
+    let last = peer.last.lock().unwrap().clone().unwrap();
+    assert_eq!((last.at_unix_seconds, last.until_unix_seconds), (NOW, NOW + 24 * 3600));
+}
+
+#[test]
 fn a_reload_that_fails_names_the_file_and_changes_nothing() {
     let files = Files::new();
     let tls = load(&files);

@@ -252,6 +252,14 @@ impl Client {
         soon(self.begin_with(method, body)).await.unwrap().unwrap()
     }
 
+    /// A request with a header of this value.
+    pub(super) async fn with_metadata(&self, value: String) -> hyper::Result<hyper::Response<Incoming>> {
+        let mut request = request("Who", Bytes::new());
+        request.headers_mut().insert("much", value.parse().unwrap());
+        let mut sender = self.sender.clone();
+        soon(async { sender.send_request(request).await }).await
+    }
+
     /// Sends a request without waiting for its answer.
     pub(super) fn begin(&self, method: &str) -> JoinHandle<hyper::Result<hyper::Response<Incoming>>> {
         self.begin_with(method, Bytes::new())
