@@ -284,6 +284,14 @@ fn a_daemon_that_was_put_back_whole_is_noticed_by_who_saw_it_later() {
 
     let ran = user.run(&["audit", "verify"]).unwrap().exited(1).unwrap();
     assert!(ran.stderr.contains("put back"), "{ran}");
+    // Longer than it was, with the same key, and another history.
+    let other = daemon.user().unwrap();
+    for name in ["one", "two", "three"] {
+        other.run(&["key", "create", name, "--purpose", "release-blob"]).unwrap().ok().unwrap();
+    }
+    let ran = user.run(&["audit", "checkpoint"]).unwrap().exited(1).unwrap();
+    assert!(ran.stderr.contains("rewritten"), "{ran}");
+    other.run(&["audit", "verify"]).unwrap().ok().unwrap();
 }
 
 #[test]
