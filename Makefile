@@ -12,7 +12,11 @@ test:
 	scripts/install_test_tools.sh
 	scripts/build_peers.sh
 	cargo build --workspace --bins --locked
+	cargo build --package trustd --features test-import --bin trustd-known-key --locked
+	cargo build --package trustd --features test-leak --bin trustd-leaking --locked
 	cargo test --workspace --locked
+	cargo test --package trust-hsm --features test-import --test residue --locked
+	cargo test --package trust-hsm --features test-import,test-leak --test residue --locked known_key
 
 # The same tests with larger counts: kill, power-cut and fuzz loops.
 test-long:

@@ -29,6 +29,8 @@ pub struct Setup {
     pub environment: Vec<(String, String)>,
     /// The parent of the daemon's directory; the temporary directory where none is given.
     pub below: Option<PathBuf>,
+    /// Another build of `trustd`; the real one where empty.
+    pub program: String,
     /// The passphrase of the root KEK: the daemon starts sealed. A file where none is given.
     pub passphrase: Option<String>,
 }
@@ -85,8 +87,8 @@ impl Daemon {
             None => TempDir::new(),
         };
         let directory = directory.context("make a directory for the daemon")?;
-        let daemon =
-            Self { process: None, environment: setup.environment.clone(), program: ours("trustd")?, directory };
+        let program = ours(if setup.program.is_empty() { "trustd" } else { &setup.program })?;
+        let daemon = Self { process: None, environment: setup.environment.clone(), program, directory };
         std::fs::set_permissions(daemon.directory(), PermissionsExt::from_mode(0o700))
             .context("close the directory")?;
         std::fs::DirBuilder::new().mode(0o700).create(daemon.directory().join("run")).context("make run")?;

@@ -13,6 +13,7 @@ pub mod flush;
 pub mod image;
 pub mod ledger;
 pub mod local;
+pub mod memory;
 pub mod merkle;
 pub mod peer;
 pub mod process;
