@@ -7,6 +7,10 @@ impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
         let what = error.to_string();
         match error {
+            RegistryError::Unreachable { registry, why } if why.contains("certificate") => Self::unreachable(
+                what,
+                format!("if its CA is your own: put the CA's certificate into /etc/docker/certs.d/{registry}/ca.crt"),
+            ),
             RegistryError::Unreachable { .. } => Self::unreachable(
                 what,
                 "nothing is known about the image until it answers: try again; --plain-http if it has no TLS",

@@ -42,7 +42,7 @@ impl Shown for Pulled {
                 format!("{} {} {}", paint.bad("pulled"), self.pulled, paint.bad("(not verified)"))
             }
             // What was verified and why was said before the pull.
-            Trusted::Verified(verified) => format!("{} {} {}", paint.good("pulled"), self.pulled, verified.digest),
+            Trusted::Verified(verified) => format!("{} {}", paint.good("pulled"), verified.exactly()),
         }
     }
 }
@@ -113,7 +113,7 @@ fn say(context: &Context, verified: &Verified) -> Result<(), Failure> {
             let _ = writeln!(std::io::stderr().lock(), "{json}");
         }
         Format::Text => {
-            context.output.remark(&format!("verified {}@{}", verified.image, verified.digest));
+            context.output.remark(&format!("verified {}", verified.exactly()));
             for line in verified.why() {
                 context.output.remark(&format!("  {line}"));
             }

@@ -36,6 +36,11 @@ pub(crate) fn shown<T: std::fmt::Display, S: serde::Serializer>(value: &T, to: S
 }
 
 impl Verified {
+    /// The image with its digest.
+    pub(crate) fn exactly(&self) -> String {
+        if self.image.contains('@') { self.image.clone() } else { format!("{}@{}", self.image, self.digest) }
+    }
+
     /// What counted and why, a line each.
     pub(crate) fn why(&self) -> Vec<String> {
         let line = |counted: &Counted| {
@@ -48,7 +53,7 @@ impl Verified {
 
 impl Shown for Verified {
     fn text(&self, paint: Paint) -> String {
-        let mut lines = vec![format!("{} {}@{}", paint.good("verified"), self.image, self.digest)];
+        let mut lines = vec![format!("{} {}", paint.good("verified"), self.exactly())];
         lines.extend(self.why().iter().map(|line| paint.faint(&format!("  {line}"))));
         lines.join("\n")
     }

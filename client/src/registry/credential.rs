@@ -146,8 +146,9 @@ struct Entry {
 
 impl Config {
     async fn find(&self, address: &Address, repository: &str) -> Result<Option<Credential>, String> {
-        if let Some(name) = self.helpers.get(address.registry()) {
-            return helper(name, address.credential_key()).await;
+        let key = address.credential_key();
+        if let Some(name) = self.helpers.get(address.registry()).or_else(|| self.helpers.get(key)) {
+            return helper(name, key).await;
         }
         if let Some(entry) = self.entry(address, repository) {
             // With a store, docker leaves `"host": {}` behind.
@@ -155,7 +156,7 @@ impl Config {
                 return Ok(Some(found));
             }
         }
-        if self.store.is_empty() { Ok(None) } else { helper(&self.store, address.credential_key()).await }
+        if self.store.is_empty() { Ok(None) } else { helper(&self.store, key).await }
     }
 
     /// The entry with the longest matching prefix of `repository` (podman), or for the host in any spelling (docker).
