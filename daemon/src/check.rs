@@ -12,6 +12,7 @@ use crate::authorize::Authorizer;
 use crate::backup::Recipients;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigFault, PolicyConfig, RootConfig, TlsConfig};
+use crate::serving::group_id;
 use crate::tls;
 
 /// The longest path of a Unix socket, in bytes (unix(7)).
@@ -79,6 +80,9 @@ fn examine(config: &Config, examine_tls: TlsExamination) -> Findings {
     data_directory(config, &mut findings);
     root_kek(config, &mut findings);
     socket(&config.unix.path, &mut findings);
+    if let Some(Err(error)) = config.unix.group.as_deref().map(group_id) {
+        findings.fault("socket_group", format!("{error:#}"));
+    }
     if let PolicyConfig::File(path) = &config.policy {
         written_by_others("policy", path, &mut findings);
     }

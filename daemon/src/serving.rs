@@ -31,6 +31,8 @@ use accept::{TlsDoor, UnixDoor};
 use rooms::Rooms;
 use socket::Socket;
 
+pub(crate) use socket::group_id;
+
 /// How long each wait for a peer may last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {

@@ -2,12 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
+use trust_tests::process::Running;
 use trust_tests::program::{checkout, ours, run, tool};
+use trust_tests::raw::Caller;
+use trust_tests::{Daemon, Setup};
 
 fn install(destination: &Path, prefix: &str) -> trust_tests::Ran {
     let binaries = ours("trustd").unwrap().parent().unwrap().to_path_buf();
@@ -71,6 +77,77 @@ fn systemd_grades_the_unit_at_most_1_5() {
     let verdict = graded.ok().unwrap();
     assert!(!verdict.words().contains("Unknown"), "{verdict}");
     assert!(!verified.words().contains("trustd.service:"), "{verified}");
+}
+
+/// The system calls that a unit lets through, by systemd's own sets.
+fn allowed(unit: &str) -> BTreeSet<String> {
+    let analyze = tool("systemd-analyze", "apt-get install systemd").unwrap();
+    let sets = run(Command::new(analyze).arg("syscall-filter")).unwrap().ok().unwrap().stdout;
+    let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut set = String::new();
+    for line in sets.lines() {
+        match line.trim() {
+            name if line.starts_with('@') => set = name.to_owned(),
+            word if word.is_empty() || word.starts_with('#') => {}
+            word => members.entry(set.clone()).or_default().push(word.to_owned()),
+        }
+    }
+    let calls = |words: &str| {
+        let mut waiting: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        let mut found = BTreeSet::new();
+        while let Some(word) = waiting.pop() {
+            match members.get(&word) {
+                Some(more) => waiting.extend(more.iter().cloned()),
+                None => found.extend([word]),
+            }
+        }
+        found
+    };
+    let mut allowed = calls("@default");
+    for words in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        match words.strip_prefix('~') {
+            Some(words) => {
+                let out = calls(words);
+                allowed.retain(|call| !out.contains(call));
+            }
+            None => allowed.extend(calls(words)),
+        }
+    }
+    allowed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_unit_lets_every_system_call_through_that_daemon_and_worker_make() {
+    let unit = std::fs::read_to_string(checkout().join("packaging/trustd.service")).unwrap();
+    let allowed = allowed(&unit);
+    assert!(allowed.contains("futex") && !allowed.contains("ptrace") && !allowed.contains("mount"));
+    let daemon = Daemon::prepared(&Setup::allowing_raw()).unwrap();
+    daemon.trustd(&["init"]).unwrap().ok().unwrap();
+    let trace = daemon.directory().join("trace");
+    // With -D the tracer is the grandchild: the process that is started here is the daemon itself.
+    let mut command = Command::new(tool("strace", "apt-get install strace").unwrap());
+    command.args(["-D", "-f", "-qq", "-o"]).arg(&trace).arg(ours("trustd").unwrap());
+    command.arg("serve").arg("--config").arg(daemon.configuration());
+    let mut running = Running::start(&mut command, &daemon.directory().join("log")).unwrap();
+    running.ready(Duration::from_secs(60), || UnixStream::connect(daemon.socket()).ok().map(|_| ())).unwrap();
+    let user = Caller::new(daemon.channel().await.unwrap());
+    user.create("raw/one").await.unwrap();
+    user.sign("raw/one", b"once").await.unwrap();
+    running.signal(rustix::process::Signal::HUP);
+    user.sign("raw/one", b"twice").await.unwrap();
+    running.stop().unwrap();
+
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let made: BTreeSet<&str> = trace
+        .lines()
+        .filter_map(|line| line.split_once(' ')?.1.trim_start().split_once('('))
+        .map(|(call, _)| call)
+        .filter(|call| call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+        .collect();
+
+    assert!(made.len() > 40 && made.contains("landlock_restrict_self"), "{made:?}");
+    let kept_back: Vec<_> = made.iter().filter(|call| !allowed.contains(**call)).collect();
+    assert!(kept_back.is_empty(), "{kept_back:?}");
 }
 
 #[test]

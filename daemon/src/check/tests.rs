@@ -63,14 +63,20 @@ fn every_fault_of_the_files_is_named_at_once() {
     mode(&at("policy.cedar"), 0o666);
     config.policy = PolicyConfig::File(at("policy.cedar"));
     config.backup_recipients = Some(at("recipients"));
+    config.unix.group = Some("no-such-group".to_owned());
     config.unix.path = at("nowhere").join("x".repeat(120));
 
     let findings = examine(&config, tls::faults);
 
     let found = places(&findings.faults);
-    for (place, count) in
-        [("data_directory", 2), ("[root_kek] file", 1), ("socket", 1), ("policy", 2), ("backup_recipients", 1)]
-    {
+    for (place, count) in [
+        ("data_directory", 2),
+        ("[root_kek] file", 1),
+        ("socket", 1),
+        ("socket_group", 1),
+        ("policy", 2),
+        ("backup_recipients", 1),
+    ] {
         assert_eq!(found.iter().filter(|found| **found == place).count(), count, "{place}: {findings:#?}");
     }
     assert_eq!(places(&findings.missing), ["socket"]);
