@@ -285,6 +285,29 @@ async fn backups_under_full_load_and_through_kek_rotations_all_open() {
     }
 }
 
+/// As an administrator types it: a file of the user's alone, never over another.
+#[tokio::test(flavor = "multi_thread")]
+async fn trustctl_writes_a_backup_that_trustd_imports() {
+    let keeper = Keeper::new();
+    let old = Daemon::with(&keeper.setup()).unwrap();
+    caller(&old).await.create("raw/one").await.unwrap();
+    let user = old.user().unwrap();
+
+    user.run(&["backup", "monday.age"]).unwrap().ok().unwrap();
+
+    let file = user.file("monday.age");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let before = std::fs::read(&file).unwrap();
+    let again = user.run(&["backup", "monday.age"]).unwrap();
+    assert_ne!(again.code, Some(0), "{again}");
+    assert!(before == std::fs::read(&file).unwrap(), "a backup was overwritten");
+    let mut new = other_host(&keeper.setup());
+    copy_root_key(&old, &new);
+    import(&new, &keeper.identity(), &file).ok().unwrap();
+    new.launch().unwrap();
+    caller(&new).await.sign("raw/one", b"restored").await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_on_record_and_needs_recipients() {
     let keeper = Keeper::new();

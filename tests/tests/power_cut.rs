@@ -18,7 +18,7 @@ use trust_tests::{Daemon, Disk, Setup};
 
 const WRITERS: usize = 8;
 /// The damage that a missing barrier does comes with the growth of the file: each life must write enough.
-const ANSWERS_PER_LIFE: usize = 1_500;
+const ANSWERS_PER_LIFE: usize = 800;
 
 fn cuts() -> u32 {
     if std::env::var_os("TRUSTD_TEST_LONG").is_some() { 100 } else { 10 }

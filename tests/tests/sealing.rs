@@ -140,6 +140,32 @@ async fn a_sealed_daemon_with_a_root_key_file_stays_so_until_it_starts_again() {
     caller(&daemon).await.sign("raw/one", b"yes").await.unwrap();
 }
 
+/// The same as an administrator types it.
+#[test]
+fn trustctl_unseals_seals_and_rotates() {
+    let daemon = with_passphrase();
+    let user = daemon.user().unwrap();
+    let status = user.run(&["status", "--output", "json"]).unwrap().ok().unwrap().json().unwrap();
+    assert_eq!(status["sealed"], true, "{status}");
+    let create = ["key", "create", "acme/app", "--purpose", "image", "--scope", "registry.example/acme/app"];
+
+    let early = user.run(&create).unwrap();
+    assert_ne!(early.code, Some(0), "{early}");
+    assert!(early.stderr.contains("sealed") && early.stderr.contains("trustctl unseal"), "{early}");
+    let wrong = user.run_with_input(&["unseal"], b"wrong\n").unwrap().exited(1).unwrap();
+    assert!(wrong.stderr.contains("wrong passphrase"), "{wrong}");
+    user.run_with_input(&["unseal"], format!("{PASSPHRASE}\n").as_bytes()).unwrap().ok().unwrap();
+    user.run(&create).unwrap().ok().unwrap();
+    user.run(&["kek", "rotate"]).unwrap().ok().unwrap();
+    let keks = user.run(&["kek", "list"]).unwrap().ok().unwrap();
+    assert!(keks.stdout.contains("current") && keks.stdout.contains("destroyed"), "{keks}");
+    user.run(&["seal"]).unwrap().ok().unwrap();
+
+    let status = user.run(&["status", "--output", "json"]).unwrap().ok().unwrap().json().unwrap();
+    assert_eq!(status["sealed"], true, "{status}");
+    assert_ne!(user.run(&["key", "list"]).unwrap().code, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn init_without_a_passphrase_makes_nothing() {
     let daemon = Daemon::prepared(&Setup { passphrase: Some(String::new()), ..Setup::default() }).unwrap();
