@@ -157,6 +157,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_typed_is_an_address_with_one_spelling_or_an_error(text in "(unix://|https://|)[ -~é]{0,40}") {
+            if let Ok(endpoint) = Endpoint::parse(&text) {
+                assert_eq!(Endpoint::parse(&endpoint.to_string()).unwrap(), endpoint);
+            }
+        }
+    }
+
     #[test]
     fn the_call_goes_before_the_environment_and_that_before_the_configuration() {
         let choose = |option, variable, configured| Endpoint::choose(option, variable, configured).unwrap().to_string();

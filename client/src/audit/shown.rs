@@ -242,4 +242,16 @@ mod tests {
             assert!(line.trim_start().starts_with('5'), "{line}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_leaf_of_a_daemon_writes_more_than_its_line(bytes: Vec<u8>, word in "\\PC*|[\u{0}-\u{1f}]*") {
+            let named = serde_json::json!({"kind": word, "operation": word, "subject": {"name": word}}).to_string();
+            for entry in [&bytes[..], named.as_bytes()] {
+                let line = Entry::read(0, entry).line(Paint::default());
+
+                assert!(!line.chars().any(char::is_control), "{line:?}");
+            }
+        }
+    }
 }
