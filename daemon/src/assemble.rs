@@ -12,12 +12,13 @@ use tokio_util::task::TaskTracker;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tracing::{error, info, warn};
-use trust::{Principal, Sha256Digest};
+use trust::Principal;
 use trust_hsm::worker::{Supervisor, WorkerConfig, WorkerCustodian};
 use trust_hsm::{Custodian, KeyRing, Passphrase, RootSource};
 use trust_proto::v1;
 
 use crate::api::{CallLayer, Door};
+use crate::archive;
 use crate::audit::{Audit, AuditConfig, History, Leaf, PolicyLeaf, StartLeaf};
 use crate::authorize::{Authorizer, Pace, PolicySource};
 use crate::clock::Clock;
@@ -162,14 +163,10 @@ async fn archive_policy(house: &House) -> Result<()> {
     let policy = house.authorizer().policy();
     let (text, schema) = policy.texts();
     let archive = house.config().data_directory.join("policies");
-    let (text_hash, schema_hash) = (Sha256Digest::of(text.as_bytes()), Sha256Digest::of(schema.as_bytes()));
-    for (hash, text) in [(text_hash, text), (schema_hash, schema)] {
-        let path = archive.join(hash.to_hex());
-        if !path.exists() {
-            std::fs::create_dir_all(&archive).with_context(|| format!("make {}", archive.display()))?;
-            std::fs::write(&path, text).with_context(|| format!("archive the policy as {}", path.display()))?;
-        }
-    }
+    let keep = |text: &str| {
+        archive::keep(&archive, text).with_context(|| format!("archive the policy in {}", archive.display()))
+    };
+    let (text_hash, schema_hash) = (keep(text)?, keep(schema)?);
     let leaf = PolicyLeaf::new(house.clock().now_unix_ms(), policy.revision(), text_hash, schema_hash);
     house.audit().append_soon(Leaf::Policy(leaf)).await?;
     Ok(())

@@ -5,6 +5,7 @@
 //! `assemble` alone names concrete backends.
 
 mod api;
+mod archive;
 mod assemble;
 mod audit;
 mod authorize;

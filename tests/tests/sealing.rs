@@ -104,6 +104,13 @@ async fn a_worker_killed_after_a_passphrase_comes_back_sealed_and_says_so() {
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     let status = user.status().await.unwrap();
     assert!(status.sealed && status.custodians[0].restarts == 1, "{status:?}");
+    // Nothing is reported as trusted while sealed, whoever sealed it (D21).
+    let runtime = tokio::runtime::Handle::current();
+    until("the store to be closed, too", Duration::from_secs(5), || {
+        let read = tokio::task::block_in_place(|| runtime.block_on(user.get("raw/one")));
+        Ok(read.is_err_and(|status| status.code() == Code::Unavailable).then_some(()))
+    })
+    .unwrap();
     user.unseal(PASSPHRASE).await.unwrap();
     user.sign("raw/one", b"yes").await.unwrap();
 }
@@ -240,6 +247,32 @@ async fn signatures_keys_and_kek_rotations_do_not_disturb_each_other() {
 
     let made: usize = signers.join_all().await.into_iter().sum();
     assert!(made > 16, "{made}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealing_does_not_wait_for_a_rotation_which_is_taken_up_after_the_unseal() {
+    let daemon = with_passphrase();
+    let user = caller(&daemon).await;
+    user.unseal(PASSPHRASE).await.unwrap();
+    let ledger = Ledger::default();
+    let writers = ledger.write(daemon.socket(), 16).await.unwrap();
+    wait_for(&ledger, 500).unwrap();
+    writers.done().await;
+
+    for round in 0..5_u64 {
+        let rotator = user.clone();
+        let rotation = tokio::spawn(async move { rotator.rotate_kek().await });
+        tokio::time::sleep(Duration::from_millis(3 * round)).await; // the instant is what is tested
+        user.seal().await.unwrap();
+        let _ = rotation.await.unwrap(); // cut off, or just done
+        assert!(user.status().await.unwrap().sealed);
+        user.unseal(PASSPHRASE).await.unwrap();
+    }
+
+    user.rotate_kek().await.unwrap();
+    let keks = user.keks().await.unwrap();
+    assert_eq!(keks.iter().filter(|kek| kek.state != "destroyed").count(), 1, "{keks:?}");
+    ledger.use_every_key(&daemon.channel().await.unwrap()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

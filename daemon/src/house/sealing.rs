@@ -63,6 +63,9 @@ impl House {
     pub(crate) async fn seal(self: &Arc<Self>, principal: &Principal, deadline: Duration) -> Result<(), Fault> {
         let house = Arc::clone(self);
         let work = async move {
+            // At once: a rotation that is under way fails and is taken up later. Then for good: an unseal that was
+            // under way has ended when the lock is had.
+            house.shut().await?;
             let _one = house.sealing.lock().await;
             house.shut().await?;
             house.custody().settle().await;
