@@ -84,6 +84,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         background.spawn(listener.serve(Arc::clone(&house), drain.clone()));
     }
     background.spawn(chores(Arc::clone(&house)));
+    background.spawn(Arc::clone(&house).follow_custody());
     background.spawn(health::watch(Arc::clone(&house), drain.clone()));
     notify::ready();
     info!(socket = %config.unix.path.display(), origin = config.log_origin, "serving");

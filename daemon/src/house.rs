@@ -2,6 +2,7 @@
 
 mod backup;
 mod log;
+mod lost;
 mod sealing;
 mod start;
 
