@@ -6,6 +6,7 @@ mod lost;
 mod sealing;
 mod start;
 
+use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(crate) use start::log_context;
 pub(crate) struct House {
     pub(crate) parts: Parts,
     work: Arc<Semaphore>,
+    /// Places for batches that are verified: one for each core.
+    verifying: Arc<Semaphore>,
     /// What the log said at the start, until it was compared with the store.
     history: Mutex<Option<History>>,
     /// One seal, unseal or rotation at a time.
@@ -63,9 +66,11 @@ impl House {
     /// Takes the parts, and what the log said when it was opened.
     pub(crate) fn new(parts: Parts, history: History) -> Arc<Self> {
         let work = Arc::new(Semaphore::new(parts.config.limits.work_max));
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         Arc::new(Self {
             parts,
             work,
+            verifying: Arc::new(Semaphore::new(cores)),
             history: Mutex::new(Some(history)),
             sealing: tokio::sync::Mutex::default(),
             births: tokio::sync::RwLock::default(),
@@ -142,6 +147,11 @@ impl House {
             self.parts.metrics.rate_limited();
             Fault::new(FaultKind::Busy, "too many requests of this principal").retry_after(wait)
         })
+    }
+
+    /// The places for batches that are verified.
+    pub(crate) fn verifying(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.verifying)
     }
 
     /// A place among the work in flight.

@@ -4,6 +4,7 @@ mod batch;
 
 use std::fmt;
 
+use tokio_util::sync::CancellationToken;
 use trust::verify::{self, NotValid};
 use trust::{
     Fault, FaultKind, KeyName, KeyRef, KeyVersion, Principal, PublicKey, Purpose, Repository, Scope, Signable, Trust,
@@ -107,10 +108,20 @@ impl House {
             keys.push(key);
             veiled.push(is_veiled);
         }
-        // Arithmetic for milliseconds would hold up every other request on this thread.
-        tokio::task::spawn_blocking(move || veil(batch.verdicts(&keys), &batch, &veiled))
+        // As many at once as there are cores; whoever hangs up while waiting here leaves nothing behind.
+        let slot = self.verifying().acquire_owned().await.map_err(Fault::internal)?;
+        let caller = CancellationToken::new();
+        let _hangs_up = caller.clone().drop_guard();
+        // Arithmetic for milliseconds would hold up every other request on this thread. The slot goes with the work,
+        // which ends soon after its caller has gone: nobody can start more of it than there are slots.
+        let verdicts = tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            batch.verdicts(&keys, || !caller.is_cancelled()).map(|verdicts| veil(verdicts, &batch, &veiled))
+        });
+        verdicts
             .await
-            .map_err(|error| Fault::internal(format!("a verification thread ended early: {error}")))
+            .map_err(|error| Fault::internal(format!("a verification thread ended early: {error}")))?
+            .ok_or_else(|| Fault::new(FaultKind::Late, "the caller has gone"))
     }
 
     /// The key versions whose signatures count for `repository` (`None`: keys without scope).

@@ -8,6 +8,9 @@ use trust::{Digest, Fault, FaultKind, PublicKey, Signable};
 use super::Refusal;
 use crate::keys::KeySelector;
 
+/// Items that are verified before it is asked whether somebody still waits; some milliseconds of them.
+const ITEMS_BETWEEN_LOOKS: usize = 64;
+
 /// A key of a batch.
 #[derive(Debug, Clone)]
 pub(crate) enum BatchKey {
@@ -105,22 +108,38 @@ impl Batch {
         &self.key_of
     }
 
-    /// One verdict per item, in order; `keys` are those of [`Batch::keys`], looked up. `None` is valid.
-    pub(crate) fn verdicts(&self, keys: &[Result<PublicKey, Refusal>]) -> Vec<Option<Refusal>> {
-        self.key_of
-            .iter()
-            .zip(&self.signature_places)
-            .enumerate()
-            .map(|(index, (key, signature))| match keys.get(*key) {
-                Some(Ok(key)) => {
-                    let input = self.messages.input(index, key);
-                    let signature = self.signatures.get(signature.clone()).unwrap_or_default();
-                    verify::one(key, &input, signature).err().map(Refusal::NotValid)
-                }
-                Some(Err(refusal)) => Some(*refusal),
-                None => Some(Refusal::NotValid(verify::NotValid::Input)),
-            })
-            .collect()
+    /// One verdict per item, in order; `keys` are those of [`Batch::keys`], looked up. `Some(None)` is valid; `None`
+    /// for all of them when `go_on`, asked now and then, says that nobody waits any more.
+    pub(crate) fn verdicts(
+        &self,
+        keys: &[Result<PublicKey, Refusal>],
+        go_on: impl Fn() -> bool,
+    ) -> Option<Vec<Option<Refusal>>> {
+        let mut verdicts = Vec::with_capacity(self.key_of.len());
+        for (index, (key, signature)) in self.key_of.iter().zip(&self.signature_places).enumerate() {
+            if index % ITEMS_BETWEEN_LOOKS == 0 && !go_on() {
+                return None;
+            }
+            verdicts.push(self.verdict(index, keys.get(*key), signature.clone()));
+        }
+        Some(verdicts)
+    }
+
+    fn verdict(
+        &self,
+        index: usize,
+        key: Option<&Result<PublicKey, Refusal>>,
+        signature: Range<usize>,
+    ) -> Option<Refusal> {
+        match key {
+            Some(Ok(key)) => {
+                let input = self.messages.input(index, key);
+                let signature = self.signatures.get(signature).unwrap_or_default();
+                verify::one(key, &input, signature).err().map(Refusal::NotValid)
+            }
+            Some(Err(refusal)) => Some(*refusal),
+            None => Some(Refusal::NotValid(verify::NotValid::Input)),
+        }
     }
 }
 
@@ -182,6 +201,23 @@ mod tests {
         assert_eq!(ranges(0, &[]), Some(vec![]));
     }
 
+    #[test]
+    fn a_batch_that_nobody_waits_for_is_given_up() {
+        let key = BatchKey::Kept("a".parse().map(KeySelector::Name).unwrap_or_else(|_| unreachable!()));
+        let messages = Batch::items32(vec![0; 32 * 200]).unwrap_or_else(|_| unreachable!());
+        let batch = Batch::new(vec![key], Vec::new(), messages, vec![0; 64 * 200], &[], 200);
+        let asked = std::cell::Cell::new(0);
+        let twice = || {
+            asked.set(asked.get() + 1);
+            asked.get() <= 2
+        };
+
+        let verdicts = batch.map(|batch| batch.verdicts(&[Err(Refusal::Distrusted)], twice));
+
+        assert_eq!(verdicts.ok(), Some(None));
+        assert_eq!(asked.get(), 3);
+    }
+
     proptest! {
         #[test]
         fn whatever_a_caller_sends_makes_a_batch_or_a_fault(
@@ -196,9 +232,10 @@ mod tests {
             if let Ok(messages) = messages
                 && let Ok(batch) = Batch::new(vec![key.clone(), key], indexes, messages, signatures, &signature_ends, 4)
             {
-                let verdicts = batch.verdicts(&[Err(Refusal::Distrusted), Err(Refusal::Distrusted)]);
+                let keys = [Err(Refusal::Distrusted), Err(Refusal::Distrusted)];
+                let verdicts = batch.verdicts(&keys, || true).unwrap_or_default();
                 prop_assert!(verdicts.iter().all(|verdict| *verdict == Some(Refusal::Distrusted)));
-                prop_assert!(verdicts.len() <= 4);
+                prop_assert!((1..=4).contains(&verdicts.len()));
             }
         }
     }
