@@ -1,6 +1,6 @@
 //! Policy texts: read whole, validated strictly, known by their hash.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
@@ -38,6 +38,8 @@ pub(crate) enum PolicySource {
 #[derive(Debug)]
 pub(crate) struct Policy {
     set: PolicySet,
+    /// What leaves cite: to ask the set means to have Cedar's grammar read the word `id`, at each decision anew.
+    names: HashMap<PolicyId, String>,
     text: String,
     revision: Sha256Digest,
 }
@@ -109,7 +111,9 @@ impl Policy {
             return Err(faults);
         }
         let revision = RequestHash::default().add(text.as_bytes()).add(SCHEMA.as_bytes()).finish();
-        Ok(Self { set, text, revision })
+        let name = |policy: &cedar_policy::Policy| policy.annotation("id").map(ToOwned::to_owned);
+        let names = set.policies().filter_map(|policy| Some((policy.id().clone(), name(policy)?))).collect();
+        Ok(Self { set, names, text, revision })
     }
 
     /// SHA-256 over policy and schema.
@@ -128,7 +132,7 @@ impl Policy {
 
     /// A policy's `@id`, or its place in the file.
     pub(super) fn name_of(&self, id: &PolicyId) -> String {
-        self.set.annotation(id, "id").map_or_else(|| id.to_string(), ToOwned::to_owned)
+        self.names.get(id).map_or_else(|| id.to_string(), Clone::clone)
     }
 }
 
