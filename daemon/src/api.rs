@@ -40,13 +40,16 @@ impl Door {
         Self { house }
     }
 
-    /// Who asks, as the connection proves it now (expiry and revocation are looked at for each call).
+    /// Who asks, as the connection proves it now (expiry and revocation are looked at for each call), held to its
+    /// rate: every method begins here, so none is left out.
     fn caller<T>(&self, request: &Request<T>) -> Result<Principal, Status> {
         let caller = request
             .extensions()
             .get::<Caller>()
             .ok_or_else(|| answer(Fault::internal("a request without the identity of its connection")))?;
-        self.house.identify(caller).map_err(answer)
+        let principal = self.house.identify(caller).map_err(answer)?;
+        self.house.pace(&principal).map_err(answer)?;
+        Ok(principal)
     }
 
     /// When the caller stops waiting: its `grpc-timeout`, at most the configured longest; in time of the clock's `monotonic`.

@@ -189,6 +189,32 @@ async fn refusals_of_one_kind_leave_a_bounded_number_of_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_method_holds_a_principal_to_its_rate_and_leaves_no_leaf_of_it() {
+    let scene = Scene::configured("[limits]\nrate_per_second = 1\nrate_burst = 40\n").await;
+    let stranger = scene.channel(Transport::Socket, &PRINCIPALS[0]).await;
+    let methods = methods().unwrap();
+    let list = methods.iter().find(|method| method.name == "ListKeys").unwrap();
+    for _ in 0..60 {
+        call(&stranger, list, request(list, "")).await.unwrap();
+    }
+    let admin = Caller::new(scene.local(0).await);
+    let before = admin.status().await.unwrap().log_size;
+
+    for method in &methods {
+        // A token may have come in; the second call at once finds none.
+        call(&stranger, method, request(method, "acme/one")).await.unwrap();
+        let answer = call(&stranger, method, request(method, "acme/one")).await.unwrap();
+
+        assert_eq!(answer.code, Code::ResourceExhausted, "{}: {answer:?}", method.label());
+        assert!(answer.metadata.iter().any(|line| line.starts_with("trustd-retry-after-ms: ")), "{answer:?}");
+    }
+
+    let after = admin.status().await.unwrap().log_size;
+    // Those that a token let through were denied, each kind once.
+    assert!(after - before <= 10, "{} leaves", after - before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_errs_denies_what_another_permits_and_is_on_record() {
     // Sound by its types; overflows for every tag but one. Cedar alone would skip the forbid, and permit.
     let policy = "

@@ -124,7 +124,6 @@ impl House {
         deadline: Duration,
         work: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, Fault> {
-        self.pace(principal)?;
         let grounds = self.allow(principal, action)?;
         let permit =
             Permit::grant(principal.clone(), Administration(operation), grounds, deadline, self.take_flight()?);

@@ -87,7 +87,6 @@ impl Replayed {
 impl House {
     /// Changes a key; acknowledged only when no session that began under the older state still runs.
     pub(crate) async fn change_key(self: &Arc<Self>, request: ChangeRequest) -> Result<KeyReceipt, Fault> {
-        self.pace(&request.principal)?;
         let action = request.change.action();
         let view = self.find_for(&request.principal, &request.key, action).await?;
         let grounds = self.decide(&request.principal, action, &request.key, &view, &RequestFacts::default())?;

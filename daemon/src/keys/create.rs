@@ -52,7 +52,6 @@ impl House {
         idempotency: Option<IdempotencyKey>,
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
-        self.pace(principal)?;
         let hash = hash_of(&new);
         let record = self.record_of(new)?;
         let facts = KeyFacts::Known(&record);
@@ -87,7 +86,6 @@ impl House {
         idempotency: Option<IdempotencyKey>,
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
-        self.pace(principal)?;
         let view = self.find_for(principal, key, Action::RotateKey).await?;
         let grounds = self.decide(principal, Action::RotateKey, key, &view, &RequestFacts::default())?;
         let hash = key_hash(&view);

@@ -19,7 +19,6 @@ pub(super) async fn permit(
     request: &SigningRequest,
     retry_of: Option<u64>,
 ) -> Result<Permit<SignOrder>, Fault> {
-    house.pace(&request.principal)?;
     let first = request.statements.first().ok_or_else(mixed)?;
     if request.statements.iter().any(|statement| statement.purpose() != first.purpose()) {
         return Err(mixed());
@@ -40,7 +39,6 @@ pub(super) async fn may(
     key: &KeySelector,
     reference: &Reference,
 ) -> Result<(), Fault> {
-    house.pace(principal)?;
     let view = house.find_for(principal, key, Action::SignImage).await?;
     let statement = StatementFacts::Image { reference, shown: None };
     let facts = RequestFacts { statement: Some(statement), forms: &view.record.forms, items: 1 };

@@ -80,6 +80,15 @@ impl Scene {
     }
 
     pub(crate) async fn with(policy: &str) -> Self {
+        Self::set_up(policy, "").await
+    }
+
+    /// With the policy of docs/permissions.md, and more configuration.
+    pub(crate) async fn configured(more: &str) -> Self {
+        Self::set_up(&table::policy(), more).await
+    }
+
+    async fn set_up(policy: &str, tables: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let authority = authority(directory.path());
         let at = directory.path();
@@ -89,7 +98,7 @@ impl Scene {
         let more = format!(
             "backup_recipients = \"{0}/recipients\"\n\
              [tls]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"{0}/server.pem\"\nkey = \"{0}/server.key\"\n\
-             [[tls.client_ca]]\ncertificate = \"{0}/ca.pem\"\ntrust_domain = \"example.com\"\n",
+             [[tls.client_ca]]\ncertificate = \"{0}/ca.pem\"\ntrust_domain = \"example.com\"\n{tables}",
             at.display()
         );
         let passphrase = Some(PASSPHRASE.to_owned());
