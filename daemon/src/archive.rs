@@ -29,7 +29,6 @@ pub(crate) fn keep(directory: &Path, text: &str) -> io::Result<Sha256Digest> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may fail")]
 mod tests {
     use super::*;
 

@@ -29,7 +29,8 @@ use crate::merkle::{TreeHead, extends};
 use crate::wait::until;
 
 const SIGNS_PER_KEY: u32 = 8;
-const WORK_LIMIT: Duration = Duration::from_secs(30);
+/// A loaded machine whose disk is a file needs it.
+const WORK_LIMIT: Duration = Duration::from_secs(120);
 
 /// A signature that a client holds.
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ struct Book {
     checkpoint: Option<TreeHead>,
     /// Answers that no dying daemon gives.
     wrong: Vec<String>,
+    /// Why the last writer ended that did.
+    last_end: Option<String>,
 }
 
 /// The book of everything acknowledged, over many lives of one daemon.
@@ -175,8 +178,9 @@ impl Ledger {
     /// A daemon that dies breaks the connection, or says that it is going; anything else is a fault of its own.
     fn ended(&self, name: &str, status: &Status) {
         let dying = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal);
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.last_end = Some(format!("{name}: {status:?}"));
         if !dying {
-            let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
             book.wrong.push(format!("{name}: {status:?}"));
         }
     }
@@ -303,8 +307,14 @@ async fn check_checkpoint(channel: &Channel, old: TreeHead) -> Result<()> {
 /// Waits until the ledger has counted `more` answers than now.
 ///
 /// # Errors
-/// When the daemon gives none for 30 s.
+/// When the daemon does not give them within two minutes; with the reason for which a writer ended, if one did.
 pub fn wait_for(ledger: &Ledger, more: usize) -> Result<()> {
-    let goal = ledger.acknowledged() + more;
-    until("acknowledged work", WORK_LIMIT, || Ok((ledger.acknowledged() >= goal).then_some(())))
+    let before = ledger.acknowledged();
+    let goal = before + more;
+    let waited = until("acknowledged work", WORK_LIMIT, || Ok((ledger.acknowledged() >= goal).then_some(())));
+    waited.with_context(|| {
+        let book = ledger.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let got = ledger.acknowledged() - before;
+        format!("{got} of {more} answers; the last writer that ended: {:?}", book.last_end)
+    })
 }
