@@ -59,7 +59,8 @@ pub(crate) fn start(config: &LoggingConfig) {
 
 /// Libraries below us speak up when something is wrong; what they do meanwhile is noise, and not ours to vouch for.
 fn directives(level: &str) -> String {
-    format!("warn,trustd={level},trust_hsm={level}")
+    // h2 warns of each stream that a flood of resets loses: strangers must not fill the log (the doors count them).
+    format!("warn,h2=error,trustd={level},trust_hsm={level}")
 }
 
 #[cfg(test)]
