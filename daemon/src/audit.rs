@@ -92,6 +92,19 @@ pub(crate) enum OpenError {
         /// Where it is.
         path: PathBuf,
     },
+    /// It does not begin with the tree that its own checkpoint promised.
+    #[error(
+        "the log at {path} has {leaves} leaves and does not begin with the {promised} that its signed checkpoint \
+         promises: leaves were lost, or one of the two was put back. Bring back the newer entries"
+    )]
+    Shortened {
+        /// Where it is.
+        path: PathBuf,
+        /// How many leaves it has.
+        leaves: u64,
+        /// How many it promised.
+        promised: u64,
+    },
     /// The writer could not be started.
     #[error("start the log's writer")]
     Thread(#[source] std::io::Error),
@@ -165,6 +178,11 @@ impl Audit {
         }
         if !history.belongs_to(store, &config.origin) {
             return Err(OpenError::Foreign { path: config.directory });
+        }
+        if let Some(promised) = publisher::last_promise(&config.directory)
+            && root_at(promised.size, |node| hashes.read(node)).ok() != Some(promised.root)
+        {
+            return Err(OpenError::Shortened { path: config.directory, leaves: hashes.size(), promised: promised.size });
         }
         let published = Arc::new(Published::new(&config.directory, &config.origin));
         let shared = Arc::new(Shared::new(frames, hashes, config.waiting_max));

@@ -146,6 +146,30 @@ async fn an_older_log_stops_the_start_and_no_recovery_invents_what_is_missing() 
     caller(&daemon).await.sign("raw/two", b"more").await.unwrap();
 }
 
+/// The store's anchor covers what keys went through; a signature since then stands in the log alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lost_leaves_its_checkpoint_promised_stops_the_start() {
+    let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let user = caller(&daemon).await;
+    user.create("raw/one").await.unwrap();
+    for turn in 0..4_u8 {
+        user.sign("raw/one", &[turn]).await.unwrap();
+    }
+    Ledger::default().remember_checkpoint(&daemon.channel().await.unwrap()).await.unwrap();
+    daemon.terminate().unwrap();
+    let entries = keep(&daemon, "log/entries", "whole-entries");
+    let segment = std::fs::read_dir(daemon.data().join("log/entries")).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::OpenOptions::new().write(true).open(&segment).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 700).unwrap();
+
+    let ran = daemon.trustd(&["serve"]).unwrap();
+
+    assert_ne!(ran.code, Some(0), "{ran}");
+    assert!(ran.stderr.contains("checkpoint") && ran.stderr.contains("log"), "{ran}");
+    put_back(&daemon, "log/entries", &entries);
+    daemon.launch().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_of_another_store_stops_the_start() {
     let (mut daemon, mut other) =

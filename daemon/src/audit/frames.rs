@@ -10,6 +10,7 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
 use trust::tlog::ENTRY_BYTES_MAX;
 
 /// A segment is closed once it is this long, in bytes.
@@ -114,6 +115,7 @@ impl Frames {
             .map_err(|source| io_error("open", &last.path, source))?;
         if read.broken_at.is_some() {
             file.set_len(read.whole).map_err(|source| io_error("cut the unfinished entry off", &last.path, source))?;
+            warn!(stage = "audit", path = %last.path.display(), "an entry that was never finished is cut off");
         }
         // What was read may never have been flushed: whoever relies on it now must not lose it later.
         file.sync_all().map_err(|source| io_error("flush", &last.path, source))?;

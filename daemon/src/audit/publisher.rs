@@ -3,6 +3,7 @@
 //! Everything here is of the durable tree and off the sign path; a failure
 //! delays a checkpoint and never a signature.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +18,21 @@ use super::hashes::{write_derived, write_tile};
 use super::writer::Shared;
 
 /// The least time between two checkpoints.
-const INTERVAL: Duration = Duration::from_millis(200);
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where the newest signed checkpoint stands, below the log's directory.
+const CHECKPOINT: &str = "checkpoint";
+/// The longest checkpoint file that is read, in bytes.
+const CHECKPOINT_BYTES_MAX: u64 = 64 * 1024;
+
+/// What the log promised last, as its own file says: a log that does not begin with that lost leaves. `None` where
+/// nothing was published yet, or the file does not read: it derives from the log, and is written anew.
+pub(super) fn last_promise(directory: &Path) -> Option<Checkpoint> {
+    let mut note = String::new();
+    let file = std::fs::File::open(directory.join(CHECKPOINT)).ok()?;
+    file.take(CHECKPOINT_BYTES_MAX).read_to_string(&mut note).ok()?;
+    Checkpoint::claimed(&note).ok()
+}
 
 /// Signs the text of a checkpoint with the log's key.
 pub(crate) type SignText = Box<dyn Fn(&[u8]) -> Result<[u8; 64], String> + Send + Sync>;
@@ -103,7 +118,7 @@ impl Published {
         });
         match signed {
             Ok(signed) => {
-                replace_file(&self.directory.join("checkpoint"), signed.note().as_bytes(), Durability::Flushed)?;
+                replace_file(&self.directory.join(CHECKPOINT), signed.note().as_bytes(), Durability::Flushed)?;
                 self.newest.send_replace(Some(Arc::new(signed)));
             }
             Err(cause) => warn!(stage = "audit", %cause, "the checkpoint could not be signed"),

@@ -52,6 +52,14 @@ impl Checkpoint {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root.as_bytes()))
     }
 
+    /// What a note says, whoever wrote it: for one's own file that is compared with more than it can forge.
+    ///
+    /// # Errors
+    /// [`NoteError::Shape`] when it is no checkpoint with signatures.
+    pub fn claimed(note: &str) -> Result<Self, NoteError> {
+        Self::parse(split(note)?.0)
+    }
+
     fn parse(text: &str) -> Result<Self, NoteError> {
         let mut lines = text.strip_suffix('\n').ok_or(NoteError::Shape)?.split('\n');
         let (origin, size, root) = match (lines.next(), lines.next(), lines.next(), lines.next()) {
@@ -143,6 +151,17 @@ impl FromStr for VerifierKey {
     }
 }
 
+/// The text and the lines of signatures of a note.
+fn split(note: &str) -> Result<(&str, &str), NoteError> {
+    if note.len() > NOTE_BYTES_MAX || note.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(NoteError::Shape);
+    }
+    let end = note.rfind("\n\n").ok_or(NoteError::Shape)?;
+    let (text, rest) = note.split_at_checked(end + 1).ok_or(NoteError::Shape)?;
+    let signatures = rest.strip_prefix('\n').and_then(|rest| rest.strip_suffix('\n')).ok_or(NoteError::Shape)?;
+    Ok((text, signatures))
+}
+
 /// A checkpoint that the log's key signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedCheckpoint {
@@ -167,12 +186,7 @@ impl SignedCheckpoint {
     /// # Errors
     /// [`NoteError`] says why it is not believed.
     pub fn open(note: &str, key: &VerifierKey) -> Result<Self, NoteError> {
-        if note.len() > NOTE_BYTES_MAX || note.chars().any(|c| c.is_control() && c != '\n') {
-            return Err(NoteError::Shape);
-        }
-        let split = note.rfind("\n\n").ok_or(NoteError::Shape)?;
-        let (text, rest) = note.split_at_checked(split + 1).ok_or(NoteError::Shape)?;
-        let signatures = rest.strip_prefix('\n').and_then(|rest| rest.strip_suffix('\n')).ok_or(NoteError::Shape)?;
+        let (text, signatures) = split(note)?;
         let checkpoint = Checkpoint::parse(text)?;
         if checkpoint.origin != key.origin {
             return Err(NoteError::Origin);
