@@ -182,7 +182,11 @@ impl Audit {
         if let Some(promised) = publisher::last_promise(&config.directory)
             && root_at(promised.size, |node| hashes.read(node)).ok() != Some(promised.root)
         {
-            return Err(OpenError::Shortened { path: config.directory, leaves: hashes.size(), promised: promised.size });
+            return Err(OpenError::Shortened {
+                path: config.directory,
+                leaves: hashes.size(),
+                promised: promised.size,
+            });
         }
         let published = Arc::new(Published::new(&config.directory, &config.origin));
         let shared = Arc::new(Shared::new(frames, hashes, config.waiting_max));

@@ -24,8 +24,8 @@ use crate::records::{LogKey, Records};
 use crate::store::{SledOptions, SledStore, Store};
 
 pub(crate) use import::import;
-pub(crate) use making::private_directory;
 use making::Making;
+pub(crate) use making::private_directory;
 
 /// How long the log's key may take.
 const GENERATE_PATIENCE: Duration = Duration::from_secs(30);
