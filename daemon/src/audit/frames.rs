@@ -1,9 +1,9 @@
 //! The durable truth of the log: framed entries in append-only segment files.
 //!
 //! A frame is the entry's length (u32, little endian), CRC-32C over length and
-//! entry (u32), and the entry. An unfinished last frame of the last segment is
-//! what a power cut leaves, and is cut off; anything else that does not read
-//! stops the start and names file and place. Nothing is repaired silently.
+//! entry (u32), and the entry. A write that never ended, at the end of the last
+//! segment, is what a power cut leaves: it is cut off and kept aside. Anything
+//! else that does not read stops the start and names file and place.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
@@ -114,8 +114,8 @@ impl Frames {
             .open(&last.path)
             .map_err(|source| io_error("open", &last.path, source))?;
         if read.broken_at.is_some() {
+            keep_aside(directory, &last, read.whole);
             file.set_len(read.whole).map_err(|source| io_error("cut the unfinished entry off", &last.path, source))?;
-            warn!(stage = "audit", path = %last.path.display(), "an entry that was never finished is cut off");
         }
         // What was read may never have been flushed: whoever relies on it now must not lose it later.
         file.sync_all().map_err(|source| io_error("flush", &last.path, source))?;
@@ -221,7 +221,7 @@ struct Scanned {
     whole: u64,
     /// Where the first frame begins that does not read.
     broken_at: Option<u64>,
-    /// Whether that frame reaches to the end of the file, as a torn write does.
+    /// Whether what begins there is a write that never ended.
     unfinished: bool,
 }
 
@@ -238,7 +238,8 @@ fn scan(
     while !rest.is_empty() {
         let offset = at(rest);
         let Some((entry, after)) = split_frame(rest) else {
-            return Ok(Scanned { whole: offset, broken_at: Some(offset), unfinished: is_torn(rest) });
+            let unfinished = is_torn(&bytes, bytes.len().saturating_sub(rest.len()));
+            return Ok(Scanned { whole: offset, broken_at: Some(offset), unfinished });
         };
         if entries.is_multiple_of(SPARSE) {
             places.push(Place { segment: number, offset });
@@ -250,14 +251,39 @@ fn scan(
     Ok(Scanned { whole: at(rest), broken_at: None, unfinished: false })
 }
 
-/// A torn write leaves a frame that is cut short, or a tail in which no later frame reads: pages of it never
-/// reached the disk. A frame that reads behind a broken one means damage in the middle.
-fn is_torn(broken: &[u8]) -> bool {
-    let length = broken.first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    match broken.get(HEADER_BYTES.saturating_add(length)..) {
-        Some(behind) if length <= ENTRY_BYTES_MAX => split_frame(behind).is_none(),
-        _ => true,
+/// The least that a disk writes whole, in bytes.
+const SECTOR: usize = 512;
+
+/// What a write that never ended leaves: nothing that reads behind the first frame that does not, or sectors that
+/// never reached the disk and are zero. Anything else is damage to what was durable: a flipped bit makes no zeros,
+/// and leaves the frames behind it as they were, wherever its own wrong length points.
+fn is_torn(bytes: &[u8], broken_at: usize) -> bool {
+    let behind = broken_at.saturating_add(1)..bytes.len();
+    let next = behind.clone().find(|at| bytes.get(*at..).is_some_and(|rest| split_frame(rest).is_some()));
+    let Some(next) = next else { return true };
+    let first_sector = broken_at.next_multiple_of(SECTOR);
+    let between = bytes.get(first_sector..next).unwrap_or_default();
+    between.chunks_exact(SECTOR).any(|sector| sector.iter().all(|byte| *byte == 0))
+}
+
+/// Keeps what is cut off beside the entries: a mistake about it must not destroy evidence. A disk that does not
+/// take it (it may be full) does not stop the start.
+fn keep_aside(directory: &Path, segment: &Segment, whole: u64) {
+    let kept = directory.with_file_name(format!("cut-{:020}-{whole}", segment.first));
+    let copied = File::open(&segment.path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(whole))?;
+        let mut copy = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&kept)?;
+        let bytes = io::copy(&mut file, &mut copy)?;
+        copy.sync_all()?;
+        Ok(bytes)
+    });
+    match copied {
+        Ok(bytes) => {
+            warn!(stage = "audit", bytes, path = %segment.path.display(), kept = %kept.display(), "an entry that was never finished is cut off and kept aside");
+        }
+        Err(error) => {
+            warn!(stage = "audit", %error, path = %segment.path.display(), "an entry that was never finished is cut off");
+        }
     }
 }
 
@@ -480,6 +506,55 @@ mod tests {
 
         assert!(matches!(error, FramesError::Damaged { offset: 0, .. }), "{error}");
         assert!(error.to_string().contains(path.to_str().unwrap()));
+    }
+
+    #[test]
+    fn a_flipped_bit_in_any_header_but_the_last_stops_the_start_and_cuts_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let entries_directory = directory.path().join("entries");
+        std::fs::create_dir(&entries_directory).unwrap();
+        let all = entries(20);
+        let mut frames = Frames::create(&entries_directory).unwrap();
+        frames.append(&all).unwrap();
+        drop(frames);
+        let path = only_file(&entries_directory);
+        let whole = std::fs::read(&path).unwrap();
+        let mut at = 0;
+        for entry in &all[..19] {
+            for bit in 0..HEADER_BYTES * 8 {
+                let mut bytes = whole.clone();
+                bytes[at + bit / 8] ^= 1 << (bit % 8);
+                std::fs::write(&path, &bytes).unwrap();
+
+                let error = reopen(&entries_directory).unwrap_err();
+
+                assert!(matches!(error, FramesError::Damaged { .. }), "bit {bit} of the header at {at}: {error}");
+                assert_eq!(std::fs::read(&path).unwrap(), bytes);
+            }
+            at += HEADER_BYTES + entry.len();
+        }
+    }
+
+    #[test]
+    fn sectors_that_never_reached_the_disk_are_a_torn_write_and_kept_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let entries_directory = directory.path().join("entries");
+        std::fs::create_dir(&entries_directory).unwrap();
+        let all = entries(100);
+        let mut frames = Frames::create(&entries_directory).unwrap();
+        frames.append(&all).unwrap();
+        drop(frames);
+        let path = only_file(&entries_directory);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[1024..2048].fill(0);
+        std::fs::write(&path, &bytes).unwrap();
+
+        let (_, seen) = reopen(&entries_directory).unwrap();
+
+        assert_eq!(seen, all[..seen.len()]);
+        let kept = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        let kept = kept.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("cut-")).next().unwrap();
+        assert!(bytes.ends_with(&std::fs::read(kept).unwrap()));
     }
 
     #[test]
