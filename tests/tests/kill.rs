@@ -168,6 +168,23 @@ async fn sigterm_with_64_signs_in_flight_answers_or_refuses_each_and_ends_with_0
     ledger.check_all(&daemon.channel().await.unwrap()).await.unwrap();
 }
 
+/// Ctrl-C, and a service manager that signals every process of a service.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_to_the_whole_group_leaves_the_worker_until_the_daemon_has_drained() {
+    let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let ledger = Ledger::default();
+    let writers = ledger.write(daemon.socket(), 16).await.unwrap();
+    wait_for(&ledger, 50).unwrap();
+
+    let group = rustix::process::Pid::from_raw(i32::try_from(daemon.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process_group(group, rustix::process::Signal::TERM).unwrap();
+    let status = daemon.process().unwrap().end(Duration::from_secs(20));
+    writers.done().await;
+
+    assert!(status.unwrap().success(), "{}", daemon.log());
+    assert!(!daemon.log().contains("custody worker ended"), "{}", daemon.log());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_daemon_on_the_same_directories_does_not_start() {
     let daemon = Daemon::start().unwrap();

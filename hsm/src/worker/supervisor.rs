@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -281,6 +282,8 @@ fn start(shared: &Shared) -> Result<(Child, Arc<Live>), CustodyError> {
         .args(&config.arguments)
         .env_clear()
         .current_dir("/")
+        // What is sent to the daemon's whole group (Ctrl-C) is for the daemon: it still needs the worker to drain.
+        .process_group(0)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .spawn()
