@@ -227,7 +227,7 @@ const fn remedy(kind: FaultKind) -> &'static str {
         FaultKind::Refused => "`trustctl key show NAME` shows the key's state, purpose and scope",
         FaultKind::Busy => "try again in a moment",
         FaultKind::Unavailable => "`trustctl status` says what is missing; a sealed daemon needs `trustctl unseal`",
-        FaultKind::Late => "try again; nothing was done",
+        FaultKind::Late => "whether it was done is not known: `trustctl audit log` says; then try again",
         FaultKind::Internal => "the daemon's log has the cause",
     }
 }

@@ -48,6 +48,10 @@ fn read_through(context: &Context, path: &Path, mut take: impl FnMut(&[u8])) -> 
         }
         Failure::other(format!("read {}", path.display()), "may you read it, and is it a file?").because(error)
     };
+    // A device never ends, a pipe may never begin.
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Failure::usage(format!("{} is not a regular file", path.display()), "name a file"));
+    }
     let mut file = File::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
     let bar = context.output.progress(length, &path.display().to_string());
@@ -85,5 +89,15 @@ mod tests {
         assert_eq!(found.size_bytes, u64::try_from(bytes.len()).unwrap());
         assert_eq!(other, Digest::of(HashFunction::Sha384, &bytes));
         assert_eq!(digest(&context(), &directory.path().join("absent")).unwrap_err().exit().code(), 2);
+    }
+
+    #[test]
+    fn a_device_and_a_directory_are_no_files() {
+        for path in ["/dev/zero", "/"] {
+            let failure = digest(&context(), Path::new(path)).unwrap_err();
+
+            assert_eq!(failure.exit().code(), 2);
+            assert!(failure.what().contains("not a regular file"), "{failure:?}");
+        }
     }
 }

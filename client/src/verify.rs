@@ -147,14 +147,15 @@ async fn verify(context: &Context, file: &Path, found: &[Found], judge: &Judge) 
     };
     let mut names: Vec<String> = Vec::new();
     for signature in found {
-        let bytes = bounded(signature)?;
+        let bytes = bounded(file, signature)?;
         let name = match judge {
             Judge::Given { key, file: of } => signature
                 .verify(key, &input, &bytes)
                 .map(|()| of.display().to_string())
                 .map_err(|why| not_verified(file, signature.path()).because(why))?,
             Judge::Named(named) => {
-                named.counts(signature, &input, &bytes).await?.ok_or_else(|| not_verified(file, signature.path()))?
+                let counts = named.counts(signature, &input, &bytes).await?;
+                counts.ok_or_else(|| not_by(named.name(), file, signature.path()))?
             }
         };
         if !names.contains(&name) {
@@ -175,6 +176,14 @@ fn not_verified(file: &Path, signature: &Path) -> Failure {
     )
 }
 
+/// No trusted version of the named key made it: the key may be distrusted or not there, or something was changed.
+fn not_by(name: &str, file: &Path, signature: &Path) -> Failure {
+    Failure::refused(
+        format!("{} is not verified: {} is not by a trusted key {name}", file.display(), signature.display()),
+        format!("`trustctl key show {name}`: is it there, and trusted? Then file or signature were changed"),
+    )
+}
+
 /// What the key's scheme takes of a file.
 fn input(context: &Context, file: &Path, key: &PublicKey) -> Result<Signable, Failure> {
     match key.algorithm().prehash() {
@@ -183,12 +192,21 @@ fn input(context: &Context, file: &Path, key: &PublicKey) -> Result<Signable, Fa
     }
 }
 
-fn bounded(signature: &Found) -> Result<Vec<u8>, Failure> {
+/// A signature's bytes. One that is too long is none, whoever made it so.
+fn bounded(file: &Path, signature: &Found) -> Result<Vec<u8>, Failure> {
     let bytes_max = match signature {
         Found::Bundle(_) => bundle::BYTES_MAX,
         Found::Sig(_) => blob::SIG_BYTES_MAX,
     };
-    files::read_named(signature.path(), u64::try_from(bytes_max).unwrap_or(u64::MAX))
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    match files::read(signature.path(), limit) {
+        Ok(Some((bytes, _))) => Ok(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+            Err(not_verified(file, signature.path()).because(error))
+        }
+        // Says why not.
+        Ok(None) | Err(_) => files::read_named(signature.path(), limit),
+    }
 }
 
 #[cfg(test)]
@@ -229,11 +247,13 @@ mod tests {
         assert_eq!(verify(&context, &file, &found, &judge).await.unwrap().key, "k.pub");
         assert_eq!(found[0].signature(&std::fs::read(found[0].path()).unwrap()).unwrap().len(), 64);
 
-        std::fs::write(directory.path().join("empty.sigstore.json"), "{}").unwrap();
+        for broken in ["{}".to_owned(), " ".repeat(8 * 1024 * 1024)] {
+            std::fs::write(directory.path().join("empty.sigstore.json"), broken).unwrap();
 
-        let found = signatures(&file, None, None).unwrap();
-        let failure = verify(&context, &file, &found, &judge).await.unwrap_err();
-        assert_eq!(failure.exit().code(), 1);
-        assert!(failure.what().contains("empty.sigstore.json"), "{failure:?}");
+            let found = signatures(&file, None, None).unwrap();
+            let failure = verify(&context, &file, &found, &judge).await.unwrap_err();
+            assert_eq!(failure.exit().code(), 1);
+            assert!(failure.what().contains("empty.sigstore.json"), "{failure:?}");
+        }
     }
 }

@@ -118,8 +118,10 @@ impl Shown for KeyView {
             lines.push(format!("  scope      {}", paint_all(&self.scope)));
         }
         lines.push(format!("  state      {}", self.state(paint)));
-        if let Some(leaf) = self.distrusted_since_leaf {
-            lines.push(format!("  distrusted since leaf {leaf}"));
+        match self.distrusted_since_leaf {
+            Some(0) => lines.push("  distrusted: none of its signatures counts".to_owned()),
+            Some(leaf) => lines.push(format!("  distrusted since leaf {leaf}")),
+            None => {}
         }
         for version in &self.versions {
             lines.push(format!(

@@ -25,6 +25,11 @@ impl Named {
         Ok(Self { name: name.to_owned(), books: believed::key_books(context).await? })
     }
 
+    /// The key as the user named it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Who signed, where it was the named key.
     pub(super) async fn counts(
         &self,
