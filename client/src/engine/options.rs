@@ -73,18 +73,8 @@ impl RunLine {
         while let Some(word) = words.next() {
             let text = word.to_str().unwrap_or_default();
             let option = match text.strip_prefix('-') {
-                None => {
-                    line.image =
-                        word.to_str().filter(|image| !image.is_empty()).map(str::to_owned).ok_or_else(no_image)?;
-                    line.arguments = words.cloned().collect();
-                    return Ok(line);
-                }
-                Some("-") => {
-                    let image = words.next().and_then(|word| word.to_str()).ok_or_else(no_image)?;
-                    line.image = image.to_owned();
-                    line.arguments = words.cloned().collect();
-                    return Ok(line);
-                }
+                None => return line.ends_with(Some(word), words.as_slice()),
+                Some("-") => return line.ends_with(words.next(), words.as_slice()),
                 Some(rest) => rest,
             };
             let takes_next = match option.strip_prefix('-') {
@@ -95,6 +85,14 @@ impl RunLine {
             line.take(word, value)?;
         }
         Err(no_image())
+    }
+
+    /// The image, and what follows it.
+    fn ends_with(mut self, image: Option<&OsString>, arguments: &[OsString]) -> Result<Self, Failure> {
+        let image = image.and_then(|word| word.to_str()).filter(|image| !image.is_empty());
+        self.image = image.ok_or_else(no_image)?.to_owned();
+        self.arguments = arguments.to_vec();
+        Ok(self)
     }
 
     /// Keeps one option, with its value where that is the next word.
@@ -251,6 +249,7 @@ mod tests {
     fn what_we_cannot_read_for_certain_is_refused() {
         for line in [
             "",
+            "-- ",
             "--rm",
             "--name",
             "--unknown app:1",
