@@ -170,6 +170,89 @@ async fn the_log_tells_a_hidden_key_and_an_unknown_one_apart_as_little() {
     assert_eq!(leaves[0], leaves[1]);
 }
 
+/// Images allowed with any key, which nobody but the administrator may get.
+const BLIND: &str = "
+    @id(\"admin\")
+    permit (principal is LocalUid, action, resource) when { principal.uid == 0 };
+    permit (principal, action == Action::\"sign-image\", resource);
+    permit (principal, action == Action::\"disable-key\", resource);
+    permit (principal, action == Action::\"rotate-key\", resource);
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_hidden_key_does_not_allow_reads_as_if_it_were_not_there() {
+    let scene = Scene::with(BLIND).await;
+    let admin = scene.local(0).await;
+    let eve = scene.channel(Transport::Socket, &PRINCIPALS[0]).await;
+    scene.create_raw("acme/raw").await;
+    scene.create("acme/disabled").await;
+    let methods = methods().unwrap();
+    let of = |label: &str| methods.iter().find(|method| method.label() == label).unwrap();
+    let disable = of("Keys/ChangeUse");
+    let disabled = call(&admin, disable, request(disable, "acme/disabled")).await.unwrap();
+    assert_eq!(disabled.code, Code::Ok, "{disabled:?}");
+
+    for (label, hidden) in [
+        ("Signing/Sign", "acme/raw"),
+        ("Signing/Sign", "acme/disabled"),
+        ("Signing/SignBatch", "acme/raw"),
+        ("Signing/SignBatch", "acme/disabled"),
+        ("Signing/MaySign", "acme/raw"),
+        ("Signing/MaySign", "acme/disabled"),
+        ("Keys/ChangeUse", "acme/disabled"),
+        ("Keys/RotateKey", "acme/disabled"),
+    ] {
+        same(&eve, of(label), [hidden, "acme/no-such-key"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_does_not_allow_leaves_a_leaf() {
+    let scene = Scene::new().await;
+    let admin = scene.local(0).await;
+    let methods = methods().unwrap();
+    let of = |label: &str| methods.iter().find(|method| method.label() == label).unwrap();
+    let (sign, change, distrust) = (of("Signing/Sign"), of("Keys/ChangeUse"), of("Keys/DistrustKey"));
+    let (create, rotate, may) = (of("Keys/CreateKey"), of("Keys/RotateKey"), of("Signing/MaySign"));
+    let disabled = scene.create("acme/disabled").await.id;
+    let distrusted = scene.create("acme/distrusted").await.id;
+    let narrow = scene.create("acme/narrow").await.id;
+    let raw = scene.create_raw("acme/raw").await.id;
+    let impossible = requests::create_impossible("acme/impossible");
+    for (method, key) in [(change, "acme/disabled"), (distrust, "acme/distrusted")] {
+        let answer = call(&admin, method, request(method, key)).await.unwrap();
+        assert_eq!(answer.code, Code::Ok, "{answer:?}");
+    }
+    // Asking is no attempt, and leaves nothing.
+    call(&scene.local(4302).await, may, request(may, "acme/disabled")).await.unwrap();
+
+    for (method, bytes, code, action, reason, key) in [
+        (sign, request(sign, "acme/disabled"), Code::FailedPrecondition, "sign-image", "state", Some(&disabled)),
+        (sign, request(sign, "acme/raw"), Code::FailedPrecondition, "sign-image", "purpose", Some(&raw)),
+        (sign, requests::sign_raw_form("acme/narrow"), Code::FailedPrecondition, "sign-image", "form", Some(&narrow)),
+        (change, request(change, "acme/disabled"), Code::FailedPrecondition, "disable-key", "state", Some(&disabled)),
+        (rotate, request(rotate, "acme/disabled"), Code::FailedPrecondition, "rotate-key", "state", Some(&disabled)),
+        (
+            distrust,
+            request(distrust, "acme/distrusted"),
+            Code::FailedPrecondition,
+            "distrust-key",
+            "state",
+            Some(&distrusted),
+        ),
+        (create, requests::create_encoded("acme/narrow"), Code::AlreadyExists, "create-key", "taken", None),
+        (create, impossible, Code::FailedPrecondition, "create-key", "algorithm", None),
+    ] {
+        let answer = call(&admin, method, bytes).await.unwrap();
+        assert_eq!(answer.code, code, "{action} {reason}: {answer:?}");
+
+        let leaf = scene.refusal_for(action, reason).await;
+
+        assert_eq!(leaf["principal"], "uid:0", "{leaf}");
+        assert_eq!(leaf["key"].as_str(), key.map(String::as_str), "{leaf}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_of_one_kind_leave_a_bounded_number_of_leaves() {
     let scene = Scene::new().await;

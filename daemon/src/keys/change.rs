@@ -96,7 +96,11 @@ impl House {
             KeyReplay::Done(receipt) => return Ok(receipt),
             KeyReplay::New(replay) => replay,
         };
-        self.carry_change(&view, request.change, grounds, request.principal, request.deadline, replay).await
+        let to = self
+            .after(&view, request.change)
+            .map_err(|fault| self.refused(&request.principal, &request.key, action, &view, "state", fault))?;
+        let changing = Changing { key: newest_of(&view), change: request.change, epoch: view.state.epoch, to, replay };
+        self.carry_change(changing, grounds, request.principal, request.deadline).await
     }
 
     /// Destroys the keys whose wait is over; called from time to time. Answers how many.
@@ -114,7 +118,10 @@ impl House {
                     let grounds = Grounds { policies: Vec::new(), revision: self.authorizer().revision() };
                     let who = Principal::Service(Service::Destruction);
                     let deadline = self.clock().monotonic() + self.config().limits.request_time_max;
-                    self.carry_change(&view, Change::FinishDestroy, grounds, who, deadline, None).await?;
+                    let (change, epoch) = (Change::FinishDestroy, view.state.epoch);
+                    let to = self.after(&view, change)?;
+                    let changing = Changing { key: newest_of(&view), change, epoch, to, replay: None };
+                    self.carry_change(changing, grounds, who, deadline).await?;
                     done += 1;
                 }
             }
@@ -126,15 +133,11 @@ impl House {
 
     async fn carry_change(
         self: &Arc<Self>,
-        view: &KeyView,
-        change: Change,
+        changing: Changing,
         grounds: Grounds,
         principal: Principal,
         deadline: Duration,
-        replay: Option<Replayed>,
     ) -> Result<KeyReceipt, Fault> {
-        let to = self.after(view, change)?;
-        let changing = Changing { key: newest_of(view), change, epoch: view.state.epoch, to, replay };
         let permit = Permit::grant(principal, changing, grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move { house.change(permit).await }.in_current_span()).await?

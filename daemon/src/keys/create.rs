@@ -63,13 +63,14 @@ impl House {
                     return Err(Fault::forbidden());
                 }
             };
-        possible(&record)?;
+        possible(&record).inspect_err(|_| self.note_refusal(principal, Action::CreateKey, "algorithm", None))?;
         let replay = match self.find_key_replay(principal, "create", idempotency, hash).await? {
             super::change::KeyReplay::Done(receipt) => return Ok(receipt),
             super::change::KeyReplay::New(replay) => replay,
         };
         // Asked here for a clear answer without an intent; the store decides for good.
         if self.records().key_by_name(&record.name).await.map_err(record_fault)?.is_some() {
+            self.note_refusal(principal, Action::CreateKey, "taken", None);
             return Err(record_fault(RecordError::NameTaken));
         }
         let birth = Birth { record, version: KeyVersion::FIRST, epoch: None, replay };
@@ -93,14 +94,8 @@ impl House {
             super::change::KeyReplay::Done(receipt) => return Ok(receipt),
             super::change::KeyReplay::New(replay) => replay,
         };
-        if !view.state.use_.may_sign() || view.state.trust != Trust::Trusted {
-            return Err(Fault::new(FaultKind::Refused, "only an active, trusted key gets a new version"));
-        }
-        let version = view
-            .state
-            .newest
-            .next()
-            .ok_or_else(|| Fault::new(FaultKind::Refused, "the key has all the versions there are"))?;
+        let version = next_version(&view)
+            .map_err(|fault| self.refused(principal, key, Action::RotateKey, &view, "state", fault))?;
         let birth = Birth { record: (*view.record).clone(), version, epoch: Some(view.state.epoch), replay };
         let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
@@ -188,6 +183,13 @@ fn possible(record: &KeyRecord) -> Result<(), Fault> {
         ));
     }
     Ok(())
+}
+
+fn next_version(view: &KeyView) -> Result<KeyVersion, Fault> {
+    if !view.state.use_.may_sign() || view.state.trust != Trust::Trusted {
+        return Err(Fault::new(FaultKind::Refused, "only an active, trusted key gets a new version"));
+    }
+    view.state.newest.next().ok_or_else(|| Fault::new(FaultKind::Refused, "the key has all the versions there are"))
 }
 
 fn hash_of(new: &NewKey) -> trust::Sha256Digest {

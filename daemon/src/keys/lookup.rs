@@ -118,6 +118,26 @@ impl House {
         Fault::forbidden()
     }
 
+    /// The fault of a request that the policy allows and the key does not: on record as `reason`. Whoever may not get
+    /// the key reads the same as without one.
+    pub(crate) fn refused(
+        &self,
+        principal: &Principal,
+        selector: &KeySelector,
+        action: Action,
+        view: &KeyView,
+        reason: &'static str,
+        fault: Fault,
+    ) -> Fault {
+        if !self.may_get(principal, view) {
+            return self.hidden(principal, selector, action);
+        }
+        if fault.kind() == FaultKind::Refused {
+            self.note_refusal(principal, action, reason, Some(view.record.id));
+        }
+        fault
+    }
+
     /// Whether the principal may get this key. Leaves no leaf: it decides about words only.
     pub(crate) fn may_get(&self, principal: &Principal, view: &KeyView) -> bool {
         self.gets(principal, &KeyFacts::Known(&view.record))

@@ -26,7 +26,8 @@ pub(super) async fn permit(
     let found = house.find_for(&request.principal, &request.key, first.action()).await;
     let view = found.map_err(|fault| of_item(request.shape, 0, fault))?;
     let grounds = decide_all(house, request, &view)?;
-    let forms = forms_of(&view, &request.forms)?;
+    let forms =
+        fitting_forms(&view, request).map_err(|unfit| unfit.on_record(house, request, first.action(), &view))?;
     let order = order(house, &view, request, forms, retry_of)?;
     let flight = house.take_flight()?;
     Ok(Permit::grant(request.principal.clone(), order, grounds, request.deadline, flight))
@@ -44,10 +45,32 @@ pub(super) async fn may(
     let facts = RequestFacts { statement: Some(statement), forms: &view.record.forms, items: 1 };
     check_scope(house, principal, key, &view, Action::SignImage, Some(reference))?;
     house.decide(principal, Action::SignImage, key, &view, &facts)?;
-    if view.record.purpose != trust::Purpose::Image {
-        return Err(wrong_purpose(&view));
+    let fits = check_purpose(&view, trust::Purpose::Image).and_then(|()| check_state(&view));
+    // Asking is no attempt: what `Sign` would put on record is only said here.
+    fits.map_err(|unfit| {
+        if house.may_get(principal, &view) { unfit.fault } else { house.hidden(principal, key, Action::SignImage) }
+    })
+}
+
+/// What a key, its state or its forms do not allow, whatever the policy says.
+struct Unfit {
+    reason: &'static str,
+    fault: Fault,
+}
+
+impl Unfit {
+    fn new(reason: &'static str, words: String) -> Self {
+        Self { reason, fault: Fault::new(FaultKind::Refused, words) }
     }
-    check_state(&view)
+
+    fn on_record(self, house: &House, request: &SigningRequest, action: Action, view: &KeyView) -> Fault {
+        let fault = house.refused(&request.principal, &request.key, action, view, self.reason, self.fault);
+        match fault.kind() {
+            // It is about the key, not about an item.
+            FaultKind::Refused => fault,
+            _ => of_item(request.shape, 0, fault),
+        }
+    }
 }
 
 fn decide_all(house: &House, request: &SigningRequest, view: &KeyView) -> Result<Grounds, Fault> {
@@ -71,10 +94,6 @@ fn decide_all(house: &House, request: &SigningRequest, view: &KeyView) -> Result
             grounds = Some(house.decide(principal, action, &request.key, view, &facts).map_err(name)?);
         }
     }
-    if request.statements.iter().any(|statement| statement.purpose() != view.record.purpose) {
-        return Err(wrong_purpose(view));
-    }
-    check_state(view)?;
     grounds.ok_or_else(mixed)
 }
 
@@ -113,25 +132,35 @@ fn check_scope(
     Err(Fault::new(FaultKind::Refused, "the key's scope does not cover this repository"))
 }
 
-fn check_state(view: &KeyView) -> Result<(), Fault> {
+/// The forms to sign, of a key that may sign what is asked.
+fn fitting_forms(view: &KeyView, request: &SigningRequest) -> Result<Vec<Form>, Unfit> {
+    for statement in &request.statements {
+        check_purpose(view, statement.purpose())?;
+    }
+    check_state(view)?;
+    if request.forms.is_empty() {
+        return Ok(view.record.forms.clone());
+    }
+    match request.forms.iter().find(|form| !view.record.forms.contains(form)) {
+        None => Ok(request.forms.clone()),
+        Some(form) => Err(Unfit::new("form", format!("the key leaves no form {form}"))),
+    }
+}
+
+fn check_state(view: &KeyView) -> Result<(), Unfit> {
     if view.state.use_.may_sign() {
         Ok(())
     } else {
-        Err(Fault::new(FaultKind::Refused, format!("the key is {}", view.state.use_)))
+        Err(Unfit::new("state", format!("the key is {}", view.state.use_)))
     }
 }
 
-fn wrong_purpose(view: &KeyView) -> Fault {
-    Fault::new(FaultKind::Refused, format!("the key is for {} and signs nothing else", view.record.purpose))
-}
-
-fn forms_of(view: &KeyView, asked: &[Form]) -> Result<Vec<Form>, Fault> {
-    if asked.is_empty() {
-        return Ok(view.record.forms.clone());
-    }
-    match asked.iter().find(|form| !view.record.forms.contains(form)) {
-        None => Ok(asked.to_vec()),
-        Some(form) => Err(Fault::new(FaultKind::Refused, format!("the key leaves no form {form}"))),
+fn check_purpose(view: &KeyView, purpose: trust::Purpose) -> Result<(), Unfit> {
+    if purpose == view.record.purpose {
+        Ok(())
+    } else {
+        let words = format!("the key is for {} and signs nothing else", view.record.purpose);
+        Err(Unfit::new("purpose", words))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use prost::Message;
 use trust_proto::v1::{
-    Algorithm, BackupRequest, BatchKey, ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest, DistrustReason,
+    Algorithm, BackupRequest, BatchKey, ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest, DistrustReason, Form,
     GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest, GetKeyRequest, GetStatusRequest,
     ImageStatement, ListEntriesRequest, ListKeksRequest, ListKeysRequest, ListTrustedKeysRequest, MaySignRequest,
     Purpose, RotateKekRequest, RotateKeyRequest, SealRequest, SignBatchRequest, SignRequest, Statement, StatementList,
@@ -67,6 +67,22 @@ pub(crate) fn create(name: &str) -> CreateKeyRequest {
         scope: vec!["r.example/acme/*".to_owned()],
         ..CreateKeyRequest::default()
     }
+}
+
+/// [`create`], encoded.
+pub(crate) fn create_encoded(name: &str) -> Vec<u8> {
+    create(name).encode_to_vec()
+}
+
+/// A key for images of an algorithm that no image's verifier takes.
+pub(crate) fn create_impossible(name: &str) -> Vec<u8> {
+    CreateKeyRequest { algorithm: Algorithm::Rsa3072PssSha256.into(), ..create(name) }.encode_to_vec()
+}
+
+/// A request to sign an image in the form of raw keys.
+pub(crate) fn sign_raw_form(key: &str) -> Vec<u8> {
+    let (statement, forms) = (Some(image("1.0")), vec![Form::Raw.into()]);
+    SignRequest { key: key.to_owned(), statement, forms, ..SignRequest::default() }.encode_to_vec()
 }
 
 /// The method of [`sign_tag`].

@@ -230,14 +230,23 @@ impl Scene {
 
     /// The first refusal leaf about a principal; it is written soon after the answer.
     pub(crate) async fn refusal_of(&self, principal: &str) -> serde_json::Value {
+        self.refusal("the refusal leaf", |leaf| leaf["principal"] == principal).await
+    }
+
+    /// The first refusal leaf of an action for that reason.
+    pub(crate) async fn refusal_for(&self, action: &str, reason: &str) -> serde_json::Value {
+        let wanted = format!("a leaf that refuses {action} for {reason}");
+        self.refusal(&wanted, |leaf| leaf["action"] == action && leaf["reason"] == reason).await
+    }
+
+    async fn refusal(&self, wanted: &str, is_it: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
         let admin = self.admin().await;
         let runtime = tokio::runtime::Handle::current();
-        until("the refusal leaf", Duration::from_secs(10), || {
+        until(wanted, Duration::from_secs(10), || {
             let mut first = 0;
             loop {
                 let leaves = tokio::task::block_in_place(|| runtime.block_on(admin.leaves(first)))?;
-                let found = leaves.iter().find(|leaf| leaf["kind"] == "refusal" && leaf["principal"] == principal);
-                if let Some(leaf) = found {
+                if let Some(leaf) = leaves.iter().find(|leaf| leaf["kind"] == "refusal" && is_it(leaf)) {
                     return Ok(Some(leaf.clone()));
                 }
                 if leaves.is_empty() {
