@@ -5,6 +5,7 @@
 //! Cedar alone would skip a `forbid` that errs, and fail open (D27).
 
 mod action;
+mod bounds;
 mod facts;
 mod pace;
 mod policy;

@@ -12,6 +12,7 @@ use cedar_policy::{PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
 use trust::Sha256Digest;
 
+use super::bounds;
 use crate::idempotency::RequestHash;
 
 /// What policies may look at.
@@ -20,6 +21,9 @@ const SCHEMA: &str = include_str!("../../policy/schema.cedarschema");
 const DEFAULT: &str = include_str!("../../policy/default.cedar");
 /// The longest policy file, in bytes.
 const POLICY_BYTES_MAX: u64 = 1024 * 1024;
+const TOO_LONG: &str = "at most 1 MiB";
+/// The stack on which Cedar reads: what passes the bounds needs a part of it, with room for what a later Cedar needs.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// The longest `@id`.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -92,7 +96,19 @@ impl Policy {
                  when {{ principal.uid == {uid} }};\n"
             ),
         };
-        Self::parse(text).map_err(|faults| PolicyError::new(source, faults))
+        Self::parse_apart(text).map_err(|faults| PolicyError::new(source, faults))
+    }
+
+    /// Parses on a stack of its own: one that overflows is not a fault, it is the end of the daemon.
+    fn parse_apart(text: String) -> Result<Self, Vec<String>> {
+        bounds::check(&text).map_err(|fault| vec![fault])?;
+        std::thread::Builder::new()
+            .name("policy".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(|| Self::parse(text))
+            .map_err(|error| vec![format!("no thread to read it on: {error}")])?
+            .join()
+            .unwrap_or_else(|_| Err(vec!["reading it failed; the log has the reason".to_owned()]))
     }
 
     fn parse(text: String) -> Result<Self, Vec<String>> {
@@ -167,13 +183,16 @@ fn read(path: &Path) -> Result<String, String> {
         return Err("everybody may write it: chmod o-w".to_owned());
     }
     if found.len() > POLICY_BYTES_MAX {
-        return Err("at most 1 MiB".to_owned());
+        return Err(TOO_LONG.to_owned());
     }
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
-    // It may have grown since.
-    file.take(POLICY_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    Ok(text)
+    // It may have grown since; a policy that is cut may lack its last forbid.
+    file.take(POLICY_BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > POLICY_BYTES_MAX) {
+        return Err(TOO_LONG.to_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| error.to_string())
 }
 
 /// A parse error with its line.

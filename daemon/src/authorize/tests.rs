@@ -185,6 +185,38 @@ fn whoever_may_get_a_name_may_ask_whether_it_is_there() {
 }
 
 #[test]
+fn a_policy_that_nests_too_deeply_is_refused_before_cedar_reads_it() {
+    let when = |condition: &str| format!("permit (principal, action, resource) when {{ {condition} }};");
+    let nested = |depth: usize| when(&format!("{}true{}", "(".repeat(depth), ")".repeat(depth)));
+    let ifs = |count: usize| when(&format!("{}true", "if context.items == 1 then true else ".repeat(count)));
+
+    for text in [nested(500), nested(60_000), ifs(5000), when(&["context.items > 0"; 3000].join(" || "))] {
+        let faults = faults(&text);
+        assert!(faults.len() == 1 && faults[0].contains("more than"), "{faults:?}");
+    }
+}
+
+#[test]
+fn what_may_nest_overflows_no_stack_where_it_is_decided() {
+    let when = |condition: &str| {
+        format!("permit (principal, action == Action::\"sign-image\", resource) when {{ {condition} }};")
+    };
+    let parens = when(&format!("{}true{}", "(".repeat(30), ")".repeat(30)));
+    let ifs = |count: usize| when(&format!("{}true", "if context.items == 7 then false else ".repeat(count)));
+    let chain = |count: usize| when(&format!("{}true", "context.items == 7 || ".repeat(count)));
+    let sum = |count: usize| when(&format!("1{} > 0", " + context.items".repeat(count)));
+
+    // Cedar denies what its own bound of the stack does not let it decide; how much that is, is not looked at here.
+    for text in [parens, ifs(10), ifs(32), chain(50), chain(1300), sum(2000)] {
+        let run = move || {
+            let authorizer = from_text(&text).unwrap();
+            allows(&authorizer, 7, Action::SignImage);
+        };
+        std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
+    }
+}
+
+#[test]
 fn a_policy_file_that_is_not_there_is_a_fault() {
     let error = Authorizer::load(PolicySource::File(PathBuf::from("/nonexistent/policy.cedar"))).err().unwrap();
 
