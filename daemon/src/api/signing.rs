@@ -65,16 +65,14 @@ impl v1::signing_server::Signing for Door {
         let wire = request.into_inner();
         let key = selector(&wire.key).map_err(answer)?;
         let reference = Reference::parse(&wire.reference).map_err(Fault::from).map_err(answer)?;
-        let refusal = self.house.may_sign(&principal, &key, &reference).await.err();
-        if let Some(fault) = &refusal
-            && !matches!(fault.kind(), FaultKind::Forbidden | FaultKind::Missing | FaultKind::Refused)
-        {
-            return Err(trust_proto::fault::to_status(fault));
-        }
-        Ok(Response::new(v1::MaySignResponse {
-            allowed: refusal.is_none(),
-            reason: refusal.map(|fault| fault.public().to_owned()).unwrap_or_default(),
-        }))
+        let reason = match self.house.may_sign(&principal, &key, &reference).await {
+            Ok(_) => None,
+            Err(fault) if matches!(fault.kind(), FaultKind::Forbidden | FaultKind::Missing | FaultKind::Refused) => {
+                Some(fault.public().to_owned())
+            }
+            Err(fault) => return Err(answer(fault)),
+        };
+        Ok(Response::new(v1::MaySignResponse { allowed: reason.is_none(), reason: reason.unwrap_or_default() }))
     }
 }
 
