@@ -190,7 +190,12 @@ pub struct ConfigFault {
 
 impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.what)
+        // A key is whatever the file says, and this is shown on terminals.
+        let plain = |text: &str| -> String {
+            let quoting = |c: char| matches!(c, '"' | '\'' | '\\');
+            text.chars().flat_map(|c| if quoting(c) { vec![c] } else { c.escape_debug().collect() }).collect()
+        };
+        write!(f, "{}: {}", plain(&self.place), plain(&self.what))
     }
 }
 

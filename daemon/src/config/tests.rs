@@ -85,3 +85,11 @@ fn without_a_file_everything_is_below_one_directory() {
     assert_eq!(config.policy, PolicyConfig::DefaultFor(7));
     assert!(origin_ok(&config.log_origin), "{}", config.log_origin);
 }
+
+#[test]
+fn nothing_of_a_key_reaches_the_terminal_as_it_is() {
+    let found = faults(&format!("\"a\\u001b[31m\\nb\\u202ec\" = 1\n{LEAST}"));
+
+    assert!(found.iter().all(|fault| !fault.chars().any(|c| c.is_control() || c == '\u{202e}')), "{found:?}");
+    assert!(found.iter().any(|fault| fault.starts_with("a\\u{1b}[31m\\nb\\u{202e}c: ")), "{found:?}");
+}
