@@ -13,7 +13,7 @@ mod export;
 mod frame;
 mod import;
 
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -124,11 +124,16 @@ impl Identities {
 fn read_key_file(path: &Path) -> Result<(zeroize::Zeroizing<String>, u32), BackupError> {
     let system = |source| BackupError::System { step: "read the file of age keys", source };
     let metadata = std::fs::metadata(path).map_err(system)?;
+    let unfit = || BackupError::KeyFile { path: path.to_owned(), expected: "a file of at most 64 KiB" };
+    // Asked before it is opened: a pipe would wait for its writer.
     if !metadata.is_file() || metadata.len() > KEY_FILE_BYTES_MAX {
-        return Err(BackupError::KeyFile { path: path.to_owned(), expected: "a file of at most 64 KiB" });
+        return Err(unfit());
     }
-    let text = std::fs::read_to_string(path).map_err(system)?;
-    Ok((zeroize::Zeroizing::new(text), metadata.permissions().mode()))
+    let file = std::fs::File::open(path).map_err(system)?;
+    let mode = file.metadata().map_err(system)?.permissions().mode();
+    let mut text = zeroize::Zeroizing::new(String::new());
+    let length = file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(system)?;
+    if u64::try_from(length).is_ok_and(|length| length <= KEY_FILE_BYTES_MAX) { Ok((text, mode)) } else { Err(unfit()) }
 }
 
 fn parse_lines<T: std::str::FromStr>(text: &str, path: &Path, expected: &'static str) -> Result<Vec<T>, BackupError> {

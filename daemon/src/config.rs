@@ -5,6 +5,7 @@
 mod reader;
 
 use std::fmt;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -178,6 +179,31 @@ pub enum LogFormat {
     Text,
 }
 
+/// What a file says, and what is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// What could be read; a faulty value is at its default, or empty. None of what is no TOML.
+    pub(crate) config: Option<Config>,
+    /// Every fault of the text.
+    pub(crate) faults: Vec<ConfigFault>,
+}
+
+impl Reading {
+    /// The configuration, if nothing is wrong with it.
+    pub(crate) fn whole(self) -> Result<Config, Vec<ConfigFault>> {
+        match self.config {
+            Some(config) if self.faults.is_empty() => Ok(config),
+            Some(_) | None => Err(self.faults),
+        }
+    }
+}
+
+impl From<ConfigFault> for Reading {
+    fn from(fault: ConfigFault) -> Self {
+        Self { config: None, faults: vec![fault] }
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "two texts")]
@@ -226,14 +252,15 @@ impl Config {
     /// # Errors
     /// Every fault it has.
     pub fn load(path: &Path) -> Result<Self, Vec<ConfigFault>> {
-        let place = path.display().to_string();
-        let fault = |what: String| vec![ConfigFault { place: place.clone(), what }];
-        let length = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?.len();
-        if length > FILE_BYTES_MAX {
-            return Err(fault("at most 256 KiB".to_owned()));
+        Self::read(path).whole()
+    }
+
+    /// Reads the file at `path` as far as it can be read.
+    pub(crate) fn read(path: &Path) -> Reading {
+        match text_of(path) {
+            Ok(text) => Self::read_text(&text),
+            Err(what) => ConfigFault { place: path.display().to_string(), what }.into(),
         }
-        let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-        Self::parse(&text)
     }
 
     /// Reads the text of a configuration.
@@ -241,9 +268,17 @@ impl Config {
     /// # Errors
     /// Every fault it has.
     pub fn parse(text: &str) -> Result<Self, Vec<ConfigFault>> {
-        let table = text.parse::<toml::Table>().map_err(|error| {
-            vec![ConfigFault { place: "syntax".to_owned(), what: error.to_string().trim_end().replace('\n', " ") }]
-        })?;
+        Self::read_text(text).whole()
+    }
+
+    fn read_text(text: &str) -> Reading {
+        let table = match text.parse::<toml::Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                let what = error.to_string().trim_end().replace('\n', " ");
+                return ConfigFault { place: "syntax".to_owned(), what }.into();
+            }
+        };
         let mut root = Section::root(table);
         let config = Self {
             data_directory: root.path("data_directory"),
@@ -263,8 +298,7 @@ impl Config {
             limits: limits(root.section("limits")),
             logging: logging(root.section("logging")),
         };
-        let faults = root.finish();
-        if faults.is_empty() { Ok(config) } else { Err(faults) }
+        Reading { config: Some(config), faults: root.finish() }
     }
 
     /// The configuration of a daemon that was given none: everything below `directory`, a socket at `socket`,
@@ -303,6 +337,22 @@ impl Config {
     #[must_use]
     pub fn ring(&self) -> PathBuf {
         self.data_directory.join("kek").join("ring")
+    }
+}
+
+/// The text of a regular file, of which no more is read than a configuration may have.
+fn text_of(path: &Path) -> Result<String, String> {
+    // Asked before it is opened: a pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
+        return Err("expected a regular file".to_owned());
+    }
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    let length = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if u64::try_from(length).is_ok_and(|length| length <= FILE_BYTES_MAX) {
+        Ok(text)
+    } else {
+        Err("at most 256 KiB".to_owned())
     }
 }
 

@@ -87,6 +87,23 @@ fn without_a_file_everything_is_below_one_directory() {
 }
 
 #[test]
+fn a_configuration_is_a_regular_file_with_an_end() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let pipe = directory.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let long = directory.path().join("long.toml");
+    std::fs::write(&long, "#".repeat(256 * 1024 + 1)).unwrap();
+
+    for (path, expected) in
+        [(Path::new("/dev/zero"), "a regular file"), (&pipe, "a regular file"), (&long, "at most 256 KiB")]
+    {
+        let faults = Config::load(path).unwrap_err();
+
+        assert!(faults.iter().all(|fault| fault.what.contains(expected)), "{faults:?}");
+    }
+}
+
+#[test]
 fn nothing_of_a_key_reaches_the_terminal_as_it_is() {
     let found = faults(&format!("\"a\\u001b[31m\\nb\\u202ec\" = 1\n{LEAST}"));
 
