@@ -11,7 +11,7 @@ use crate::assemble::policy_source;
 use crate::authorize::Authorizer;
 use crate::backup::Recipients;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigFault, PolicyConfig, RootConfig, TlsConfig};
+use crate::config::{Config, ConfigFault, PolicyConfig, Reading, RootConfig, TlsConfig};
 use crate::serving::group_id;
 use crate::tls;
 
@@ -38,11 +38,8 @@ impl Findings {
 }
 
 /// Prints every fault, one a line. Exit code 0 when there is none.
-pub(crate) fn run(name: &str, config: Result<Config, Vec<ConfigFault>>) -> ExitCode {
-    let findings = match config {
-        Err(faults) => Findings { faults, missing: Vec::new() },
-        Ok(config) => examine(&config, tls::faults),
-    };
+pub(crate) fn run(name: &str, reading: Reading) -> ExitCode {
+    let findings = everything(reading);
     for missing in &findings.missing {
         println!("not yet: {missing}");
     }
@@ -52,6 +49,17 @@ pub(crate) fn run(name: &str, config: Result<Config, Vec<ConfigFault>>) -> ExitC
     }
     eprintln!("trustd: {}", refusal(name, &findings.faults));
     ExitCode::FAILURE
+}
+
+/// What is wrong with the text, and with the files of every value that could be read.
+fn everything(Reading { config, mut faults }: Reading) -> Findings {
+    let mut findings = config.map_or_else(Findings::default, |config| examine(&config, tls::faults));
+    // A value that could not be read stands at its default: what was found there is not about this file.
+    let is_read = |found: &ConfigFault| !faults.iter().any(|fault| fault.place == found.place);
+    findings.faults.retain(|found| is_read(found));
+    findings.missing.retain(is_read);
+    faults.append(&mut findings.faults);
+    Findings { faults, ..findings }
 }
 
 /// What stops a start.

@@ -11,7 +11,7 @@ use trust_hsm::Passphrase;
 use zeroize::Zeroizing;
 
 use crate::command_line::{Command, CommandLine, Place, StoreCommand};
-use crate::config::{Config, ConfigFault, RootConfig};
+use crate::config::{Config, Reading, RootConfig};
 use crate::{assemble, check, harden, init, telemetry};
 
 /// Longest passphrase that is read, in bytes.
@@ -101,14 +101,14 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 fn load(place: &Place) -> Result<Config> {
-    read(place)?.map_err(|faults| check::refusal(&name(place), &faults))
+    read(place)?.whole().map_err(|faults| check::refusal(&name(place), &faults))
 }
 
-/// The configuration, or all of its faults.
-fn read(place: &Place) -> Result<Result<Config, Vec<ConfigFault>>> {
+/// The configuration, as far as it can be read, and all of its faults.
+fn read(place: &Place) -> Result<Reading> {
     match &place.config {
-        None => default_config().map(Ok),
-        Some(path) => Ok(Config::load(path)),
+        None => Ok(Reading { config: Some(default_config()?), faults: Vec::new() }),
+        Some(path) => Ok(Config::read(path)),
     }
 }
 

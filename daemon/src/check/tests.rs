@@ -47,6 +47,13 @@ fn a_root_key_that_went_missing_is_a_fault() {
     let findings = examine(&config, tls::faults);
 
     assert_eq!(places(&findings.faults), ["[root_kek] file"]);
+
+    // Nor does `init` help where the ring went with it.
+    std::fs::remove_file(config.ring()).unwrap();
+    let findings = examine(&config, tls::faults);
+
+    assert_eq!(places(&findings.faults), ["data_directory", "[root_kek] file"]);
+    assert!(findings.faults.iter().all(|fault| !fault.what.contains("trustd init")), "{findings:?}");
 }
 
 #[test]
@@ -123,4 +130,74 @@ fn a_refusal_says_what_happened_and_what_to_do() {
     assert_eq!(lines.first(), Some(&"trustd.toml has 1 fault"));
     assert_eq!(lines.get(1), Some(&"  socket: expected an absolute path"));
     assert!(lines.last().is_some_and(|line| line.contains("trustd check")));
+}
+
+/// A document and files with one fault of each kind.
+fn faulty(directory: &TempDir) -> String {
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::create_dir(at("data")).unwrap();
+    std::fs::write(at("data/thesis.tex"), "").unwrap();
+    mode(Path::new(&at("data")), 0o755);
+    std::fs::write(at("root.kek"), [7; 32]).unwrap();
+    mode(Path::new(&at("root.kek")), 0o644);
+    format!(
+        "log_origin = \"https://Log\"\nbogus = 1\n\"a\\u001b[31m\\nline\" = 1\nmetrics = \"0.0.0.0:9\"\n\
+         data_directory = \"{}\"\nroot_kek = {{ file = \"{}\" }}\nsocket = \"{}\"\nsocket_group = \"no-such-group\"\n\
+         policy = \"{}\"\nbackup_recipients = \"{}\"\n[limits]\nin_flight_max = 0\n\
+         [tls]\nlisten = \"here\"\ncertificate = \"{}\"\nkey = \"{}\"\n\
+         [[tls.client_ca]]\ntrust_domain = \"acme.example\"\ncertificate = \"{}\"\n",
+        at("data"),
+        at("root.kek"),
+        at(&"x".repeat(120)),
+        at("policy.cedar"),
+        at("recipients"),
+        at("server.pem"),
+        at("server.key"),
+        at("ca.pem"),
+    )
+}
+
+#[test]
+fn faults_of_the_document_and_of_its_files_are_named_at_once() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("trustd.toml");
+    std::fs::write(&file, faulty(&directory)).unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+
+    let findings = everything(Config::read(&file));
+
+    let found = places(&findings.faults);
+    let in_files = [at("server.pem"), at("server.key"), at("ca.pem")];
+    let named = [
+        "log_origin",
+        "bogus",
+        "a\u{1b}[31m\nline",
+        "metrics",
+        "[limits] in_flight_max",
+        "[tls] listen",
+        "data_directory",
+        "[root_kek] file",
+        "socket",
+        "socket_group",
+        "policy",
+        "backup_recipients",
+    ];
+    for place in named.into_iter().chain(in_files.iter().map(String::as_str)) {
+        assert!(found.contains(&place), "{place:?}: {findings:#?}");
+    }
+    let shown = refusal("trustd.toml", &findings.faults).to_string();
+    assert!(shown.contains("a\\u{1b}[31m\\nline"), "{shown}");
+    assert_eq!(shown.lines().count(), findings.faults.len() + 2, "{shown}");
+}
+
+#[test]
+fn what_could_not_be_read_is_one_fault_and_no_file() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("trustd.toml");
+    std::fs::write(&file, "").unwrap();
+
+    let findings = everything(Config::read(&file));
+
+    assert_eq!(findings.faults.len(), 4, "{findings:#?}");
+    assert!(findings.missing.is_empty(), "{findings:#?}");
 }
