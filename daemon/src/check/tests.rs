@@ -201,3 +201,22 @@ fn what_could_not_be_read_is_one_fault_and_no_file() {
     assert_eq!(findings.faults.len(), 4, "{findings:#?}");
     assert!(findings.missing.is_empty(), "{findings:#?}");
 }
+
+#[test]
+fn a_data_directory_of_another_user_is_refused_to_root_too() {
+    let directory = TempDir::new().unwrap();
+    let config = config(directory.path());
+    inhabited(&config);
+    let foreign = if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&config.data_directory, Some(4242), None).unwrap();
+        config.data_directory.as_path()
+    } else {
+        // Only root can give a directory away; this one is root's.
+        Path::new("/")
+    };
+    let mut findings = Findings::default();
+
+    guarded("it", &std::fs::metadata(foreign).unwrap(), &mut findings);
+
+    assert!(findings.faults.iter().any(|fault| fault.what.contains("belongs to uid")), "{findings:?}");
+}
