@@ -78,9 +78,28 @@ fn timeout(text: &str) -> Option<Duration> {
     }
 }
 
-/// What the caller gets of a fault. The cause is logged here, once; of an internal one the caller gets the name
-/// under which the log has it.
+/// The mark of a status that a door made, and nobody between it and the wire.
+#[derive(Debug)]
+struct FromDoor;
+
+impl std::fmt::Display for FromDoor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("answered by a door")
+    }
+}
+
+impl std::error::Error for FromDoor {}
+
+/// What the caller gets of a fault, marked as ours.
 fn answer(fault: Fault) -> Status {
+    let mut status = told(fault);
+    status.set_source(Arc::new(FromDoor));
+    status
+}
+
+/// The words of [`answer`]. The cause is logged here, once; of an internal one the caller gets the name under which
+/// the log has it.
+fn told(fault: Fault) -> Status {
     let kind = fault.kind();
     let request = RequestId::current();
     if let Some(cause) = fault.cause() {

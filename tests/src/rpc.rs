@@ -1,6 +1,8 @@
 //! Every method of `trust.v1`, found in the descriptors and called by its path: what a test must do for all of them
 //! cannot forget a new one.
 
+use std::future::poll_fn;
+
 use anyhow::{Context, Result};
 use prost::Message;
 use prost::bytes::{Buf, BufMut, Bytes};
@@ -8,6 +10,7 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
+use tonic::codegen::{Service, http};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -126,6 +129,21 @@ pub async fn call(channel: &Channel, method: &Method, request: Vec<u8>) -> Resul
             Err(status) => return Ok(Answer::new(&status, bodies)),
         }
     }
+}
+
+/// Posts `body` to a method as it is, with no frame around it, and returns what the daemon says before any message.
+///
+/// # Errors
+/// When the connection is not there, or no status came.
+pub async fn post(channel: &Channel, method: &Method, body: String) -> Result<Status> {
+    let mut channel = channel.clone();
+    poll_fn(|context| channel.poll_ready(context)).await.context("reach the daemon")?;
+    let request = http::Request::post(method.path()?.as_str())
+        .header(http::header::CONTENT_TYPE, "application/grpc")
+        .body(tonic::body::Body::new(body))
+        .context("a request")?;
+    let response = channel.call(request).await.context("post the request")?;
+    Status::from_header_map(response.headers()).context("an answer without a status in its headers")
 }
 
 /// Bytes as they are.

@@ -21,6 +21,7 @@ use trust_proto::v1::audit_client::AuditClient;
 use trust_tests::process::Running;
 use trust_tests::program::{checkout, ours, run};
 use trust_tests::raw::Caller;
+use trust_tests::rpc::{call, methods, post};
 use trust_tests::wait::{timed, until};
 use trust_tests::{Daemon, Setup};
 
@@ -274,4 +275,39 @@ async fn an_internal_error_is_found_in_the_log_under_the_id_that_its_caller_read
     let line = daemon.log().lines().find(|line| line.contains(id)).map(str::to_owned);
     assert!(line.as_ref().is_some_and(|line| line.contains("cause=")), "{line:?}");
     assert!(!status.message().contains("entries"), "the cause is not for the caller: {status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_does_not_read_is_malformed_for_every_method_and_wakes_nobody() {
+    let address = free_address();
+    let daemon = Daemon::with(&Setup { more: format!("metrics = \"{address}\"\n"), ..Setup::default() }).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    let methods = methods().unwrap();
+
+    for method in &methods {
+        let unread = call(&channel, method, vec![0xff; 5000]).await.unwrap();
+        assert_eq!(unread.code, Code::InvalidArgument, "{}: {unread:?}", method.label());
+        assert!(unread.message.contains("not one message of trust.v1"), "{unread:?}");
+
+        for (frames, words) in [
+            ("\u{1}\0\0\0\u{5}hello", "uncompressed"),
+            ("\u{7}\0\0\0\u{5}hello", "uncompressed"),
+            ("\0\u{7f}\u{7f}\u{7f}\u{7f}hello", "longer than a message may be"),
+            ("\0\0\0\0\u{5}he", "not one message of trust.v1"),
+            ("", "not one message of trust.v1"),
+        ] {
+            let status = post(&channel, method, frames.to_owned()).await.unwrap();
+            assert_eq!(status.code(), Code::InvalidArgument, "{} {frames:?}: {status:?}", method.label());
+            assert!(status.message().contains(words), "{frames:?}: {status:?}");
+        }
+    }
+
+    let page = http(address, "GET /metrics HTTP/1.1");
+    let counted = |answer: &str| {
+        let label = format!("answer=\"{answer}\"");
+        let lines = page.lines().filter(|line| line.starts_with("trustd_calls_total") && line.contains(&label));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum::<usize>()
+    };
+    assert_eq!(counted("internal"), 0, "{page}");
+    assert_eq!(counted("malformed"), methods.len() * 6, "{page}");
 }

@@ -1,15 +1,18 @@
 //! What every call gets before it reaches a door: a request id, a span, and a place in the metrics.
 
+use std::error::Error as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
-use tracing::{Instrument as _, debug_span};
+use tracing::{Instrument as _, debug, debug_span, warn};
+use trust::{Fault, FaultKind};
 use trust_proto::fault;
 
+use super::FromDoor;
 use crate::house::House;
 use crate::metrics::{Answer, Method};
 use crate::telemetry::RequestId;
@@ -66,11 +69,41 @@ where
         let inner = self.inner.call(request);
         let call = async move {
             let in_flight = house.metrics().begin(method);
-            let response = inner.await?;
+            let mut response = inner.await?;
+            if let Some(unread) = unread(response.extensions()) {
+                debug!(cause = unread.message(), "a request that does not read");
+                let words = fault::to_status(&Fault::new(FaultKind::Malformed, words(unread.code())));
+                retell(response.headers_mut(), &words);
+            }
             in_flight.end(answer(response.headers()), house.clock().monotonic().saturating_sub(began));
             Ok(response)
         };
         Box::pin(id.scope(call.instrument(span)))
+    }
+}
+
+/// The status of a request that no door saw, because it did not read: what tonic makes of it is none of the documented
+/// faults. What the body itself said is one and stays; so does an unknown method.
+fn unread(extensions: &Extensions) -> Option<&Status> {
+    let status = extensions.get::<Status>()?;
+    let is_ours = status.source().is_some_and(|source| source.is::<FromDoor>());
+    let is_fault = fault::kind(status.code()) != FaultKind::Internal || status.code() == Code::Unimplemented;
+    (!is_ours && !is_fault).then_some(status)
+}
+
+const fn words(code: Code) -> &'static str {
+    match code {
+        Code::OutOfRange => "the request is longer than a message may be",
+        _ => "the request is not one message of trust.v1, uncompressed",
+    }
+}
+
+/// Puts `status` in the place of the one that `headers` have.
+fn retell(headers: &mut HeaderMap, status: &Status) {
+    headers.remove(Status::GRPC_MESSAGE);
+    headers.remove(Status::GRPC_STATUS_DETAILS);
+    if let Err(error) = status.add_header(headers) {
+        warn!(%error, "a status does not fit into headers");
     }
 }
 
@@ -80,8 +113,6 @@ fn answer(headers: &HeaderMap) -> Answer {
     match Status::from_header_map(headers).map(|status| status.code()) {
         None | Some(Code::Ok) => Answer::Ok,
         Some(Code::Unimplemented) => Answer::Unimplemented,
-        // What the codec says of a message that is too long.
-        Some(Code::OutOfRange) => Answer::Fault(trust::FaultKind::Malformed),
         Some(code) => Answer::Fault(fault::kind(code)),
     }
 }
@@ -89,7 +120,6 @@ fn answer(headers: &HeaderMap) -> Answer {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use trust::FaultKind;
 
     use super::*;
 
@@ -102,7 +132,6 @@ mod tests {
             ("0", Answer::Ok),
             ("3", Answer::Fault(FaultKind::Malformed)),
             ("7", Answer::Fault(FaultKind::Forbidden)),
-            ("11", Answer::Fault(FaultKind::Malformed)),
             ("12", Answer::Unimplemented),
             ("13", Answer::Fault(FaultKind::Internal)),
         ] {
