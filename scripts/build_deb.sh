@@ -40,6 +40,8 @@ cat >"$stage/DEBIAN/postinst" <<'EOF'
 set -e
 if [ "$1" = configure ]; then
   getent passwd trustd >/dev/null || adduser --system --group --home /var/lib/trustd --no-create-home --quiet trustd
+  # The unit's StateDirectory is there only once the unit has run, and `trustd init` comes before that.
+  [ -e /var/lib/trustd ] || install -d -o trustd -g trustd -m 700 /var/lib/trustd
   [ ! -d /run/systemd/system ] || systemctl daemon-reload
 fi
 EOF

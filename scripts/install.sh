@@ -64,10 +64,15 @@ for document in README.md CHANGELOG.md LICENSE docs/*.md; do
 done
 
 if [ -z "$destdir" ]; then
+  # The unit's StateDirectory is there only once the unit has run, and `trustd init` comes before that.
+  if getent passwd trustd >/dev/null && [ ! -e /var/lib/trustd ]; then
+    install -d -o trustd -g trustd -m 700 /var/lib/trustd
+  fi
   cat <<EOF
 Installed below $prefix. What is left to do, as root:
   systemd-sysusers                     makes the user and group trustd
   systemctl daemon-reload
+  install -d -o trustd -g trustd -m 700 /var/lib/trustd
   runuser -u trustd -- $prefix/bin/trustd init --config /etc/trustd/trustd.toml   (docs/operations.md says what it makes)
   systemctl enable --now trustd
   adduser NAME trustd                  lets a person open the socket

@@ -12,6 +12,7 @@ use crate::authorize::Authorizer;
 use crate::backup::Recipients;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigFault, PolicyConfig, Reading, RootConfig, TlsConfig};
+use crate::init::{UNFINISHED, was_cut_short};
 use crate::serving::group_id;
 use crate::tls;
 
@@ -118,8 +119,9 @@ fn data_directory(config: &Config, findings: &mut Findings) {
     const PLACE: &str = "data_directory";
     let directory = &config.data_directory;
     let shown = directory.display();
+    let is_unfinished = |entry: &std::fs::DirEntry| entry.file_name() == UNFINISHED;
     let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries.count(),
+        Ok(entries) => entries.filter(|entry| !entry.as_ref().is_ok_and(is_unfinished)).count(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
         Err(error) => return findings.fault(PLACE, format!("read {shown}: {error}")),
     };
@@ -130,8 +132,12 @@ fn data_directory(config: &Config, findings: &mut Findings) {
     if absent.len() == INSIDE.len() {
         findings.fault(PLACE, format!("{shown} holds something else: name a new directory and run `trustd init`"));
     } else if !absent.is_empty() {
-        let absent = absent.join(", ");
-        findings.fault(PLACE, format!("{shown} is not whole, {absent} is missing: bring it back, or import a backup"));
+        let remedy = if was_cut_short(directory) {
+            "it was not made to its end, make it again"
+        } else {
+            "bring it back, or import a backup"
+        };
+        findings.fault(PLACE, format!("{shown} is not whole, {} is missing: {remedy}", absent.join(", ")));
     }
     match std::fs::metadata(directory) {
         Ok(metadata) => guarded(&shown.to_string(), &metadata, findings),

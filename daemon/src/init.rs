@@ -1,7 +1,7 @@
 //! `trustd init` and `trustd store import`: they make what `serve` opens, whole or not at all (D25).
 //!
-//! Everything is made beside its place and renamed into it at the end: a
-//! directory that is there is complete.
+//! Everything is made apart and renamed into its place at the end, the KEK ring last: a directory with a ring is
+//! complete.
 
 mod import;
 mod making;
@@ -25,7 +25,7 @@ use crate::store::{SledOptions, SledStore, Store};
 
 pub(crate) use import::import;
 use making::Making;
-pub(crate) use making::private_directory;
+pub(crate) use making::{UNFINISHED, private_directory, was_cut_short};
 
 /// How long the log's key may take.
 const GENERATE_PATIENCE: Duration = Duration::from_secs(30);

@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use trust_tests::process::Running;
-use trust_tests::program::{checkout, ours, run, tool};
+use trust_tests::program::{checkout, needs_root, ours, run, tool};
 use trust_tests::raw::Caller;
 use trust_tests::{Daemon, Setup};
 
@@ -169,4 +169,121 @@ fn a_debian_package_carries_the_programs_and_marks_its_configuration() {
     assert!(files.lines().all(|line| line.contains("root/root")), "{files}");
     assert!(control.contains("Depends: libc6 (>= 2."), "{control}");
     assert!(marked.contains("/etc/trustd/trustd.toml\n"), "{marked}");
+}
+
+/// The daemon's own user, and a data directory as packages make it: the parent is root's.
+struct Installed(TempDir);
+
+impl Installed {
+    const UID: u32 = 4242;
+
+    fn new() -> Self {
+        needs_root("a test as another user").unwrap();
+        let place = TempDir::new().unwrap();
+        let at = |name: &str| place.path().join(name);
+        std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        // The checkout may lie where others cannot go.
+        std::fs::copy(ours("trustd").unwrap(), at("trustd")).unwrap();
+        for (directory, mode) in [("data", 0o700), ("run", 0o750)] {
+            std::fs::create_dir(at(directory)).unwrap();
+            std::fs::set_permissions(at(directory), PermissionsExt::from_mode(mode)).unwrap();
+            chown(at(directory), Some(Self::UID), Some(Self::UID)).unwrap();
+        }
+        let text = format!(
+            "data_directory = \"{0}/data\"\nsocket = \"{0}/run/trustd.sock\"\n\
+             log_origin = \"log.test.example\"\nroot_kek = {{ file = \"{0}/data/root.kek\" }}\n",
+            place.path().display()
+        );
+        std::fs::write(at("trustd.toml"), text).unwrap();
+        Self(place)
+    }
+
+    fn data(&self, name: &str) -> PathBuf {
+        self.0.path().join("data").join(name)
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(tool("setpriv", "apt-get install util-linux").unwrap());
+        let uid = Self::UID.to_string();
+        command.args(["--reuid", &uid, "--regid", &uid, "--clear-groups", "--"]);
+        command.arg(self.0.path().join("trustd")).arg(verb).arg("--config").arg(self.0.path().join("trustd.toml"));
+        command.env_clear().env("PATH", "/usr/bin:/bin").current_dir(self.0.path());
+        command
+    }
+
+    fn trustd(&self, verb: &str) -> trust_tests::Ran {
+        run(&mut self.command(verb)).unwrap()
+    }
+
+    /// What is in the data directory.
+    fn names(&self) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(self.data("")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    fn serves(&self) {
+        let mut running = Running::start(&mut self.command("serve"), &self.0.path().join("log")).unwrap();
+        let socket = self.0.path().join("run/trustd.sock");
+        running.ready(Duration::from_secs(60), || UnixStream::connect(&socket).ok().map(|_| ())).unwrap();
+        running.stop().unwrap();
+    }
+}
+
+const MADE: [&str; 4] = ["kek", "log", "root.kek", "store"];
+
+#[test]
+fn the_daemons_user_initialises_below_a_directory_it_may_not_write() {
+    let host = Installed::new();
+
+    host.trustd("init").ok().unwrap();
+
+    assert_eq!(host.names(), MADE.map(str::to_owned).into());
+    assert_eq!(std::fs::metadata(host.data("root.kek")).unwrap().uid(), Installed::UID);
+    host.trustd("check").ok().unwrap();
+    assert!(host.trustd("init").exited(1).unwrap().stderr.contains("in use"));
+    host.serves();
+}
+
+#[test]
+fn root_does_not_initialise_in_the_daemons_users_directory() {
+    let host = Installed::new();
+    let mut command = Command::new(host.0.path().join("trustd"));
+
+    let ran = run(command.args(["init", "--config"]).arg(host.0.path().join("trustd.toml"))).unwrap();
+
+    assert!(ran.exited(1).unwrap().stderr.contains("belongs to uid 4242"));
+    assert_eq!(host.names(), BTreeSet::new());
+}
+
+#[test]
+fn an_init_that_was_cut_short_is_not_whole_and_is_made_again() {
+    let host = Installed::new();
+    let root = || std::fs::read(host.data("root.kek")).unwrap();
+    let unfinished = || {
+        std::fs::create_dir(host.data(".unfinished")).unwrap();
+        chown(host.data(".unfinished"), Some(Installed::UID), Some(Installed::UID)).unwrap();
+    };
+    // Cut before the first rename.
+    unfinished();
+    std::fs::write(host.data(".unfinished/root.kek"), "half").unwrap();
+    assert!(host.trustd("check").ok().unwrap().stdout.contains("trustd init"));
+    host.trustd("init").ok().unwrap();
+    let first = root();
+
+    // Cut before the last one.
+    unfinished();
+    std::fs::rename(host.data("kek"), host.data(".unfinished/kek")).unwrap();
+    let checked = host.trustd("check").exited(1).unwrap();
+    assert!(checked.stderr.contains("not whole, kek/ring is missing: it was not made to its end"), "{checked}");
+    host.trustd("serve").exited(1).unwrap();
+    host.trustd("init").ok().unwrap();
+    assert_eq!(host.names(), MADE.map(str::to_owned).into());
+    assert_ne!(root(), first);
+    host.serves();
+
+    // Without the proof that it was cut short nothing is touched.
+    std::fs::rename(host.data("kek"), host.0.path().join("kek")).unwrap();
+    let left = host.names();
+    assert!(host.trustd("init").exited(1).unwrap().stderr.contains("in use"));
+    assert_eq!(host.names(), left);
 }
