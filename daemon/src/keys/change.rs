@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tracing::{Instrument as _, info};
+use tracing::{Instrument as _, error, info};
 use trust::principal::Service;
 use trust::{Fault, FaultKind, KeyId, KeyRef, Principal, Sha256Digest, Trust, Use, UseChange};
 
@@ -103,7 +103,8 @@ impl House {
         self.carry_change(changing, grounds, request.principal, request.deadline).await
     }
 
-    /// Destroys the keys whose wait is over; called from time to time. Answers how many.
+    /// Destroys the keys whose wait is over; called from time to time. Answers how many. One that fails is logged
+    /// and holds up no other.
     pub(crate) async fn finish_destructions(self: &Arc<Self>) -> Result<usize, Fault> {
         let now = self.clock().now_unix_seconds();
         let mut after = None;
@@ -114,21 +115,30 @@ impl House {
             for view in views {
                 after = Some(view.record.name.clone());
                 if matches!(view.state.use_, Use::DestroyScheduled { at_unix_seconds } if at_unix_seconds <= now) {
-                    // A person was permitted to schedule this; nobody is asked again.
-                    let grounds = Grounds { policies: Vec::new(), revision: self.authorizer().revision() };
-                    let who = Principal::Service(Service::Destruction);
-                    let deadline = self.clock().monotonic() + self.config().limits.request_time_max;
-                    let (change, epoch) = (Change::FinishDestroy, view.state.epoch);
-                    let to = self.after(&view, change)?;
-                    let changing = Changing { key: newest_of(&view), change, epoch, to, replay: None };
-                    self.carry_change(changing, grounds, who, deadline).await?;
-                    done += 1;
+                    match self.finish_destruction(&view).await {
+                        Ok(_) => done += 1,
+                        Err(fault) => {
+                            let key = newest_of(&view);
+                            error!(stage = "keys", %key, %fault, "a key whose wait is over was not destroyed");
+                        }
+                    }
                 }
             }
             if is_last {
                 return Ok(done);
             }
         }
+    }
+
+    async fn finish_destruction(self: &Arc<Self>, view: &KeyView) -> Result<KeyReceipt, Fault> {
+        // A person was permitted to schedule this; nobody is asked again.
+        let grounds = Grounds { policies: Vec::new(), revision: self.authorizer().revision() };
+        let who = Principal::Service(Service::Destruction);
+        let deadline = self.clock().monotonic() + self.config().limits.request_time_max;
+        let (change, epoch) = (Change::FinishDestroy, view.state.epoch);
+        let to = self.after(view, change)?;
+        let changing = Changing { key: newest_of(view), change, epoch, to, replay: None };
+        self.carry_change(changing, grounds, who, deadline).await
     }
 
     async fn carry_change(
