@@ -29,9 +29,17 @@ pub(crate) use making::{UNFINISHED, private_directory, was_cut_short};
 
 /// How long the log's key may take.
 const GENERATE_PATIENCE: Duration = Duration::from_secs(30);
+/// A passphrase is the whole root: no shorter one is taken, in bytes.
+const PASSPHRASE_BYTES_MIN: usize = 8;
 
 /// Makes the data directory of `config`. `passphrase` is needed only where the configuration wants one.
 pub(crate) async fn init(config: &Config, passphrase: Option<Zeroizing<Vec<u8>>>) -> Result<VerifierKey> {
+    if passphrase.as_ref().is_some_and(|passphrase| passphrase.len() < PASSPHRASE_BYTES_MIN) {
+        bail!(
+            "the passphrase is shorter than {PASSPHRASE_BYTES_MIN} bytes\nwhoever guesses it has every key: take a long \
+             one, as five words drawn by lot; nothing was made"
+        );
+    }
     let making = Making::begin(config, "trustd init")?;
     let key = fill(making.config(), passphrase).await?;
     making.finish()?;

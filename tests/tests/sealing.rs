@@ -191,6 +191,17 @@ async fn init_without_a_passphrase_makes_nothing() {
     );
 }
 
+#[test]
+fn init_takes_no_short_passphrase() {
+    let daemon = Daemon::prepared(&Setup { passphrase: Some(String::new()), ..Setup::default() }).unwrap();
+
+    let ran = daemon.trustd_with_input(&["init"], b"seven77\n").unwrap().exited(1).unwrap();
+
+    assert!(ran.stderr.contains("shorter than 8 bytes") && ran.stderr.lines().count() == 2, "{ran}");
+    assert!(!daemon.data().exists());
+    daemon.trustd_with_input(&["init"], b"eight888\n").unwrap().ok().unwrap();
+}
+
 fn states(keks: &[trust_proto::v1::KekVersion]) -> Vec<(u32, &str)> {
     keks.iter().map(|kek| (kek.version, kek.state.as_str())).collect()
 }
