@@ -128,7 +128,7 @@ fn data_directory(config: &Config, findings: &mut Findings) {
     if entries == 0 {
         return findings.missing(PLACE, format!("nothing is in {shown}: run `trustd init` first"));
     }
-    let absent: Vec<&str> = INSIDE.into_iter().filter(|name| !directory.join(name).exists()).collect();
+    let absent = absent(directory);
     if absent.len() == INSIDE.len() {
         findings.fault(PLACE, format!("{shown} holds something else: name a new directory and run `trustd init`"));
     } else if !absent.is_empty() {
@@ -143,6 +143,11 @@ fn data_directory(config: &Config, findings: &mut Findings) {
         Ok(metadata) => guarded(&shown.to_string(), &metadata, findings),
         Err(error) => findings.fault(PLACE, format!("look at {shown}: {error}")),
     }
+}
+
+/// What of a data directory is not there.
+fn absent(directory: &Path) -> Vec<&'static str> {
+    INSIDE.into_iter().filter(|name| !directory.join(name).exists()).collect()
 }
 
 /// Whoever else may write there can exchange the store and the log, and the ring with them.
@@ -161,7 +166,8 @@ fn guarded(shown: &str, metadata: &std::fs::Metadata, findings: &mut Findings) {
 fn root_kek(config: &Config, findings: &mut Findings) {
     const PLACE: &str = "[root_kek] file";
     let RootConfig::File(path) = &config.root_kek else { return };
-    if !path.exists() && !config.ring().exists() {
+    // A new key opens nothing of what is there, whatever else is missing.
+    if !path.exists() && absent(&config.data_directory).len() == INSIDE.len() {
         return findings.missing(PLACE, format!("{} is not there: `trustd init` makes it", path.display()));
     }
     if !path.exists() {
