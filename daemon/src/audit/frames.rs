@@ -552,8 +552,8 @@ mod tests {
         let (_, seen) = reopen(&entries_directory).unwrap();
 
         assert_eq!(seen, all[..seen.len()]);
-        let kept = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
-        let kept = kept.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("cut-")).next().unwrap();
+        let mut files = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        let kept = files.find(|path| path.file_name().unwrap().to_string_lossy().starts_with("cut-")).unwrap();
         assert!(bytes.ends_with(&std::fs::read(kept).unwrap()));
     }
 
