@@ -205,11 +205,23 @@ fn gone() -> CustodyError {
     CustodyError::Unavailable { why: "its session ended".to_owned() }
 }
 
+/// A permit was made under another state than the one that holds now; nothing was done under it.
+#[derive(Debug, thiserror::Error)]
+#[error("the permit is older than the key's state or the policy")]
+struct StalePermit;
+
+/// Whether nothing was done because the permit was stale: authorized afresh, it may be done.
+pub(crate) fn is_stale(fault: &Fault) -> bool {
+    fault.cause().is_some_and(|cause| cause.downcast_ref::<StalePermit>().is_some())
+}
+
 impl NotBegun {
     /// What the caller reads.
     pub(crate) fn fault(self) -> Fault {
         match self {
-            Self::Stale => Fault::new(FaultKind::Conflict, "the key or the policy changed meanwhile"),
+            Self::Stale => {
+                Fault::new(FaultKind::Conflict, "the key or the policy changed meanwhile").because(StalePermit)
+            }
             Self::Late => Fault::new(FaultKind::Late, "the deadline passed before the key was used"),
             Self::Busy => Fault::new(FaultKind::Busy, "custody has too much waiting").retry_after(BUSY_RETRY),
             Self::Custody(error) => fault(error),

@@ -13,10 +13,25 @@ use std::fmt;
 use trust::state::DistrustReason;
 use trust::{Algorithm, Fault, FaultKind, Form, KeyId, KeyName, Malformed, Principal, Purpose, Scope};
 
+use crate::custody;
 use crate::idempotency::IdempotencyKey;
 use crate::records::{KeyView, RecordError};
 
 pub(crate) use lookup::Sight;
+
+/// How often work that met another state or policy than it was permitted under is authorized afresh.
+const ATTEMPTS_MAX: usize = 3;
+
+/// Tries again, from authorization on, what was not done because the key or the policy changed meanwhile.
+async fn afresh<T, F: Future<Output = Result<T, Fault>>>(mut attempt: impl FnMut() -> F) -> Result<T, Fault> {
+    for _ in 1..ATTEMPTS_MAX {
+        match attempt().await {
+            Err(fault) if custody::is_stale(&fault) => {}
+            ended => return ended,
+        }
+    }
+    attempt().await
+}
 
 /// How a caller names a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use tracing::{Instrument as _, error, info};
 use trust::principal::Service;
 use trust::{Fault, FaultKind, KeyId, KeyRef, Principal, Sha256Digest, Trust, Use, UseChange};
 
-use super::{Change, ChangeRequest, KeyReceipt, record_fault};
+use super::{Change, ChangeRequest, KeyReceipt, afresh, record_fault};
 use crate::audit::{DistrustBody, Ended, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Grounds, RequestFacts};
 use crate::custody;
@@ -87,6 +87,10 @@ impl Replayed {
 impl House {
     /// Changes a key; acknowledged only when no session that began under the older state still runs.
     pub(crate) async fn change_key(self: &Arc<Self>, request: ChangeRequest) -> Result<KeyReceipt, Fault> {
+        afresh(|| self.try_to_change(request.clone())).await
+    }
+
+    async fn try_to_change(self: &Arc<Self>, request: ChangeRequest) -> Result<KeyReceipt, Fault> {
         let action = request.change.action();
         let view = self.find_for(&request.principal, &request.key, action).await?;
         let grounds = self.decide(&request.principal, action, &request.key, &view, &RequestFacts::default())?;

@@ -8,7 +8,7 @@ use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Principal, Trust};
 use trust_hsm::SealContext;
 
 use super::change::{Replayed, key_hash, newest_of};
-use super::{KeyReceipt, KeySelector, NewKey, record_fault};
+use super::{KeyReceipt, KeySelector, NewKey, afresh, record_fault};
 use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Decision, KeyFacts, RequestFacts};
 use crate::custody;
@@ -52,6 +52,16 @@ impl House {
         idempotency: Option<IdempotencyKey>,
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
+        afresh(|| self.try_to_create(principal, new.clone(), idempotency.clone(), deadline)).await
+    }
+
+    async fn try_to_create(
+        self: &Arc<Self>,
+        principal: &Principal,
+        new: NewKey,
+        idempotency: Option<IdempotencyKey>,
+        deadline: Duration,
+    ) -> Result<KeyReceipt, Fault> {
         let hash = hash_of(&new);
         let record = self.record_of(new)?;
         let facts = KeyFacts::Known(&record);
@@ -81,6 +91,16 @@ impl House {
 
     /// Adds a version to a key; it signs from now on.
     pub(crate) async fn rotate_key(
+        self: &Arc<Self>,
+        principal: &Principal,
+        key: &KeySelector,
+        idempotency: Option<IdempotencyKey>,
+        deadline: Duration,
+    ) -> Result<KeyReceipt, Fault> {
+        afresh(|| self.try_to_rotate(principal, key, idempotency.clone(), deadline)).await
+    }
+
+    async fn try_to_rotate(
         self: &Arc<Self>,
         principal: &Principal,
         key: &KeySelector,
