@@ -10,6 +10,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use sled::{Batch, Db, IVec, Mode};
 use tokio::sync::mpsc;
@@ -202,11 +203,18 @@ fn start_sled(directory: &Path, options: SledOptions) -> Result<Db, OpenError> {
         .mode(Mode::LowSpace)
         .flush_every_ms(None);
     let path = || directory.to_owned();
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(Ok(tree)) => Ok(tree),
-        Ok(Err(sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
-            Err(OpenError::Locked { path: directory.join("db") })
+    let mut opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+    // sled's own threads can keep the lock a moment longer than the last handle.
+    for _ in 0..LOCK_TRIES {
+        if !matches!(&opened, Ok(Err(error)) if is_locked(error)) {
+            break;
         }
+        std::thread::sleep(LOCK_PAUSE);
+        opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+    }
+    match opened {
+        Ok(Ok(tree)) => Ok(tree),
+        Ok(Err(error)) if is_locked(&error) => Err(OpenError::Locked { path: directory.join("db") }),
         Ok(Err(sled::Error::Io(source))) => Err(OpenError::System { step: "open the store at", path: path(), source }),
         Ok(Err(error)) => Err(OpenError::Damaged { path: path(), reason: error.to_string() }),
         Err(_) => Err(OpenError::Damaged { path: path(), reason: "sled panicked".to_owned() }),
@@ -346,4 +354,13 @@ fn add(changes: Vec<Change>, revision: Revision, batch: &mut Batch, pending: &mu
             }
         }
     }
+}
+
+/// How often a locked store is tried again: half a second in all.
+const LOCK_TRIES: u32 = 50;
+/// The pause between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
