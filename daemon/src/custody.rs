@@ -12,9 +12,10 @@ mod session;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
-use trust::{Fault, FaultKind, KeyId, Sha256Digest, Signature};
+use trust::{Fault, FaultKind, KeyId, Scheme, Sha256Digest, Signature};
 use trust_hsm::{Custodian, CustodianState, CustodyError, Generated, Material, RewrapOrder, SealContext};
 
 use crate::clock::Clock;
@@ -49,6 +50,25 @@ enum Work {
     Generate { context: SealContext, answer: oneshot::Sender<Result<Generated, CustodyError>> },
     Rewrap { orders: Vec<RewrapOrder>, answer: oneshot::Sender<Vec<Result<Material, CustodyError>>> },
     Forget { key: KeyId, answer: oneshot::Sender<Result<(), CustodyError>> },
+}
+
+impl Work {
+    /// About how long a session thread is busy with it, verification and all: what the queue plans by.
+    fn cost(&self) -> Duration {
+        match self {
+            Self::Sign { intent, .. } => {
+                let order = intent.operation();
+                let each = match order.public_key().algorithm().scheme() {
+                    Scheme::Ed25519 | Scheme::EcdsaP256 => Duration::from_micros(60),
+                    Scheme::EcdsaP384 => Duration::from_micros(300),
+                    Scheme::RsaPkcs1 | Scheme::RsaPss => Duration::from_millis(2),
+                };
+                each.saturating_mul(u32::try_from(order.inputs()).unwrap_or(u32::MAX))
+            }
+            Self::Generate { .. } | Self::Rewrap { .. } => Duration::from_secs(1),
+            Self::Forget { .. } => Duration::from_millis(1),
+        }
+    }
 }
 
 /// The bounds of custody.
@@ -128,7 +148,9 @@ impl Custody {
     /// Takes the intent to the key. Returns when the visit is over; never sooner.
     pub(crate) async fn sign(&self, intent: Intent<SignOrder>) -> Option<Visit> {
         let (answer, visit) = oneshot::channel();
-        match self.shared.queue.push(Work::Sign { intent, answer }) {
+        let work = Work::Sign { intent, answer };
+        let cost = work.cost();
+        match self.shared.queue.push(work, cost) {
             // A session thread that dies takes the intent with it; start-up recovery then closes it.
             Ok(()) => visit.await.ok(),
             Err(Work::Sign { intent, .. }) => Some(Visit { intent, end: VisitEnd::NotBegun(NotBegun::Busy) }),
@@ -187,7 +209,11 @@ impl Custody {
     }
 
     fn push(&self, work: Work) -> Result<(), CustodyError> {
-        self.shared.queue.push(work).map_err(|_| CustodyError::Unavailable { why: "its queue is full".to_owned() })
+        let cost = work.cost();
+        self.shared
+            .queue
+            .push(work, cost)
+            .map_err(|_| CustodyError::Unavailable { why: "its queue is full".to_owned() })
     }
 }
 
@@ -230,9 +256,9 @@ impl NotBegun {
 }
 
 /// When to come back to a full queue.
-const BUSY_RETRY: std::time::Duration = std::time::Duration::from_millis(50);
+const BUSY_RETRY: Duration = Duration::from_millis(50);
 /// When to come back to a custodian that is being restarted.
-const RESTART_RETRY: std::time::Duration = std::time::Duration::from_millis(500);
+const RESTART_RETRY: Duration = Duration::from_millis(500);
 
 /// What the caller reads of a custody error; the error itself is for the log.
 pub(crate) fn fault(error: CustodyError) -> Fault {

@@ -28,9 +28,9 @@ pub(super) fn run(mut session: Box<dyn Session>, shared: &Shared) {
             }
             _ => false,
         });
-        let Some(taken) = taken else { return };
-        let mut signs = Vec::with_capacity(taken.len());
-        for work in taken {
+        let Some(mut turn) = taken else { return };
+        let mut signs = Vec::with_capacity(turn.work.len());
+        for work in turn.work.drain(..) {
             match work {
                 Work::Sign { intent, answer } => signs.push((intent, answer)),
                 // Whoever waited may have hung up; the work is done all the same.
@@ -42,6 +42,7 @@ pub(super) fn run(mut session: Box<dyn Session>, shared: &Shared) {
         if !signs.is_empty() {
             sign(session.as_mut(), shared, signs);
         }
+        drop(turn);
     }
 }
 
