@@ -9,11 +9,12 @@ mod bounds;
 mod facts;
 mod pace;
 mod policy;
+mod scene;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use cedar_policy::{Authorizer as Cedar, Context, Decision as CedarDecision, Entities, Entity, Request};
+use cedar_policy::{Authorizer as Cedar, Context, Decision as CedarDecision, Request};
 use tracing::warn;
 use trust::{Principal, Sha256Digest};
 
@@ -22,6 +23,8 @@ pub(crate) use facts::{KeyFacts, RequestFacts, StatementFacts};
 pub(crate) use pace::Pace;
 pub(crate) use policy::{Policy, PolicyError, PolicySource};
 
+use scene::{Scene, Scenes};
+
 /// The most policies that a leaf cites; the revision fixes the rest.
 const NAMED_MAX: usize = 32;
 
@@ -29,6 +32,7 @@ const NAMED_MAX: usize = 32;
 pub(crate) struct Authorizer {
     source: PolicySource,
     in_force: ArcSwap<Policy>,
+    scenes: Scenes,
 }
 
 /// What the policy says.
@@ -78,7 +82,7 @@ impl Authorizer {
     /// [`PolicyError`] names every fault of it.
     pub(crate) fn load(source: PolicySource) -> Result<Self, PolicyError> {
         let policy = Policy::load(&source)?;
-        Ok(Self { source, in_force: ArcSwap::from_pointee(policy) })
+        Ok(Self { source, in_force: ArcSwap::from_pointee(policy), scenes: Scenes::default() })
     }
 
     /// Loads the policy again and puts it into force; true when it is another one.
@@ -111,11 +115,13 @@ impl Authorizer {
         request: &RequestFacts<'_>,
     ) -> Decision {
         let policy = self.in_force.load();
-        let Some((request, entities)) = question(principal, action, key, request) else {
+        let scene = self.scenes.of(principal, key);
+        let question = scene.and_then(|scene| Some((question(&scene, action, request)?, scene)));
+        let Some((question, scene)) = question else {
             warn!(stage = "authorize", action = action.name(), "a question that cannot be asked is denied");
             return Decision::Deny(Denial::Error);
         };
-        let response = Cedar::new().is_authorized(&request, policy.set(), &entities);
+        let response = Cedar::new().is_authorized(&question, policy.set(), &scene.entities);
         if let Some(error) = response.diagnostics().errors().next() {
             warn!(stage = "authorize", action = action.name(), %error, "a policy that errs denies");
             return Decision::Deny(Denial::Error);
@@ -131,20 +137,9 @@ impl Authorizer {
     }
 }
 
-fn question(
-    principal: &Principal,
-    action: Action,
-    key: Option<&KeyFacts<'_>>,
-    request: &RequestFacts<'_>,
-) -> Option<(Request, Entities)> {
-    let who: Entity = facts::principal(principal)?;
-    let what: Entity = match key {
-        Some(key) => facts::key(key)?,
-        None => facts::daemon(),
-    };
+fn question(scene: &Scene, action: Action, request: &RequestFacts<'_>) -> Option<Request> {
     let context = Context::from_pairs(facts::context(action, request)).ok()?;
-    let request = Request::new(who.uid(), action.uid(), what.uid(), context, None).ok()?;
-    Some((request, Entities::from_entities([who, what], None).ok()?))
+    Request::new(scene.who.clone(), action.uid(), scene.what.clone(), context, None).ok()
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use cedar_policy::Entities;
 use std::io::Write as _;
 use std::path::PathBuf;
 

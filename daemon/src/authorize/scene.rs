@@ -1,0 +1,138 @@
+//! Who asks about what, in the words of the policy; remembered, because making them costs more than deciding.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cedar_policy::{Entities, EntityUid};
+use trust::{KeyId, Principal};
+
+use super::{KeyFacts, facts};
+
+/// The most scenes that are remembered; then all are forgotten and begin anew.
+const SCENES_MAX: usize = 4096;
+
+/// A principal and a key, or the daemon.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) who: EntityUid,
+    pub(super) what: EntityUid,
+    pub(super) entities: Entities,
+}
+
+/// The scenes of principals and keys that are there. What a policy sees of a key is fixed for the key's life (D6) and
+/// what it sees of a principal is the principal's name: a scene that was right once stays so.
+#[derive(Debug, Default)]
+pub(super) struct Scenes(Mutex<Remembered>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    by_principal: HashMap<Principal, HashMap<KeyId, Arc<Scene>>>,
+    count: usize,
+}
+
+impl Scenes {
+    /// The scene; `None` when the schema has no words for it.
+    pub(super) fn of(&self, principal: &Principal, key: Option<&KeyFacts<'_>>) -> Option<Arc<Scene>> {
+        let Some(KeyFacts::Known(record)) = key else { return Scene::make(principal, key).map(Arc::new) };
+        if let Some(scene) = self.0.lock().unwrap_or_else(PoisonError::into_inner).find(principal, record.id) {
+            return Some(scene);
+        }
+        let scene = Arc::new(Scene::make(principal, key)?);
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.keep(principal, record.id, Arc::clone(&scene));
+        Some(scene)
+    }
+}
+
+impl Remembered {
+    fn find(&self, principal: &Principal, key: KeyId) -> Option<Arc<Scene>> {
+        self.by_principal.get(principal)?.get(&key).cloned()
+    }
+
+    fn keep(&mut self, principal: &Principal, key: KeyId, scene: Arc<Scene>) {
+        if self.count >= SCENES_MAX {
+            *self = Self::default();
+        }
+        if self.by_principal.entry(principal.clone()).or_default().insert(key, scene).is_none() {
+            self.count = self.count.saturating_add(1);
+        }
+    }
+}
+
+impl Scene {
+    fn make(principal: &Principal, key: Option<&KeyFacts<'_>>) -> Option<Self> {
+        let who = facts::principal(principal)?;
+        let what = match key {
+            Some(key) => facts::key(key)?,
+            None => facts::daemon(),
+        };
+        let (who_uid, what_uid) = (who.uid(), what.uid());
+        let entities = Entities::from_entities([who, what], None).ok()?;
+        Some(Self { who: who_uid, what: what_uid, entities })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trust::{Algorithm, Purpose, Scope};
+
+    use super::*;
+    use crate::records::KeyRecord;
+
+    fn record(number: u32) -> KeyRecord {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        KeyRecord {
+            id: KeyId::from_bytes(id),
+            name: format!("key/{number}").parse().unwrap(),
+            purpose: Purpose::Raw,
+            algorithm: Algorithm::Ed25519,
+            scope: Scope::Unbound,
+            forms: Vec::new(),
+            created_at_unix_seconds: 0,
+        }
+    }
+
+    fn count(scenes: &Scenes) -> usize {
+        scenes.0.lock().unwrap().count
+    }
+
+    #[test]
+    fn each_principal_has_a_scene_of_each_key() {
+        let scenes = Scenes::default();
+        let (alice, bob) = (Principal::LocalUid(1), Principal::LocalUid(2));
+        for (principal, number) in [(&alice, 1), (&alice, 2), (&bob, 1), (&alice, 1)] {
+            let record = record(number);
+            let known = KeyFacts::Known(&record);
+
+            let scene = scenes.of(principal, Some(&known)).unwrap();
+
+            assert_eq!(scene.who, facts::principal(principal).unwrap().uid());
+            assert_eq!(scene.what, facts::key(&known).unwrap().uid());
+            assert!(scene.entities.get(&scene.who).is_some() && scene.entities.get(&scene.what).is_some());
+        }
+        assert_eq!(count(&scenes), 3);
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_not_remembered() {
+        let scenes = Scenes::default();
+
+        assert!(scenes.of(&Principal::LocalUid(1), Some(&KeyFacts::Unknown("a"))).is_some());
+        assert!(scenes.of(&Principal::LocalUid(1), None).is_some());
+
+        assert_eq!(count(&scenes), 0);
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let scenes = Scenes::default();
+        for number in 0..u32::try_from(SCENES_MAX).unwrap() + 10 {
+            let record = record(number);
+
+            scenes.of(&Principal::LocalUid(1), Some(&KeyFacts::Known(&record))).unwrap();
+        }
+
+        assert_eq!(count(&scenes), 10);
+    }
+}
