@@ -37,6 +37,9 @@ struct CommandLine {
     /// How long one measurement is.
     #[arg(long, default_value_t = 1000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(50..=60_000))]
     length_ms: u64,
+    /// Only the cases of suite `sign` whose name contains this, as "Ed25519, 64 in flight".
+    #[arg(long, value_name = "TEXT")]
+    case: Option<String>,
     /// How many keys the daemon of suite `start` has.
     #[arg(long, default_value_t = 100_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     keys: u32,
@@ -88,7 +91,12 @@ fn run(line: &CommandLine) -> Result<()> {
         directory.path().display()
     );
     let length = Duration::from_millis(line.length_ms);
-    let plan = Plan { rounds: line.rounds.into(), warm_up: length.min(Duration::from_millis(300)), length };
+    let plan = Plan {
+        rounds: line.rounds.into(),
+        warm_up: length.min(Duration::from_millis(300)),
+        length,
+        case: line.case.clone().unwrap_or_default(),
+    };
     let suites = if line.suite.is_empty() { Suite::value_variants() } else { &line.suite };
     let mut report = Report::default();
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;

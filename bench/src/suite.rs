@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::load::Load;
 
 /// How long and how often everything is measured.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// How often, everybody beside everybody.
     pub(crate) rounds: usize,
@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
     /// While it counts.
     pub(crate) length: Duration,
+    /// What the name of a case must contain; empty for all.
+    pub(crate) case: String,
 }
 
 impl Plan {
