@@ -31,9 +31,10 @@ use crate::store::Store;
 
 pub use self::error::{RecordError, UnsealError};
 pub use self::replay::{Replay, ReplayLimits, StoredReplay};
-pub use self::snapshot::{Provenance, Snapshot, SnapshotRow};
+pub use self::snapshot::{Snapshot, SnapshotRow};
 pub use self::types::{
-    KeyRecord, KeyState, KeyView, LogAnchor, LogKey, RecordLimits, SealedVersion, StateChange, VersionRecord,
+    KeyRecord, KeyState, KeyView, LogAnchor, LogKey, Provenance, RecordLimits, SealedVersion, StateChange,
+    VersionRecord,
 };
 
 use self::crypto::Keys;

@@ -8,19 +8,10 @@ use trust::{KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Repository, 
 use trust_hsm::Material;
 
 use super::anchor::Anchor;
-use super::crypto::RowMark;
 use super::replay::Replays;
-use super::snapshot::Provenance;
-use super::stored::Version;
-use super::{KeyRecord, KeyState, KeyView, LogKey, RecordError, SealedVersion, VersionRecord};
+use super::stored::{Held, Version};
+use super::{KeyRecord, KeyState, KeyView, LogKey, Provenance, RecordError, SealedVersion, VersionRecord};
 use crate::store::Revision;
-
-/// A row as it lies in the store: what a change of it must name.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Held {
-    pub(super) revision: Revision,
-    pub(super) mark: RowMark,
-}
 
 /// One key. Never changes: a change puts another in its place.
 #[derive(Debug)]

@@ -8,11 +8,10 @@ use trust::{KeyId, KeyRef, KeyVersion, Sha256Digest};
 
 use super::anchor::{Anchor, RowSum, xor};
 use super::crypto::{Keys, RowMark};
-use super::index::{Entry, Held, Index};
+use super::index::{Entry, Index};
 use super::replay::Slot;
-use super::snapshot::Provenance;
-use super::stored::{self, StoredAnchor, StoredKey, StoredLogKey, StoredState, Version};
-use super::{KeyRecord, KeyState, LogAnchor, Records, UnsealError, layout};
+use super::stored::{self, Held, StoredAnchor, StoredKey, StoredLogKey, StoredState, Version};
+use super::{KeyRecord, KeyState, LogAnchor, Provenance, Records, UnsealError, layout};
 use crate::store::{Change, Row, RowKey, Store, StoreError};
 
 /// How many faults are named.

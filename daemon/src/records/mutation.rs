@@ -7,9 +7,9 @@ use trust::{KeyId, KeyName, KeyRef, KeyVersion, Sha256Digest, Trust, Use, UseCha
 use trust_hsm::Material;
 
 use super::crypto::Keys;
-use super::index::{Entry, Held, Index};
+use super::index::{Entry, Index};
 use super::replay::{self, ReplayLimits, Slot};
-use super::stored::{self, StoredKey, StoredLogKey, StoredState, Version};
+use super::stored::{self, Held, StoredKey, StoredLogKey, StoredState, Version};
 use super::{KeyRecord, KeyState, LogKey, RecordError, Replay, StateChange, VersionRecord, layout};
 use crate::store::RowKey;
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use trust::{Principal, Sha256Digest};
 
 use super::crypto::Keys;
-use super::index::Held;
+use super::stored::Held;
 use super::{Inner, Open, RecordError, layout, stored};
 
 /// Bounds of what is kept.

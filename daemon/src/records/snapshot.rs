@@ -2,26 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use trust::{KeyId, Sha256Digest};
 
 use super::anchor::{Anchor, RowSum};
 use super::index::Entry;
 use super::stored::{self, StoredKey, StoredState};
-use super::{LogAnchor, Open, RecordError, layout, load};
+use super::{LogAnchor, Open, Provenance, RecordError, layout, load};
 use crate::store::RowKey;
-
-/// Where a store came from: written into every backup, sealed and counted like any row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
-pub struct Provenance {
-    /// When the backup was made: seconds since the Unix epoch.
-    pub made_at_unix_seconds: u64,
-    /// The last signed checkpoint of the log then, empty when there was none. The log of the import cites it.
-    pub checkpoint: String,
-    /// SHA-256 of the KEK ring's file then.
-    pub ring_sha256: [u8; 32],
-}
 
 /// Rows of a backup, made one page after the other.
 pub struct Snapshot {

@@ -6,7 +6,9 @@ use trust::state::DistrustReason;
 use trust::{Algorithm, KeyId, KeyRef, KeyVersion, PublicKey, Scope, Sha256Digest, Trust, Use};
 use trust_hsm::{Material, SealedKey};
 
+use super::crypto::RowMark;
 use super::{KeyRecord, KeyState, LogAnchor, LogKey, RecordError};
+use crate::store::Revision;
 
 /// The contents of a row, without its key.
 pub(super) fn encode<T: Serialize>(stored: &T) -> Result<Vec<u8>, RecordError> {
@@ -16,6 +18,13 @@ pub(super) fn encode<T: Serialize>(stored: &T) -> Result<Vec<u8>, RecordError> {
 /// Reads a row that has been opened.
 pub(super) fn decode<T: DeserializeOwned>(plain: &[u8]) -> Option<T> {
     postcard::from_bytes(plain).ok()
+}
+
+/// A row as it lies in the store: what a change of it must name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) revision: Revision,
+    pub(super) mark: RowMark,
 }
 
 #[derive(Serialize, Deserialize)]

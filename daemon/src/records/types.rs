@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use trust::{Algorithm, Form, KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Scope, Sha256Digest, Trust, Use};
 use trust_hsm::{Material, SealContext};
 
@@ -135,6 +136,18 @@ pub struct SealedVersion {
     pub record: Arc<KeyRecord>,
     /// The version.
     pub version: VersionRecord,
+}
+
+/// Where a store came from: written into every backup, sealed and counted like any row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct Provenance {
+    /// When the backup was made: seconds since the Unix epoch.
+    pub made_at_unix_seconds: u64,
+    /// The last signed checkpoint of the log then, empty when there was none. The log of the import cites it.
+    pub checkpoint: String,
+    /// SHA-256 of the KEK ring's file then.
+    pub ring_sha256: [u8; 32],
 }
 
 /// Bounds of the records, from the configuration.

@@ -7,8 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::anchor::Anchor;
 use super::crypto::RowMark;
-use super::index::{Entry, Held, Index};
+use super::index::{Entry, Index};
 use super::mutation::{Draft, Effect, Group, Mutation, Plan, RowChange, Scene};
+use super::stored::Held;
 use super::{Inner, LogAnchor, Open, RecordError, Replay, layout, stored};
 use crate::store::{Change, Revision, RowKey};
 
