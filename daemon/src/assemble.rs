@@ -27,10 +27,11 @@ use crate::custody::{Custody, CustodyLimits};
 use crate::health;
 use crate::house::{House, Parts};
 use crate::identity::Identity;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::notify;
 use crate::records::{RecordLimits, Records, ReplayLimits};
 use crate::recover::Recovery;
+use crate::scrape;
 use crate::serving;
 use crate::store::{DirectoryLock, SledOptions, SledStore, Store};
 use crate::tls::TlsState;
@@ -77,8 +78,8 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let mut signals = Signals::new()?;
     let drain = CancellationToken::new();
     health::report(&house).await;
-    let doors = serving::bind(&config, tls, Arc::clone(&house)).await?;
-    let metrics = metrics::bind(config.metrics).await?;
+    let doors = serving::bind(&config, tls, services(&house)?, Arc::clone(&house)).await?;
+    let metrics = scrape::bind(config.metrics).await?;
     let served = tokio::spawn(doors.serve(drain.clone()));
     if let Some(listener) = metrics {
         background.spawn(listener.serve(Arc::clone(&house), drain.clone()));
@@ -306,7 +307,7 @@ pub(crate) fn policy_source(policy: &PolicyConfig) -> PolicySource {
 }
 
 /// Every service of `trust.v1` with reflection, behind the sizes of the configuration.
-pub(crate) fn services(house: &Arc<House>) -> Result<tonic::service::Routes> {
+fn services(house: &Arc<House>) -> Result<tonic::service::Routes> {
     let door = Door::new(Arc::clone(house));
     let bytes_max = house.limits().message_bytes_max;
     let reflection = tonic_reflection::server::Builder::configure()

@@ -19,7 +19,7 @@ use tracing::warn;
 use trust::{Principal, Sha256Digest};
 
 pub(crate) use action::Action;
-pub(crate) use facts::{KeyFacts, RequestFacts, StatementFacts};
+pub(crate) use facts::{Evidence, KeyFacts, RequestFacts, StatementFacts};
 pub(crate) use pace::Pace;
 pub(crate) use policy::{Policy, PolicyError, PolicySource};
 

@@ -19,9 +19,9 @@ use trust::{Fault, FaultKind, KeyId, Scheme, Sha256Digest, Signature};
 use trust_hsm::{Custodian, CustodianState, CustodyError, Generated, Material, RewrapOrder, SealContext};
 
 use crate::clock::Clock;
+use crate::order::SignOrder;
 use crate::permit::Intent;
 use crate::records::Records;
-use crate::signing::SignOrder;
 
 use grace::Grace;
 use queue::Queue;

@@ -182,6 +182,13 @@ impl House {
     }
 }
 
+/// Runs what blocks off the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Fault::internal(format!("a blocking task ended early: {error}")))
+}
+
 /// What the caller reads of an error of the log; the error itself is for our log.
 pub(crate) fn audit_fault(error: AuditError) -> Fault {
     match error {

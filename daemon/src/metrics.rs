@@ -1,33 +1,28 @@
 //! What is counted, for Prometheus: labels come from closed sets only, never a name, a principal or a digest.
 //!
 //! Calls are counted at the door, signatures, refusals and rates where they happen. What others know anyway (the
-//! log's size, what waits, what is wrong) is asked of them when somebody reads. `docs/config.md` lists it all.
+//! log's size, what waits, what is wrong) `scrape` asks of them when somebody reads. `docs/config.md` lists it all.
 
 mod doors;
-mod listener;
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use prometheus_client::encoding::text;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use trust::{Algorithm, FaultKind, Form};
-use trust_hsm::CustodianState;
 
 use crate::authorize::Action;
-use crate::health::Trouble;
-use crate::house::House;
 
 pub(crate) use doors::{DoorCounts, Entrance, TurnedAway};
-pub(crate) use listener::bind;
 
 /// What every name begins with.
-const PREFIX: &str = "trustd";
+pub(crate) const PREFIX: &str = "trustd";
 
 /// Every method, as a label, in order; a test holds it against the protocol.
 const METHODS: [&str; 25] = [
@@ -89,7 +84,7 @@ pub(crate) enum Answer {
 
 /// A word out of a closed set. Only this file makes one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Word(&'static str);
+pub(crate) struct Word(pub(crate) &'static str);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
@@ -112,16 +107,6 @@ struct SignatureLabels {
 struct RefusalLabels {
     action: Word,
     reason: Word,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabels {
-    kind: Word,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabels {
-    state: Word,
 }
 
 impl EncodeLabelValue for Word {
@@ -211,13 +196,9 @@ impl Metrics {
         &self.doors
     }
 
-    /// Everything, in the OpenMetrics text format.
-    pub(crate) fn text(&self, house: &House) -> Result<String, fmt::Error> {
-        let mut page = String::with_capacity(16 * 1024);
-        text::encode_registry(&mut page, &self.registry)?;
-        text::encode_registry(&mut page, &observe(house))?;
-        text::encode_eof(&mut page)?;
-        Ok(page)
+    /// Everything that is counted, in the OpenMetrics text format, without its end.
+    pub(crate) fn encode(&self, page: &mut String) -> fmt::Result {
+        text::encode_registry(page, &self.registry)
     }
 }
 
@@ -243,43 +224,6 @@ impl Drop for InFlight<'_> {
         let labels = CallLabels { method: Word(self.method.name()), answer: Word(self.answer.name()) };
         self.metrics.calls.get_or_create(&labels).inc();
     }
-}
-
-/// What is known elsewhere, as it is now.
-fn observe(house: &House) -> Registry {
-    let mut now = Registry::with_prefix(PREFIX);
-    let count = |now: &mut Registry, name: &str, help: &str, value: u64| {
-        now.register(name, help, ConstCounter::new(value));
-    };
-    let level = |now: &mut Registry, name: &str, help: &str, value: u64| {
-        now.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
-    };
-    let size = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let audit = house.audit();
-    count(&mut now, "intents", "Intents on disk since the start", audit.intents());
-    count(&mut now, "log_groups", "Groups of leaves that were flushed since the start", audit.groups());
-    level(&mut now, "log_leaves", "Leaves of the durable log", audit.durable().0);
-    level(&mut now, "log_waiting", "Leaves that wait for the log's writer", size(audit.waiting()));
-    level(&mut now, "log_disk_free_bytes", "Free bytes on the log's disk", audit.free_bytes());
-    level(&mut now, "custody_waiting", "Work that waits for a custody session", size(house.custody().waiting()));
-    let (_, state, restarts) = house.custody().status();
-    count(&mut now, "custody_restarts", "How often the custody worker was started again", restarts);
-    level(&mut now, "sealed", "1 while the daemon is sealed", u64::from(house.records().is_sealed()));
-    let start = house.parts.started_at_unix_seconds;
-    level(&mut now, "start_time_seconds", "When the daemon started, in Unix time", start);
-    let states = Family::<StateLabels, Gauge>::default();
-    for known in [CustodianState::Ready, CustodianState::Sealed, CustodianState::Unavailable] {
-        states.get_or_create(&StateLabels { state: Word(known.name()) }).set(i64::from(known == state));
-    }
-    now.register("custody_state", "1 for the state that the custody worker is in", states);
-    let troubles = Family::<KindLabels, Gauge>::default();
-    let present = house.troubles();
-    for trouble in Trouble::ALL {
-        let is_present = present.contains(&trouble);
-        troubles.get_or_create(&KindLabels { kind: Word(trouble.name()) }).set(i64::from(is_present));
-    }
-    now.register("trouble", "1 for each thing that keeps the daemon from doing all it is for", troubles);
-    now
 }
 
 #[cfg(test)]

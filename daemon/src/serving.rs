@@ -20,9 +20,9 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
 use tracing::{info, warn};
 
-use crate::assemble::services;
 use crate::config::Config;
 use crate::house::House;
 use crate::tls::TlsState;
@@ -73,9 +73,13 @@ pub(crate) struct Doors {
     rooms: Arc<Rooms>,
 }
 
-/// Binds every door that `config` names; nothing is served before all of them are.
-pub(crate) async fn bind(config: &Config, tls: Option<Arc<TlsState>>, house: Arc<House>) -> Result<Doors> {
-    let routes = services(&house)?;
+/// Binds every door that `config` names, all of them to `routes`; nothing is served before every one is bound.
+pub(crate) async fn bind(
+    config: &Config,
+    tls: Option<Arc<TlsState>>,
+    routes: Routes,
+    house: Arc<House>,
+) -> Result<Doors> {
     let limits = house.limits().clone();
     let counts = house.metrics().doors().clone();
     let identify = Box::new(move |caller: &_| house.identify(caller));

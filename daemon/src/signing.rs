@@ -5,7 +5,6 @@
 //! is appended and a [`Receipt`] comes out.
 
 mod authorize;
-mod order;
 mod receipt;
 mod replay;
 
@@ -20,10 +19,10 @@ use crate::custody::{self, NotBegun, Visit, VisitEnd};
 use crate::house::House;
 use crate::idempotency::IdempotencyKey;
 use crate::keys::KeySelector;
+use crate::order::{Shape, SignOrder};
 use crate::permit::Permit;
 use crate::statement::Statement;
 
-pub(crate) use order::SignOrder;
 pub(crate) use receipt::{Receipt, SignedForm};
 pub(crate) use replay::other_content;
 
@@ -47,15 +46,6 @@ pub(crate) struct SigningRequest {
     pub(crate) idempotency: Option<IdempotencyKey>,
     /// When it is too late, in time of the clock's `monotonic`.
     pub(crate) deadline: Duration,
-}
-
-/// What the evidence of a request looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// A leaf with the one statement in it.
-    Single,
-    /// A leaf with the count and root of its items, which stand in a file of their own (D13).
-    Batch,
 }
 
 /// Why a sign gave no receipt.
@@ -140,7 +130,7 @@ impl House {
                 (outcome, Err(failed))
             }
             VisitEnd::Signed(signatures) => {
-                let receipt = order.into_receipt(leaf, self.log_origin(), signatures);
+                let receipt = Receipt::of(order, leaf, self.log_origin(), signatures);
                 self.count(&receipt);
                 (signed_outcome(now, leaf, &receipt), Ok(receipt))
             }

@@ -8,7 +8,7 @@ use trust::format::cosign;
 use trust::{Algorithm, Digest, Fault, FaultKind, Form, HashFunction, Purpose, Reference, Sha256Digest, Signable};
 
 use crate::audit::SubjectBody;
-use crate::authorize::{Action, StatementFacts};
+use crate::authorize::{Action, Evidence, StatementFacts};
 
 /// What is to be said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,26 +33,6 @@ pub(crate) enum Statement {
     },
     /// Bytes that nobody parsed.
     Raw(Signable),
-}
-
-/// How the daemon knows a digest (D2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Evidence {
-    /// The caller says so.
-    Claimed,
-    /// The bytes were in the request.
-    Shown,
-}
-
-impl Evidence {
-    /// The word for it in policy and leaves.
-    #[must_use]
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Claimed => "claimed",
-            Self::Shown => "shown",
-        }
-    }
 }
 
 impl Statement {

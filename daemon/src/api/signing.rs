@@ -8,8 +8,10 @@ use trust_proto::v1;
 use trust_proto::words::Word as _;
 
 use super::{Door, answer, forms, idempotency, malformed, selector};
-use crate::signing::{Receipt, Shape, SignedForm, SigningRequest};
-use crate::statement::{Evidence, Statement};
+use crate::authorize::Evidence;
+use crate::order::Shape;
+use crate::signing::{Receipt, SignedForm, SigningRequest};
+use crate::statement::Statement;
 
 /// The longest manifest, in bytes (OCI distribution-spec: registries take at least 4 MiB).
 const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -9,7 +9,6 @@ use trust::{Form, Principal, Purpose, Reference, Sha256Digest};
 
 use super::Action;
 use crate::records::KeyRecord;
-use crate::statement::Evidence;
 
 /// A key, or the name of one that is not there.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +39,26 @@ pub(crate) enum StatementFacts<'a> {
     Blob { name: &'a str, size: u64, digest: &'a Sha256Digest },
     /// Unparsed bytes.
     Raw,
+}
+
+/// How the daemon knows a digest (D2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// The caller says so.
+    Claimed,
+    /// The bytes were in the request.
+    Shown,
+}
+
+impl Evidence {
+    /// The word for it in policy and leaves.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::Shown => "shown",
+        }
+    }
 }
 
 struct Kinds {

@@ -7,7 +7,6 @@ use trust::{Algorithm, Form, KeyId, Purpose, Reference, Scope};
 
 use super::*;
 use crate::records::KeyRecord;
-use crate::statement::Evidence;
 
 fn record(name: &str) -> KeyRecord {
     KeyRecord {

@@ -9,8 +9,8 @@ use trust::{PublicKey, Sha256Digest, Signable, Signature, verify};
 use trust_hsm::{CustodyError, Session, SignedOrder, SigningOrder};
 
 use super::{NotBegun, Shared, Visit, VisitEnd, Work};
+use crate::order::SignOrder;
 use crate::permit::Intent;
-use crate::signing::SignOrder;
 
 /// The most preimages that share one visit.
 const FRAME_INPUTS_MAX: usize = 1024;

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use trust::{Fault, FaultKind, Principal};
 
-use super::sealing::blocking;
-use super::{House, audit_fault};
+use super::{House, audit_fault, blocking};
 use crate::authorize::Action;
 use crate::backup::{BackupError, Export, Recipients};
 

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use trust::{Fault, FaultKind, Principal};
 use trust_hsm::{CustodianState, CustodyError, KekInfo, KekState, Material, Passphrase, RewrapOrder, RootSource};
 
-use super::House;
+use super::{House, blocking};
 use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
 use crate::authorize::Action;
 use crate::config::RootConfig;
@@ -239,13 +239,6 @@ impl House {
         }
         Ok(())
     }
-}
-
-/// Runs what blocks off the async threads.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Fault::internal(format!("a blocking task ended early: {error}")))
 }
 
 /// The word for a version's state on the wire.

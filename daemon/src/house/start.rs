@@ -8,8 +8,7 @@ use trust::tlog::VerifierKey;
 use trust::{Algorithm, Fault, FaultKind, KeyId, KeyRef, KeyVersion, Purpose, Scope, Sha256Digest, Signable};
 use trust_hsm::{Custodian, CustodyError, RootSource, SealContext, SigningOrder};
 
-use super::House;
-use super::sealing::blocking;
+use super::{House, blocking};
 use crate::audit::{Ended, History, LogSigner, OpenIntent, OutcomeLeaf};
 use crate::custody;
 use crate::records::{LogKey, RecordError, UnsealError};

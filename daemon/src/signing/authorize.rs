@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use trust::{Fault, FaultKind, Form, Principal, Reference, Scope};
 
-use super::order::{SignOrder, batch_item};
-use super::{Shape, SigningRequest, mixed};
+use super::{SigningRequest, mixed};
 use crate::authorize::{Action, Grounds, RequestFacts, StatementFacts};
 use crate::house::House;
 use crate::keys::KeySelector;
+use crate::order::{Shape, SignOrder, batch_item};
 use crate::permit::Permit;
 use crate::records::KeyView;
 use crate::statement::Statement;

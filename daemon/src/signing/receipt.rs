@@ -1,8 +1,9 @@
 //! What leaves: signatures, and where their evidence stands.
 
 use trust::{Fault, Form, KeyRef, PublicKey, Signature};
+use trust_hsm::CustodyError;
 
-use super::Shape;
+use crate::order::{Shape, SignOrder};
 
 /// One signature and the bytes a caller needs beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,47 @@ pub(crate) struct Receipt {
 }
 
 impl Receipt {
+    /// Puts payloads and signatures together; an item of which one form failed has failed.
+    pub(super) fn of(
+        order: SignOrder,
+        leaf: u64,
+        origin: &str,
+        signatures: Vec<Result<Signature, CustodyError>>,
+    ) -> Receipt {
+        let mut signatures = signatures.into_iter();
+        let mut preimages = order.preimages.into_iter();
+        let forms = order.forms.len();
+        let items = (0..order.subjects.len())
+            .map(|_| {
+                let mut item = Ok(Vec::with_capacity(forms));
+                for preimage in preimages.by_ref().take(forms) {
+                    let signed = signatures.next().unwrap_or_else(|| {
+                        Err(CustodyError::Failed { what: "custody gave fewer signatures than preimages".into() })
+                    });
+                    match (&mut item, signed) {
+                        (Ok(done), Ok(signature)) => {
+                            done.push(SignedForm { form: preimage.form, payload: preimage.payload, signature });
+                        }
+                        (Ok(_), Err(error)) => {
+                            tracing::warn!(stage = "custody", key = %order.key, %error, "an item was not signed");
+                            item = Err(crate::custody::fault(error).public().to_owned());
+                        }
+                        (Err(_), _) => {}
+                    }
+                }
+                item
+            })
+            .collect();
+        Self {
+            key: order.key,
+            public_key: order.public_key,
+            origin: origin.to_owned(),
+            leaf,
+            shape: order.shape,
+            items,
+        }
+    }
+
     /// The signatures of a request with one statement.
     ///
     /// # Errors

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use trust::{Fault, FaultKind, Form, KeyRef, KeyVersion, Sha256Digest, Signature};
 
-use super::{Receipt, Shape, SignOrder, SignedForm, SigningRequest};
+use super::{Receipt, SignedForm, SigningRequest};
 use crate::house::House;
 use crate::idempotency::{IdempotencyKey, RequestHash};
 use crate::keys::record_fault;
+use crate::order::{Shape, SignOrder};
 use crate::records::Replay;
 use crate::statement::Statement;
 

@@ -2,34 +2,42 @@
 
 use std::sync::Arc;
 
-use trust::{Form, KeyRef, PublicKey, Sha256Digest, Signature};
-use trust_hsm::{CustodyError, Material, SealContext, SigningOrder};
+use trust::{Form, KeyRef, PublicKey, Sha256Digest};
+use trust_hsm::{Material, SealContext, SigningOrder};
 
-use super::{Receipt, Shape, SignedForm};
 use crate::audit::{BatchBody, IntentLeaf, SubjectBody, batch_root};
 use crate::permit::Operation;
 use crate::statement::{BatchItem, Preimage};
 
+/// What the evidence of a request looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A leaf with the one statement in it.
+    Single,
+    /// A leaf with the count and root of its items, which stand in a file of their own (D13).
+    Batch,
+}
+
 /// Made by the authorize stage, read by the log, carried out by custody.
 #[derive(Debug)]
 pub(crate) struct SignOrder {
-    pub(super) key: KeyRef,
-    pub(super) public_key: PublicKey,
-    pub(super) spki_sha256: Sha256Digest,
-    pub(super) purpose: &'static str,
-    pub(super) context: Arc<SealContext>,
-    pub(super) material: Material,
-    pub(super) epoch: u64,
+    pub(crate) key: KeyRef,
+    pub(crate) public_key: PublicKey,
+    pub(crate) spki_sha256: Sha256Digest,
+    pub(crate) purpose: &'static str,
+    pub(crate) context: Arc<SealContext>,
+    pub(crate) material: Material,
+    pub(crate) epoch: u64,
     /// The forms of every item.
-    pub(super) forms: Vec<Form>,
+    pub(crate) forms: Vec<Form>,
     /// One for each item.
-    pub(super) subjects: Vec<SubjectBody>,
+    pub(crate) subjects: Vec<SubjectBody>,
     /// Item by item, each in all forms.
-    pub(super) preimages: Vec<Preimage>,
-    pub(super) shape: Shape,
-    pub(super) retry_of: Option<u64>,
+    pub(crate) preimages: Vec<Preimage>,
+    pub(crate) shape: Shape,
+    pub(crate) retry_of: Option<u64>,
     /// The canonical statements of a batch.
-    pub(super) batch: Vec<Vec<u8>>,
+    pub(crate) batch: Vec<Vec<u8>>,
 }
 
 impl Operation for SignOrder {
@@ -93,54 +101,13 @@ impl SignOrder {
     }
 
     /// The canonical statements of a batch; `None` for a single one.
-    pub(super) fn batch_items(&self) -> Option<Vec<Vec<u8>>> {
+    pub(crate) fn batch_items(&self) -> Option<Vec<Vec<u8>>> {
         (self.shape == Shape::Batch).then(|| self.batch.clone())
-    }
-
-    /// Puts payloads and signatures together; an item of which one form failed has failed.
-    pub(super) fn into_receipt(
-        self,
-        leaf: u64,
-        origin: &str,
-        signatures: Vec<Result<Signature, CustodyError>>,
-    ) -> Receipt {
-        let mut signatures = signatures.into_iter();
-        let mut preimages = self.preimages.into_iter();
-        let forms = self.forms.len();
-        let items = (0..self.subjects.len())
-            .map(|_| {
-                let mut item = Ok(Vec::with_capacity(forms));
-                for preimage in preimages.by_ref().take(forms) {
-                    let signed = signatures.next().unwrap_or_else(|| {
-                        Err(CustodyError::Failed { what: "custody gave fewer signatures than preimages".into() })
-                    });
-                    match (&mut item, signed) {
-                        (Ok(done), Ok(signature)) => {
-                            done.push(SignedForm { form: preimage.form, payload: preimage.payload, signature });
-                        }
-                        (Ok(_), Err(error)) => {
-                            tracing::warn!(stage = "custody", key = %self.key, %error, "an item was not signed");
-                            item = Err(crate::custody::fault(error).public().to_owned());
-                        }
-                        (Err(_), _) => {}
-                    }
-                }
-                item
-            })
-            .collect();
-        Receipt {
-            key: self.key,
-            public_key: self.public_key,
-            origin: origin.to_owned(),
-            leaf,
-            shape: self.shape,
-            items,
-        }
     }
 }
 
 /// The canonical statement of one item: what stands under the batch's root.
-pub(super) fn batch_item(subject: SubjectBody, preimages: &[Preimage]) -> Vec<u8> {
+pub(crate) fn batch_item(subject: SubjectBody, preimages: &[Preimage]) -> Vec<u8> {
     let item = BatchItem { preimages: preimages.iter().map(|preimage| preimage.hash().to_hex()).collect(), subject };
     // Texts and integers only: this cannot fail, and an empty item would still be under the root.
     serde_json::to_vec(&item).unwrap_or_default()

@@ -1,5 +1,7 @@
 //! The small listener on the loopback that answers `GET /metrics` and nothing else.
 
+mod page;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -102,7 +104,7 @@ fn answer(request: &Request<Incoming>, house: &House) -> Response<Full<Bytes>> {
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
-    match house.metrics().text(house) {
+    match page::write(house) {
         Ok(page) => {
             let mut found = Response::new(Full::new(Bytes::from(page)));
             found.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
