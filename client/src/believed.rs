@@ -17,12 +17,10 @@ use crate::checkpoint;
 use crate::connect::{Daemon, NoConnection, Server, Tls};
 use crate::context::Context;
 use crate::endpoint::default_socket;
-use crate::enroll::{self, Enrolled};
+use crate::enrolled::{self, Enrolled};
 use crate::failure::Failure;
 use crate::files;
 use crate::pin::{self, Pin, PinSource};
-
-pub(crate) use crate::pin::matching as pins;
 
 /// No more keys of one daemon are looked at.
 const KEYS_MAX: usize = 4096;
@@ -131,7 +129,7 @@ pub(crate) async fn key_books(context: &Context) -> Result<Vec<KeyBook>, Failure
 /// Every daemon whose word counts, and why others do not.
 async fn daemons(context: &Context) -> Result<(Vec<Daemon>, Vec<String>), Failure> {
     let mut daemons = Vec::new();
-    for enrolled in enroll::enrolled(context)? {
+    for enrolled in enrolled::enrolled(&context.config.places)? {
         daemons.push(reach(context, &enrolled).await?);
     }
     let mut remarks = Vec::new();

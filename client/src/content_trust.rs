@@ -6,9 +6,9 @@ use std::ffi::OsStr;
 
 use trust::Repository;
 
-use crate::believed;
-use crate::context::Context;
+use crate::config::Config;
 use crate::failure::Failure;
+use crate::pin;
 
 /// The environment variable that docker reads, too.
 pub(crate) const VARIABLE: &str = "DOCKER_CONTENT_TRUST";
@@ -32,34 +32,34 @@ impl ContentTrust {
             None => Self::On,
         }
     }
+
+    /// What counts for `repository`: what was asked, unless the host or a pin forbids "off".
+    pub(crate) fn decide(self, config: &Config, repository: &Repository) -> Result<Self, Failure> {
+        if self == Self::On {
+            return Ok(Self::On);
+        }
+        if config.enforce {
+            return Err(Failure::refused(
+                "content trust is off, and this host allows no unverified image",
+                format!(
+                    "unset {VARIABLE} and leave --disable-content-trust away; enforce stands in {}",
+                    config.places.host_file.display()
+                ),
+            ));
+        }
+        if pin::matching(&config.pins, repository).any(|pin| pin.required) {
+            return Err(Failure::refused(
+                format!("content trust is off, and a pin requires a valid signature for {repository}"),
+                format!("unset {VARIABLE} and leave --disable-content-trust away; `trustctl pin list` shows the pin"),
+            ));
+        }
+        Ok(Self::Off)
+    }
 }
 
 /// What Go's `strconv.ParseBool` reads as false; everything else, and what it cannot read, is not "off".
 fn is_false(value: &OsStr) -> bool {
     matches!(value.to_str(), Some("0" | "f" | "F" | "false" | "False" | "FALSE"))
-}
-
-/// What counts for `repository`: what was asked, unless the host or a pin forbids "off".
-pub(crate) fn decide(context: &Context, repository: &Repository) -> Result<ContentTrust, Failure> {
-    if context.content_trust == ContentTrust::On {
-        return Ok(ContentTrust::On);
-    }
-    if context.config.enforce {
-        return Err(Failure::refused(
-            "content trust is off, and this host allows no unverified image",
-            format!(
-                "unset {VARIABLE} and leave --disable-content-trust away; enforce stands in {}",
-                context.config.places.host_file.display()
-            ),
-        ));
-    }
-    if believed::pins(&context.config.pins, repository).any(|pin| pin.required) {
-        return Err(Failure::refused(
-            format!("content trust is off, and a pin requires a valid signature for {repository}"),
-            format!("unset {VARIABLE} and leave --disable-content-trust away; `trustctl pin list` shows the pin"),
-        ));
-    }
-    Ok(ContentTrust::Off)
 }
 
 #[cfg(test)]
@@ -89,17 +89,17 @@ mod tests {
         let repository = Repository::parse("r.example.com/team/app").unwrap();
         let mut off = context();
         off.content_trust = ContentTrust::Off;
-        assert_eq!(decide(&off, &repository).unwrap(), ContentTrust::Off);
+        assert_eq!(off.content_trust.decide(&off.config, &repository).unwrap(), ContentTrust::Off);
 
         off.config.pins = vec![pin("r.example.com/other")];
         off.config.pins[0].required = true;
-        assert_eq!(decide(&off, &repository).unwrap(), ContentTrust::Off);
+        assert_eq!(off.content_trust.decide(&off.config, &repository).unwrap(), ContentTrust::Off);
         off.config.pins.push(pin("r.example.com/team/*"));
         off.config.pins[1].required = true;
-        assert_eq!(decide(&off, &repository).unwrap_err().exit().code(), 1);
+        assert_eq!(off.content_trust.decide(&off.config, &repository).unwrap_err().exit().code(), 1);
 
         off.config.pins.clear();
         off.config.enforce = true;
-        assert_eq!(decide(&off, &repository).unwrap_err().exit().code(), 1);
+        assert_eq!(off.content_trust.decide(&off.config, &repository).unwrap_err().exit().code(), 1);
     }
 }

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::connect::{self, Daemon, PEM_BYTES_MAX, Tls};
 use crate::content_trust::{self, ContentTrust};
 use crate::endpoint::{self, Authority, Endpoint};
-use crate::enroll;
+use crate::enrolled::enrolled;
 use crate::failure::Failure;
 use crate::files;
 use crate::output::Output;
@@ -20,7 +20,7 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     /// The daemon that signs; not the one that is believed.
     pub(crate) endpoint: Endpoint,
-    /// The switch as it was asked for; `content_trust::decide` says what counts.
+    /// The switch as it was asked for; [`ContentTrust::decide`] says what counts.
     pub(crate) content_trust: ContentTrust,
     /// The container engine that was asked for.
     pub(crate) engine: Option<EngineName>,
@@ -63,7 +63,7 @@ impl Context {
     /// The CA for a daemon on TCP: the one recorded for it, else the configured one.
     fn tls(&self, authority: &Authority) -> Result<Tls, Failure> {
         let address = format!("https://{authority}");
-        let recorded = enroll::enrolled(self)?.into_iter().find(|enrolled| enrolled.address == address);
+        let recorded = enrolled(&self.config.places)?.into_iter().find(|daemon| daemon.address == address);
         let ca = match (recorded, &self.config.tls.ca) {
             (Some(enrolled), _) => enrolled.ca.into_bytes(),
             (None, Some(path)) => files::read_named(path, PEM_BYTES_MAX)?,

@@ -1,37 +1,20 @@
-//! Enrolled daemons: those whose word about trusted keys counts, known by their CA and name.
+//! `trustctl enroll`: records the CA and name of a daemon whose word about trusted keys is to count.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::command_line::EnrollArguments;
-use crate::config::user_file;
 use crate::connect::{Daemon, Tls, certificate_fingerprint};
 use crate::context::Context;
-use crate::endpoint::{Authority, Endpoint};
+use crate::endpoint::Authority;
+use crate::enrolled::{self, Enrolled};
 use crate::failure::Failure;
-use crate::files::{self, Existing, Lock};
+use crate::files::{self, Lock};
 use crate::output::{Paint, Shown};
 
 /// The most daemons one user is enrolled with.
 const ENROLLED_MAX: usize = 64;
-
-/// A daemon whose CA and server name were recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Enrolled {
-    /// `https://host:port`.
-    pub(crate) address: String,
-    /// The CA of its certificate, PEM.
-    pub(crate) ca: String,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EnrolledFile {
-    #[serde(default)]
-    daemons: Vec<Enrolled>,
-}
 
 /// What `enroll` did.
 #[derive(Debug, Serialize)]
@@ -58,39 +41,13 @@ impl Shown for Enrolment {
     }
 }
 
-impl Enrolled {
-    /// Host and port.
-    pub(crate) fn authority(&self) -> Result<Authority, Failure> {
-        match Endpoint::parse(&self.address)? {
-            Endpoint::Https(authority) => Ok(authority),
-            Endpoint::Unix(_) => Err(Failure::usage(
-                format!("{} is no daemon on TCP", self.address),
-                "a Unix socket needs no enrolment: the kernel says who serves it",
-            )),
-        }
-    }
-}
-
-fn file(directory: &Path) -> PathBuf {
-    directory.join("enrolled.toml")
-}
-
-/// The daemons this user is enrolled with.
-pub(crate) fn enrolled(context: &Context) -> Result<Vec<Enrolled>, Failure> {
-    match context.config.places.configuration() {
-        Some(directory) => Ok(user_file::<EnrolledFile>(&file(directory))?.daemons),
-        None => Ok(Vec::new()),
-    }
-}
-
 /// Runs `trustctl enroll`.
 pub(crate) async fn run(context: &Context, arguments: &EnrollArguments) -> Result<(), Failure> {
     let authority = Enrolled { address: arguments.url.clone(), ca: String::new() }.authority()?;
     let address = format!("https://{authority}");
     let directory = context.config.places.configuration_or_fail()?;
-    let known = enrolled(context)?;
     let result = match &arguments.ca {
-        None => remove(directory, known, &address)?,
+        None => remove(directory, &address)?,
         Some(ca) => add(context, directory, &authority, ca).await?,
     };
     context.output.show(&result)
@@ -104,14 +61,14 @@ async fn add(context: &Context, directory: &Path, authority: &Authority, ca: &Pa
     let text = String::from_utf8(pem).map_err(|_| not_a_ca())?;
     // The handshake: a wrong CA or name is noticed now, not at the first pull.
     let daemon = Daemon::over_tls(authority, &tls).await?;
-    let _lock = Lock::of(directory).map_err(|error| unwritten(directory, error))?;
-    let mut daemons = user_file::<EnrolledFile>(&file(directory))?.daemons;
+    let _lock = Lock::of(directory).map_err(|error| enrolled::unwritten(directory, error))?;
+    let mut daemons = enrolled::read(directory)?;
     daemons.retain(|other| other.address != daemon.address);
     daemons.push(Enrolled { address: daemon.address.clone(), ca: text });
     if daemons.len() > ENROLLED_MAX {
         return Err(Failure::usage(format!("enrolled with more than {ENROLLED_MAX} daemons"), "remove one: --remove"));
     }
-    write(directory, daemons)?;
+    enrolled::write(directory, daemons)?;
     Ok(Enrolment {
         result: "enrolled",
         address: daemon.address,
@@ -120,16 +77,17 @@ async fn add(context: &Context, directory: &Path, authority: &Authority, ca: &Pa
     })
 }
 
-fn remove(directory: &Path, known: Vec<Enrolled>, address: &str) -> Result<Enrolment, Failure> {
-    let _lock = Lock::of(directory).map_err(|error| unwritten(directory, error))?;
-    let (gone, kept): (Vec<_>, Vec<_>) = known.into_iter().partition(|daemon| daemon.address == address);
+fn remove(directory: &Path, address: &str) -> Result<Enrolment, Failure> {
+    let _lock = Lock::of(directory).map_err(|error| enrolled::unwritten(directory, error))?;
+    let (gone, kept): (Vec<_>, Vec<_>) =
+        enrolled::read(directory)?.into_iter().partition(|daemon| daemon.address == address);
     let Some(gone) = gone.into_iter().next() else {
         return Err(Failure::refused(
             format!("not enrolled with {address}"),
             format!("enrolled.toml in {} names those you are enrolled with", directory.display()),
         ));
     };
-    write(directory, kept)?;
+    enrolled::write(directory, kept)?;
     let fingerprint = certificate_fingerprint(gone.ca.as_bytes()).map(|digest| digest.to_string());
     Ok(Enrolment {
         result: "removed",
@@ -137,17 +95,4 @@ fn remove(directory: &Path, known: Vec<Enrolled>, address: &str) -> Result<Enrol
         address: gone.address,
         ca_sha256: fingerprint.unwrap_or_default(),
     })
-}
-
-fn write(directory: &Path, daemons: Vec<Enrolled>) -> Result<(), Failure> {
-    let body = toml::to_string(&EnrolledFile { daemons })
-        .map_err(|error| Failure::other("write the enrolment", "this is a fault of trustctl").because(error))?;
-    let text = format!("# Written by `trustctl enroll`: whose word about trusted keys counts.\n\n{body}");
-    files::write(&file(directory), text.as_bytes(), 0o600, Existing::Replace)
-        .map_err(|error| unwritten(directory, error))
-}
-
-fn unwritten(directory: &Path, error: std::io::Error) -> Failure {
-    Failure::other(format!("write below {}", directory.display()), "is there space, and may you write there?")
-        .because(error)
 }

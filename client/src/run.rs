@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::usage::{self, Unread};
-use crate::{audit, backup, enroll, image, key, pin, sealing, sign, status, verify};
+use crate::{audit, backup, enroll, image, key, pinning, sealing, sign, status, verify};
 
 /// Runs `trustctl`.
 pub(crate) fn trustctl() -> ExitCode {
@@ -65,7 +65,7 @@ async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {
         Command::Inspect(arguments) => image::inspect(context, &arguments).await?,
         Command::Image(ImageCommand::Sign(arguments)) => image::sign(context, &arguments).await?,
         Command::Image(ImageCommand::Verify(arguments)) => image::verify(context, &arguments).await?,
-        Command::Pin(command) => pin::run(context, command)?,
+        Command::Pin(command) => pinning::run(context, command)?,
         Command::Enroll(arguments) => enroll::run(context, &arguments).await?,
         Command::Key(command) => key::run(context, command).await?,
         Command::Sign(arguments) => sign::run(context, &arguments).await?,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::target::Target;
 use super::verify::{Verified, verify};
 use crate::command_line::image::{PullArguments, RunArguments};
-use crate::content_trust::{self, ContentTrust};
+use crate::content_trust::ContentTrust;
 use crate::context::Context;
 use crate::engine::{Engine, RunLine, Transport};
 use crate::failure::{Exit, Failure};
@@ -52,7 +52,7 @@ pub(crate) async fn pull(context: &Context, arguments: &PullArguments) -> Result
     let target = Target::parse(&arguments.reference, arguments.named_as.as_deref())?;
     let engine = Engine::find(context.engine).await?;
     let transport = transport(context, &target)?;
-    if content_trust::decide(context, target.judged_repository())? == ContentTrust::Off {
+    if context.content_trust.decide(&context.config, target.judged_repository())? == ContentTrust::Off {
         unverified(context, &target);
         engine.pull(&target.to_string(), &[], transport, context.output).await?;
         let trust = Trusted::Unverified { verified: false, reason: OFF };
@@ -88,7 +88,7 @@ async fn started(context: &Context, arguments: &RunArguments) -> Result<Failure,
     }
     let context = &context;
     let engine = Engine::find(context.engine).await?;
-    let image = if content_trust::decide(context, target.judged_repository())? == ContentTrust::Off {
+    let image = if context.content_trust.decide(&context.config, target.judged_repository())? == ContentTrust::Off {
         unverified(context, &target);
         target.to_string()
     } else {
