@@ -59,7 +59,7 @@ struct Inner {
 
 /// What there is between unseal and seal.
 struct Open {
-    keys: Keys,
+    keys: Arc<Keys>,
     index: RwLock<Index>,
 }
 
@@ -108,7 +108,7 @@ impl Records {
     /// [`UnsealError::WrongKey`] for another store's key, [`UnsealError::Tampered`] when rows are not as they were
     /// left, naming them as far as what remains tells; else [`UnsealError::Store`]. Nothing is unsealed then.
     pub async fn unseal(&self, key: &StoreKey) -> Result<(), UnsealError> {
-        let keys = Keys::derive(key, self.0.store_uuid);
+        let keys = Arc::new(Keys::derive(key, self.0.store_uuid));
         let _gate = self.0.gate.lock().await;
         let index = load::load(&self.0.store, &keys).await?;
         let open = Arc::new(Open { keys, index: RwLock::new(index) });

@@ -28,6 +28,13 @@ impl RowSum {
         self.mix(keys, key, mark);
     }
 
+    /// Adds the rows of another sum; none may be in both.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.rows = self.rows.wrapping_add(other.rows);
+        self.tags = xor(self.tags, other.tags);
+        self.nonces = xor(self.nonces, other.nonces);
+    }
+
     fn mix(&mut self, keys: &Keys, key: &RowKey, mark: &RowMark) {
         self.tags = xor(self.tags, keys.tag(key, &mark.nonce));
         self.nonces = xor(self.nonces, mark.nonce);

@@ -1,7 +1,7 @@
 //! Sealing of rows: XChaCha20-Poly1305 under keys derived from the store key, bound to store, write and row key.
 
-use chacha20poly1305::aead::{Aead as _, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use chacha20poly1305::aead::{Aead as _, AeadInOut as _, KeyInit, Payload};
+use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
@@ -14,6 +14,8 @@ use crate::store::RowKey;
 /// Format byte of a sealed row.
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 1 + 8 + 24;
+/// Poly1305's.
+const TAG_BYTES: usize = 16;
 
 /// The keys of one store, derived from its store key. Wiped when dropped.
 pub(super) struct Keys {
@@ -58,7 +60,14 @@ impl Keys {
 
     /// Opens a row; none when it is not what was sealed under this key, in this store.
     pub(super) fn open(&self, key: &RowKey, value: &[u8]) -> Option<(Zeroizing<Vec<u8>>, RowMark)> {
-        let (header, sealed) = value.split_first_chunk::<HEADER_BYTES>()?;
+        let mut value = Zeroizing::new(value.to_vec());
+        let (plain, mark) = self.open_in_place(key, &mut value)?;
+        Some((Zeroizing::new(plain.to_vec()), mark))
+    }
+
+    /// [`Keys::open`] without a copy: afterwards `value` holds the plaintext, and the caller wipes it.
+    pub(super) fn open_in_place<'a>(&self, key: &RowKey, value: &'a mut [u8]) -> Option<(&'a [u8], RowMark)> {
+        let (header, sealed) = value.split_first_chunk_mut::<HEADER_BYTES>()?;
         let (format, rest) = header.split_first()?;
         let (sequence, nonce) = rest.split_first_chunk::<8>()?;
         if *format != FORMAT {
@@ -66,8 +75,10 @@ impl Keys {
         }
         let mark = RowMark { nonce: nonce.try_into().ok()?, sequence: u64::from_be_bytes(*sequence) };
         let aad = self.aad(key, mark.sequence);
-        let plain = self.seal.decrypt(&XNonce::from(mark.nonce), Payload { msg: sealed, aad: &aad }).ok()?;
-        Some((Zeroizing::new(plain), mark))
+        let (text, tag) = sealed.split_last_chunk_mut::<TAG_BYTES>()?;
+        let tag = Tag::from(*tag);
+        self.seal.decrypt_inout_detached(&XNonce::from(mark.nonce), &aad, (&mut *text).into(), &tag).ok()?;
+        Some((text, mark))
     }
 
     /// What a row adds to the anchor: unpredictable without the keys, so that no set of other rows adds up to it.

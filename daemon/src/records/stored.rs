@@ -1,6 +1,5 @@
 //! How records are written into rows: postcard, in the words of `trust`.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use trust::state::DistrustReason;
 use trust::{Algorithm, KeyId, KeyRef, KeyVersion, PublicKey, Scope, Sha256Digest, Trust, Use};
@@ -16,7 +15,7 @@ pub(super) fn encode<T: Serialize>(stored: &T) -> Result<Vec<u8>, RecordError> {
 }
 
 /// Reads a row that has been opened.
-pub(super) fn decode<T: DeserializeOwned>(plain: &[u8]) -> Option<T> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(plain: &'a [u8]) -> Option<T> {
     postcard::from_bytes(plain).ok()
 }
 
@@ -28,23 +27,24 @@ pub(super) struct Held {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct StoredKey {
-    name: String,
-    purpose: String,
-    algorithm: String,
+pub(super) struct StoredKey<'a> {
+    name: &'a str,
+    purpose: &'a str,
+    algorithm: &'a str,
     scope: Vec<String>,
-    forms: Vec<String>,
+    #[serde(borrow)]
+    forms: Vec<&'a str>,
     created_at_unix_seconds: u64,
 }
 
-impl StoredKey {
-    pub(super) fn of(record: &KeyRecord) -> Self {
+impl<'a> StoredKey<'a> {
+    pub(super) fn of(record: &'a KeyRecord) -> Self {
         Self {
-            name: record.name.to_string(),
-            purpose: record.purpose.name().to_owned(),
-            algorithm: record.algorithm.name().to_owned(),
+            name: record.name.as_str(),
+            purpose: record.purpose.name(),
+            algorithm: record.algorithm.name(),
             scope: record.scope.patterns().iter().map(ToString::to_string).collect(),
-            forms: record.forms.iter().map(|form| form.name().to_owned()).collect(),
+            forms: record.forms.iter().map(|form| form.name()).collect(),
             created_at_unix_seconds: record.created_at_unix_seconds,
         }
     }
@@ -139,8 +139,8 @@ impl StoredMaterial {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct StoredVersion {
-    spki_der: Vec<u8>,
+struct StoredVersion<'a> {
+    spki_der: &'a [u8],
     materials: Vec<StoredMaterial>,
     created_at_unix_seconds: u64,
     leaf: u64,
@@ -158,7 +158,7 @@ pub(super) struct Version {
 impl Version {
     pub(super) fn encode(&self) -> Result<Vec<u8>, RecordError> {
         encode(&StoredVersion {
-            spki_der: self.spki_der.to_vec(),
+            spki_der: &self.spki_der,
             materials: self.materials.iter().map(StoredMaterial::of).collect::<Result<_, _>>()?,
             created_at_unix_seconds: self.created_at_unix_seconds,
             leaf: self.leaf,
@@ -166,7 +166,7 @@ impl Version {
     }
 
     pub(super) fn decode(plain: &[u8]) -> Option<Self> {
-        let stored: StoredVersion = decode(plain)?;
+        let stored: StoredVersion<'_> = decode(plain)?;
         Some(Self {
             spki_der: stored.spki_der.into(),
             materials: stored.materials.iter().map(StoredMaterial::read).collect::<Option<_>>()?,

@@ -474,6 +474,25 @@ async fn a_row_that_is_missing_altered_moved_or_put_back_is_named() {
 }
 
 #[tokio::test]
+async fn a_row_between_two_parts_of_the_store_is_not_overlooked() {
+    let bench = bench().await;
+    add(&bench.records, 1, "a").await;
+    for kind in 0..=u8::MAX {
+        let row = layout::single(kind);
+        if matches!(kind, layout::ANCHOR | layout::FORMAT) {
+            continue;
+        }
+
+        bench.put(&row, vec![1; 60]).await;
+
+        let faults = bench.faults().await;
+        assert!(faults.iter().any(|fault| fault.ends_with("it was altered or moved")), "{kind}: {faults:?}");
+        bench.take(&row).await;
+    }
+    bench.reopened().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_replay_row_that_was_removed_and_put_back_is_named() {
     let bench = bench().await;
     bench.records.remember_replay(replay(1, "k", b"answer")).await.unwrap();
