@@ -212,7 +212,12 @@ impl Signals {
                 _ = self.interrupt.recv() => return,
                 _ = self.hangup.recv() => {
                     notify::reloading();
-                    reload(house).await;
+                    // A reload waits for sessions of the old policy; whoever wants the daemon to end does not.
+                    tokio::select! {
+                        () = reload(house) => {}
+                        _ = self.terminate.recv() => return,
+                        _ = self.interrupt.recv() => return,
+                    }
                     notify::ready();
                 }
             }

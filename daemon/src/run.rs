@@ -16,6 +16,8 @@ use crate::{assemble, check, harden, init, telemetry};
 
 /// Longest passphrase that is read, in bytes.
 const PASSPHRASE_BYTES_MAX: u64 = 1024;
+/// Stack of an async thread, in bytes. Policies are evaluated on it, and Cedar denies what needs more than there is.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
 
 /// Runs `trustd`.
 #[must_use]
@@ -97,7 +99,11 @@ fn serve(place: &Place) -> Result<ExitCode> {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build()
+        .context("start the runtime")
 }
 
 fn load(place: &Place) -> Result<Config> {
