@@ -5,18 +5,25 @@ use std::ffi::OsString;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
-/// `push`
+/// How an image is signed.
 #[derive(Debug, Args)]
-pub(crate) struct PushArguments {
-    /// The image: registry/repository:tag.
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
+pub(crate) struct SigningChoice {
     /// The key, by name or id; without it the one image key whose scope covers REF.
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
     /// Which signatures: sig, bundle; both without it.
     #[arg(long, value_name = "FORMS", value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle"]))]
     pub(crate) forms: Vec<String>,
+}
+
+/// `push`
+#[derive(Debug, Args)]
+pub(crate) struct PushArguments {
+    /// The image: registry/repository:tag.
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    #[command(flatten)]
+    pub(crate) how: SigningChoice,
 }
 
 /// `pull`
@@ -64,12 +71,8 @@ pub(crate) struct SignArguments {
     /// The image: registry/repository:tag, with @sha256:… to sign nothing else than that.
     #[arg(value_name = "REF")]
     pub(crate) reference: String,
-    /// The key, by name or id; without it the one image key whose scope covers REF.
-    #[arg(long, value_name = "KEY")]
-    pub(crate) key: Option<String>,
-    /// Which signatures: sig, bundle; both without it.
-    #[arg(long, value_name = "FORMS", value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle"]))]
-    pub(crate) forms: Vec<String>,
+    #[command(flatten)]
+    pub(crate) how: SigningChoice,
 }
 
 /// `image verify`

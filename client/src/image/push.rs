@@ -52,11 +52,11 @@ impl Shown for SignedImage {
 pub(crate) async fn push(context: &Context, arguments: &PushArguments) -> Result<(), Failure> {
     let reference = Target::reference(&arguments.reference)?;
     let target = Target::parse(&reference.to_string(), None)?;
-    let forms = forms(&arguments.forms);
+    let forms = forms(&arguments.how.forms);
     let engine = Engine::find(context.engine).await?;
     let registry = open(context, &target, Access::PullAndPush)?;
     let daemon = context.daemon().await?;
-    let key = choose::key(&daemon, arguments.key.as_deref(), &reference.repository, &forms).await?;
+    let key = choose::key(&daemon, arguments.how.key.as_deref(), &reference.repository, &forms).await?;
     let order = Order { reference, key, forms };
     may_sign(&daemon, &order).await?;
     let transport = if registry.is_plain() { Transport::Plain } else { Transport::Tls };
@@ -82,10 +82,10 @@ pub(crate) async fn sign(context: &Context, arguments: &SignArguments) -> Result
             format!("trustctl image sign {}:TAG@sha256:…", target.repository),
         ));
     };
-    let forms = forms(&arguments.forms);
+    let forms = forms(&arguments.how.forms);
     let registry = open(context, &target, Access::PullAndPush)?;
     let daemon = context.daemon().await?;
-    let key = choose::key(&daemon, arguments.key.as_deref(), &reference.repository, &forms).await?;
+    let key = choose::key(&daemon, arguments.how.key.as_deref(), &reference.repository, &forms).await?;
     let order = Order { reference, key, forms };
     may_sign(&daemon, &order).await?;
     if let Place::Digest(digest) = &target.place {
@@ -96,10 +96,8 @@ pub(crate) async fn sign(context: &Context, arguments: &SignArguments) -> Result
 }
 
 fn forms(words: &[String]) -> Vec<Form> {
-    let form = |word: &String| if word == "sig" { Form::Sig } else { Form::Bundle };
-    let mut forms: Vec<Form> = words.iter().map(form).collect();
-    forms.dedup();
-    forms
+    let asked = |form: Form, word: &str| words.iter().any(|other| other == word).then_some(form);
+    [asked(Form::Sig, "sig"), asked(Form::Bundle, "bundle")].into_iter().flatten().collect()
 }
 
 /// Asks before anything is pushed (D2).
