@@ -128,7 +128,7 @@ async fn public(context: &Context, arguments: &KeyPublic) -> Result<(), Failure>
     if arguments.format == Encoding::Der && context.output.format() == Format::Text {
         return context.output.raw(public_key.spki_der());
     }
-    context.output.show(&PublicView::of(&key.name, version.version, &public_key, arguments.format))
+    context.output.show(&PublicView::of(&key.name, version.version, &public_key, arguments.format)?)
 }
 
 async fn rotate(context: &Context, key: String) -> Result<(), Failure> {

@@ -100,7 +100,7 @@ impl Statement {
             }
             Self::Blob { sha256, .. } => match form {
                 Form::Sig | Form::Bundle => (Vec::new(), Signable::Digest(Digest::Sha256(*sha256.as_bytes()))),
-                Form::Raw => return Err(cannot(form)),
+                Form::Manifest | Form::Minisig | Form::Raw | Form::Sshsig => return Err(cannot(form)),
             },
             Self::Raw(input) if form == Form::Raw => (Vec::new(), input.clone()),
             Self::Raw(_) => return Err(cannot(form)),

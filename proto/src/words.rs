@@ -62,6 +62,7 @@ impl Word for Purpose {
         Self::Image => v1::Purpose::Image,
         Self::Raw => v1::Purpose::Raw,
         Self::ReleaseBlob => v1::Purpose::ReleaseBlob,
+        Self::ReleaseStatement => v1::Purpose::ReleaseStatement,
     ];
 }
 
@@ -69,8 +70,11 @@ impl Word for Form {
     const WHAT: &'static str = "form";
     const TABLE: &'static [(Self, i32)] = table![
         Self::Bundle => v1::Form::Bundle,
+        Self::Manifest => v1::Form::Manifest,
+        Self::Minisig => v1::Form::Minisig,
         Self::Raw => v1::Form::Raw,
         Self::Sig => v1::Form::Sig,
+        Self::Sshsig => v1::Form::Sshsig,
     ];
 }
 
@@ -101,7 +105,7 @@ mod tests {
         survives(&Algorithm::ALL);
         survives(&Form::ALL);
         survives(&DistrustReason::ALL);
-        survives(&[Purpose::Image, Purpose::Raw, Purpose::ReleaseBlob]);
+        survives(&[Purpose::Image, Purpose::Raw, Purpose::ReleaseBlob, Purpose::ReleaseStatement]);
     }
 
     #[test]

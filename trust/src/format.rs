@@ -14,4 +14,5 @@ pub mod bundle;
 pub mod cosign;
 pub mod json;
 pub mod oci;
+pub mod release;
 pub mod trusted_root;

@@ -3,7 +3,7 @@
 //! One key has one encoding here: whatever is not the canonical DER of its
 //! `SubjectPublicKeyInfo` is refused, so that [`PublicKey::spki_sha256`] names it.
 
-mod encode;
+pub(crate) mod encode;
 
 use std::fmt;
 use std::sync::Arc;

@@ -18,6 +18,9 @@ pub enum Purpose {
     /// Digests of release files, as `cosign verify-blob` checks them. Such a
     /// signature does not bind the file's name.
     ReleaseBlob,
+    /// Releases: lists, manifests and files, in forms that the daemon builds from names and digests and that bind
+    /// the files' names.
+    ReleaseStatement,
 }
 
 /// One shape of signature. Which bytes are signed follows from purpose and form.
@@ -26,23 +29,32 @@ pub enum Purpose {
 pub enum Form {
     /// Sigstore bundle v0.3: a DSSE statement for images, a message signature for blobs.
     Bundle,
+    /// The manifest of a release: an in-toto statement in a bundle, which binds all files together.
+    Manifest,
+    /// minisign's `.minisig` beside each file of a release.
+    Minisig,
     /// The bare signature over the caller's input ([`Purpose::Raw`], [`Purpose::Log`]).
     Raw,
-    /// cosign's older form: the `.sig` tag for images, a `.sig` file for blobs.
+    /// cosign's older form: the `.sig` tag for images, a `.sig` file for blobs and lists of releases.
     Sig,
+    /// OpenSSH's `.sshsig` beside each file of a release.
+    Sshsig,
 }
 
 impl Form {
     /// Every form.
-    pub const ALL: [Self; 3] = [Self::Bundle, Self::Raw, Self::Sig];
+    pub const ALL: [Self; 6] = [Self::Bundle, Self::Manifest, Self::Minisig, Self::Raw, Self::Sig, Self::Sshsig];
 
     /// The word for it in policy, leaves, on the wire and on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bundle => "bundle",
+            Self::Manifest => "manifest",
+            Self::Minisig => "minisig",
             Self::Raw => "raw",
             Self::Sig => "sig",
+            Self::Sshsig => "sshsig",
         }
     }
 }
@@ -57,13 +69,14 @@ impl FromStr for Form {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        Self::ALL.into_iter().find(|form| form.name() == text).ok_or(Malformed::new("form", "one of bundle, raw, sig"))
+        const EXPECTED: Malformed = Malformed::new("form", "one of bundle, manifest, minisig, raw, sig, sshsig");
+        Self::ALL.into_iter().find(|form| form.name() == text).ok_or(EXPECTED)
     }
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 4] = [Self::Image, Self::Log, Self::Raw, Self::ReleaseBlob];
+    pub const ALL: [Self; 5] = [Self::Image, Self::Log, Self::Raw, Self::ReleaseBlob, Self::ReleaseStatement];
 
     /// The word for it in policy, leaves, on the wire and on the command line.
     #[must_use]
@@ -73,6 +86,7 @@ impl Purpose {
             Self::Log => "log",
             Self::Raw => "raw",
             Self::ReleaseBlob => "release-blob",
+            Self::ReleaseStatement => "release-statement",
         }
     }
 
@@ -80,6 +94,7 @@ impl Purpose {
     ///
     /// Images: cosign and skopeo refuse RSA-PSS, and verify P-384 with SHA-256.
     /// Blobs: only a digest reaches the daemon, which pure Ed25519 cannot sign.
+    /// Statements of releases: minisign knows Ed25519 alone.
     #[must_use]
     pub const fn allows(self, algorithm: Algorithm) -> bool {
         match self {
@@ -91,7 +106,7 @@ impl Purpose {
                     | Algorithm::Rsa3072Pkcs1Sha256
                     | Algorithm::Rsa4096Pkcs1Sha256
             ),
-            Self::Log => matches!(algorithm, Algorithm::Ed25519),
+            Self::Log | Self::ReleaseStatement => matches!(algorithm, Algorithm::Ed25519),
             Self::Raw => true,
             Self::ReleaseBlob => matches!(
                 algorithm,
@@ -103,12 +118,22 @@ impl Purpose {
         }
     }
 
+    /// The algorithm of a key that is made without one: the first choice of those that verify such signatures.
+    #[must_use]
+    pub const fn default_algorithm(self) -> Algorithm {
+        match self {
+            Self::Image | Self::Raw | Self::ReleaseBlob => Algorithm::EcdsaP256Sha256,
+            Self::Log | Self::ReleaseStatement => Algorithm::Ed25519,
+        }
+    }
+
     /// The forms a key of this purpose may leave behind, in the order they are made.
     #[must_use]
     pub const fn forms(self) -> &'static [Form] {
         match self {
             Self::Image | Self::ReleaseBlob => &[Form::Sig, Form::Bundle],
             Self::Log | Self::Raw => &[Form::Raw],
+            Self::ReleaseStatement => &[Form::Bundle, Form::Manifest, Form::Minisig, Form::Sig, Form::Sshsig],
         }
     }
 }
@@ -126,6 +151,6 @@ impl FromStr for Purpose {
         Self::ALL
             .into_iter()
             .find(|purpose| purpose.name() == text)
-            .ok_or(Malformed::new("purpose", "one of image, raw, release-blob"))
+            .ok_or(Malformed::new("purpose", "one of image, raw, release-blob, release-statement"))
     }
 }

@@ -71,7 +71,8 @@ impl fmt::Display for RepositoryPattern {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "closed set")]
 pub enum Scope {
-    /// The purpose knows no repositories ([`Purpose::ReleaseBlob`], [`Purpose::Raw`], [`Purpose::Log`]).
+    /// The purpose knows no repositories ([`Purpose::ReleaseBlob`], [`Purpose::ReleaseStatement`], [`Purpose::Raw`],
+    /// [`Purpose::Log`]).
     Unbound,
     /// These, sorted and without doubles; at least one.
     Repositories(Vec<RepositoryPattern>),

@@ -8,6 +8,10 @@ use proptest::prelude::*;
 use trust::format::bundle::{Bundle, Referrer};
 use trust::format::cosign::{SignatureManifest, read_simple_signing, read_statement};
 use trust::format::oci::{self, Descriptor, Referrers};
+use trust::format::release::manifest::Manifest;
+use trust::format::release::minisig::Minisig;
+use trust::format::release::sshsig::Sshsig;
+use trust::format::release::sums;
 use trust::format::{blob, json};
 use trust::{Algorithm, PublicKey, Signable};
 
@@ -20,6 +24,13 @@ const SAMPLES: [&[u8]; 8] = [
     include_bytes!("samples/cosign/cosign-3.1.3-fallback-index.json"),
     include_bytes!("samples/cosign/blob-with-tlog.sigstore.json"),
     br#"{"_type":"https://in-toto.io/Statement/v1","predicate":{},"predicateType":"https://sigstore.dev/cosign/sign/v1","subject":[{"digest":{"sha256":"c9444a23b50f216d0418f87eb37a905cd7601fc8728e8878252ebedc5a371452"},"name":"r.example.com/a:1"}]}"#,
+];
+
+/// Samples that are not JSON.
+const TEXTS: [&[u8]; 3] = [
+    include_bytes!("samples/release/f.minisig"),
+    include_bytes!("samples/release/f.ed25519.sshsig"),
+    b"3c4f9b6d0a6f8d0c1f62ae6f2b3f0f4e2f6f9f0e1d2c3b4a5968778695a4b3c2  app.tar\n",
 ];
 
 static KEY: LazyLock<PublicKey> =
@@ -55,6 +66,18 @@ fn read_all(bytes: &[u8]) {
     for claim in claims {
         assert!(!claim.written.chars().any(char::is_control));
     }
+    if let Ok(manifest) = Manifest::read(bytes) {
+        assert_eq!(manifest.to_bytes(), bytes);
+    }
+    if let Ok(signature) = Minisig::read(bytes) {
+        assert_eq!(Minisig::read(signature.to_text().as_bytes()).unwrap(), signature);
+    }
+    if let Ok(lines) = sums::read(bytes) {
+        let text: String = lines.iter().map(|(name, digest)| format!("{}  {name}\n", digest.to_hex())).collect();
+        assert_eq!(text.as_bytes(), bytes);
+    }
+    let _ = Sshsig::read(bytes);
+    let _ = Bundle::read_release(bytes);
     let _ = Referrer::read(bytes);
     let _ = blob::verify_sig(&KEY, &Signable::Message(Vec::new()), bytes);
     let _ = blob::verify_bundle(&KEY, &Signable::Message(Vec::new()), bytes);
@@ -106,7 +129,7 @@ fn anything() -> impl Strategy<Value = json::Value> {
         (-9_007_199_254_740_991_i64..0).prop_map(|number| json::Integer::new(number).unwrap().into()),
         any::<String>().prop_map(json::Value::from),
         "[A-Za-z0-9+/=\\-_:@.\\n\\x00]{0,100}".prop_map(json::Value::from),
-        (0..SAMPLES.len()).prop_map(|sample| json::read("test", SAMPLES[sample], 1 << 20).unwrap()),
+        (0..SAMPLES.len()).prop_filter_map("JSON", |sample| json::read("test", SAMPLES[sample], 1 << 20).ok()),
     ]
 }
 
@@ -124,7 +147,7 @@ fn every_key_with_one_bit_flipped_is_answered() {
 
 #[test]
 fn every_sample_cut_anywhere_is_answered() {
-    for sample in SAMPLES {
+    for sample in SAMPLES.into_iter().chain(TEXTS) {
         for end in 0..=sample.len() {
             read_all(&sample[..end]);
         }
@@ -133,7 +156,7 @@ fn every_sample_cut_anywhere_is_answered() {
 
 #[test]
 fn every_sample_with_one_bit_flipped_is_answered() {
-    for sample in SAMPLES {
+    for sample in SAMPLES.into_iter().chain(TEXTS) {
         for position in 0..sample.len() {
             // Another digit or letter, the other case, no longer UTF-8.
             for bit in [0x01, 0x20, 0x80] {

@@ -45,16 +45,16 @@ pub(crate) struct KeyCreate {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// The one thing it is for.
-    #[arg(long, value_parser = PossibleValuesParser::new(["image", "raw", "release-blob"]))]
+    #[arg(long, value_parser = PossibleValuesParser::new(["image", "raw", "release-blob", "release-statement"]))]
     pub(crate) purpose: String,
-    /// Scheme and hash; ecdsa-p256-sha256 where none is given.
+    /// Scheme and hash; where none is given, ed25519 for release-statement and ecdsa-p256-sha256 for the others.
     #[arg(long, value_parser = PossibleValuesParser::new(trust::Algorithm::ALL.map(trust::Algorithm::name)))]
     pub(crate) algorithm: Option<String>,
     /// A repository it signs for, or a prefix followed by /*; for image keys, may be given again.
     #[arg(long, value_name = "REPOSITORY")]
     pub(crate) scope: Vec<String>,
     /// The signatures it may leave behind; all of its purpose where none is given.
-    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle", "raw"]))]
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle", "manifest", "minisig", "sshsig", "raw"]))]
     pub(crate) forms: Vec<String>,
 }
 
@@ -79,6 +79,8 @@ pub(crate) enum Encoding {
     Der,
     /// JSON Web Key.
     Jwk,
+    /// A public key file of minisign; Ed25519 keys only.
+    Minisign,
     /// One line of authorized_keys or allowed_signers.
     Openssh,
     /// SubjectPublicKeyInfo in PEM.

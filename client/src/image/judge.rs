@@ -67,11 +67,7 @@ pub(crate) fn signer<'k>(found: &Found, believed: &'k [BelievedKey]) -> Option<&
 
 /// The word for a form.
 pub(crate) const fn form(form: Form) -> &'static str {
-    match form {
-        Form::Bundle => "bundle",
-        Form::Raw => "raw",
-        Form::Sig => "sig",
-    }
+    form.name()
 }
 
 /// The most telling reason.

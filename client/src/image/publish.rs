@@ -32,7 +32,8 @@ pub(crate) async fn publish(registry: &Registry, signed: &Signed<'_>, created_s:
         match form.form {
             Form::Sig => sig(registry, signed, form).await?,
             Form::Bundle => bundle(registry, signed, form, created_s).await?,
-            Form::Raw => {}
+            // Of images there are no others.
+            Form::Manifest | Form::Minisig | Form::Raw | Form::Sshsig => {}
         }
     }
     Ok(())

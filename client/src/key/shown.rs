@@ -3,8 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use trust::format::release::minisig;
 use trust::state::DistrustReason;
-use trust::{Algorithm, Form, PublicKey, Purpose, Sha256Digest};
+use trust::{Algorithm, Form, Malformed, PublicKey, Purpose, Sha256Digest};
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
@@ -172,14 +173,15 @@ pub(super) struct PublicView {
 }
 
 impl PublicView {
-    pub(super) fn of(name: &str, version: u32, key: &PublicKey, encoding: Encoding) -> Self {
+    pub(super) fn of(name: &str, version: u32, key: &PublicKey, encoding: Encoding) -> Result<Self, Malformed> {
         let (format, public_key) = match encoding {
             Encoding::Der => ("der", STANDARD.encode(key.spki_der())),
             Encoding::Jwk => ("jwk", key.to_jwk()),
+            Encoding::Minisign => ("minisign", minisig::public_key_text(key)?),
             Encoding::Openssh => ("openssh", format!("{} {name}", key.to_openssh())),
             Encoding::Pem => ("pem", key.to_pem()),
         };
-        Self { name: name.to_owned(), version, algorithm: key.algorithm().name(), format, public_key }
+        Ok(Self { name: name.to_owned(), version, algorithm: key.algorithm().name(), format, public_key })
     }
 }
 

@@ -144,7 +144,7 @@ fn new_key(wire: v1::CreateKeyRequest) -> Result<NewKey, Fault> {
     let name: KeyName = wire.name.parse()?;
     let purpose = Purpose::from_wire(wire.purpose)?;
     let algorithm =
-        if wire.algorithm == 0 { Algorithm::EcdsaP256Sha256 } else { Algorithm::from_wire(wire.algorithm)? };
+        if wire.algorithm == 0 { purpose.default_algorithm() } else { Algorithm::from_wire(wire.algorithm)? };
     if wire.scope.len() > Scope::PATTERNS_MAX {
         return Err(malformed("scope: at most 64 patterns"));
     }

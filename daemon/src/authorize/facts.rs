@@ -176,7 +176,7 @@ pub(super) fn context(action: Action, request: &RequestFacts<'_>) -> Vec<(String
 /// Whether the signatures of a purpose say the name of what they sign.
 const fn binds_name(purpose: Purpose) -> bool {
     match purpose {
-        Purpose::Image | Purpose::Log => true,
+        Purpose::Image | Purpose::Log | Purpose::ReleaseStatement => true,
         Purpose::Raw | Purpose::ReleaseBlob => false,
     }
 }

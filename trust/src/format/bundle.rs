@@ -7,6 +7,7 @@ mod referrer;
 
 use super::cosign::{PAYLOAD_BYTES_MAX, STATEMENT_MEDIA_TYPE};
 use super::json::{self, Value, canonical};
+use super::release::manifest;
 use super::{base64, dsse};
 use crate::{Digest, HashFunction, Malformed, PublicKey, Sha256Digest, Signature};
 
@@ -79,6 +80,16 @@ impl Bundle {
     /// The bundle of an image: the statement of [`ImageStatement`](super::cosign::ImageStatement) and its signature.
     #[must_use]
     pub fn of_image(key: &PublicKey, payload: Vec<u8>, signature: &Signature) -> Self {
+        Self::of_statement(key, payload, signature)
+    }
+
+    /// The bundle of a release: its [manifest](super::release::manifest) and its signature.
+    #[must_use]
+    pub fn of_release(key: &PublicKey, payload: Vec<u8>, signature: &Signature) -> Self {
+        Self::of_statement(key, payload, signature)
+    }
+
+    fn of_statement(key: &PublicKey, payload: Vec<u8>, signature: &Signature) -> Self {
         let payload_type = STATEMENT_MEDIA_TYPE.to_owned();
         let signature = signature.as_bytes().to_vec();
         Self { hint: hint(key), content: Content::Envelope(Envelope { payload, payload_type, signature }) }
@@ -98,12 +109,24 @@ impl Bundle {
     /// [`Malformed`] for more than [`BYTES_MAX`] bytes, another version, a certificate in place of a key, none or both
     /// kinds of content, more or fewer signatures than one, a message digest that is missing or of another function.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let document = json::read(WHAT, bytes, BYTES_MAX)?;
+        Self::read_within(bytes, BYTES_MAX, PAYLOAD_BYTES_MAX)
+    }
+
+    /// Reads the bundle of a release's manifest, which may be larger than others.
+    ///
+    /// # Errors
+    /// As [`Bundle::read`], for more than [`manifest::BUNDLE_BYTES_MAX`] bytes.
+    pub fn read_release(bytes: &[u8]) -> Result<Self, Malformed> {
+        Self::read_within(bytes, manifest::BUNDLE_BYTES_MAX, manifest::BYTES_MAX)
+    }
+
+    fn read_within(bytes: &[u8], bytes_max: usize, payload_bytes_max: usize) -> Result<Self, Malformed> {
+        let document = json::read(WHAT, bytes, bytes_max)?;
         if document.member("mediaType").and_then(Value::as_str) != Some(MEDIA_TYPE) {
             return Err(Malformed::new(WHAT, "the media type of version 0.3"));
         }
         let content = match (document.present("dsseEnvelope"), document.present("messageSignature")) {
-            (Some(envelope), None) => Content::Envelope(read_envelope(envelope)?),
+            (Some(envelope), None) => Content::Envelope(read_envelope(envelope, payload_bytes_max)?),
             (None, Some(message)) => Content::Message(read_message(message)?),
             _ => return Err(Malformed::new(WHAT, "a dsseEnvelope or a messageSignature, and not both")),
         };
@@ -140,14 +163,14 @@ fn read_hint(document: &Value) -> Result<String, Malformed> {
     hint.map(str::to_owned).ok_or(Malformed::new(WHAT, "a hint of at most 1024 bytes without control characters"))
 }
 
-fn read_envelope(envelope: &Value) -> Result<Envelope, Malformed> {
+fn read_envelope(envelope: &Value, payload_bytes_max: usize) -> Result<Envelope, Malformed> {
     const SIGNATURES: Malformed = Malformed::new(WHAT, "exactly one signature in its envelope");
     let payload_type = text(envelope, "payloadType")?;
     let signatures = envelope.member("signatures").and_then(Value::as_array).ok_or(SIGNATURES)?;
     let [signature] = signatures else { return Err(SIGNATURES) };
     let payload = base64::decode("payload", text(envelope, "payload")?)?;
-    if payload.len() > PAYLOAD_BYTES_MAX {
-        return Err(Malformed::new("payload", "at most 64 KiB"));
+    if payload.len() > payload_bytes_max {
+        return Err(Malformed::new("payload", "fewer bytes than it has"));
     }
     Ok(Envelope { payload, payload_type: payload_type.to_owned(), signature: read_signature(signature, "sig")? })
 }

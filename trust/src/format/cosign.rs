@@ -49,7 +49,7 @@ impl ImageStatement {
     /// Says it in one form: the same statement is always the same bytes.
     ///
     /// # Errors
-    /// [`Malformed`] for [`Form::Raw`], which says nothing.
+    /// [`Malformed`] for any form but these two.
     pub fn preimage(&self, form: Form) -> Result<Preimage, Malformed> {
         match form {
             Form::Sig => {
@@ -60,7 +60,9 @@ impl ImageStatement {
                 let payload = statement::write(self);
                 Ok(Preimage { signed: dsse::pae(STATEMENT_MEDIA_TYPE, &payload), payload })
             }
-            Form::Raw => Err(Malformed::new("form of an image signature", "sig or bundle")),
+            Form::Manifest | Form::Minisig | Form::Raw | Form::Sshsig => {
+                Err(Malformed::new("form of an image signature", "sig or bundle"))
+            }
         }
     }
 }

@@ -74,8 +74,14 @@ impl PublicKey {
     /// One line of an `authorized_keys` file without comment (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4).
     #[must_use]
     pub fn to_openssh(&self) -> String {
+        let (name, blob) = self.ssh_blob();
+        format!("{name} {}", STANDARD.encode(blob))
+    }
+
+    /// OpenSSH's name of the key's type, and the bytes that a line of `authorized_keys` has in base64.
+    pub(crate) fn ssh_blob(&self) -> (&'static str, Vec<u8>) {
         let point = self.key_bytes();
-        let (name, fields): (&str, Vec<Vec<u8>>) = match self.algorithm().scheme() {
+        let (name, fields): (&'static str, Vec<Vec<u8>>) = match self.algorithm().scheme() {
             Scheme::Ed25519 => ("ssh-ed25519", vec![point]),
             Scheme::EcdsaP256 => ("ecdsa-sha2-nistp256", vec![b"nistp256".to_vec(), point]),
             Scheme::EcdsaP384 => ("ecdsa-sha2-nistp384", vec![b"nistp384".to_vec(), point]),
@@ -86,7 +92,7 @@ impl PublicKey {
         };
         let blob: Vec<u8> =
             std::iter::once(name.as_bytes()).chain(fields.iter().map(Vec::as_slice)).flat_map(ssh_string).collect();
-        format!("{name} {}", STANDARD.encode(blob))
+        (name, blob)
     }
 
     /// The members of RFC 7638 §3.2, in lexicographic order.
@@ -112,7 +118,7 @@ impl PublicKey {
     }
 
     /// What stands in the BIT STRING of the `SubjectPublicKeyInfo`.
-    fn key_bytes(&self) -> Vec<u8> {
+    pub(crate) fn key_bytes(&self) -> Vec<u8> {
         SubjectPublicKeyInfoRef::from_der(self.spki_der())
             .ok()
             .and_then(|spki| spki.subject_public_key.as_bytes().map(<[u8]>::to_vec))
@@ -156,7 +162,7 @@ fn json_object(members: &[(&str, String)]) -> String {
 }
 
 /// `string` of RFC 4251 §5: length as u32, then the bytes.
-fn ssh_string(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn ssh_string(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     [&length.to_be_bytes()[..], bytes].concat()
 }
