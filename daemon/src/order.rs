@@ -28,12 +28,14 @@ pub(crate) struct SignOrder {
     pub(crate) context: Arc<SealContext>,
     pub(crate) material: Material,
     pub(crate) epoch: u64,
-    /// The forms of every item.
+    /// The forms that were asked for.
     pub(crate) forms: Vec<Form>,
     /// One for each item.
     pub(crate) subjects: Vec<SubjectBody>,
-    /// Item by item, each in all forms.
+    /// Item by item, each in all forms that it has.
     pub(crate) preimages: Vec<Preimage>,
+    /// How many preimages each item has.
+    pub(crate) lengths: Vec<usize>,
     pub(crate) shape: Shape,
     pub(crate) retry_of: Option<u64>,
     /// The canonical statements of a batch.
@@ -47,7 +49,9 @@ impl Operation for SignOrder {
         leaf.algorithm = Some(self.public_key.algorithm().name());
         leaf.epoch = Some(self.epoch);
         leaf.purpose = Some(self.purpose);
-        leaf.forms = self.forms.iter().map(|form| form.name()).collect();
+        // Those of which there is something to sign: a release's second visit is for one form alone.
+        let signed = |form: &&Form| self.preimages.iter().any(|preimage| preimage.form == **form);
+        leaf.forms = self.forms.iter().filter(signed).map(|form| form.name()).collect();
         leaf.retry_of = self.retry_of;
         match self.shape {
             Shape::Single => {

@@ -6,6 +6,7 @@
 
 mod authorize;
 mod receipt;
+mod release;
 mod replay;
 
 use std::sync::Arc;

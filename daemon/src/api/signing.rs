@@ -1,8 +1,11 @@
 //! The door of the Signing service.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tonic::{Request, Response, Status};
 use trust::format::oci;
+use trust::format::release::{FILES_MAX, FileDigests, FileName, Label, Release, ReleaseFile};
 use trust::{Algorithm, Digest, Fault, FaultKind, HashFunction, Reference, Scheme, Sha256Digest, Signable};
 use trust_proto::v1;
 use trust_proto::words::Word as _;
@@ -58,8 +61,11 @@ impl v1::signing_server::Signing for Door {
             idempotency: idempotency(&wire.idempotency_key).map_err(answer)?,
             deadline,
         };
-        let receipt = self.house.sign(request).await.map_err(answer)?;
-        Ok(Response::new(batch_response(receipt, packed)))
+        let receipt = match packed {
+            Packing::List | Packing::Packed => self.house.sign(request).await,
+            Packing::Release => self.house.sign_release(request).await,
+        };
+        Ok(Response::new(batch_response(receipt.map_err(answer)?, packed)))
     }
 
     async fn may_sign(&self, request: Request<v1::MaySignRequest>) -> Result<Response<v1::MaySignResponse>, Status> {
@@ -111,6 +117,29 @@ fn blob(wire: v1::BlobStatement) -> Result<Statement, Fault> {
     Ok(Statement::Blob { sha256: Sha256Digest::from_bytes(sha256), name: wire.name, size: wire.size })
 }
 
+/// The statements of a release: one for each file, then one for the whole.
+fn release(wire: v1::Release) -> Result<Vec<Statement>, Fault> {
+    if wire.files.len() > FILES_MAX {
+        return Err(malformed("release: at most 1024 files"));
+    }
+    let label = |text: &str| if text.is_empty() { Ok(None) } else { Label::parse(text).map(Some) };
+    let files = wire.files.iter().map(release_file).collect::<Result<Vec<_>, _>>()?;
+    let release = Arc::new(Release::new(files.clone(), label(&wire.version)?, label(&wire.source_revision)?)?);
+    let each = files.into_iter().map(|file| Statement::ReleaseFile { file, release: Arc::clone(&release) });
+    Ok(each.chain([Statement::Release(Arc::clone(&release))]).collect())
+}
+
+fn release_file(wire: &v1::ReleaseFile) -> Result<ReleaseFile, Fault> {
+    let long = || malformed("release: digests of 32 (SHA-256) and 64 bytes (SHA-512, BLAKE2b)");
+    let digests = FileDigests {
+        size_bytes: wire.size,
+        sha256: Sha256Digest::from_bytes(wire.sha256.as_ref().try_into().map_err(|_| long())?),
+        sha512: wire.sha512.as_ref().try_into().map_err(|_| long())?,
+        blake2b512: wire.blake2b512.as_ref().try_into().map_err(|_| long())?,
+    };
+    Ok(ReleaseFile::new(FileName::parse(&wire.name)?, digests)?)
+}
+
 fn raw(wire: v1::RawStatement) -> Result<Statement, Fault> {
     match wire.input.ok_or_else(|| malformed("raw: message or digest"))? {
         v1::raw_statement::Input::Message(bytes) if bytes.len() > RAW_MESSAGE_BYTES_MAX => {
@@ -133,6 +162,8 @@ fn raw(wire: v1::RawStatement) -> Result<Statement, Fault> {
 enum Packing {
     List,
     Packed,
+    /// A list, of which the daemon made the items itself.
+    Release,
 }
 
 fn batch(items: Option<v1::sign_batch_request::Items>, items_max: usize) -> Result<(Vec<Statement>, Packing), Fault> {
@@ -145,6 +176,13 @@ fn batch(items: Option<v1::sign_batch_request::Items>, items_max: usize) -> Resu
             let statements =
                 list.statements.into_iter().map(|item| statement(Some(item))).collect::<Result<Vec<_>, _>>()?;
             Ok((statements, Packing::List))
+        }
+        v1::sign_batch_request::Items::Release(release) => {
+            // The whole is an item, too.
+            if release.files.len() >= items_max {
+                return Err(too_many());
+            }
+            Ok((self::release(release)?, Packing::Release))
         }
         v1::sign_batch_request::Items::RawMessages32(bytes) => {
             let (messages, rest) = bytes.as_chunks::<32>();
@@ -174,10 +212,11 @@ fn sign_response(receipt: Receipt, proof: Option<v1::InclusionProof>) -> Result<
 
 fn batch_response(receipt: Receipt, packing: Packing) -> v1::SignBatchResponse {
     let wire = receipt_to_wire(&receipt);
+    let second_leaf = receipt.second_leaf;
     let (spki_der, algorithm) =
         (Bytes::copy_from_slice(receipt.public_key.spki_der()), receipt.public_key.algorithm().to_wire());
     let items = match packing {
-        Packing::List => v1::sign_batch_response::Items::List(v1::SignedItemList {
+        Packing::List | Packing::Release => v1::sign_batch_response::Items::List(v1::SignedItemList {
             items: receipt
                 .items
                 .into_iter()
@@ -192,7 +231,7 @@ fn batch_response(receipt: Receipt, packing: Packing) -> v1::SignBatchResponse {
         }),
         Packing::Packed => v1::sign_batch_response::Items::Packed(pack(receipt)),
     };
-    v1::SignBatchResponse { receipt: Some(wire), spki_der, algorithm, items: Some(items) }
+    v1::SignBatchResponse { receipt: Some(wire), spki_der, algorithm, items: Some(items), second_leaf }
 }
 
 fn pack(receipt: Receipt) -> v1::PackedSignatures {

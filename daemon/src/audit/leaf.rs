@@ -155,11 +155,17 @@ pub(crate) struct SubjectBody {
     pub(crate) name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reference: Option<String>,
+    /// Of a release's source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) revision: Option<String>,
     /// Decimal text: a size may be larger than JSON's exact integers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) size: Option<String>,
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
+    /// Of a release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
 }
 
 /// How an intent ended.
@@ -397,8 +403,10 @@ mod tests {
             evidence: Some("shown"),
             name: Some("a \"file\"\u{1}\u{7f}\u{e9}\u{1f600}".into()),
             reference: Some("r.example/a:1".into()),
+            revision: Some("9f2c".into()),
             size: Some(u64::MAX.to_string()),
             kind: "image",
+            version: Some("1.0".into()),
         });
         let mut outcome = OutcomeLeaf::new(8, 1, Ended::Done);
         outcome.epoch = Some(2);

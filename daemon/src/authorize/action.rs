@@ -26,6 +26,7 @@ pub(crate) enum Action {
     SignBlob,
     SignImage,
     SignRaw,
+    SignRelease,
     Unseal,
     Verify,
 }
@@ -35,7 +36,7 @@ static ACTION: LazyLock<Option<EntityTypeName>> = LazyLock::new(|| EntityTypeNam
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Backup,
         Self::CancelDestroyKey,
         Self::CreateKey,
@@ -54,6 +55,7 @@ impl Action {
         Self::SignBlob,
         Self::SignImage,
         Self::SignRaw,
+        Self::SignRelease,
         Self::Unseal,
         Self::Verify,
     ];
@@ -79,6 +81,7 @@ impl Action {
             Self::SignBlob => "sign-blob",
             Self::SignImage => "sign-image",
             Self::SignRaw => "sign-raw",
+            Self::SignRelease => "sign-release",
             Self::Unseal => "unseal",
             Self::Verify => "verify",
         }

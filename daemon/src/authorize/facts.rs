@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use trust::format::release::{Release, ReleaseFile};
 use trust::{Form, Principal, Purpose, Reference, Sha256Digest};
 
 use super::Action;
@@ -39,6 +40,8 @@ pub(crate) enum StatementFacts<'a> {
     Blob { name: &'a str, size: u64, digest: &'a Sha256Digest },
     /// Unparsed bytes.
     Raw,
+    /// A file of a release, as policy is asked about each.
+    Release { file: &'a ReleaseFile, release: &'a Release },
 }
 
 /// How the daemon knows a digest (D2).
@@ -168,7 +171,20 @@ pub(super) fn context(action: Action, request: &RequestFacts<'_>) -> Vec<(String
         Some(StatementFacts::Raw) => {
             pairs.extend([("statement_type", text("raw")), ("items", RestrictedExpression::new_long(items))])
         }
-        None => debug_assert!(!matches!(action, Action::SignImage | Action::SignBlob | Action::SignRaw)),
+        Some(StatementFacts::Release { file, release }) => pairs.extend([
+            ("file_name", text(file.name().as_str())),
+            ("file_size", RestrictedExpression::new_long(i64::try_from(file.digests().size_bytes).unwrap_or(i64::MAX))),
+            ("digest", text(&file.digests().sha256.to_string())),
+            ("version", text(release.version().unwrap_or_default())),
+            ("source_revision", text(release.source_revision().unwrap_or_default())),
+            ("forms", forms(request.forms)),
+            ("statement_type", text("release")),
+            ("items", RestrictedExpression::new_long(items)),
+        ]),
+        None => debug_assert!(!matches!(
+            action,
+            Action::SignImage | Action::SignBlob | Action::SignRaw | Action::SignRelease
+        )),
     }
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

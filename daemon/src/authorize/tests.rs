@@ -2,6 +2,7 @@ use cedar_policy::Entities;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use trust::format::release::{FileDigests, FileName, Label, Release, ReleaseFile};
 use trust::principal::SpiffeId;
 use trust::{Algorithm, Form, KeyId, Purpose, Reference, Scope};
 
@@ -20,6 +21,14 @@ fn record(name: &str) -> KeyRecord {
     }
 }
 
+fn release() -> Release {
+    let digests =
+        FileDigests { size_bytes: 7, sha256: Sha256Digest::of(b"file"), sha512: [0xff; 64], blake2b512: [0xff; 64] };
+    let file = ReleaseFile::new(FileName::parse("app.tar").unwrap(), digests).unwrap();
+    let label = |text| Some(Label::parse(text).unwrap());
+    Release::new(vec![file], label("1.2.0"), label("9f2c")).unwrap()
+}
+
 fn from_text(text: &str) -> Result<Authorizer, PolicyError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
@@ -36,8 +45,10 @@ fn ask(authorizer: &Authorizer, principal: &Principal, action: Action, evidence:
     let key = action.is_on_key().then_some(KeyFacts::Known(&record));
     let reference = Reference::parse("r.example/acme/app:1.0").unwrap();
     let digest = Sha256Digest::of(b"manifest");
+    let release = release();
     let statement = match action {
         Action::SignImage => Some(StatementFacts::Image { reference: &reference, shown: Some((&digest, evidence)) }),
+        Action::SignRelease => Some(StatementFacts::Release { file: &release.files()[0], release: &release }),
         Action::SignBlob => Some(StatementFacts::Blob { name: "file", size: 7, digest: &digest }),
         Action::SignRaw => Some(StatementFacts::Raw),
         _ => None,
@@ -166,6 +177,22 @@ fn a_policy_sees_what_is_signed_and_with_which_key() {
     assert!(!allowed(&ci("spiffe://evil.example/ci/build")));
     assert!(!allowed(&ci("spiffe://acme.example/people/eve")));
     assert!(!allowed(&Principal::LocalUid(0)));
+}
+
+#[test]
+fn a_policy_sees_name_version_revision_and_forms_of_a_release() {
+    let policy = |version: &str| {
+        from_text(&format!(
+            "permit (principal, action == Action::\"sign-release\", resource) when {{\n\
+               context.file_name == \"app.tar\" && context.file_size == 7 && context.digest like \"sha256:*\" &&\n\
+               context.version == \"{version}\" && context.source_revision == \"9f2c\" &&\n\
+               context.forms.contains(\"sig\") && context.items == 1 && context.statement_type == \"release\" }};"
+        ))
+        .unwrap()
+    };
+
+    assert!(allows(&policy("1.2.0"), 7, Action::SignRelease));
+    assert!(!allows(&policy("1.3.0"), 7, Action::SignRelease));
 }
 
 #[test]
@@ -328,6 +355,7 @@ fn every_question_is_one_that_the_schema_knows() {
     let record = record("acme/release");
     let reference = Reference::parse("r.example/acme/app:1.0").unwrap();
     let digest = Sha256Digest::of(b"manifest");
+    let release = release();
 
     for principal in [Principal::LocalUid(7), Principal::Spiffe(SpiffeId::parse("spiffe://a.example/b").unwrap())] {
         for action in Action::ALL {
@@ -335,6 +363,7 @@ fn every_question_is_one_that_the_schema_knows() {
                 Action::SignImage => Some(StatementFacts::Image { reference: &reference, shown: None }),
                 Action::SignBlob => Some(StatementFacts::Blob { name: "file", size: u64::MAX, digest: &digest }),
                 Action::SignRaw => Some(StatementFacts::Raw),
+                Action::SignRelease => Some(StatementFacts::Release { file: &release.files()[0], release: &release }),
                 _ => None,
             };
             let facts = RequestFacts { statement, forms: &[Form::Sig], items: 1 };

@@ -76,18 +76,24 @@ impl Unfit {
 fn decide_all(house: &House, request: &SigningRequest, view: &KeyView) -> Result<Grounds, Fault> {
     let principal = &request.principal;
     let mut grounds: Option<Grounds> = None;
+    let items = request.statements.iter().filter(|statement| !matches!(statement, Statement::Release(_))).count();
     for (index, statement) in request.statements.iter().enumerate() {
         let name = |fault: Fault| of_item(request.shape, index, fault);
         let action = statement.action();
         let reference = match statement {
             Statement::Image { reference, .. } => Some(reference),
-            Statement::Blob { .. } | Statement::Raw(_) => None,
+            Statement::Blob { .. }
+            | Statement::Raw(_)
+            | Statement::Release(_)
+            | Statement::ReleaseComment { .. }
+            | Statement::ReleaseFile { .. } => None,
         };
         check_scope(house, principal, &request.key, view, action, reference).map_err(name)?;
+        let Some(said) = statement.facts() else { continue };
         let facts = RequestFacts {
-            statement: Some(statement.facts()),
+            statement: Some(said),
             forms: if request.forms.is_empty() { &view.record.forms } else { &request.forms },
-            items: request.statements.len(),
+            items,
         };
         // Of raw bytes policy sees nothing that differs from item to item: the first answer is everybody's.
         if !(matches!(statement, Statement::Raw(_)) && grounds.is_some()) {
@@ -176,12 +182,12 @@ fn order(
     let algorithm = view.record.algorithm;
     let mut subjects = Vec::with_capacity(request.statements.len());
     let mut preimages = Vec::with_capacity(request.statements.len() * forms.len());
+    let mut lengths = Vec::with_capacity(request.statements.len());
     let mut batch = Vec::new();
     for statement in &request.statements {
         let first = preimages.len();
-        for form in &forms {
-            preimages.push(statement.preimage(*form, algorithm)?);
-        }
+        preimages.extend(statement.preimages(&forms, algorithm)?);
+        lengths.push(preimages.len() - first);
         let subject = statement.subject();
         if request.shape == Shape::Batch {
             batch.push(batch_item(subject.clone(), preimages.get(first..).unwrap_or_default()));
@@ -202,6 +208,7 @@ fn order(
         forms,
         subjects,
         preimages,
+        lengths,
         shape: request.shape,
         retry_of,
         batch,

@@ -34,6 +34,8 @@ pub(crate) struct Receipt {
     pub(crate) shape: Shape,
     /// One for each statement, in order.
     pub(crate) items: Vec<SignedItem>,
+    /// Index of the intent to sign what the first signatures made possible: the trusted comments of a release.
+    pub(crate) second_leaf: Option<u64>,
 }
 
 impl Receipt {
@@ -46,9 +48,10 @@ impl Receipt {
     ) -> Receipt {
         let mut signatures = signatures.into_iter();
         let mut preimages = order.preimages.into_iter();
-        let forms = order.forms.len();
-        let items = (0..order.subjects.len())
-            .map(|_| {
+        let items = order
+            .lengths
+            .into_iter()
+            .map(|forms| {
                 let mut item = Ok(Vec::with_capacity(forms));
                 for preimage in preimages.by_ref().take(forms) {
                     let signed = signatures.next().unwrap_or_else(|| {
@@ -75,6 +78,7 @@ impl Receipt {
             leaf,
             shape: order.shape,
             items,
+            second_leaf: None,
         }
     }
 

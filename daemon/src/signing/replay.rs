@@ -1,6 +1,7 @@
 //! Retries of a sign (D14): the stored receipt, or a new signature that says which intent it retries.
 
 use serde::{Deserialize, Serialize};
+use trust::format::release::ReleaseFile;
 use trust::{Fault, FaultKind, Form, KeyRef, KeyVersion, Sha256Digest, Signature};
 
 use super::{Receipt, SignedForm, SigningRequest};
@@ -92,6 +93,7 @@ impl Found {
             leaf: stored.leaf,
             shape: order.shape,
             items,
+            second_leaf: None,
         })
     }
 }
@@ -155,6 +157,15 @@ pub(crate) fn other_content() -> Fault {
     Fault::new(FaultKind::Conflict, "the idempotency key was used for another request")
 }
 
+fn add_file(hash: RequestHash, file: &ReleaseFile) -> RequestHash {
+    let digests = file.digests();
+    hash.add(file.name().as_str().as_bytes())
+        .add(&digests.size_bytes.to_le_bytes())
+        .add(digests.sha256.as_bytes())
+        .add(&digests.sha512)
+        .add(&digests.blake2b512)
+}
+
 fn hash(request: &SigningRequest) -> Sha256Digest {
     let shape: &[u8] = match request.shape {
         Shape::Single => b"single",
@@ -176,6 +187,15 @@ fn hash(request: &SigningRequest) -> Sha256Digest {
             }
             Statement::Raw(trust::Signable::Message(bytes)) => hash.add(b"message").add(bytes),
             Statement::Raw(trust::Signable::Digest(digest)) => hash.add(b"digest").add(digest.as_bytes()),
+            // The release behind each file is the same, and last in the list.
+            Statement::Release(release) => hash
+                .add(b"release")
+                .add(release.version().unwrap_or_default().as_bytes())
+                .add(release.source_revision().unwrap_or_default().as_bytes()),
+            Statement::ReleaseComment { file, signature, comment, .. } => {
+                add_file(hash.add(b"comment").add(signature).add(comment.as_bytes()), file)
+            }
+            Statement::ReleaseFile { file, .. } => add_file(hash.add(b"file"), file),
         };
     }
     hash.finish()
