@@ -3,6 +3,7 @@
 pub(crate) mod image;
 pub(crate) mod key;
 pub(crate) mod pin;
+pub(crate) mod release;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use crate::output::Format;
 use image::{ImageCommand, InspectArguments, PullArguments, PushArguments, RunArguments};
 use key::KeyCommand;
 use pin::PinCommand;
+use release::ReleaseCommand;
 
 const AFTER: &str = "Exit codes:
   0    done, verified
@@ -77,6 +79,9 @@ pub(crate) enum Command {
     Sign(SignArguments),
     /// Verifies files, here and without a daemon, or under a key by its name.
     Verify(VerifyArguments),
+    /// Signs and verifies releases: files by their names, their list, their manifest.
+    #[command(subcommand)]
+    Release(ReleaseCommand),
     /// Lets the engine push an image, and signs what was pushed.
     Push(PushArguments),
     /// Verifies an image, then pulls it by digest.

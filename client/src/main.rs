@@ -24,6 +24,7 @@ mod pin;
 mod pinning;
 mod places;
 mod registry;
+mod release;
 mod run;
 mod sealing;
 mod sign;

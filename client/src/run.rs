@@ -6,12 +6,13 @@ use clap::{CommandFactory as _, Parser as _};
 use trust::format::trusted_root;
 
 use crate::command_line::image::ImageCommand;
+use crate::command_line::release::ReleaseCommand;
 use crate::command_line::{Command, CommandLine};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::usage::{self, Unread};
-use crate::{audit, backup, enroll, image, key, pinning, sealing, sign, status, verify};
+use crate::{audit, backup, enroll, image, key, pinning, release, sealing, sign, status, verify};
 
 /// Runs `trustctl`.
 pub(crate) fn trustctl() -> ExitCode {
@@ -70,6 +71,8 @@ async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {
         Command::Key(command) => key::run(context, command).await?,
         Command::Sign(arguments) => sign::run(context, &arguments).await?,
         Command::Verify(arguments) => verify::run(context, &arguments).await?,
+        Command::Release(ReleaseCommand::Sign(arguments)) => release::sign(context, &arguments).await?,
+        Command::Release(ReleaseCommand::Verify(arguments)) => release::verify(context, &arguments)?,
         Command::Audit(command) => audit::run(context, command).await?,
         Command::Status => status::run(context).await?,
         Command::Seal => sealing::seal(context).await?,
