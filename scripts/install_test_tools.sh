@@ -22,6 +22,7 @@ declare -A packages=(
 )
 declare -A test_packages=(
   [fuse-overlayfs]=fuse-overlayfs
+  [minisign]=minisign
   [mkfs.ext4]=e2fsprogs
   [mkfs.xfs]=xfsprogs
   [openssl]=openssl

@@ -1,0 +1,376 @@
+//! Releases signed by trustctl, verified by trustctl without a daemon and by the tools that strangers have.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+use trust_tests::peer::Cosign;
+use trust_tests::program::{Ran, run, run_with_input, tool};
+use trust_tests::{Daemon, Setup, Trustctl};
+
+const FILES: [(&str, &[u8]); 3] =
+    [("app-1.0.tar", b"an archive\n"), ("notes for 1.0.txt", b"what is new\n"), ("ünïcode \"quoted\"", b"")];
+
+/// A user with the keys `statement` and `blob`, their public halves, and the files in `release`.
+fn user(daemon: &Daemon) -> Trustctl {
+    let user = daemon.user().unwrap();
+    for (name, purpose) in [("statement", "release-statement"), ("blob", "release-blob")] {
+        user.run(&["key", "create", name, "--purpose", purpose]).unwrap().ok().unwrap();
+        public(&user, name, "pem", &format!("{name}.pub"));
+    }
+    std::fs::create_dir(user.file("release")).unwrap();
+    for (name, bytes) in FILES {
+        user.write(&format!("release/{name}"), bytes).unwrap();
+    }
+    user
+}
+
+fn public(user: &Trustctl, key: &str, format: &str, file: &str) {
+    let text = user.run(&["key", "public", key, "--format", format]).unwrap().ok().unwrap().stdout;
+    user.write(file, text.as_bytes()).unwrap();
+}
+
+fn sign(user: &Trustctl, more: &[&str]) -> Ran {
+    let call = ["release", "sign", "release", "--key", "statement", "--output", "json"];
+    user.run(&[&call, more].concat()).unwrap()
+}
+
+/// A signed release.
+fn signed(daemon: &Daemon) -> Trustctl {
+    let user = user(daemon);
+    sign(&user, &["--blob-key", "blob", "--version", "1.0", "--source-revision", "9f2c1d"]).ok().unwrap();
+    user
+}
+
+/// Verifies with both public keys, and without any daemon.
+fn verify(user: &Trustctl, more: &[&str]) -> Ran {
+    let call = ["release", "verify", "release", "--public-key", "statement.pub", "--blob-public-key", "blob.pub"];
+    run(user.command(&[&call, more].concat()).env_remove("TRUSTD_ADDR")).unwrap()
+}
+
+/// Asserts that the release is refused, and that each of `names` is named.
+fn refused(user: &Trustctl, names: &[&str]) {
+    let ran = verify(user, &[]).exited(1).unwrap();
+    for name in names {
+        assert!(ran.stderr.contains(name), "{name}: {ran}");
+    }
+    // What happened, and what can be done.
+    assert_eq!(ran.stderr.lines().count(), 2, "{ran}");
+}
+
+/// A copy of what is there, to begin again from.
+fn copy(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_signed_release_verifies_without_any_daemon_and_says_what_it_is() {
+    let mut daemon = Daemon::start().unwrap();
+    let user = signed(&daemon);
+
+    daemon.terminate().unwrap();
+
+    let said = verify(&user, &["--version", "1.0", "--output", "json"]).ok().unwrap().json().unwrap();
+    assert_eq!((said["version"].as_str(), said["source_revision"].as_str()), (Some("1.0"), Some("9f2c1d")));
+    let names: Vec<&str> = said["files"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(names, FILES.map(|(name, _)| name));
+    assert_eq!(said["forms"], serde_json::json!(["bundle", "manifest", "minisig", "sig", "sshsig"]));
+    let ran = verify(&user, &["--version", "1.1"]).exited(1).unwrap();
+    assert!(ran.stderr.contains("1.0") && ran.stderr.contains("1.1"), "{ran}");
+}
+
+#[test]
+fn a_release_that_was_tampered_with_is_refused_and_what_it_was_is_named() {
+    let daemon = Daemon::start().unwrap();
+    let user = signed(&daemon);
+    let (release, pristine) = (user.file("release"), user.file("pristine"));
+    copy(&release, &pristine);
+    let at = |name: &str| release.join(name);
+    let [app, notes, _] = FILES.map(|(name, _)| name);
+    let swap = |one: &str, other: &str| {
+        let (left, right) = (std::fs::read(at(one)).unwrap(), std::fs::read(at(other)).unwrap());
+        std::fs::write(at(one), right).unwrap();
+        std::fs::write(at(other), left).unwrap();
+    };
+    let endings = [".minisig", ".sshsig", ".sig", ".sigstore.json"];
+    let again = || copy(&pristine, &release);
+    verify(&user, &[]).ok().unwrap();
+
+    std::fs::write(at(app), b"another archive\n").unwrap();
+    std::fs::remove_file(at(notes)).unwrap();
+    std::fs::write(at("extra.txt"), b"").unwrap();
+    refused(&user, &["app-1.0.tar is altered", "notes for 1.0.txt is missing", "extra.txt is not of this release"]);
+    for end in endings {
+        again();
+        std::fs::remove_file(at(&format!("{app}{end}"))).unwrap();
+        refused(&user, &["app-1.0.tar is unsigned", end]);
+        again();
+        swap(&format!("{app}{end}"), &format!("{notes}{end}"));
+        refused(&user, &[&format!("{app}{end} does not count"), &format!("{notes}{end} does not count")]);
+        again();
+        std::fs::write(at(&format!("none{end}")), b"").unwrap();
+        refused(&user, &[&format!("none{end} is not of this release")]);
+    }
+    again();
+    swap(app, notes);
+    refused(&user, &["app-1.0.tar is altered", "notes for 1.0.txt is altered"]);
+    for name in ["SHA256SUMS", "SHA256SUMS.sig", "SHA256SUMS.sigstore.json", "RELEASE.sigstore.json"] {
+        again();
+        std::fs::remove_file(at(name)).unwrap();
+        refused(&user, &[&format!("{name} is missing")]);
+        again();
+        let mut bytes = std::fs::read(at(name)).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(at(name), bytes).unwrap();
+        refused(&user, &[name]);
+    }
+    again();
+    std::fs::create_dir(at("directory")).unwrap();
+    refused(&user, &["directory is not of this release"]);
+    std::fs::remove_dir(at("directory")).unwrap();
+    std::fs::remove_file(at(app)).unwrap();
+    std::os::unix::fs::symlink(pristine.join(app), at(app)).unwrap();
+    refused(&user, &[app]);
+    std::fs::remove_file(at(app)).unwrap();
+    again();
+    verify(&user, &[]).ok().unwrap();
+}
+
+#[test]
+fn keys_of_somebody_else_verify_nothing() {
+    let daemon = Daemon::start().unwrap();
+    let user = signed(&daemon);
+    for (name, purpose) in [("other", "release-statement"), ("other-blob", "release-blob")] {
+        user.run(&["key", "create", name, "--purpose", purpose]).unwrap().ok().unwrap();
+        public(&user, name, "pem", &format!("{name}.pub"));
+    }
+    let verify = |keys: &[&str]| user.run(&[&["release", "verify", "release"], keys].concat()).unwrap();
+
+    verify(&["--public-key", "other.pub", "--blob-public-key", "blob.pub"]).exited(1).unwrap();
+    verify(&["--public-key", "statement.pub", "--blob-public-key", "other-blob.pub"]).exited(1).unwrap();
+    // Each key for its own: a blob signature binds no name, so it says nothing of a release.
+    verify(&["--public-key", "blob.pub", "--blob-public-key", "statement.pub"]).exited(1).unwrap();
+    // What cannot be checked does not count as good.
+    let unknown = verify(&["--public-key", "statement.pub"]).exited(1).unwrap();
+    assert!(unknown.stderr.contains("app-1.0.tar.sig cannot be checked without --blob-public-key"), "{unknown}");
+    // After a rotation, releases of either version are verified.
+    let both = ["--public-key", "other.pub", "--public-key", "statement.pub", "--blob-public-key", "blob.pub"];
+    verify(&both).ok().unwrap();
+}
+
+#[test]
+fn nothing_is_replaced_without_force_and_with_it_nothing_old_stays() {
+    let daemon = Daemon::start().unwrap();
+    let user = signed(&daemon);
+    let minisig = user.read("release/app-1.0.tar.minisig").unwrap();
+
+    let again = sign(&user, &["--version", "2.0"]).exited(2).unwrap();
+    assert!(again.stderr.contains("--force"), "{again}");
+    assert_eq!(user.read("release/app-1.0.tar.minisig").unwrap(), minisig);
+    user.write("release/app-1.0.tar", b"a newer archive\n").unwrap();
+    let said = sign(&user, &["--version", "2.0", "--force"]).ok().unwrap().json().unwrap();
+
+    assert_eq!(said["removed"].as_array().unwrap().len(), 6, "{said}");
+    let call = ["release", "verify", "release", "--public-key", "statement.pub", "--version", "2.0"];
+    user.run(&call).unwrap().ok().unwrap();
+}
+
+#[test]
+fn where_one_key_may_not_sign_nothing_is_written() {
+    let daemon = Daemon::start().unwrap();
+    let user = user(&daemon);
+    let names = || std::fs::read_dir(user.file("release")).unwrap().count();
+
+    sign(&user, &["--blob-key", "nobody"]).exited(1).unwrap();
+    sign(&user, &["--blob-key", "statement"]).exited(1).unwrap();
+    user.run(&["key", "disable", "blob"]).unwrap().ok().unwrap();
+    sign(&user, &["--blob-key", "blob"]).exited(1).unwrap();
+
+    assert_eq!(names(), FILES.len());
+}
+
+#[test]
+fn a_policy_decides_by_name_and_version_and_one_denial_refuses_all() {
+    let policy = "@id(\"all\") permit (principal, action, resource);\n\
+         @id(\"versions\") forbid (principal, action == Action::\"sign-release\", resource)\n\
+         when { context.file_name like \"*.tar\" && !(context.version like \"1.*\") };\n\
+         @id(\"whole\") forbid (principal, action == Action::\"sign-release\", resource)\n\
+         unless { context.forms.contains(\"manifest\") && context.items == 3 && context.source_revision == \"9f2c1d\" };\n";
+    let daemon = Daemon::with(&Setup { policy: policy.to_owned(), ..Setup::default() }).unwrap();
+    let user = user(&daemon);
+
+    let denied = sign(&user, &["--version", "2.0", "--source-revision", "9f2c1d"]).exited(1).unwrap();
+    assert!(denied.stderr.contains("item 0: the policy does not allow sign-release"), "{denied}");
+    sign(&user, &["--version", "1.0"]).exited(1).unwrap();
+
+    sign(&user, &["--version", "1.0", "--source-revision", "9f2c1d"]).ok().unwrap();
+}
+
+#[test]
+fn the_log_has_both_intents_of_a_release_and_verifies() {
+    let daemon = Daemon::start().unwrap();
+    let user = user(&daemon);
+
+    let said = sign(&user, &["--version", "1.0"]).ok().unwrap().json().unwrap();
+
+    let leaves: Vec<u64> =
+        said["keys"][0]["leaves"].as_array().unwrap().iter().map(|leaf| leaf.as_u64().unwrap()).collect();
+    let [first, second] = leaves[..] else { panic!("{leaves:?}") };
+    let log = user.run(&["audit", "log", "--from", "0", "--count", "100", "--output", "json"]).unwrap().ok().unwrap();
+    let log = log.json().unwrap().to_string();
+    // The list, the manifest, three files in two forms; then three comments.
+    assert!(log.contains("\"forms\":[\"bundle\",\"manifest\",\"minisig\",\"sig\",\"sshsig\"]"), "{log}");
+    assert!(log.contains("\"forms\":[\"minisig\"]"), "{log}");
+    assert!(log.contains("\"count\":4") && log.contains("\"count\":3"), "{log}");
+    assert!(first < second);
+    user.run(&["audit", "verify"]).unwrap().ok().unwrap();
+}
+
+#[test]
+fn a_statement_key_signs_no_digest_and_a_blob_key_no_release() {
+    let daemon = Daemon::start().unwrap();
+    let user = user(&daemon);
+
+    user.run(&["sign", "--key", "statement", "release/app-1.0.tar"]).unwrap().exited(1).unwrap();
+    user.run(&["release", "sign", "release", "--key", "blob"]).unwrap().exited(1).unwrap();
+
+    let other = ["key", "create", "p256", "--purpose", "release-statement", "--algorithm", "ecdsa-p256-sha256"];
+    let ran = user.run(&other).unwrap().exited(2).unwrap();
+    assert!(ran.stderr.contains("ed25519"), "{ran}");
+}
+
+#[test]
+fn both_generations_of_cosign_verify_list_files_and_manifest() {
+    let daemon = Daemon::start().unwrap();
+    let user = signed(&daemon);
+    let root = user.run(&["trusted-root"]).unwrap().ok().unwrap().stdout;
+    let root = user.write("root.json", root.as_bytes()).unwrap();
+    let file = |name: &str| user.file(name).to_string_lossy().into_owned();
+    let two = ["--new-bundle-format", "--trusted-root", root.to_str().unwrap()];
+    for (cosign, more) in [(Cosign::three().unwrap(), &two[..0]), (Cosign::two().unwrap(), &two[..])] {
+        let verify = |verb: &[&str], key: &str, signature: &[&str], signed: &str| {
+            let tail = ["--insecure-ignore-tlog=true", &file(&format!("release/{signed}"))];
+            cosign.run(&[verb, &["--key", &file(key)], signature, &tail].concat()).unwrap()
+        };
+        for (key, name, other) in
+            [("statement.pub", "SHA256SUMS", "app-1.0.tar"), ("blob.pub", "app-1.0.tar", "SHA256SUMS")]
+        {
+            let sig = file(&format!("release/{name}.sig"));
+            let bundle = file(&format!("release/{name}.sigstore.json"));
+            let bundle = [&["--bundle", bundle.as_str()], more].concat();
+
+            verify(&["verify-blob"], key, &["--signature", &sig], name).ok().unwrap();
+            verify(&["verify-blob"], key, &bundle, name).ok().unwrap();
+
+            assert_ne!(verify(&["verify-blob"], key, &["--signature", &sig], other).code, Some(0));
+            assert_ne!(verify(&["verify-blob"], key, &bundle, other).code, Some(0));
+        }
+        let manifest = file("release/RELEASE.sigstore.json");
+        let manifest = [&["--bundle", manifest.as_str()], more].concat();
+        let attested = ["verify-blob-attestation", "--type", "urn:trustd:release:v1"];
+        for (name, _) in FILES {
+            verify(&attested, "statement.pub", &manifest, name).ok().unwrap();
+        }
+        assert_ne!(verify(&attested, "statement.pub", &manifest, "SHA256SUMS").code, Some(0));
+        assert_ne!(verify(&attested, "blob.pub", &manifest, "app-1.0.tar").code, Some(0));
+    }
+}
+
+#[test]
+fn minisign_verifies_every_file() {
+    let daemon = Daemon::start().unwrap();
+    let user = signed(&daemon);
+    let minisign = tool("minisign", "apt-get install minisign").unwrap();
+    public(&user, "statement", "minisign", "minisign.pub");
+    let verify = |file: &str, signature: &str| {
+        let mut command = Command::new(&minisign);
+        command.args(["-V", "-H", "-p", "minisign.pub", "-m"]).arg(format!("release/{file}"));
+        command.arg("-x").arg(format!("release/{signature}.minisig"));
+        run(command.current_dir(user.file(""))).unwrap()
+    };
+
+    for (name, _) in FILES {
+        let ran = verify(name, name).ok().unwrap();
+        assert!(ran.stdout.contains(&format!("file:{name}")), "{ran}");
+    }
+
+    let [app, notes, _] = FILES.map(|(name, _)| name);
+    assert_ne!(verify(app, notes).code, Some(0));
+    let text = String::from_utf8(user.read(&format!("release/{app}.minisig")).unwrap()).unwrap();
+    user.write(&format!("release/{app}.minisig"), text.replace("timestamp:", "timestamp:1").as_bytes()).unwrap();
+    assert_ne!(verify(app, app).code, Some(0));
+}
+
+#[test]
+fn ssh_keygen_verifies_every_file() {
+    let daemon = Daemon::start().unwrap();
+    let user = signed(&daemon);
+    let ssh_keygen = tool("ssh-keygen", "apt-get install openssh-client").unwrap();
+    let key = user.run(&["key", "public", "statement", "--format", "openssh"]).unwrap().ok().unwrap().stdout;
+    user.write("allowed", format!("acme namespaces=\"file\" {key}").as_bytes()).unwrap();
+    let verify = |file: &str, signature: &str, namespace: &str| {
+        let mut command = Command::new(&ssh_keygen);
+        command.args(["-Y", "verify", "-f", "allowed", "-I", "acme", "-n", namespace, "-s"]);
+        command.arg(format!("release/{signature}.sshsig")).current_dir(user.file(""));
+        run(command.stdin(File::open(user.file(&format!("release/{file}"))).unwrap())).unwrap()
+    };
+
+    for (name, _) in FILES {
+        verify(name, name, "file").ok().unwrap();
+    }
+
+    let [app, notes, _] = FILES.map(|(name, _)| name);
+    assert_ne!(verify(app, notes, "file").code, Some(0));
+    assert_ne!(verify(app, app, "git").code, Some(0));
+}
+
+#[test]
+fn openssl_verifies_the_list_and_sha256sum_the_files() {
+    let daemon = Daemon::start().unwrap();
+    let user = signed(&daemon);
+    let openssl = tool("openssl", "apt-get install openssl").unwrap();
+    let sha256sum = tool("sha256sum", "apt-get install coreutils").unwrap();
+    let decoded = |name: &str| {
+        let text = user.read(&format!("release/{name}")).unwrap();
+        let mut command = Command::new(&openssl);
+        command.args(["base64", "-d", "-A", "-out"]).arg(user.file("decoded"));
+        run_with_input(&mut command, &text).unwrap().ok().unwrap();
+    };
+    let check =
+        || run(Command::new(&sha256sum).args(["-c", "--strict", "SHA256SUMS"]).current_dir(user.file("release")));
+    let list = |file: &str| {
+        let mut command = Command::new(&openssl);
+        command.args([
+            "pkeyutl",
+            "-verify",
+            "-pubin",
+            "-inkey",
+            "statement.pub",
+            "-rawin",
+            "-sigfile",
+            "decoded",
+            "-in",
+        ]);
+        run(command.arg(format!("release/{file}")).current_dir(user.file(""))).unwrap()
+    };
+
+    decoded("SHA256SUMS.sig");
+    list("SHA256SUMS").ok().unwrap();
+    assert_ne!(list("app-1.0.tar").code, Some(0));
+    assert_eq!(check().unwrap().ok().unwrap().stdout.matches(": OK").count(), FILES.len());
+    decoded("app-1.0.tar.sig");
+    let mut command = Command::new(&openssl);
+    command.args(["dgst", "-sha256", "-verify", "blob.pub", "-signature", "decoded", "release/app-1.0.tar"]);
+    run(command.current_dir(user.file(""))).unwrap().ok().unwrap();
+
+    user.write("release/app-1.0.tar", b"another archive\n").unwrap();
+    assert_ne!(check().unwrap().code, Some(0));
+}
