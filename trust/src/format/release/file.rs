@@ -86,7 +86,7 @@ impl ReleaseFile {
         Integer::try_from(digests.size_bytes)?;
         let value = digests.blake2b512;
         // 64 bytes are just enough for OpenSSH's form with a namespace of four letters and SHA-256. That a hash is
-        // UTF-8 from end to end happens once in more than 2^50 files, that it begins so once in 2^48.
+        // UTF-8 from end to end happens once in more than 2^50 files, that it begins so once in 2^47.
         if value.starts_with(b"SSHSIG") || value.starts_with(b"DSSEv1") || std::str::from_utf8(&value).is_ok() {
             return Err(Malformed::new("BLAKE2b digest", "a hash value, not a text or the bytes of another form"));
         }
