@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::files;
 use crate::pin::{Pin, PinEntry, PinSource};
 use crate::places::Places;
+use crate::release::pinned::{self, ReleasePin, ReleasePinEntry};
 
 /// No configuration is longer.
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -29,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) tls: TlsFiles,
     /// Whom to believe, the host's pins first.
     pub(crate) pins: Vec<Pin>,
+    /// Whose releases to believe, the host's pins first.
+    pub(crate) release_pins: Vec<ReleasePin>,
     /// Where all of it was looked for.
     pub(crate) places: Places,
     /// What was left out, and why.
@@ -54,6 +57,8 @@ struct HostFile {
     server_user: Option<String>,
     #[serde(default)]
     pins: Vec<PinEntry>,
+    #[serde(default)]
+    release_pins: Vec<ReleasePinEntry>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -65,6 +70,8 @@ struct UserFile {
     ca: Option<PathBuf>,
     #[serde(default)]
     pins: Vec<PinEntry>,
+    #[serde(default)]
+    release_pins: Vec<ReleasePinEntry>,
 }
 
 /// The pins that `pin add` wrote; a file of its own, so that the user's comments in the other stay.
@@ -81,12 +88,15 @@ impl Config {
         let mut remarks = Vec::new();
         let host = host_file(&places, &mut remarks)?;
         let mut pins = read_pins(&places.host_file, host.pins, PinSource::Host)?;
+        let mut release_pins = pinned::read_all(&places.host_file, host.release_pins, PinSource::Host)?;
         let mut user = UserFile::default();
         if let Some(directory) = places.configuration() {
             let file = directory.join("config.toml");
             user = user_file(&file)?;
             pins.extend(read_pins(&file, std::mem::take(&mut user.pins), PinSource::User)?);
             pins.extend(added_pins(directory)?);
+            release_pins.extend(pinned::read_all(&file, std::mem::take(&mut user.release_pins), PinSource::User)?);
+            release_pins.extend(pinned::added(directory)?);
         }
         // `certificate = "client.pem"` lies beside the file that says so.
         let beside = |path: Option<PathBuf>| match (path, places.configuration()) {
@@ -99,6 +109,7 @@ impl Config {
             endpoint: user.endpoint,
             tls: TlsFiles { certificate: beside(user.certificate), key: beside(user.key), ca: beside(user.ca) },
             pins,
+            release_pins,
             places,
             remarks,
         })
@@ -310,7 +321,7 @@ mod tests {
             let named = error.message().split("expected").nth(1).unwrap().split('`').map(str::to_owned);
             named.skip(1).step_by(2).collect()
         }
-        let mut keys = [keys::<HostFile>(), keys::<UserFile>(), keys::<PinEntry>()].concat();
+        let mut keys = [keys::<HostFile>(), keys::<UserFile>(), keys::<PinEntry>(), keys::<ReleasePinEntry>()].concat();
         keys.sort();
         keys.dedup();
 

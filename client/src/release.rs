@@ -7,6 +7,7 @@ mod answer;
 mod digests;
 mod judge;
 mod listing;
+pub(crate) mod pinned;
 mod placing;
 mod sign;
 mod verify;

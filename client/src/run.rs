@@ -73,6 +73,7 @@ async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {
         Command::Verify(arguments) => verify::run(context, &arguments).await?,
         Command::Release(ReleaseCommand::Sign(arguments)) => release::sign(context, &arguments).await?,
         Command::Release(ReleaseCommand::Verify(arguments)) => release::verify(context, &arguments)?,
+        Command::Release(ReleaseCommand::Pin(command)) => release::pinned::run(context, command)?,
         Command::Audit(command) => audit::run(context, command).await?,
         Command::Status => status::run(context).await?,
         Command::Seal => sealing::seal(context).await?,

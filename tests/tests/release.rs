@@ -167,6 +167,31 @@ fn keys_of_somebody_else_verify_nothing() {
 }
 
 #[test]
+fn pinned_keys_decide_and_what_the_environment_says_does_not() {
+    let mut daemon = Daemon::start().unwrap();
+    let user = signed(&daemon);
+    daemon.terminate().unwrap();
+    let verify =
+        || run(user.command(&["release", "verify", "release", "--of", "acme/app"]).env_remove("TRUSTD_ADDR")).unwrap();
+    let unknown = verify().exited(1).unwrap();
+    assert!(unknown.stderr.contains("trustctl release pin add acme/app --public-key"), "{unknown}");
+
+    let pin = ["release", "pin", "add", "acme/app", "--public-key", "statement.pub", "--blob-public-key", "blob.pub"];
+    user.run(&pin).unwrap().ok().unwrap();
+
+    verify().ok().unwrap();
+    let swapped =
+        ["release", "pin", "add", "acme/app", "--public-key", "blob.pub", "--blob-public-key", "statement.pub"];
+    user.run(&swapped).unwrap().ok().unwrap();
+    verify().exited(1).unwrap();
+    // Keys from files would be others than those that are pinned.
+    user.run(&["release", "verify", "release", "--of", "acme/app", "--public-key", "statement.pub"])
+        .unwrap()
+        .exited(2)
+        .unwrap();
+}
+
+#[test]
 fn nothing_is_replaced_without_force_and_with_it_nothing_old_stays() {
     let daemon = Daemon::start().unwrap();
     let user = signed(&daemon);

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use trust::format::release::manifest;
 
-use super::digests;
 use super::judge::{self, Keys, Problem};
 use super::listing::Listing;
+use super::{digests, pinned};
 use crate::command_line::release::ReleaseVerify;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::files;
 use crate::output::{Paint, Shown};
-use crate::pin::read_public_key;
 
 /// So many faults are named; the rest is counted.
 const NAMED_MAX: usize = 20;
@@ -44,8 +43,13 @@ impl Shown for VerifiedRelease {
 
 /// Runs `trustctl release verify`.
 pub(crate) fn verify(context: &Context, arguments: &ReleaseVerify) -> Result<(), Failure> {
-    let read = |paths: &[PathBuf]| paths.iter().map(|path| read_public_key(path)).collect::<Result<Vec<_>, _>>();
-    let keys = Keys { statement: read(&arguments.public_key)?, blob: read(&arguments.blob_public_key)? };
+    let keys = match &arguments.of {
+        Some(name) => pinned::keys(&context.config.release_pins, name)?,
+        None => Keys {
+            statement: pinned::read_keys(&arguments.public_key)?,
+            blob: pinned::read_keys(&arguments.blob_public_key)?,
+        },
+    };
     let directory = arguments.directory.as_path();
     let listing = Listing::of(directory)?;
     let bundle = read_manifest(directory, &listing)?;
