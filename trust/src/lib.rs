@@ -19,6 +19,7 @@
 //! | [`Signable`] | what goes into a signature scheme: a message, or a digest where the scheme hashes first |
 //! | [`Purpose`] | the one thing a key is for, fixed for life |
 //! | [`Form`] | one shape of signature a key may leave behind (`.sig` tag, bundle, …) |
+//! | Release | files by names, sizes and digests, signed one by one and as a whole (`format::release`) |
 //! | [`Principal`] | who asks, from a verified identity only |
 //! | [`Reference`] | canonical `registry/repository:tag`; every image signature names one |
 //! | [`Fault`] | what went wrong, by what the caller can do about it |

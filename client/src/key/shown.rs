@@ -155,7 +155,7 @@ impl Shown for Keys {
             // Padded before it is painted: escape sequences have no width.
             let name = paint.strong(&format!("{:width$}", key.name));
             let scope = if key.scope.is_empty() { String::new() } else { format!("  {}", paint_all(&key.scope)) };
-            format!("{name}  {:12}  {:20}  {}{scope}", key.purpose, key.algorithm, key.state(paint))
+            format!("{name}  {:17}  {:20}  {}{scope}", key.purpose, key.algorithm, key.state(paint))
         });
         lines.collect::<Vec<_>>().join("\n")
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use trust::format::release::{FileName, Label, Release, ReleaseFile, manifest};
+use trust::format::release::{FILES_MAX, FileName, Label, Release, ReleaseFile, manifest};
 use trust_proto::v1;
 
 use super::answer::{Answer, Files, unfit};
@@ -112,6 +112,12 @@ pub(crate) async fn sign(context: &Context, arguments: &ReleaseSign) -> Result<(
 /// Before anything is signed: what would keep it from being written, or make it fail when it is verified.
 fn check_names(listing: &Listing, existing: Existing) -> Result<(), Failure> {
     let place = |name: &str| listing.directory.join(name).display().to_string();
+    if listing.files.is_empty() || listing.files.len() > FILES_MAX {
+        return Err(Failure::usage(
+            format!("{} holds {} files", listing.directory.display(), listing.files.len()),
+            format!("a release has 1 to {FILES_MAX} files; pack some of them together"),
+        ));
+    }
     if let Some(long) = listing.files.keys().find(|name| name.as_str().len() > NAME_BYTES_MAX) {
         return Err(Failure::usage(
             format!("the name {long} is too long to have signatures beside it"),
@@ -253,6 +259,12 @@ mod tests {
         let failure = checked(&["a", "b.sig"], Existing::Replace).unwrap_err();
 
         assert!(failure.what().contains("b.sig"), "{failure:?}");
+    }
+
+    #[test]
+    fn nothing_is_no_release() {
+        assert!(checked(&[], Existing::Keep).unwrap_err().what().contains("0 files"));
+        assert!(checked(&["a.sig"], Existing::Replace).is_err());
     }
 
     #[test]

@@ -61,3 +61,91 @@ fn joined(mut first: Receipt, items: &[usize], second: Receipt) -> Result<Receip
     first.second_leaf = Some(second.leaf);
     Ok(first)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use trust::format::release::{FileDigests, FileName, Release, ReleaseFile};
+    use trust::{Algorithm, KeyId, KeyRef, KeyVersion, Principal, PublicKey, Sha256Digest, Signature};
+
+    use super::*;
+    use crate::keys::KeySelector;
+    use crate::signing::{Shape, SignedForm};
+
+    fn request() -> SigningRequest {
+        let file = |name: &str| {
+            let digests = FileDigests {
+                size_bytes: 7,
+                sha256: Sha256Digest::of(name.as_bytes()),
+                sha512: [0xff; 64],
+                blake2b512: [0xff; 64],
+            };
+            ReleaseFile::new(FileName::parse(name).unwrap(), digests).unwrap()
+        };
+        let files = ["a", "b", "c"].map(file).to_vec();
+        let release = Arc::new(Release::new(files.clone(), None, None).unwrap());
+        let each = files.into_iter().map(|file| Statement::ReleaseFile { file, release: Arc::clone(&release) });
+        SigningRequest {
+            principal: Principal::LocalUid(7),
+            key: KeySelector::parse("acme/release").unwrap(),
+            statements: each.chain([Statement::Release(Arc::clone(&release))]).collect(),
+            shape: Shape::Batch,
+            forms: Vec::new(),
+            idempotency: None,
+            deadline: Duration::ZERO,
+        }
+    }
+
+    fn receipt(version: u32, leaf: u64, items: Vec<SignedItem>) -> Receipt {
+        // RFC 8032 §7.1, test 1.
+        let key = hex::decode("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a").unwrap();
+        Receipt {
+            key: KeyRef { id: KeyId::from_bytes([1; 16]), version: KeyVersion::new(version).unwrap() },
+            public_key: PublicKey::from_ed25519_bytes(&key.try_into().unwrap()).unwrap(),
+            origin: "log.example".to_owned(),
+            leaf,
+            shape: Shape::Batch,
+            items,
+            second_leaf: None,
+        }
+    }
+
+    fn signed(form: Form, payload: &str) -> SignedItem {
+        let signature = Signature::new(Algorithm::Ed25519, vec![7; 64]).unwrap();
+        Ok(vec![SignedForm { form, payload: payload.into(), signature }])
+    }
+
+    /// The second file was not signed, the third has no minisign signature.
+    fn first() -> Receipt {
+        let failed = Err("custody is gone".to_owned());
+        receipt(1, 5, vec![signed(Form::Minisig, ""), failed, signed(Form::Sshsig, ""), signed(Form::Sig, "")])
+    }
+
+    #[test]
+    fn only_what_minisign_signed_gets_a_comment() {
+        let found = comments(&request(), &first(), 1_790_000_000);
+
+        let [(0, Statement::ReleaseComment { file, signature, comment, .. })] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((file.name().as_str(), signature), ("a", &[7; 64]));
+        assert_eq!(comment, "timestamp:1790000000\tfile:a\thashed");
+    }
+
+    #[test]
+    fn comments_go_behind_the_signatures_of_their_files_and_failures_in_their_place() {
+        let whole = joined(first(), &[0], receipt(1, 7, vec![signed(Form::Minisig, "comment")])).unwrap();
+        assert_eq!(whole.items[0].as_ref().map(Vec::len), Ok(2));
+        assert_eq!(whole.items[2..], first().items[2..]);
+        assert_eq!((whole.leaf, whole.second_leaf), (5, Some(7)));
+
+        let failed = joined(first(), &[0], receipt(1, 7, vec![Err("late".to_owned())])).unwrap();
+        assert_eq!(failed.items[0], Err("late".to_owned()));
+    }
+
+    #[test]
+    fn a_key_that_was_rotated_in_between_is_a_conflict() {
+        let fault = joined(first(), &[0], receipt(2, 7, vec![signed(Form::Minisig, "comment")])).unwrap_err();
+
+        assert_eq!(fault.kind(), FaultKind::Conflict);
+    }
+}
