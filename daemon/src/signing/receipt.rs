@@ -45,7 +45,7 @@ impl Receipt {
         leaf: u64,
         origin: &str,
         signatures: Vec<Result<Signature, CustodyError>>,
-    ) -> Receipt {
+    ) -> Self {
         let mut signatures = signatures.into_iter();
         let mut preimages = order.preimages.into_iter();
         let items = order
