@@ -14,6 +14,7 @@ mod order;
 mod ring;
 mod sealing;
 mod secret;
+mod secret_file;
 mod software;
 pub mod worker;
 

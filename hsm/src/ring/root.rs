@@ -1,8 +1,7 @@
 //! How the root KEK is had: from a file, or unwrapped by a passphrase.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -12,13 +11,13 @@ use zeroize::Zeroizing;
 
 use super::file;
 use crate::cipher::{KEY, Key, NONCE, TAG, random};
-use crate::{CustodyError, Passphrase, PassphraseCost, RootSource};
+use crate::{CustodyError, Passphrase, PassphraseCost, RootSource, secret_file};
 
 /// The most that is believed from a file: more would let whoever writes it starve the machine.
 const COST_CEILING: PassphraseCost = PassphraseCost { memory_kib: 1024 * 1024, passes: 16, lanes: 16 };
 
-/// Where systemd puts the credentials of its services.
-const CREDENTIALS: &str = "/run/credentials";
+/// What messages call it.
+const WHAT: &str = "root key file";
 
 /// What the ring says about its root key, in the clear.
 #[derive(Serialize, Deserialize)]
@@ -108,43 +107,19 @@ pub(crate) fn examine_file(path: &Path) -> Result<(), CustodyError> {
     open_file(path).map(drop)
 }
 
-/// Opens a root key file; whoever else could read or write it would hold every key.
+/// Opens a root key file of exactly 32 bytes.
 fn open_file(path: &Path) -> Result<File, CustodyError> {
+    let file = secret_file::open(WHAT, path)?;
+    let length = file.metadata().map_err(|error| unreadable(path, &error))?.len();
+    if length == 32 {
+        return Ok(file);
+    }
     let place = path.display();
-    // Without O_NONBLOCK a FIFO put there would hold the start for ever.
-    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path);
-    let file = file.map_err(|error| unreadable(path, &error))?;
-    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
-    if !metadata.is_file() {
-        return Err(CustodyError::refused(format!("the root key file {place} is not a regular file")));
-    }
-    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-    if mode & 0o077 != 0 && !is_credential(path, mode, owner, metadata.gid()) {
-        return Err(CustodyError::refused(format!(
-            "the root key file {place} has mode {mode:04o}: others may read or write it; chmod 600 it"
-        )));
-    }
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-        return Err(CustodyError::refused(format!(
-            "the root key file {place} belongs to uid {owner}, not to us or root"
-        )));
-    }
-    if metadata.len() != 32 {
-        let length = metadata.len();
-        return Err(CustodyError::refused(format!("the root key file {place} has {length} bytes, not exactly 32")));
-    }
-    Ok(file)
-}
-
-/// Whether systemd made this file for its service alone. It gives the service's user a right to read in the file's
-/// access list, whose mask shows where the group's mode stands; the group is root's, and nobody else writes there.
-fn is_credential(path: &Path, mode: u32, owner: u32, group: u32) -> bool {
-    path.starts_with(CREDENTIALS) && mode == 0o440 && owner == 0 && group == 0
+    Err(CustodyError::refused(format!("the {WHAT} {place} has {length} bytes, not exactly 32")))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> CustodyError {
-    CustodyError::refused(format!("read the root key file {}: {error}", path.display()))
+    secret_file::unreadable(WHAT, path, error)
 }
 
 fn check(cost: PassphraseCost) -> Result<(), CustodyError> {
@@ -181,22 +156,4 @@ fn aad(store: &[u8; 16], cost: PassphraseCost, salt: &[u8; 32]) -> Vec<u8> {
     }
     aad.extend_from_slice(salt);
     aad
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_credential_of_systemd_may_show_a_mask_where_the_group_stands() {
-        let credential = Path::new("/run/credentials/trustd.service/root-kek");
-
-        assert!(is_credential(credential, 0o440, 0, 0));
-        assert!(!is_credential(credential, 0o444, 0, 0));
-        assert!(!is_credential(credential, 0o640, 0, 0));
-        assert!(!is_credential(credential, 0o440, 1000, 0));
-        assert!(!is_credential(credential, 0o440, 0, 1000));
-        assert!(!is_credential(Path::new("/run/credentials2/x"), 0o440, 0, 0));
-        assert!(!is_credential(Path::new("/etc/trustd/root.kek"), 0o440, 0, 0));
-    }
 }
