@@ -55,3 +55,42 @@ impl CustodyError {
         Self::Failed { what: what.into() }
     }
 }
+
+/// Why a token cannot serve. Texts never carry a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: the supervisor answers for each")]
+pub enum TokenTrouble {
+    /// Its module cannot be loaded.
+    #[error("its module cannot be loaded: {what}")]
+    Module {
+        /// The step, and what it met.
+        what: String,
+    },
+    /// The module has no such token now.
+    #[error("the token is not there: {what}")]
+    Absent {
+        /// What was looked for, and what is there.
+        what: String,
+    },
+    /// The token has refused the PIN, once: it is not tried again until its source changes (D23).
+    #[error("the token has refused its PIN, which is not tried again")]
+    PinWrong,
+    /// The token takes no PIN at all.
+    #[error("the token's PIN is locked or not set: {what}")]
+    PinLocked {
+        /// How that showed.
+        what: String,
+    },
+    /// The module fails in a way that only a new process may heal.
+    #[error("the token fails: {what}")]
+    Failed {
+        /// The step, and what it met.
+        what: String,
+    },
+}
+
+impl From<TokenTrouble> for CustodyError {
+    fn from(trouble: TokenTrouble) -> Self {
+        Self::unavailable(trouble.to_string())
+    }
+}

@@ -11,18 +11,24 @@ mod error;
 mod keyring;
 mod locked;
 mod order;
+mod pin;
+mod pkcs11;
 mod ring;
 mod sealing;
 mod secret;
 mod secret_file;
 mod software;
+mod token;
 pub mod worker;
 
-pub use error::CustodyError;
+pub use error::{CustodyError, TokenTrouble};
 pub use keyring::{KekInfo, KekState, KekVersion, KeyRing, PassphraseCost, RootSource, Unsealed};
 pub use order::{Generated, Material, RewrapOrder, SealContext, SealedKey, SignedOrder, SigningOrder};
+pub use pin::Pin;
+pub use pkcs11::{Pkcs11Custodian, TokenPlace};
 pub use secret::{Passphrase, StoreKey};
 pub use software::{SoftwareCustodian, create_root_file, examine_root_file, init_ring};
+pub use token::{ObjectId, TokenKey, TokenName, TokenSelector};
 
 use std::time::Duration;
 

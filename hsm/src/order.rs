@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use trust::{Algorithm, KeyRef, Malformed, PublicKey, Purpose, Sha256Digest, Signable, Signature};
 
-use crate::{CustodyError, KekVersion};
+use crate::{CustodyError, KekVersion, TokenKey};
 
 /// What a sealed key is bound to: it opens under exactly this and nothing else.
 ///
@@ -84,6 +84,8 @@ fn kek_version(bytes: &[u8]) -> Option<KekVersion> {
 pub enum Material {
     /// Sealed by the software custodian.
     Sealed(SealedKey),
+    /// In a token, which it never leaves.
+    Token(TokenKey),
 }
 
 /// A key that was just made.
@@ -116,6 +118,12 @@ impl SigningOrder {
     pub const INPUTS_MAX: usize = 8192;
     /// The most bytes the inputs of one order may have together.
     pub const BYTES_MAX: usize = 7 * 1024 * 1024;
+
+    /// The same order without inputs.
+    pub(crate) fn clone_head(&self) -> Self {
+        let (context, material) = (Arc::clone(&self.context), self.material.clone());
+        Self { context, spki_sha256: self.spki_sha256, material, inputs: Vec::new() }
+    }
 
     /// Refuses an order that is empty or too large, in words.
     pub(crate) fn check_size(&self) -> Result<(), CustodyError> {

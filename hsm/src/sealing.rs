@@ -171,7 +171,7 @@ fn body_aad(binding: &[u8]) -> Vec<u8> {
 }
 
 /// Appends a field behind its length, so that no two lists of fields are the same bytes.
-fn push(bytes: &mut Vec<u8>, field: &[u8]) {
+pub(crate) fn push(bytes: &mut Vec<u8>, field: &[u8]) {
     let length = u32::try_from(field.len()).unwrap_or(u32::MAX);
     bytes.extend_from_slice(&length.to_be_bytes());
     bytes.extend_from_slice(field);

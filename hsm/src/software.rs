@@ -20,7 +20,7 @@ use crate::ring::{self, Ring};
 use crate::sealing;
 use crate::{
     Custodian, CustodianState, CustodyError, Generated, KekInfo, KekVersion, KeyRing, Material, PassphraseCost,
-    RewrapOrder, RootSource, SealContext, Session, SignedOrder, SigningOrder, Unsealed,
+    RewrapOrder, RootSource, SealContext, SealedKey, Session, SignedOrder, SigningOrder, Unsealed,
 };
 use key::PrivateKey;
 use opened::OpenedKeys;
@@ -207,7 +207,7 @@ impl Inner {
         spki_sha256: Sha256Digest,
         material: &Material,
     ) -> Result<Arc<PrivateKey>, CustodyError> {
-        let Material::Sealed(sealed) = material;
+        let sealed = sealed(material)?;
         let binding = sealing::binding(context, spki_sha256);
         if let Some(key) = self.opened().find(context.key, &binding, sealed) {
             return Ok(key);
@@ -241,7 +241,7 @@ impl Session for SoftwareSession {
     fn rewrap(&mut self, orders: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>> {
         let rewrap_one = |ring: &Ring, order: &RewrapOrder| {
             refuse_foreign(ring, &order.context)?;
-            let Material::Sealed(sealed) = &order.material;
+            let sealed = sealed(&order.material)?;
             let binding = sealing::binding(&order.context, order.spki_sha256);
             sealing::rewrap(ring, &binding, sealed).map(Material::Sealed)
         };
@@ -254,6 +254,14 @@ impl Session for SoftwareSession {
         self.0.opened().forget(key);
         scrub_stack();
         Ok(())
+    }
+}
+
+/// The sealed record; a token's key is none.
+fn sealed(material: &Material) -> Result<&SealedKey, CustodyError> {
+    match material {
+        Material::Sealed(sealed) => Ok(sealed),
+        Material::Token(key) => Err(CustodyError::refused(format!("the key is in the token {}", key.token))),
     }
 }
 

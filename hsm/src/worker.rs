@@ -17,10 +17,13 @@ mod frame;
 #[cfg(test)]
 mod hostile;
 mod message;
+mod pin;
 mod sandbox;
 mod session;
+mod start;
 mod supervisor;
 mod syscalls;
+mod token;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -42,6 +45,7 @@ use session::WorkerSession;
 use supervisor::{Live, Shared};
 
 pub use child::run;
+pub use token::{TokenConfig, TokenWorker, examine_token};
 
 /// How long Argon2id may take on a machine that is busy with other things.
 const UNSEAL_PATIENCE: Duration = Duration::from_secs(120);
@@ -131,7 +135,7 @@ impl WorkerCustodian {
     }
 
     fn patience(&self) -> Duration {
-        self.shared.config.hang_after
+        self.shared.launch.hang_after
     }
 }
 

@@ -6,9 +6,13 @@ mod house;
 use std::sync::Arc;
 use std::time::Duration;
 
+use house::token::TokenHouse;
 use house::{House, Mount, context, order};
 use trust::{Algorithm, Digest, KeyId, Purpose, Scheme, Sha256Digest, Signable};
-use trust_hsm::{CustodianState, CustodyError, KekState, Material, RewrapOrder, RootSource, SealedKey, SigningOrder};
+use trust_hsm::{
+    Custodian, CustodianState, CustodyError, Generated, KekState, Material, RewrapOrder, RootSource, SealContext,
+    SealedKey, SigningOrder,
+};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -16,8 +20,20 @@ const LONG: Duration = Duration::from_secs(60);
 /// Runs a test over every custodian.
 macro_rules! contract {
     ($($name:ident)*) => {
-        mod in_process { $( #[test] fn $name() { super::$name(&super::House::open(super::Mount::InProcess)); } )* }
-        mod in_a_worker { $( #[test] fn $name() { super::$name(&super::House::open(super::Mount::Worker)); } )* }
+        mod software_in_process { $( #[test] fn $name() { super::$name(&*super::House::open(super::Mount::InProcess).custodian); } )* }
+        mod software_in_a_worker { $( #[test] fn $name() { super::$name(&*super::House::open(super::Mount::Worker).custodian); } )* }
+        mod softhsm_in_process { $( #[test] fn $name() {
+            super::house::token::alone(concat!("softhsm_in_process::", stringify!($name)), super::$name);
+        } )* }
+        mod softhsm_in_a_worker { $( #[test] fn $name() { super::$name(&*super::TokenHouse::new().mount()); } )* }
+    };
+}
+
+/// Runs a test over every custodian that has a KEK ring.
+macro_rules! ring_contract {
+    ($($name:ident)*) => {
+        mod ring_in_process { $( #[test] fn $name() { super::$name(&super::House::open(super::Mount::InProcess)); } )* }
+        mod ring_in_a_worker { $( #[test] fn $name() { super::$name(&super::House::open(super::Mount::Worker)); } )* }
     };
 }
 
@@ -26,18 +42,23 @@ contract! {
     openssl_accepts_a_signature_of_every_algorithm
     an_ed25519_key_refuses_a_digest_and_signs_the_other_inputs
     a_digest_of_another_function_is_refused
-    a_record_opens_under_its_own_context_only
-    a_record_with_any_bit_flipped_does_not_open
-    a_sealed_custodian_does_nothing
+    a_key_signs_under_its_own_context_only
     an_impossible_pair_of_purpose_and_algorithm_is_refused
     a_context_of_another_store_is_refused
     an_order_without_inputs_or_with_too_many_is_refused_and_the_others_are_signed
     a_deadline_that_has_passed_is_late
     a_forgotten_key_signs_again_from_its_record
+    a_record_that_is_current_is_rewrapped_to_itself
+    many_orders_are_answered_in_order
+}
+
+ring_contract! {
+    a_record_is_rewrapped_under_its_own_context_only
+    a_record_with_any_bit_flipped_does_not_open
+    a_sealed_custodian_does_nothing
     a_rotation_rewraps_and_destroys
     an_unfinished_rotation_is_resumed
     unsealing_twice_gives_the_same_store_key
-    many_orders_are_answered_in_order
 }
 
 fn message(text: &str) -> Signable {
@@ -48,8 +69,8 @@ fn purpose_of(algorithm: Algorithm) -> Purpose {
     if algorithm == Algorithm::Ed25519 { Purpose::Image } else { Purpose::Raw }
 }
 
-fn every_algorithm_signs_messages_and_digests_that_verify(house: &House) {
-    let mut session = house.custodian.open().unwrap();
+fn every_algorithm_signs_messages_and_digests_that_verify(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
     for algorithm in Algorithm::ALL {
         let context = context(algorithm, purpose_of(algorithm));
         let key = session.generate(&context).unwrap();
@@ -68,8 +89,8 @@ fn every_algorithm_signs_messages_and_digests_that_verify(house: &House) {
     }
 }
 
-fn openssl_accepts_a_signature_of_every_algorithm(house: &House) {
-    let mut session = house.custodian.open().unwrap();
+fn openssl_accepts_a_signature_of_every_algorithm(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
     for algorithm in Algorithm::ALL {
         let context = context(algorithm, purpose_of(algorithm));
         let key = session.generate(&context).unwrap();
@@ -85,8 +106,8 @@ fn openssl_accepts_a_signature_of_every_algorithm(house: &House) {
     }
 }
 
-fn an_ed25519_key_refuses_a_digest_and_signs_the_other_inputs(house: &House) {
-    let mut session = house.custodian.open().unwrap();
+fn an_ed25519_key_refuses_a_digest_and_signs_the_other_inputs(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
     let context = context(Algorithm::Ed25519, Purpose::Raw);
     let key = session.generate(&context).unwrap();
     let digest = Signable::Digest(Digest::Sha256([1; 32]));
@@ -99,8 +120,8 @@ fn an_ed25519_key_refuses_a_digest_and_signs_the_other_inputs(house: &House) {
     assert!(signed[2].is_ok());
 }
 
-fn a_digest_of_another_function_is_refused(house: &House) {
-    let mut session = house.custodian.open().unwrap();
+fn a_digest_of_another_function_is_refused(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
     for (algorithm, digest) in [
         (Algorithm::EcdsaP384Sha256, Digest::Sha384([1; 48])),
         (Algorithm::EcdsaP384Sha384, Digest::Sha256([1; 32])),
@@ -115,10 +136,8 @@ fn a_digest_of_another_function_is_refused(house: &House) {
     }
 }
 
-fn a_record_opens_under_its_own_context_only(house: &House) {
-    let mut session = house.custodian.open().unwrap();
-    let own = context(Algorithm::EcdsaP256Sha256, Purpose::Image);
-    let key = session.generate(&own).unwrap();
+/// Orders whose context or public key is not the one that `key` was made under, one part at a time.
+fn orders_of_others(own: &SealContext, key: &Generated) -> Vec<SigningOrder> {
     let (mut other_id, mut other_version, mut other_algorithm, mut other_purpose, mut other_scope) =
         (own.clone(), own.clone(), own.clone(), own.clone(), own.clone());
     other_id.key.id = KeyId::from_bytes([0x55; 16]);
@@ -126,24 +145,59 @@ fn a_record_opens_under_its_own_context_only(house: &House) {
     other_algorithm.algorithm = Algorithm::EcdsaP384Sha256;
     other_purpose.purpose = Purpose::ReleaseBlob;
     other_scope.scope_hash = Sha256Digest::of(b"another scope");
-    let mut other_spki = order(&own, &key, vec![message("m")]);
+    let mut other_spki = order(own, key, vec![message("m")]);
     other_spki.spki_sha256 = Sha256Digest::of(b"another key");
     let mut orders: Vec<SigningOrder> = [other_id, other_version, other_algorithm, other_purpose, other_scope]
         .iter()
-        .map(|context| order(context, &key, vec![message("m")]))
+        .map(|context| order(context, key, vec![message("m")]))
         .collect();
     orders.push(other_spki);
-    // The right one first: what is open already must not make the wrong ones work.
-    orders.insert(0, order(&own, &key, vec![message("m")]));
+    orders
+}
+
+fn a_key_signs_under_its_own_context_only(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
+    let own = context(Algorithm::EcdsaP256Sha256, Purpose::Image);
+    let key = session.generate(&own).unwrap();
+    let mut orders = orders_of_others(&own, &key);
+    // Before and after the right one: what is open already must not make the wrong ones work.
+    let right = orders.len();
+    orders.push(order(&own, &key, vec![message("m")]));
+    orders.extend(orders_of_others(&own, &key));
 
     let signed = session.sign(&orders, LONG);
+
+    for (index, signed) in signed.iter().enumerate() {
+        let corrupt = matches!(signed, Err(CustodyError::Corrupt { .. }));
+        assert_eq!((signed.is_ok(), corrupt), (index == right, index != right), "order {index}: {signed:?}");
+    }
+}
+
+fn a_record_is_rewrapped_under_its_own_context_only(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    let own = context(Algorithm::EcdsaP256Sha256, Purpose::Image);
+    let key = session.generate(&own).unwrap();
+    let orders = orders_of_others(&own, &key);
+
     let rewrapped = session.rewrap(&orders.iter().map(rewrap_order).collect::<Vec<_>>());
 
-    assert!(signed[0].is_ok() && rewrapped[0].is_ok());
-    for index in 1..orders.len() {
-        assert!(matches!(signed[index], Err(CustodyError::Corrupt { .. })), "order {index}: {:?}", signed[index]);
-        assert!(matches!(rewrapped[index], Err(CustodyError::Corrupt { .. })), "order {index}");
+    for (index, rewrapped) in rewrapped.iter().enumerate() {
+        assert!(matches!(rewrapped, Err(CustodyError::Corrupt { .. })), "order {index}: {rewrapped:?}");
     }
+}
+
+fn a_record_that_is_current_is_rewrapped_to_itself(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
+    let own = context(Algorithm::Ed25519, Purpose::Image);
+    let key = session.generate(&own).unwrap();
+    let mut other = own.clone();
+    other.scope_hash = Sha256Digest::of(b"another scope");
+    let orders = [&own, &other].map(|context| rewrap_order(&order(context, &key, Vec::new())));
+
+    let rewrapped = session.rewrap(&orders);
+
+    assert_eq!(rewrapped[0].as_ref().unwrap(), &key.material);
+    assert!(matches!(rewrapped[1], Err(CustodyError::Corrupt { .. })));
 }
 
 fn rewrap_order(order: &SigningOrder) -> RewrapOrder {
@@ -196,8 +250,8 @@ fn a_sealed_custodian_does_nothing(house: &House) {
     assert!(session.sign(&[order], LONG).remove(0).is_ok());
 }
 
-fn an_impossible_pair_of_purpose_and_algorithm_is_refused(house: &House) {
-    let mut session = house.custodian.open().unwrap();
+fn an_impossible_pair_of_purpose_and_algorithm_is_refused(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
 
     let refused = session.generate(&context(Algorithm::Rsa3072PssSha256, Purpose::Image)).unwrap_err();
 
@@ -205,8 +259,8 @@ fn an_impossible_pair_of_purpose_and_algorithm_is_refused(house: &House) {
     assert!(refused.to_string().contains("rsa3072-pss-sha256"));
 }
 
-fn a_context_of_another_store_is_refused(house: &House) {
-    let mut session = house.custodian.open().unwrap();
+fn a_context_of_another_store_is_refused(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
     let own = context(Algorithm::Ed25519, Purpose::Image);
     let key = session.generate(&own).unwrap();
     let mut foreign = own.clone();
@@ -219,8 +273,8 @@ fn a_context_of_another_store_is_refused(house: &House) {
     assert!(matches!(signed, CustodyError::Refused { .. }));
 }
 
-fn an_order_without_inputs_or_with_too_many_is_refused_and_the_others_are_signed(house: &House) {
-    let mut session = house.custodian.open().unwrap();
+fn an_order_without_inputs_or_with_too_many_is_refused_and_the_others_are_signed(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
     let context = context(Algorithm::Ed25519, Purpose::Image);
     let key = session.generate(&context).unwrap();
     let good = order(&context, &key, vec![message("m")]);
@@ -238,8 +292,8 @@ fn an_order_without_inputs_or_with_too_many_is_refused_and_the_others_are_signed
     }
 }
 
-fn a_deadline_that_has_passed_is_late(house: &House) {
-    let mut session = house.custodian.open().unwrap();
+fn a_deadline_that_has_passed_is_late(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
     let context = context(Algorithm::Ed25519, Purpose::Image);
     let key = session.generate(&context).unwrap();
 
@@ -248,8 +302,8 @@ fn a_deadline_that_has_passed_is_late(house: &House) {
     assert_eq!(signed, [Err(CustodyError::Late)]);
 }
 
-fn a_forgotten_key_signs_again_from_its_record(house: &House) {
-    let mut session = house.custodian.open().unwrap();
+fn a_forgotten_key_signs_again_from_its_record(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
     let context = context(Algorithm::Ed25519, Purpose::Image);
     let key = session.generate(&context).unwrap();
     let order = order(&context, &key, vec![message("m")]);
@@ -318,8 +372,8 @@ fn unsealing_twice_gives_the_same_store_key(house: &House) {
     assert_eq!(house.custodian.state(), CustodianState::Ready);
 }
 
-fn many_orders_are_answered_in_order(house: &House) {
-    let mut session = house.custodian.open().unwrap();
+fn many_orders_are_answered_in_order(custodian: &dyn Custodian) {
+    let mut session = custodian.open().unwrap();
     let keys: Vec<_> = [Algorithm::Ed25519, Algorithm::EcdsaP256Sha256, Algorithm::EcdsaP384Sha384]
         .into_iter()
         .zip(1_u8..)

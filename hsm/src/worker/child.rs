@@ -15,11 +15,11 @@ use trust::KeyId;
 use zeroize::Zeroizing;
 
 use super::descriptor::Receiver;
-use super::message::{Answer, Ask, Bytes, Control, ControlAnswer, Hello, PROTOCOL};
+use super::message::{Answer, Ask, Bytes, Control, ControlAnswer, Hello, Kept, PROTOCOL, Post};
 use super::{frame, sandbox};
 use crate::{
-    Custodian as _, CustodyError, KekState, KeyRing as _, Material, Passphrase, RewrapOrder, RootSource, Session,
-    SigningOrder, SoftwareCustodian,
+    Custodian, CustodyError, KekState, KeyRing as _, Passphrase, Pin, Pkcs11Custodian, RewrapOrder, RootSource,
+    Session, SigningOrder, SoftwareCustodian, TokenPlace, TokenTrouble,
 };
 
 /// The most session threads, far more than the daemon opens: dead sessions may not have been noticed yet.
@@ -28,6 +28,8 @@ const SESSIONS_MAX: usize = 1024;
 const CONTROL_BYTES: usize = 64 * 1024;
 /// Stack of a session thread, in bytes.
 const STACK_BYTES: usize = 1024 * 1024;
+/// Stack of a session thread in which a vendor's code runs, in bytes: what such code is tested with.
+const MODULE_STACK_BYTES: usize = 8 * 1024 * 1024;
 
 /// Serves custody over standard input until the daemon closes it: what `trustd custody-worker` does.
 ///
@@ -56,10 +58,14 @@ fn serve() -> io::Result<()> {
         return Ok(());
     }
     let Ok(Control::Hello(hello)) = postcard::from_bytes(&incoming) else { return Err(garbage()) };
-    let custodian = stand(&hello)?;
-    let reopened = hello.reopen.map(|file| custodian.unseal(RootSource::File { path: path(file) }).map(drop));
-    frame::encode(&ControlAnswer::Welcome { protocol: PROTOCOL, reopened }, &mut outgoing)?;
+    if hello.protocol != PROTOCOL {
+        return Err(io::Error::other("the daemon speaks another version of this protocol"));
+    }
+    sandbox::die_with(hello.parent)?;
+    let custodian = stand(&hello, &mut outgoing)?;
+    wipe(&mut incoming);
     frame::write(control.stream(), &outgoing)?;
+    wipe(&mut outgoing);
 
     let sessions = Arc::new(AtomicUsize::new(0));
     while frame::read(&mut control, &mut incoming)? {
@@ -72,29 +78,78 @@ fn serve() -> io::Result<()> {
     Ok(())
 }
 
-/// Closes the last doors and stands before the ring.
-fn stand(hello: &Hello<'_>) -> io::Result<SoftwareCustodian> {
-    if hello.protocol != PROTOCOL {
-        return Err(io::Error::other("the daemon speaks another version of this protocol"));
+/// What this process keeps.
+enum Keeper {
+    Software(SoftwareCustodian),
+    Token(Pkcs11Custodian),
+    /// A token that cannot serve: the daemon reads why, and ends this process.
+    Nothing,
+}
+
+impl Keeper {
+    fn custodian(&self) -> Result<&dyn Custodian, CustodyError> {
+        match self {
+            Self::Software(custodian) => Ok(custodian),
+            Self::Token(custodian) => Ok(custodian),
+            Self::Nothing => Err(CustodyError::unavailable("the token is not mounted")),
+        }
     }
-    sandbox::die_with(hello.parent)?;
-    let ring = path(hello.ring);
-    let root_file = hello.root_file.map(path);
-    sandbox::confine(&ring, root_file.as_deref())?;
-    Ok(SoftwareCustodian::new(&ring, usize::try_from(hello.opened_keys_max).unwrap_or(usize::MAX)))
+}
+
+/// Closes the last doors, stands before what is kept, and leaves the welcome in `outgoing`.
+fn stand(hello: &Hello<'_>, outgoing: &mut Vec<u8>) -> io::Result<Keeper> {
+    match &hello.post {
+        Post::Ring { ring, root_file, reopen, opened_keys_max } => {
+            let ring = path(*ring);
+            sandbox::confine(&ring, root_file.map(path).as_deref())?;
+            let custodian = SoftwareCustodian::new(&ring, usize::try_from(*opened_keys_max).unwrap_or(usize::MAX));
+            let reopened = reopen.map(|file| custodian.unseal(RootSource::File { path: path(file) }).map(drop));
+            frame::encode(&ControlAnswer::Welcome { protocol: PROTOCOL, reopened }, outgoing)?;
+            Ok(Keeper::Software(custodian))
+        }
+        Post::Token { name, store, module, token, readable, writable, pin } => {
+            let module = path(*module);
+            let paths = |list: &[Bytes<'_>]| list.iter().map(|bytes| path(*bytes)).collect::<Vec<_>>();
+            sandbox::confine_module(&module, &paths(readable), &paths(writable))?;
+            let mut copy = Zeroizing::new(pin.0.to_vec());
+            let pin = Pin::take(&mut copy).map_err(io::Error::other)?;
+            let name = name.parse().map_err(|_| garbage())?;
+            let mounted = Pkcs11Custodian::mount(&TokenPlace { name, store: *store, module, token: token.read() }, pin);
+            let (keeper, mounted) = match mounted {
+                Ok(custodian) => (Keeper::Token(custodian), Ok(())),
+                Err(trouble) => (Keeper::Nothing, Err(trouble)),
+            };
+            frame::encode(&ControlAnswer::Mounted { protocol: PROTOCOL, mounted }, outgoing)?;
+            Ok(keeper)
+        }
+    }
 }
 
 /// Does what a control message asks and leaves the answer's frame in `outgoing`.
 fn answer_control(
-    custodian: &SoftwareCustodian,
+    keeper: &Keeper,
     sessions: &Arc<AtomicUsize>,
     control: &mut Receiver,
     request: Control<'_>,
     outgoing: &mut Vec<u8>,
 ) -> io::Result<()> {
+    match (request, keeper) {
+        (Control::Attach, _) => {
+            let answer = attach(keeper, sessions, control).map(|()| ControlAnswer::Done);
+            frame::encode(&answer.unwrap_or_else(ControlAnswer::Failed), outgoing)
+        }
+        (Control::Probe, Keeper::Token(custodian)) => {
+            let mounted = custodian.probe();
+            frame::encode(&ControlAnswer::Mounted { protocol: PROTOCOL, mounted }, outgoing)
+        }
+        (request, Keeper::Software(custodian)) => answer_ring(custodian, request, outgoing),
+        (_, Keeper::Token(_) | Keeper::Nothing) => Err(garbage()),
+    }
+}
+
+fn answer_ring(custodian: &SoftwareCustodian, request: Control<'_>, outgoing: &mut Vec<u8>) -> io::Result<()> {
     let answer = match request {
-        Control::Hello(_) => return Err(garbage()),
-        Control::Attach => attach(custodian, sessions, control).map(|()| ControlAnswer::Done),
+        Control::Hello(_) | Control::Attach | Control::Probe => return Err(garbage()),
         Control::UnsealFile(file) => return unseal(custodian, RootSource::File { path: path(file) }, outgoing),
         Control::UnsealPassphrase(bytes) => {
             let mut copy = Zeroizing::new(bytes.0.to_vec());
@@ -122,22 +177,23 @@ fn unseal(custodian: &SoftwareCustodian, source: RootSource, outgoing: &mut Vec<
 }
 
 /// Starts the thread of a session whose stream came with the message.
-fn attach(
-    custodian: &SoftwareCustodian,
-    sessions: &Arc<AtomicUsize>,
-    control: &mut Receiver,
-) -> Result<(), CustodyError> {
+fn attach(keeper: &Keeper, sessions: &Arc<AtomicUsize>, control: &mut Receiver) -> Result<(), CustodyError> {
     let stream =
         control.descriptor().map(UnixStream::from).ok_or(CustodyError::failed("receive a session's descriptor"))?;
     let place = |open: usize| (open < SESSIONS_MAX).then(|| open.saturating_add(1));
     sessions
         .fetch_update(Ordering::AcqRel, Ordering::Acquire, place)
         .map_err(|_| CustodyError::unavailable("too many custody sessions"))?;
-    let session = custodian.open()?;
+    let session = keeper.custodian()?.open()?;
     let open = Arc::clone(sessions);
-    let thread = std::thread::Builder::new().name("custody-session".to_owned()).stack_size(STACK_BYTES);
+    let (token, stack) = match keeper {
+        Keeper::Token(custodian) => (Some(custodian.clone()), MODULE_STACK_BYTES),
+        Keeper::Software(_) | Keeper::Nothing => (None, STACK_BYTES),
+    };
+    let trouble = move || token.as_ref().and_then(Pkcs11Custodian::trouble);
+    let thread = std::thread::Builder::new().name("custody-session".to_owned()).stack_size(stack);
     let started = thread.spawn(move || {
-        if let Err(error) = serve_session(session, stream) {
+        if let Err(error) = serve_session(session, stream, trouble) {
             eprintln!("custody-worker: a session ends: {error}");
         }
         open.fetch_sub(1, Ordering::AcqRel);
@@ -145,12 +201,19 @@ fn attach(
     started.map(drop).map_err(|error| CustodyError::unavailable(format!("start a session's thread: {error}")))
 }
 
-/// Answers one session's frames until its stream ends.
-pub(super) fn serve_session(mut session: Box<dyn Session>, mut stream: UnixStream) -> io::Result<()> {
+/// Answers one session's frames until its stream ends. Where there is `trouble` after a request, that is the answer.
+pub(super) fn serve_session(
+    mut session: Box<dyn Session>,
+    mut stream: UnixStream,
+    trouble: impl Fn() -> Option<TokenTrouble>,
+) -> io::Result<()> {
     let (mut incoming, mut outgoing) = (Vec::new(), Vec::new());
     while frame::read(&mut stream, &mut incoming)? {
         let ask = postcard::from_bytes(&incoming).map_err(|_| garbage())?;
         answer(&mut *session, &ask, &mut outgoing)?;
+        if let Some(trouble) = trouble() {
+            frame::encode(&Answer::Sick(trouble), &mut outgoing)?;
+        }
         frame::write(&mut stream, &outgoing)?;
     }
     Ok(())
@@ -160,9 +223,8 @@ fn answer(session: &mut dyn Session, ask: &Ask<'_>, outgoing: &mut Vec<u8>) -> i
     match ask {
         Ask::Generate(context) => match session.generate(&context.read().map_err(|_| garbage())?) {
             Ok(generated) => {
-                let Material::Sealed(sealed) = &generated.material;
-                let (spki, sealed) = (Bytes(generated.public_key.spki_der()), Bytes(sealed.as_bytes()));
-                frame::encode(&Answer::Generated { spki, sealed }, outgoing)
+                let (spki, material) = (Bytes(generated.public_key.spki_der()), Kept::from(&generated.material));
+                frame::encode(&Answer::Generated { spki, material }, outgoing)
             }
             Err(error) => frame::encode(&Answer::Failed(error), outgoing),
         },
@@ -182,11 +244,8 @@ fn answer(session: &mut dyn Session, ask: &Ask<'_>, outgoing: &mut Vec<u8>) -> i
         Ask::Rewrap(records) => {
             let orders = records.iter().map(super::message::Record::read).collect::<Result<Vec<RewrapOrder>, _>>();
             let rewrapped = session.rewrap(&orders.map_err(|_| garbage())?);
-            let bytes = rewrapped.iter().map(|record| match record {
-                Ok(Material::Sealed(sealed)) => Ok(Bytes(sealed.as_bytes())),
-                Err(error) => Err(error.clone()),
-            });
-            frame::encode(&Answer::Rewrapped(bytes.collect()), outgoing)
+            let kept = rewrapped.iter().map(|record| record.as_ref().map(Kept::from).map_err(Clone::clone));
+            frame::encode(&Answer::Rewrapped(kept.collect()), outgoing)
         }
         Ask::Forget(id) => match session.forget(KeyId::from_bytes(*id)) {
             Ok(()) => frame::encode(&Answer::Forgotten, outgoing),

@@ -16,7 +16,7 @@ use trust::{Algorithm, KeyId, KeyRef, KeyVersion, Purpose, Sha256Digest, Signabl
 
 use super::child::serve_session;
 use super::descriptor::Receiver;
-use super::message::{Answer, Ask, Bytes, ControlAnswer};
+use super::message::{Answer, Ask, Bytes, ControlAnswer, Kept};
 use super::session::WorkerSession;
 use super::supervisor::Shared;
 use super::{WorkerConfig, frame};
@@ -141,14 +141,15 @@ fn a_worker_that_answers_another_question_is_killed() {
 
 #[test]
 fn a_worker_that_makes_no_key_of_what_was_asked_is_killed() {
-    let p256_is_no_ed25519 = framed(&Answer::Generated { spki: Bytes(&[0x30; 91]), sealed: Bytes(&[1; 200]) });
+    let p256_is_no_ed25519 =
+        framed(&Answer::Generated { spki: Bytes(&[0x30; 91]), material: Kept::Sealed(Bytes(&[1; 200])) });
 
     assert_found_out(p256_is_no_ed25519, |session| session.generate(&context()).unwrap_err());
 }
 
 #[test]
 fn a_worker_that_rewraps_to_no_record_is_killed() {
-    let no_record = framed(&Answer::Rewrapped(vec![Ok(Bytes(&[1; 20]))]));
+    let no_record = framed(&Answer::Rewrapped(vec![Ok(Kept::Sealed(Bytes(&[1; 20])))]));
 
     assert_found_out(no_record, |session| session.rewrap(&[record()]).remove(0).unwrap_err());
 }
@@ -184,7 +185,7 @@ fn a_daemon_that_sends_garbage_loses_its_session_only() {
         ours.write_all(&garbage).unwrap();
         ours.shutdown(std::net::Shutdown::Write).unwrap();
 
-        let ended = serve_session(custodian.open().unwrap(), theirs);
+        let ended = serve_session(custodian.open().unwrap(), theirs, || None);
 
         assert!(ended.is_err(), "{garbage:02x?}");
         assert_eq!(ours.read(&mut [0; 1]).unwrap_or(0), 0, "{garbage:02x?} was answered");

@@ -1,7 +1,7 @@
 //! What the daemon and its worker say to each other, and how it is read back into types.
 //!
 //! Everything borrows from its frame. Private keys are in no message, nor are data
-//! keys; a passphrase goes in and the store key comes out over the control
+//! keys; a passphrase or a PIN goes in and the store key comes out over the control
 //! connection, in buffers that are wiped.
 
 use std::sync::Arc;
@@ -9,10 +9,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use trust::{Algorithm, Digest, KeyId, KeyRef, KeyVersion, Malformed, Purpose, Sha256Digest, Signable};
 
-use crate::{CustodyError, Material, RewrapOrder, SealContext, SealedKey, SigningOrder};
+use crate::{
+    CustodyError, Material, ObjectId, RewrapOrder, SealContext, SealedKey, SigningOrder, TokenKey, TokenSelector,
+    TokenTrouble,
+};
 
 /// Both sides speak exactly this; they are one program.
-pub(super) const PROTOCOL: u16 = 1;
+pub(super) const PROTOCOL: u16 = 2;
 
 /// Asked over the control connection.
 #[derive(Serialize, Deserialize)]
@@ -33,6 +36,8 @@ pub(super) enum Control<'a> {
     BeginRotation,
     /// Destroy the older ones.
     FinishRotation,
+    /// See whether the token is there.
+    Probe,
 }
 
 /// How the worker is to stand.
@@ -42,12 +47,59 @@ pub(super) struct Hello<'a> {
     /// Process id of the daemon: a worker whose parent is another ends itself.
     pub(super) parent: i32,
     #[serde(borrow)]
-    pub(super) ring: Bytes<'a>,
-    /// The root key file it may read, now or later.
-    pub(super) root_file: Option<Bytes<'a>>,
-    /// The root key file to open the ring with before answering: it was open when the older worker died.
-    pub(super) reopen: Option<Bytes<'a>>,
-    pub(super) opened_keys_max: u32,
+    pub(super) post: Post<'a>,
+}
+
+/// What the worker keeps.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Post<'a> {
+    /// The software keys.
+    Ring {
+        #[serde(borrow)]
+        ring: Bytes<'a>,
+        /// The root key file it may read, now or later.
+        root_file: Option<Bytes<'a>>,
+        /// The root key file to open the ring with before answering: it was open when the older worker died.
+        reopen: Option<Bytes<'a>>,
+        opened_keys_max: u32,
+    },
+    /// One token.
+    Token {
+        name: &'a str,
+        store: [u8; 16],
+        #[serde(borrow)]
+        module: Bytes<'a>,
+        token: Selector<'a>,
+        /// What the module may read besides libraries, and what it may change, too.
+        readable: Vec<Bytes<'a>>,
+        writable: Vec<Bytes<'a>>,
+        pin: Bytes<'a>,
+    },
+}
+
+/// [`TokenSelector`] as text.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Selector<'a> {
+    Label(&'a str),
+    Serial(&'a str),
+}
+
+impl<'a> From<&'a TokenSelector> for Selector<'a> {
+    fn from(selector: &'a TokenSelector) -> Self {
+        match selector {
+            TokenSelector::Label(label) => Self::Label(label),
+            TokenSelector::Serial(serial) => Self::Serial(serial),
+        }
+    }
+}
+
+impl Selector<'_> {
+    pub(super) fn read(&self) -> TokenSelector {
+        match self {
+            Self::Label(label) => TokenSelector::Label((*label).to_owned()),
+            Self::Serial(serial) => TokenSelector::Serial((*serial).to_owned()),
+        }
+    }
 }
 
 /// Answered over the control connection.
@@ -55,6 +107,8 @@ pub(super) struct Hello<'a> {
 pub(super) enum ControlAnswer<'a> {
     /// To [`Hello`]: whether the ring is open, or why it is not though it should.
     Welcome { protocol: u16, reopened: Option<Result<(), CustodyError>> },
+    /// To [`Hello`] and [`Control::Probe`] of a token: whether it serves.
+    Mounted { protocol: u16, mounted: Result<(), TokenTrouble> },
     /// Done, with nothing to say.
     Done,
     /// The ring is open.
@@ -86,12 +140,41 @@ pub(super) enum Answer<'a> {
     Generated {
         #[serde(borrow)]
         spki: Bytes<'a>,
-        sealed: Bytes<'a>,
+        material: Kept<'a>,
     },
     Signed(Vec<SignedBytes<'a>>),
-    Rewrapped(Vec<Result<Bytes<'a>, CustodyError>>),
+    Rewrapped(Vec<Result<Kept<'a>, CustodyError>>),
     Forgotten,
     Failed(CustodyError),
+    /// Nothing was done, and nothing will be: this worker asks to be replaced.
+    Sick(TokenTrouble),
+}
+
+/// [`Material`] as bytes.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Kept<'a> {
+    Sealed(#[serde(borrow)] Bytes<'a>),
+    Token { token: &'a str, object: [u8; 32] },
+}
+
+impl<'a> From<&'a Material> for Kept<'a> {
+    fn from(material: &'a Material) -> Self {
+        match material {
+            Material::Sealed(sealed) => Self::Sealed(Bytes(sealed.as_bytes())),
+            Material::Token(key) => Self::Token { token: key.token.as_str(), object: *key.object.as_bytes() },
+        }
+    }
+}
+
+impl Kept<'_> {
+    pub(super) fn read(&self) -> Result<Material, Malformed> {
+        match self {
+            Self::Sealed(bytes) => SealedKey::from_bytes(bytes.0).map(Material::Sealed),
+            Self::Token { token, object } => {
+                Ok(Material::Token(TokenKey { token: token.parse()?, object: ObjectId::from_bytes(*object) }))
+            }
+        }
+    }
 }
 
 /// [`crate::SignedOrder`] as bytes.
@@ -114,7 +197,7 @@ pub(super) struct Record<'a> {
     #[serde(borrow)]
     context: Context<'a>,
     spki_sha256: [u8; 32],
-    sealed: Bytes<'a>,
+    material: Kept<'a>,
 }
 
 /// [`SigningOrder`] as bytes.
@@ -177,15 +260,14 @@ impl Context<'_> {
 
 impl<'a> Record<'a> {
     fn of(context: &'a SealContext, spki_sha256: Sha256Digest, material: &'a Material) -> Self {
-        let Material::Sealed(sealed) = material;
-        Self { context: context.into(), spki_sha256: *spki_sha256.as_bytes(), sealed: Bytes(sealed.as_bytes()) }
+        Self { context: context.into(), spki_sha256: *spki_sha256.as_bytes(), material: material.into() }
     }
 
     pub(super) fn read(&self) -> Result<RewrapOrder, Malformed> {
         Ok(RewrapOrder {
             context: Arc::new(self.context.read()?),
             spki_sha256: Sha256Digest::from_bytes(self.spki_sha256),
-            material: Material::Sealed(SealedKey::from_bytes(self.sealed.0)?),
+            material: self.material.read()?,
         })
     }
 }
@@ -264,6 +346,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_token_key_comes_back_as_it_was_sent() {
+        let token = "hsm".parse().unwrap();
+        let sent = SigningOrder {
+            material: Material::Token(TokenKey { token, object: ObjectId::from_bytes([9; 32]) }),
+            ..an_order()
+        };
+        let bytes = encoded(&sent);
+
+        let Ok(Ask::Sign(orders)) = postcard::from_bytes(&bytes) else { panic!("not an order") };
+
+        assert_eq!(orders[0].read().unwrap().material, sent.material);
+    }
+
     fn encoded(order: &SigningOrder) -> Vec<u8> {
         postcard::to_allocvec(&Ask::Sign(vec![order.into()])).unwrap()
     }
@@ -297,7 +393,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_from_either_side_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512), kind in 0_u8..10) {
+        fn no_bytes_from_either_side_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512), kind in 0_u8..12) {
             read_as_everything(&bytes);
             read_as_everything(&[&[kind], bytes.as_slice()].concat());
         }

@@ -2,9 +2,11 @@
 //!
 //! Order: nothing inherited, no dump, no new privileges; then, once it knows its
 //! two files, no other file (Landlock), no network and no other program (seccomp).
+//! A worker with a vendor's module in it gets more files, by name, and more calls
+//! about files; no network and no other program either.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
@@ -45,15 +47,57 @@ pub(super) fn confine(ring: &Path, root_file: Option<&Path>) -> io::Result<()> {
     crate::worker::syscalls::allow_few().map_err(|error| io::Error::other(format!("confine with seccomp: {error}")))
 }
 
-/// Best effort by kernel version: an older kernel confines less, none refuses.
-fn landlock(ring: &Path, root_file: Option<&Path>) -> Result<(), landlock::RulesetError> {
+/// Where the C library and a module's other libraries are, and what they read when they start.
+const LIBRARIES: &[&str] = &["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/etc/ssl/openssl.cnf"];
+/// Where some modules have their randomness.
+const RANDOM: &[&str] = &["/dev/random", "/dev/urandom"];
+/// The most memory a module's process may map, in bytes: a length that a module made up costs its own process at most.
+const MODULE_MEMORY_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+
+/// Libraries, the module's own directory and what the configuration lists; no network; no other program.
+pub(super) fn confine_module(module: &Path, readable: &[PathBuf], writable: &[PathBuf]) -> io::Result<()> {
+    let limit = Rlimit { current: Some(MODULE_MEMORY_BYTES), maximum: Some(MODULE_MEMORY_BYTES) };
+    rustix::process::setrlimit(Resource::As, limit)?;
+    landlock_module(module, readable, writable)
+        .map_err(|error| io::Error::other(format!("confine with Landlock: {error}")))?;
+    crate::worker::syscalls::allow_module().map_err(|error| io::Error::other(format!("confine with seccomp: {error}")))
+}
+
+fn landlock_module(module: &Path, readable: &[PathBuf], writable: &[PathBuf]) -> Result<(), landlock::RulesetError> {
+    let libraries = LIBRARIES.iter().chain(RANDOM).map(Path::new).chain(module.parent());
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let write = read
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::RemoveFile
+        | AccessFs::RemoveDir
+        | AccessFs::Refer;
+    let mut ruleset = nothing()?;
+    for path in libraries.chain(readable.iter().map(PathBuf::as_path)) {
+        ruleset = allow(ruleset, Some(path), read)?;
+    }
+    for path in writable {
+        ruleset = allow(ruleset, Some(path), write)?;
+    }
+    ruleset.restrict_self()?;
+    Ok(())
+}
+
+/// A rule set that allows nothing. Best effort by kernel version: an older kernel confines less, none refuses.
+fn nothing() -> Result<RulesetCreated, landlock::RulesetError> {
     let abi = ABI::V6;
-    let ruleset = Ruleset::default()
+    Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
         .handle_access(AccessNet::from_all(abi))?
         .scope(Scope::from_all(abi))?
-        .create()?;
+        .create()
+}
+
+fn landlock(ring: &Path, root_file: Option<&Path>) -> Result<(), landlock::RulesetError> {
+    let ruleset = nothing()?;
     let in_place = AccessFs::ReadFile
         | AccessFs::ReadDir
         | AccessFs::WriteFile
@@ -67,14 +111,16 @@ fn landlock(ring: &Path, root_file: Option<&Path>) -> Result<(), landlock::Rules
     Ok(())
 }
 
-/// A directory that is not there gets no rule; using it fails later, with its name.
+/// What is not there gets no rule; using it fails later, with its name. Of a file only what concerns files is allowed.
 fn allow(
     ruleset: RulesetCreated,
-    directory: Option<&Path>,
+    place: Option<&Path>,
     access: landlock::BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, landlock::RulesetError> {
-    match directory.and_then(|directory| PathFd::new(directory).ok()) {
-        Some(opened) => ruleset.add_rule(PathBeneath::new(opened, access)),
-        None => Ok(ruleset),
+    let Some(place) = place else { return Ok(ruleset) };
+    let access = if place.is_dir() { access } else { access & AccessFs::from_file(ABI::V6) };
+    match PathFd::new(place) {
+        Ok(opened) => ruleset.add_rule(PathBeneath::new(opened, access)),
+        Err(_) => Ok(ruleset),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use trust::{Algorithm, KeyId, PublicKey, Scheme, Signature};
 
 use super::frame;
-use super::message::{Answer, Ask, Context, Order, Record, SignedBytes};
+use super::message::{Answer, Ask, Context, Kept, Order, Record, SignedBytes};
 use super::supervisor::{Live, Shared};
 use crate::{
     CustodyError, Generated, Material, RewrapOrder, SealContext, SealedKey, Session, SignedOrder, SigningOrder,
@@ -53,7 +53,7 @@ impl Link {
 impl WorkerSession {
     /// Takes one of the places that the configuration allows.
     pub(super) fn open(shared: Arc<Shared>) -> Result<Self, CustodyError> {
-        let sessions_max = shared.config.sessions_max;
+        let sessions_max = shared.launch.sessions_max;
         let place = |sessions: usize| (sessions < sessions_max).then(|| sessions.saturating_add(1));
         shared
             .sessions
@@ -71,10 +71,7 @@ impl WorkerSession {
         }
         let link = self.link.as_mut().ok_or(CustodyError::failed("keep a session"))?;
         match link.exchange(&self.outgoing, &mut self.incoming, patience) {
-            Ok(()) => {
-                link.live.proved_useful();
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(error) => {
                 let outcome = self.shared.judge(&link.live, &error);
                 self.link = None;
@@ -86,8 +83,16 @@ impl WorkerSession {
     /// The answer in `incoming`; an answer out of protocol costs the worker its life.
     fn answer<T>(&self, read: impl FnOnce(Answer<'_>) -> Option<Result<T, CustodyError>>) -> Result<T, CustodyError> {
         let answer = postcard::from_bytes::<Answer<'_>>(&self.incoming).ok().and_then(|answer| match answer {
-            Answer::Failed(error) => Some(Err(error)),
-            other => read(other),
+            Answer::Sick(trouble) if self.shared.is_token() => {
+                self.link.as_ref().map(|link| Err(self.shared.replace(&link.live, trouble)))
+            }
+            other => {
+                let read = if let Answer::Failed(error) = other { Some(Err(error)) } else { read(other) };
+                if let (Some(_), Some(link)) = (&read, &self.link) {
+                    link.live.proved_useful();
+                }
+                read
+            }
         });
         answer.unwrap_or_else(|| Err(self.out_of_protocol()))
     }
@@ -100,7 +105,7 @@ impl WorkerSession {
     }
 
     fn patience(&self) -> Duration {
-        self.shared.config.hang_after
+        self.shared.launch.hang_after
     }
 
     fn sign_frame(&mut self, orders: &[SigningOrder]) -> Vec<SignedOrder> {
@@ -120,13 +125,32 @@ impl WorkerSession {
         signed.unwrap_or_else(|error| orders.iter().map(|_| Err(error.clone())).collect())
     }
 
+    /// A frame for every input: a token takes its time for each, and only so does the patience with one call
+    /// tell a token that works from one that hangs. What a hop costs is nothing beside it.
+    fn sign_one_by_one(&mut self, order: &SigningOrder) -> SignedOrder {
+        let mut signed = Vec::with_capacity(order.inputs.len());
+        for input in &order.inputs {
+            let one = SigningOrder { inputs: vec![input.clone()], ..order.clone_head() };
+            match self.sign_frame(&[one]).pop().unwrap_or(Err(CustodyError::failed("sign"))) {
+                Ok(answer) => signed.extend(answer),
+                // The key is not there, or not ours: so it is for the other inputs.
+                Err(error) if signed.is_empty() => return Err(error),
+                Err(error) => {
+                    signed.resize(order.inputs.len(), Err(error));
+                    break;
+                }
+            }
+        }
+        Ok(signed)
+    }
+
     fn rewrap_frame(&mut self, orders: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>> {
         let asked = Ask::Rewrap(orders.iter().map(Record::from).collect());
         let rewrapped = self.call(&asked, self.patience()).and_then(|()| {
             self.answer(|answer| match answer {
                 Answer::Rewrapped(records) if records.len() == orders.len() => {
-                    let read = |record: Result<super::message::Bytes<'_>, CustodyError>| match record {
-                        Ok(bytes) => SealedKey::from_bytes(bytes.0).ok().map(|sealed| Ok(Material::Sealed(sealed))),
+                    let read = |record: Result<Kept<'_>, CustodyError>| match record {
+                        Ok(kept) => kept.read().ok().map(Ok),
                         Err(error) => Some(Err(error)),
                     };
                     records.into_iter().map(read).collect::<Option<Vec<_>>>().map(Ok)
@@ -147,10 +171,9 @@ impl Session for WorkerSession {
         };
         self.call(&Ask::Generate(Context::from(context)), patience)?;
         self.answer(|answer| match answer {
-            Answer::Generated { spki, sealed } => {
+            Answer::Generated { spki, material } => {
                 let public_key = PublicKey::from_spki_der(context.algorithm, spki.0).ok()?;
-                let material = Material::Sealed(SealedKey::from_bytes(sealed.0).ok()?);
-                Some(Ok(Generated { public_key, material }))
+                Some(Ok(Generated { public_key, material: material.read().ok()? }))
             }
             _ => None,
         })
@@ -165,6 +188,11 @@ impl Session for WorkerSession {
         while let Some((first, others)) = rest.split_first() {
             if let Err(refused) = first.check_size() {
                 signed.push(Err(refused));
+                rest = others;
+                continue;
+            }
+            if self.shared.is_token() {
+                signed.push(self.sign_one_by_one(first));
                 rest = others;
                 continue;
             }

@@ -4,36 +4,51 @@
 //! custodian does, which the worker relies on: the kernel kills it when the
 //! *thread* that started it ends (`PR_SET_PDEATHSIG`).
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 use zeroize::Zeroizing;
 
-use super::message::{Bytes, Control, ControlAnswer, Hello, PROTOCOL};
-use super::session::{exchange, limit};
-use super::{WorkerConfig, descriptor, frame};
-use crate::{CustodianState, CustodyError};
+use super::message::{Bytes, Control, ControlAnswer};
+use super::pin::PinKeeper;
+use super::start::{NoStart, converse, start};
+use super::{TokenConfig, WorkerConfig, descriptor, frame};
+use crate::{CustodianState, CustodyError, TokenTrouble};
 
 /// How long a session waits for a worker that is being started.
-const START_PATIENCE: Duration = Duration::from_secs(3);
-/// Room for any control message, so that a passphrase is written into memory that does not move.
-const CONTROL_BYTES: usize = 64 * 1024;
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(3);
 /// The longest pause before a worker that dies at once is started again.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// How a worker is started, and how long it is waited for.
+pub(super) struct Launch {
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<OsString>,
+    pub(super) environment: Vec<(String, PathBuf)>,
+    pub(super) sessions_max: usize,
+    pub(super) hang_after: Duration,
+}
+
+/// What the worker keeps.
+pub(super) enum Keeps {
+    Ring { ring: PathBuf, root_file: Option<PathBuf>, opened_keys_max: usize },
+    Token { config: Box<TokenConfig>, pin: Mutex<PinKeeper> },
+}
+
 /// What the custodian, its sessions and the watching thread share.
 pub(super) struct Shared {
-    pub(super) config: WorkerConfig,
+    pub(super) launch: Launch,
+    pub(super) keeps: Keeps,
     pub(super) restarts: AtomicU64,
     pub(super) sessions: AtomicUsize,
     state: Mutex<State>,
@@ -48,6 +63,8 @@ struct State {
     stopping: bool,
     /// Workers in a row that died without having answered a session.
     useless: u32,
+    /// Why the last worker of a token did not serve.
+    trouble: Option<TokenTrouble>,
 }
 
 /// One running worker.
@@ -59,6 +76,10 @@ pub(super) struct Live {
 }
 
 impl Live {
+    pub(super) fn new(pid: u32, handle: OwnedFd, control: UnixStream) -> Self {
+        Self { pid, handle, control: Mutex::new(control), useful: AtomicBool::new(false) }
+    }
+
     /// Notes that it answered a session: when it dies, it did not die at once.
     pub(super) fn proved_useful(&self) {
         self.useful.store(true, Ordering::Relaxed);
@@ -72,9 +93,28 @@ impl Live {
 
 impl Shared {
     pub(super) fn new(config: WorkerConfig) -> Self {
-        let state = State { live: None, reopen: None, open: false, stopping: false, useless: 0 };
+        let WorkerConfig { program, arguments, ring, root_file, sessions_max, opened_keys_max, hang_after } = config;
+        let launch = Launch { program, arguments, environment: Vec::new(), sessions_max, hang_after };
+        Self::keeping(launch, Keeps::Ring { ring, root_file, opened_keys_max })
+    }
+
+    pub(super) fn of_token(config: TokenConfig) -> Self {
+        let launch = Launch {
+            program: config.program.clone(),
+            arguments: config.arguments.clone(),
+            environment: config.environment.clone(),
+            sessions_max: config.sessions_max,
+            hang_after: config.hang_after,
+        };
+        let pin = Mutex::new(PinKeeper::new(config.pin_file.clone(), config.pin_mark.clone()));
+        Self::keeping(launch, Keeps::Token { config: Box::new(config), pin })
+    }
+
+    fn keeping(launch: Launch, keeps: Keeps) -> Self {
+        let state = State { live: None, reopen: None, open: false, stopping: false, useless: 0, trouble: None };
         Self {
-            config,
+            launch,
+            keeps,
             restarts: AtomicU64::new(0),
             sessions: AtomicUsize::new(0),
             state: Mutex::new(state),
@@ -85,10 +125,10 @@ impl Shared {
     /// Takes a process of a test for the running worker.
     #[cfg(test)]
     pub(super) fn adopt(&self, pid: u32, control: UnixStream) {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
         let handle = pidfd_open(raw, PidfdFlags::empty()).unwrap();
-        self.state().live =
-            Some(Arc::new(Live { pid, handle, control: Mutex::new(control), useful: AtomicBool::new(false) }));
+        self.state().live = Some(Arc::new(Live::new(pid, handle, control)));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -106,6 +146,55 @@ impl Shared {
 
     pub(super) fn pid(&self) -> Option<u32> {
         self.state().live.as_ref().map(|live| live.pid)
+    }
+
+    pub(super) fn is_token(&self) -> bool {
+        matches!(self.keeps, Keeps::Token { .. })
+    }
+
+    /// The custodian's name.
+    pub(super) fn token_name(&self) -> &str {
+        match &self.keeps {
+            Keeps::Ring { .. } => crate::software::NAME,
+            Keeps::Token { config, .. } => config.place.name.as_str(),
+        }
+    }
+
+    /// Why the token does not serve, where that is known.
+    pub(super) fn trouble(&self) -> Option<TokenTrouble> {
+        self.state().trouble.clone()
+    }
+
+    /// Ends a worker that asks for it, and says why nothing was done.
+    pub(super) fn replace(&self, live: &Arc<Live>, trouble: TokenTrouble) -> CustodyError {
+        let mut state = self.state();
+        if state.live.as_ref().is_some_and(|current| Arc::ptr_eq(current, live)) {
+            tracing::error!(pid = live.pid, %trouble, "custody worker asks to be replaced");
+            if trouble == TokenTrouble::PinWrong {
+                self.pin_refused();
+            }
+            state.trouble = Some(trouble.clone());
+            state.open = false;
+            state.live = None; // nobody attaches to it any more
+        }
+        drop(state);
+        live.kill();
+        trouble.into()
+    }
+
+    fn pin_refused(&self) {
+        if let Keeps::Token { pin, .. } = &self.keeps {
+            pin.lock().unwrap_or_else(PoisonError::into_inner).refused();
+        }
+    }
+
+    /// Notes what the token said to the PIN, if it was asked.
+    pub(super) fn note_login(&self, mounted: &Result<(), TokenTrouble>) {
+        match (&self.keeps, mounted) {
+            (Keeps::Token { pin, .. }, Ok(())) => pin.lock().unwrap_or_else(PoisonError::into_inner).succeeded(),
+            (_, Err(TokenTrouble::PinWrong)) => self.pin_refused(),
+            (_, _) => {}
+        }
     }
 
     pub(super) fn is_current(&self, live: &Arc<Live>) -> bool {
@@ -130,11 +219,17 @@ impl Shared {
     }
 
     /// The running worker, waiting a little for one that is being started.
+    ///
+    /// After two in a row that were of no use nobody waits: the watching thread goes on trying, and whoever asks
+    /// meanwhile hears at once that there is none.
     fn live(&self) -> Result<Arc<Live>, CustodyError> {
-        let starting = |state: &mut State| state.live.is_none() && !state.stopping;
+        let starting = |state: &mut State| state.live.is_none() && !state.stopping && state.useless < 2;
         let waited = self.changed.wait_timeout_while(self.state(), START_PATIENCE, starting);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.live.clone().ok_or_else(|| CustodyError::unavailable("the custody worker is being restarted"))
+        state.live.clone().ok_or_else(|| match &state.trouble {
+            Some(trouble) => trouble.clone().into(),
+            None => CustodyError::unavailable("the custody worker is being restarted"),
+        })
     }
 
     /// A new session's stream into the running worker.
@@ -147,7 +242,7 @@ impl Shared {
         frame::encode(&Control::Attach, &mut request).map_err(failed)?;
         let mut answer = Vec::new();
         let control = live.control.lock().unwrap_or_else(PoisonError::into_inner);
-        let patience = self.config.hang_after;
+        let patience = self.launch.hang_after;
         let attached = descriptor::send(&control, &request, theirs.as_fd())
             .and_then(|()| control.set_read_timeout(Some(patience)))
             .and_then(|()| frame::read(&mut &*control, &mut answer));
@@ -192,6 +287,33 @@ impl Shared {
         }
     }
 
+    /// Makes a worker that has been greeted the current one; `reopened` says whether it opened its ring by itself.
+    pub(super) fn enter(&self, live: Live, reopened: Option<Result<(), CustodyError>>) -> Arc<Live> {
+        let live = Arc::new(live);
+        let mut state = self.state();
+        state.open = match reopened {
+            Some(Ok(())) => state.reopen.is_some(), // sealed meanwhile: the seal finds the new worker and reaches it
+            Some(Err(error)) => {
+                tracing::error!(%error, "the new custody worker comes up sealed");
+                false
+            }
+            None => self.is_token(), // it has logged in before it was greeted
+        };
+        state.trouble = None;
+        state.live = Some(Arc::clone(&live));
+        if state.stopping {
+            live.kill();
+        }
+        drop(state);
+        self.changed.notify_all();
+        live
+    }
+
+    /// The root key file that a new worker is to open its ring with.
+    pub(super) fn reopen(&self) -> Option<PathBuf> {
+        self.state().reopen.clone()
+    }
+
     /// Notes whether the ring is open in `live`; refuses when another worker has taken its place.
     pub(super) fn opened(&self, live: &Arc<Live>, reopen: Option<PathBuf>) -> Result<(), CustodyError> {
         let mut state = self.state();
@@ -213,7 +335,8 @@ impl Shared {
 
 /// The watching thread: starts a worker, waits for its end, starts the next.
 ///
-/// `first` hears how the first start went; when that failed, the thread ends.
+/// `first` hears how the first start went. When that failed the thread ends, unless it is a token that did not come
+/// up for a reason that may pass.
 pub(super) fn watch(shared: &Shared, first: &SyncSender<Result<(), CustodyError>>) {
     match start(shared) {
         Ok((child, live)) => {
@@ -223,8 +346,11 @@ pub(super) fn watch(shared: &Shared, first: &SyncSender<Result<(), CustodyError>
             }
         }
         Err(error) => {
-            let _ = first.send(Err(error)); // whoever asked has gone: nobody to tell
-            return;
+            let stays = shared.failed(&error);
+            let _ = first.send(Err(error.into())); // whoever asked has gone: nobody to tell
+            if !stays {
+                return;
+            }
         }
     }
     while pause(shared) {
@@ -232,11 +358,33 @@ pub(super) fn watch(shared: &Shared, first: &SyncSender<Result<(), CustodyError>
         match start(shared) {
             Ok((child, live)) => serve(shared, child, live),
             Err(error) => {
-                tracing::error!(%error, "custody worker does not start");
-                let mut state = shared.state();
-                state.useless = state.useless.saturating_add(1);
+                shared.failed(&error);
             }
         }
+    }
+}
+
+impl Shared {
+    /// Notes a start that failed. True where the next one may succeed.
+    fn failed(&self, error: &NoStart) -> bool {
+        let trouble = match error {
+            NoStart::Program(error) => {
+                tracing::error!(%error, "custody worker does not start");
+                self.is_token().then(|| TokenTrouble::Failed { what: error.to_string() })
+            }
+            NoStart::Token(trouble) => Some(trouble.clone()),
+        };
+        let mut state = self.state();
+        if trouble != state.trouble
+            && let Some(trouble) = &trouble
+        {
+            tracing::error!(%trouble, "a token does not serve");
+        }
+        state.useless = state.useless.saturating_add(1);
+        state.trouble = trouble;
+        drop(state);
+        self.changed.notify_all();
+        self.is_token() && !matches!(error, NoStart::Token(TokenTrouble::Module { .. }))
     }
 }
 
@@ -268,86 +416,6 @@ fn pause_after(useless: u32) -> Duration {
         0 | 1 => Duration::ZERO,
         more => Duration::from_millis(50).saturating_mul(2_u32.saturating_pow(more - 1)).min(PAUSE_MAX),
     }
-}
-
-/// Starts a worker, greets it and makes it the current one.
-fn start(shared: &Shared) -> Result<(Child, Arc<Live>), CustodyError> {
-    let config = &shared.config;
-    let place = config.program.display();
-    let failed = |error: io::Error| CustodyError::unavailable(format!("start the custody worker {place}: {error}"));
-    let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
-    // The control connection is the worker's standard input, sessions come over it as descriptors:
-    // nothing else is inherited, and no descriptor is ever open for another child to catch.
-    let mut child = Command::new(&config.program)
-        .args(&config.arguments)
-        .env_clear()
-        .current_dir("/")
-        // What is sent to the daemon's whole group (Ctrl-C) is for the daemon: it still needs the worker to drain.
-        .process_group(0)
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
-    let greeted = greet(shared, &mut ours, &child);
-    let (handle, reopened) = match greeted {
-        Ok(greeted) => greeted,
-        Err(error) => {
-            let _ = child.kill(); // it may have ended already
-            let _ = child.wait();
-            return Err(failed(error));
-        }
-    };
-    let live = Arc::new(Live { pid: child.id(), handle, control: Mutex::new(ours), useful: AtomicBool::new(false) });
-    let mut state = shared.state();
-    state.open = match reopened {
-        Some(Ok(())) => state.reopen.is_some(), // sealed meanwhile: the seal finds the new worker and reaches it
-        Some(Err(error)) => {
-            tracing::error!(%error, "the new custody worker comes up sealed");
-            false
-        }
-        None => false,
-    };
-    state.live = Some(Arc::clone(&live));
-    if state.stopping {
-        live.kill();
-    }
-    drop(state);
-    shared.changed.notify_all();
-    tracing::info!(pid = live.pid, "custody worker started");
-    Ok((child, live))
-}
-
-/// A handle on the process, and whether it opened the ring by itself.
-type Greeting = (OwnedFd, Option<Result<(), CustodyError>>);
-
-fn greet(shared: &Shared, control: &mut UnixStream, child: &Child) -> io::Result<Greeting> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-    let handle = pidfd_open(pid, PidfdFlags::empty())?;
-    let reopen = shared.state().reopen.clone();
-    let config = &shared.config;
-    let hello = Control::Hello(Hello {
-        protocol: PROTOCOL,
-        parent: i32::try_from(std::process::id()).unwrap_or(0),
-        ring: bytes(&config.ring),
-        root_file: config.root_file.as_deref().map(bytes),
-        reopen: reopen.as_deref().map(bytes),
-        opened_keys_max: u32::try_from(config.opened_keys_max).unwrap_or(u32::MAX),
-    });
-    let answer = converse(control, &hello, START_PATIENCE.saturating_add(config.hang_after))?;
-    match postcard::from_bytes(&answer) {
-        Ok(ControlAnswer::Welcome { protocol: PROTOCOL, reopened }) => Ok((handle, reopened)),
-        Ok(ControlAnswer::Failed(error)) => Err(io::Error::other(error)),
-        Ok(_) | Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak our protocol version")),
-    }
-}
-
-fn converse(control: &mut UnixStream, request: &Control<'_>, patience: Duration) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut outgoing = Zeroizing::new(Vec::with_capacity(CONTROL_BYTES));
-    let mut incoming = Zeroizing::new(Vec::with_capacity(CONTROL_BYTES));
-    frame::encode(request, &mut outgoing)?;
-    limit(control, patience)?;
-    exchange(control, &outgoing, &mut incoming)?;
-    Ok(incoming)
 }
 
 pub(super) fn bytes(path: &Path) -> Bytes<'_> {

@@ -81,11 +81,75 @@ const ALLOWED_OLDER: &[libc::c_long] =
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_OLDER: &[libc::c_long] = &[libc::SYS_renameat];
 
+/// What a vendor's module may do besides: look at files and who it is, lock files, wait. No socket, no program.
+const ALLOWED_MODULE: &[libc::c_long] = &[
+    libc::SYS_clock_getres,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_eventfd2,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_fallocate,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fdatasync,
+    libc::SYS_flock,
+    libc::SYS_fstatfs,
+    libc::SYS_getcwd,
+    libc::SYS_getdents64,
+    libc::SYS_getegid,
+    libc::SYS_getgid,
+    libc::SYS_getppid,
+    libc::SYS_getrusage,
+    libc::SYS_gettimeofday,
+    libc::SYS_getuid,
+    libc::SYS_mkdirat,
+    libc::SYS_msync,
+    libc::SYS_nanosleep,
+    libc::SYS_pipe2,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_readlinkat,
+    libc::SYS_renameat,
+    libc::SYS_sched_getparam,
+    libc::SYS_sched_getscheduler,
+    libc::SYS_statfs,
+    libc::SYS_sysinfo,
+    libc::SYS_umask,
+    libc::SYS_uname,
+    libc::SYS_utimensat,
+];
+
+/// The older forms of the same.
+#[cfg(target_arch = "x86_64")]
+const ALLOWED_MODULE_OLDER: &[libc::c_long] = &[
+    libc::SYS_chmod,
+    libc::SYS_dup2,
+    libc::SYS_getdents,
+    libc::SYS_mkdir,
+    libc::SYS_open,
+    libc::SYS_pipe,
+    libc::SYS_readlink,
+    libc::SYS_rmdir,
+    libc::SYS_select,
+    libc::SYS_time,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const ALLOWED_MODULE_OLDER: &[libc::c_long] = &[];
+
 /// Gives up every other system call, for this thread and those it starts.
 pub(super) fn allow_few() -> Result<(), seccompiler::Error> {
+    allow_only(ALLOWED.iter().chain(ALLOWED_OLDER))
+}
+
+/// The same for a process with a vendor's module in it.
+pub(super) fn allow_module() -> Result<(), seccompiler::Error> {
+    allow_only(ALLOWED.iter().chain(ALLOWED_OLDER).chain(ALLOWED_MODULE).chain(ALLOWED_MODULE_OLDER))
+}
+
+fn allow_only<'a>(calls: impl Iterator<Item = &'a libc::c_long>) -> Result<(), seccompiler::Error> {
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(()) };
-    let mut allowed: BTreeMap<i64, Vec<SeccompRule>> =
-        ALLOWED.iter().chain(ALLOWED_OLDER).map(|call| (*call, Vec::new())).collect();
+    let mut allowed: BTreeMap<i64, Vec<SeccompRule>> = calls.map(|call| (*call, Vec::new())).collect();
     allowed.insert(libc::SYS_clone, vec![threads_only()?]);
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let few = SeccompFilter::new(allowed, refused, SeccompAction::Allow, arch)?;
@@ -120,8 +184,15 @@ mod tests {
 
     /// Gives up the calls in a thread of its own: a filter is for ever.
     fn confined<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-        let confined = std::thread::spawn(|| {
-            allow_few().unwrap();
+        confined_to(allow_few, work)
+    }
+
+    fn confined_to<T: Send + 'static>(
+        give_up: fn() -> Result<(), seccompiler::Error>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let confined = std::thread::spawn(move || {
+            give_up().unwrap();
             work()
         });
         confined.join().unwrap()
@@ -129,14 +200,16 @@ mod tests {
 
     #[test]
     fn no_socket_is_made_and_no_program_is_started() {
-        let (tcp, pair, program) = confined(|| {
-            let tcp = TcpListener::bind("127.0.0.1:0").map(drop).unwrap_err();
-            let pair = UnixStream::pair().map(drop).unwrap_err();
-            let program = Command::new("/bin/true").status().unwrap_err();
-            (tcp.kind(), pair.kind(), program.kind())
-        });
+        for give_up in [allow_few, allow_module] {
+            let (tcp, pair, program) = confined_to(give_up, || {
+                let tcp = TcpListener::bind("127.0.0.1:0").map(drop).unwrap_err();
+                let pair = UnixStream::pair().map(drop).unwrap_err();
+                let program = Command::new("/bin/true").status().unwrap_err();
+                (tcp.kind(), pair.kind(), program.kind())
+            });
 
-        assert_eq!([tcp, pair, program], [ErrorKind::PermissionDenied; 3]);
+            assert_eq!([tcp, pair, program], [ErrorKind::PermissionDenied; 3]);
+        }
     }
 
     #[test]

@@ -5,8 +5,11 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "shared by several test programs"
 )]
+
+pub mod token;
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -1,0 +1,224 @@
+//! Private keys in a PKCS#11 token (2.40 or 3.x), which they never leave.
+//!
+//! In production only a worker process of its own mounts a module: whatever the
+//! vendor's library does, it does it there. One process has one module and one
+//! login; each session belongs to one thread. What fails climbs a ladder (D24):
+//! a new session, a new login, and then a new process, for a sick module is never
+//! finalised. Handles are kept, but never across a reset: behind one the number
+//! may mean another key, so the key is found again by its `CKA_ID` and its public
+//! half compared with the registered one. Every signature is verified here
+//! already, because only here a key can be looked for anew; the daemon verifies
+//! it again, as it does for every custodian.
+
+mod fault;
+mod generate;
+mod login;
+mod mechanism;
+mod object;
+mod public;
+mod session;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::slot::{Slot, TokenInfo};
+
+use crate::{
+    Custodian, CustodianState, CustodyError, Pin, SealContext, Session, TokenKey, TokenName, TokenSelector,
+    TokenTrouble,
+};
+use fault::Fault;
+use login::Login;
+use session::TokenSession;
+
+/// The most tokens that a message lists.
+const LISTED_MAX: usize = 8;
+
+/// Which token, in which module, for which store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct TokenPlace {
+    /// What the operator calls it.
+    pub name: TokenName,
+    /// The store's uuid, 16 bytes: keys of another store are refused.
+    pub store: [u8; 16],
+    /// The module's shared library, absolute.
+    pub module: PathBuf,
+    /// The token in it.
+    pub token: TokenSelector,
+}
+
+/// The custodian whose keys are in one token. Cheap to clone; clones are the same custodian.
+///
+/// At most one per process and module: a module has one state for the whole process.
+#[derive(Clone)]
+pub struct Pkcs11Custodian(Arc<Inner>);
+
+struct Inner {
+    name: TokenName,
+    store: [u8; 16],
+    context: Pkcs11,
+    slot: Slot,
+    login: Mutex<Login>,
+    /// What only a new process can heal; set once, never taken back.
+    trouble: Mutex<Option<TokenTrouble>>,
+}
+
+impl Pkcs11Custodian {
+    /// Loads the module, finds the token and logs in, once.
+    ///
+    /// # Errors
+    /// [`TokenTrouble`]; after [`TokenTrouble::PinWrong`] the PIN must not be tried again.
+    pub fn mount(place: &TokenPlace, pin: Pin) -> Result<Self, TokenTrouble> {
+        let context = load(&place.module)?;
+        let (slot, info) = find(&context, &place.token)?;
+        if info.user_pin_locked() {
+            return Err(TokenTrouble::PinLocked { what: "the token says so, and was not asked".to_owned() });
+        }
+        let login = Login::begin(&context, slot, pin).map_err(|fault| trouble_of(&fault))?;
+        Ok(Self(Arc::new(Inner {
+            name: place.name.clone(),
+            store: place.store,
+            context,
+            slot,
+            login: Mutex::new(login),
+            trouble: Mutex::new(None),
+        })))
+    }
+
+    /// Asks the token whether it is there and takes our login.
+    ///
+    /// # Errors
+    /// The trouble that only a new process can heal.
+    pub fn probe(&self) -> Result<(), TokenTrouble> {
+        let probed = match self.trouble() {
+            Some(trouble) => return Err(trouble),
+            None => self.0.probe(),
+        };
+        probed.map_err(|fault| self.0.give_up(&fault))
+    }
+
+    /// What only a new process can heal.
+    #[must_use]
+    pub fn trouble(&self) -> Option<TokenTrouble> {
+        self.0.trouble()
+    }
+}
+
+impl fmt::Debug for Pkcs11Custodian {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pkcs11Custodian({}, {})", self.0.name, self.state().name())
+    }
+}
+
+impl Custodian for Pkcs11Custodian {
+    fn open(&self) -> Result<Box<dyn Session>, CustodyError> {
+        Ok(Box::new(TokenSession::new(Arc::clone(&self.0))))
+    }
+
+    fn name(&self) -> &str {
+        self.0.name.as_str()
+    }
+
+    fn state(&self) -> CustodianState {
+        if self.trouble().is_none() { CustodianState::Ready } else { CustodianState::Unavailable }
+    }
+
+    fn restarts(&self) -> u64 {
+        0
+    }
+}
+
+impl Inner {
+    fn trouble(&self) -> Option<TokenTrouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that this process has come to the end of the ladder.
+    fn give_up(&self, fault: &Fault) -> TokenTrouble {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        // The first trouble is the cause of those that follow.
+        trouble.get_or_insert_with(|| trouble_of(fault)).clone()
+    }
+
+    fn probe(&self) -> Result<(), Fault> {
+        let info = self.context.get_token_info(self.slot).map_err(|error| Fault::of("look at the token", &error))?;
+        if info.token_initialized() { self.login().probe() } else { Err(Fault::Child(absent("it is not initialised"))) }
+    }
+
+    /// Refuses a context of another store, and an object that is not the one of the context.
+    fn check(&self, context: &SealContext, key: &TokenKey) -> Result<(), CustodyError> {
+        self.refuse_foreign(context)?;
+        if key.token != self.name {
+            return Err(CustodyError::refused(format!("the key is in the token {}, not in {}", key.token, self.name)));
+        }
+        if key.object != crate::ObjectId::of(context, &self.name) {
+            return Err(CustodyError::corrupt("a token's key: tampered with, or of another row"));
+        }
+        Ok(())
+    }
+
+    fn refuse_foreign(&self, context: &SealContext) -> Result<(), CustodyError> {
+        if context.store == self.store {
+            return Ok(());
+        }
+        Err(CustodyError::refused("the key is another store's"))
+    }
+}
+
+/// What is left of a fault when there is no rung any more.
+fn trouble_of(fault: &Fault) -> TokenTrouble {
+    match fault {
+        Fault::Child(trouble) => trouble.clone(),
+        Fault::Session(what) | Fault::Login(what) => TokenTrouble::Failed { what: what.clone() },
+        Fault::Unsound => TokenTrouble::Failed { what: "a signature does not verify".to_owned() },
+        Fault::Final(error) => TokenTrouble::Failed { what: error.to_string() },
+    }
+}
+
+fn load(module: &Path) -> Result<Pkcs11, TokenTrouble> {
+    let place = module.display();
+    let context =
+        Pkcs11::new(module).map_err(|error| TokenTrouble::Module { what: format!("load {place}: {error}") })?;
+    let arguments = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
+    // A module that loads is one; that it finds nothing to serve may pass.
+    context.initialize(arguments).map_err(|error| trouble_of(&Fault::of(&format!("initialise {place}"), &error)))?;
+    Ok(context)
+}
+
+/// The one token that the selector means.
+fn find(context: &Pkcs11, selector: &TokenSelector) -> Result<(Slot, TokenInfo), TokenTrouble> {
+    let failed = |error| trouble_of(&Fault::of("list the tokens", &error));
+    let mut tokens = Vec::new();
+    for slot in context.get_slots_with_token().map_err(failed)? {
+        // A slot whose token went away in between is no reason not to find another.
+        let Ok(info) = context.get_token_info(slot) else { continue };
+        if info.token_initialized() {
+            tokens.push((slot, info));
+        }
+    }
+    let means = |info: &TokenInfo| match selector {
+        TokenSelector::Label(label) => info.label() == label,
+        TokenSelector::Serial(serial) => info.serial_number() == serial,
+    };
+    let mut found = tokens.iter().filter(|(_, info)| means(info));
+    match (found.next(), found.next()) {
+        (Some((slot, info)), None) => Ok((*slot, info.clone())),
+        (Some(_), Some(_)) => Err(absent(&format!("{selector} means several tokens; name its serial"))),
+        (None, _) => {
+            let there: Vec<String> = tokens
+                .iter()
+                .take(LISTED_MAX)
+                .map(|(_, info)| format!("label {:?} serial {:?}", info.label(), info.serial_number()))
+                .collect();
+            let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+            Err(absent(&format!("no token has {selector}; there: {there}")))
+        }
+    }
+}
+
+fn absent(what: &str) -> TokenTrouble {
+    TokenTrouble::Absent { what: what.to_owned() }
+}

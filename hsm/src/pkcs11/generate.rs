@@ -1,0 +1,151 @@
+//! Making a key in the token, and believing nothing about it that was not read back.
+
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use trust::{Algorithm, Scheme, Signable};
+
+use super::fault::Fault;
+use super::object::{self, Found};
+use super::session::sign_with;
+use super::{Inner, mechanism, public};
+use crate::{CustodyError, Generated, Material, ObjectId, SealContext, TokenKey};
+
+/// The public exponent of every RSA key, big-endian: 65537.
+const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
+
+/// Makes the key of `context`. What is half made when a step fails is removed, where the token still can.
+pub(super) fn generate(inner: &Inner, session: &Session, context: &SealContext) -> Result<Generated, Fault> {
+    let algorithm = context.algorithm;
+    let offered = inner
+        .context
+        .get_mechanism_list(inner.slot)
+        .map_err(|error| Fault::of("list the token's mechanisms", &error))?;
+    mechanism::check(algorithm, &offered)?;
+    let id = ObjectId::of(context, &inner.name);
+    refuse_existing(session, id)?;
+    let label = format!("trustd {}", context.key);
+    let (public, private) = make(session, algorithm, id, &label)?;
+    let proven = prove(session, public, private, algorithm, id, &label);
+    if proven.is_err() {
+        // Best effort: the error that is answered is the first one, and `CKA_ID` tells what stayed behind.
+        let _ = session.destroy_object(private).and_then(|()| session.destroy_object(public));
+    }
+    let public_key = proven?.public_key;
+    Ok(Generated { public_key, material: Material::Token(TokenKey { token: inner.name.clone(), object: id }) })
+}
+
+/// An object that has the id already was left by an attempt whose end nobody saw: it is never taken for ours.
+fn refuse_existing(session: &Session, id: ObjectId) -> Result<(), Fault> {
+    for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+        if !object::all(session, class, id)?.is_empty() {
+            return Err(CustodyError::refused(format!("the token has an object with the id {id} already")).into());
+        }
+    }
+    Ok(())
+}
+
+fn make(
+    session: &Session,
+    algorithm: Algorithm,
+    id: ObjectId,
+    label: &str,
+) -> Result<(ObjectHandle, ObjectHandle), Fault> {
+    let generation = mechanism::generation(algorithm);
+    let private = private_template(algorithm, id, label);
+    let parameters: Vec<Vec<Attribute>> = match algorithm.rsa_modulus_bits() {
+        Some(bits) => {
+            vec![vec![Attribute::ModulusBits(u64::from(bits).into()), Attribute::PublicExponent(RSA_EXPONENT.to_vec())]]
+        }
+        None => public::curve(algorithm).iter().map(|curve| vec![Attribute::EcParams(curve.to_vec())]).collect(),
+    };
+    let mut refused = Fault::Final(CustodyError::failed("make a key without parameters"));
+    // One curve may have two names, of which a module knows the older only.
+    for parameters in parameters {
+        let public = [public_template(algorithm, id, label), parameters].concat();
+        match session.generate_key_pair(&generation, &public, &private) {
+            Ok(made) => return Ok(made),
+            Err(error) => refused = Fault::of("make a key", &error),
+        }
+        if !matches!(refused, Fault::Final(_)) {
+            break;
+        }
+    }
+    Err(refused)
+}
+
+fn public_template(algorithm: Algorithm, id: ObjectId, label: &str) -> Vec<Attribute> {
+    vec![
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::KeyType(key_type(algorithm)),
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Verify(true),
+        Attribute::Id(id.as_bytes().to_vec()),
+        Attribute::Label(label.as_bytes().to_vec()),
+    ]
+}
+
+/// What the private key must be for ever: it signs and does nothing else, and nobody ever reads it.
+fn private_template(algorithm: Algorithm, id: ObjectId, label: &str) -> Vec<Attribute> {
+    vec![
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::KeyType(key_type(algorithm)),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+        Attribute::Decrypt(false),
+        Attribute::Unwrap(false),
+        Attribute::Derive(false),
+        Attribute::Id(id.as_bytes().to_vec()),
+        Attribute::Label(label.as_bytes().to_vec()),
+    ]
+}
+
+const fn key_type(algorithm: Algorithm) -> KeyType {
+    match algorithm.scheme() {
+        Scheme::EcdsaP256 | Scheme::EcdsaP384 => KeyType::EC,
+        Scheme::Ed25519 => KeyType::EC_EDWARDS,
+        Scheme::RsaPkcs1 | Scheme::RsaPss => KeyType::RSA,
+    }
+}
+
+/// Reads the attributes back, and has the key make one signature that verifies (FIPS 140-3, pairwise consistency).
+fn prove(
+    session: &Session,
+    public: ObjectHandle,
+    private: ObjectHandle,
+    algorithm: Algorithm,
+    id: ObjectId,
+    label: &str,
+) -> Result<Found, Fault> {
+    check(session, private, algorithm, id, label)?;
+    let public_key = object::read_public(session, public, algorithm)?;
+    let found = Found { private, public_key };
+    let probe = Signable::Message(b"trustd pairwise consistency".to_vec());
+    sign_with(session, &found, algorithm, &probe, &mechanism::preimage(algorithm, &probe)?)?;
+    Ok(found)
+}
+
+/// Compares what the token says of the private key with what was asked for; names what differs.
+fn check(
+    session: &Session,
+    private: ObjectHandle,
+    algorithm: Algorithm,
+    id: ObjectId,
+    label: &str,
+) -> Result<(), Fault> {
+    let mut asked = private_template(algorithm, id, label);
+    // Facts about its birth that no template can claim.
+    asked.extend([Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true), Attribute::Local(true)]);
+    let types: Vec<AttributeType> = asked.iter().map(Attribute::attribute_type).collect();
+    let told = session.get_attributes(private, &types).map_err(|error| Fault::of("read a key back", &error))?;
+    match asked.iter().find(|attribute| !told.contains(attribute)) {
+        None => Ok(()),
+        Some(other) => {
+            let what = format!("the token made a key whose {} is not what was asked for", other.attribute_type());
+            Err(CustodyError::refused(what).into())
+        }
+    }
+}

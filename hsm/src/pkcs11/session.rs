@@ -1,0 +1,207 @@
+//! One thread's way to the token, and the ladder that it climbs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cryptoki::session::Session as Pkcs11Session;
+use trust::{Algorithm, KeyId, KeyRef, Signable, Signature, verify};
+
+use super::fault::Fault;
+use super::object::{self, Found};
+use super::{Inner, generate, mechanism};
+use crate::{
+    CustodyError, Generated, Material, RewrapOrder, SealContext, Session, SignedOrder, SigningOrder, TokenKey,
+};
+
+/// The most handles that a session keeps; when there are more, it begins anew.
+const HANDLES_MAX: usize = 4096;
+
+/// What is said of a key whose signatures are wrong on a new session and a new login, too.
+const UNSOUND: &str = "sign: the token's signature does not verify under the key's registered public half";
+
+/// Where on the ladder (D24) the next fault leads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rung {
+    Session,
+    Login,
+    Process,
+}
+
+/// Whether a session only uses keys, or makes them.
+#[derive(Clone, Copy)]
+enum Access {
+    Use,
+    Make,
+}
+
+/// A session that opens itself when it is needed, and anew after every fault.
+pub(super) struct TokenSession {
+    inner: Arc<Inner>,
+    link: Option<Link>,
+}
+
+/// An open session, the login it was opened under, and the keys it has found.
+struct Link {
+    session: Pkcs11Session,
+    generation: u64,
+    found: HashMap<KeyRef, Found>,
+}
+
+impl TokenSession {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner, link: None }
+    }
+
+    /// Does `work`, on one rung of the ladder after the other until it succeeds or nothing is left but a new process.
+    fn climb<T>(
+        &mut self,
+        access: Access,
+        work: impl Fn(&Inner, &mut Link) -> Result<T, Fault>,
+    ) -> Result<T, CustodyError> {
+        let mut rung = Rung::Session;
+        loop {
+            if let Some(trouble) = self.inner.trouble() {
+                return Err(trouble.into());
+            }
+            let seen = self.inner.login().generation();
+            let fault = match self.link(access, seen).and_then(|(inner, link)| work(inner, link)) {
+                Ok(done) => return Ok(done),
+                Err(fault) => fault,
+            };
+            // A session that erred is never used again, and no handle outlives it.
+            self.link = None;
+            rung = match (fault, rung) {
+                (Fault::Final(error), _) => return Err(error),
+                (Fault::Session(_) | Fault::Unsound, Rung::Session) => Rung::Login,
+                (Fault::Session(_) | Fault::Unsound | Fault::Login(_), Rung::Session | Rung::Login) => {
+                    self.inner.renew_login(seen).map_err(|fault| self.inner.give_up(&fault))?;
+                    Rung::Process
+                }
+                // One key that signs wrongly is no reason to take the others from everybody.
+                (Fault::Unsound, Rung::Process) => return Err(CustodyError::failed(UNSOUND)),
+                (fault, _) => return Err(self.inner.give_up(&fault).into()),
+            };
+        }
+    }
+
+    /// The open session, or a new one. One that makes keys is opened for each: few need it, and tokens have few of them.
+    fn link(&mut self, access: Access, generation: u64) -> Result<(&Inner, &mut Link), Fault> {
+        let (inner, slot) = (&*self.inner, self.inner.slot);
+        let stale = self.link.as_ref().is_none_or(|link| link.generation != generation);
+        if stale || matches!(access, Access::Make) {
+            self.link = None; // closed first: some tokens have but one
+            let session = match access {
+                Access::Use => inner.context.open_ro_session(slot),
+                Access::Make => inner.context.open_rw_session(slot),
+            };
+            let session = session.map_err(|error| Fault::of("open a session", &error))?;
+            self.link = Some(Link { session, generation, found: HashMap::new() });
+        }
+        let link = self.link.as_mut().ok_or(CustodyError::failed("keep a session"))?;
+        Ok((inner, link))
+    }
+
+    fn sign_order(&mut self, order: &SigningOrder) -> SignedOrder {
+        order.check_size()?;
+        let key = token_key(&order.material)?;
+        self.inner.check(&order.context, key)?;
+        let algorithm = order.context.algorithm;
+        // The key first: an order whose key is not there has no input that could have been signed.
+        self.climb(Access::Use, |_, link| link.key(order, key).map(drop))?;
+        let sign = |input: &Signable| {
+            let preimage = mechanism::preimage(algorithm, input)?;
+            self.climb(Access::Use, |_, link| link.sign(order, key, input, &preimage))
+        };
+        Ok(order.inputs.iter().map(sign).collect())
+    }
+}
+
+impl Link {
+    /// The key of an order: kept from before, or found and compared now.
+    fn key(&mut self, order: &SigningOrder, key: &TokenKey) -> Result<Found, Fault> {
+        let context = &order.context;
+        if let Some(found) = self.found.get(&context.key) {
+            if found.public_key.spki_sha256() == order.spki_sha256 {
+                return Ok(found.clone());
+            }
+            return Err(CustodyError::corrupt("a token's key: tampered with, or of another row").into());
+        }
+        let found = object::find(&self.session, key.object, context.algorithm, order.spki_sha256)?;
+        if self.found.len() >= HANDLES_MAX {
+            self.found.clear();
+        }
+        self.found.insert(context.key, found.clone());
+        Ok(found)
+    }
+
+    fn sign(
+        &mut self,
+        order: &SigningOrder,
+        key: &TokenKey,
+        input: &Signable,
+        preimage: &[u8],
+    ) -> Result<Signature, Fault> {
+        let found = self.key(order, key)?;
+        sign_with(&self.session, &found, order.context.algorithm, input, preimage)
+    }
+}
+
+/// Signs, and verifies what came back: a handle may mean another key by now, and then the key must be found again.
+pub(super) fn sign_with(
+    session: &Pkcs11Session,
+    found: &Found,
+    algorithm: Algorithm,
+    input: &Signable,
+    preimage: &[u8],
+) -> Result<Signature, Fault> {
+    let raw = session
+        .sign(&mechanism::signing(algorithm), found.private, preimage)
+        .map_err(|error| Fault::of("sign", &error))?;
+    mechanism::signature(algorithm, raw)
+        .filter(|signature| verify::one(&found.public_key, input, signature.as_bytes()).is_ok())
+        .ok_or(Fault::Unsound)
+}
+
+impl Session for TokenSession {
+    fn generate(&mut self, context: &SealContext) -> Result<Generated, CustodyError> {
+        self.inner.refuse_foreign(context)?;
+        if !context.purpose.allows(context.algorithm) {
+            let (purpose, algorithm) = (context.purpose, context.algorithm);
+            return Err(CustodyError::refused(format!("no key of purpose {purpose} has the algorithm {algorithm}")));
+        }
+        let generated = self.climb(Access::Make, |inner, link| generate::generate(inner, &link.session, context));
+        self.link = None;
+        generated
+    }
+
+    fn sign(&mut self, orders: &[SigningOrder], deadline: Duration) -> Vec<SignedOrder> {
+        let late = || Err(CustodyError::Late);
+        orders.iter().map(|order| if deadline.is_zero() { late() } else { self.sign_order(order) }).collect()
+    }
+
+    /// Nothing wraps a key that is in a token: what is the context's comes back unchanged.
+    fn rewrap(&mut self, orders: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>> {
+        let rewrap = |order: &RewrapOrder| {
+            let key = token_key(&order.material)?;
+            self.inner.check(&order.context, key)?;
+            Ok(order.material.clone())
+        };
+        orders.iter().map(rewrap).collect()
+    }
+
+    /// Drops this session's handles of the key; a handle is a number, and no secret is in this process.
+    fn forget(&mut self, key: KeyId) -> Result<(), CustodyError> {
+        if let Some(link) = &mut self.link {
+            link.found.retain(|found, _| found.id != key);
+        }
+        Ok(())
+    }
+}
+
+fn token_key(material: &Material) -> Result<&TokenKey, CustodyError> {
+    match material {
+        Material::Token(key) => Ok(key),
+        Material::Sealed(_) => Err(CustodyError::refused("the key is sealed, not in a token")),
+    }
+}

@@ -1,0 +1,185 @@
+//! The words for keys that live in a token: safe to store, useless without it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use trust::{Malformed, Sha256Digest};
+
+use crate::SealContext;
+
+/// What the operator calls a token: 1 to 32 of `a-z`, `0-9` and `-`, a letter first, not `software`.
+///
+/// It stands in the records of the token's keys, so it stays what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenName(Arc<str>);
+
+impl TokenName {
+    /// The longest name, in bytes.
+    pub const BYTES_MAX: usize = 32;
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for TokenName {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let fits = text.len() <= Self::BYTES_MAX
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && text != crate::software::NAME;
+        if fits {
+            return Ok(Self(text.into()));
+        }
+        Err(Malformed::new("token name", "1 to 32 of a-z, 0-9 and -, a letter first, not `software`"))
+    }
+}
+
+/// A key object's `CKA_ID`: 32 bytes that commit to the key's whole context.
+///
+/// The token keeps them beside the key, so a record that was given another scope, purpose
+/// or version names an object that the token does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ObjectId([u8; 32]);
+
+impl ObjectId {
+    /// The id of the key of `context` in the token of that name.
+    #[must_use]
+    pub fn of(context: &SealContext, token: &TokenName) -> Self {
+        let mut row_key = [0; 20];
+        let (id, version) = row_key.split_at_mut(16);
+        id.copy_from_slice(context.key.id.as_bytes());
+        version.copy_from_slice(&context.key.version.number().to_be_bytes());
+        let fields: [&[u8]; 8] = [
+            b"trustd/token-object",
+            &[1],
+            &context.store,
+            &row_key,
+            context.algorithm.name().as_bytes(),
+            context.purpose.name().as_bytes(),
+            context.scope_hash.as_bytes(),
+            token.as_str().as_bytes(),
+        ];
+        let mut bytes = Vec::with_capacity(256);
+        for field in fields {
+            crate::sealing::push(&mut bytes, field);
+        }
+        Self(*Sha256Digest::of(&bytes).as_bytes())
+    }
+
+    /// Takes 32 bytes as stored.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where a token's key is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "stored and read back part by part")]
+pub struct TokenKey {
+    /// The custodian that holds the token.
+    pub token: TokenName,
+    /// The object in it.
+    pub object: ObjectId,
+}
+
+/// How a token is told from the others of its module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: what a PKCS#11 token says of itself")]
+pub enum TokenSelector {
+    /// Its label, at most 32 bytes, without the padding.
+    Label(String),
+    /// Its serial number, at most 16 bytes, without the padding.
+    Serial(String),
+}
+
+impl TokenSelector {
+    /// The longest label, in bytes (PKCS#11 2.40 §3.2, `CK_TOKEN_INFO`).
+    pub const LABEL_BYTES_MAX: usize = 32;
+    /// The longest serial number, in bytes.
+    pub const SERIAL_BYTES_MAX: usize = 16;
+}
+
+impl fmt::Display for TokenSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label(label) => write!(f, "label {label:?}"),
+            Self::Serial(serial) => write!(f, "serial {serial:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trust::{Algorithm, KeyId, KeyRef, KeyVersion, Purpose};
+
+    use super::*;
+
+    #[test]
+    fn a_token_name_is_short_lower_case_and_not_the_software_custodians() {
+        for good in ["a", "hsm-1", "yubihsm", "a2345678901234567890123456789012"] {
+            assert_eq!(good.parse::<TokenName>().unwrap().as_str(), good);
+        }
+        for bad in ["", "1a", "-a", "A", "a_b", "a/b", "é", "software", "a23456789012345678901234567890123"] {
+            assert!(bad.parse::<TokenName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_object_id_changes_with_every_part_of_the_context() {
+        let name = |text: &str| text.parse::<TokenName>().unwrap();
+        let own = SealContext {
+            store: [1; 16],
+            key: KeyRef { id: KeyId::from_bytes([2; 16]), version: KeyVersion::FIRST },
+            algorithm: Algorithm::Ed25519,
+            purpose: Purpose::Image,
+            scope_hash: Sha256Digest::of(b"scope"),
+        };
+        let others = [
+            SealContext { store: [3; 16], ..own.clone() },
+            SealContext { key: KeyRef { id: KeyId::from_bytes([4; 16]), ..own.key }, ..own.clone() },
+            SealContext { key: KeyRef { version: KeyVersion::new(2).unwrap(), ..own.key }, ..own.clone() },
+            SealContext { algorithm: Algorithm::EcdsaP256Sha256, ..own.clone() },
+            SealContext { purpose: Purpose::Raw, ..own.clone() },
+            SealContext { scope_hash: Sha256Digest::of(b"another"), ..own.clone() },
+        ];
+
+        let id = ObjectId::of(&own, &name("hsm"));
+
+        assert_eq!(id, ObjectId::of(&own.clone(), &name("hsm")));
+        assert_ne!(id, ObjectId::of(&own, &name("hsm-2")));
+        assert!(others.iter().all(|other| ObjectId::of(other, &name("hsm")) != id));
+        // What tokens hold already must be found for ever.
+        assert_eq!(id.to_string(), "20c79d35358a847249c44e7c5f2ca6ed2602a7756ed4105974beb67ff668a2ed");
+    }
+}

@@ -1,0 +1,153 @@
+//! A token's custodian on the daemon's side: its module runs in a worker process of its own.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::message::{Control, ControlAnswer};
+use super::session::WorkerSession;
+use super::supervisor::{self, Shared};
+use super::{Supervisor, pin};
+use crate::{Custodian, CustodianState, CustodyError, Session, TokenPlace, TokenTrouble};
+
+/// How a token's worker is run.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct TokenConfig {
+    /// The program to start: `trustd` itself. Absolute.
+    pub program: PathBuf,
+    /// Its arguments: `custody-worker`. Never a secret.
+    pub arguments: Vec<OsString>,
+    /// The module, the token in it, and whose keys it keeps.
+    pub place: TokenPlace,
+    /// The user PIN: a file that nobody else may read, with or without a line feed behind it.
+    pub pin_file: PathBuf,
+    /// Where a PIN that the token refused is remembered; its directory is there and ours alone.
+    pub pin_mark: PathBuf,
+    /// The module's environment, all of it: names, and files of the module's own configuration, which it may read.
+    pub environment: Vec<(String, PathBuf)>,
+    /// Files and directories that the module may read, besides libraries.
+    pub readable: Vec<PathBuf>,
+    /// Files and directories in which the module may change everything.
+    pub writable: Vec<PathBuf>,
+    /// The most sessions open at once.
+    pub sessions_max: usize,
+    /// After this long without an answer to one call the worker counts as hung and is killed; RSA key
+    /// generation gets a minute more.
+    pub hang_after: Duration,
+}
+
+impl Supervisor {
+    /// Starts the worker of a token and waits for its answer. A token that is not there, or does not take
+    /// its PIN, is mounted all the same: its custodian is [`CustodianState::Unavailable`], says why, and tries again.
+    ///
+    /// # Errors
+    /// [`CustodyError::Refused`] for a PIN file that is loose or no PIN; [`CustodyError::Unavailable`] for a module
+    /// that is no file or does not load, and for a program that is no worker.
+    pub fn mount(config: TokenConfig) -> Result<Arc<TokenWorker>, CustodyError> {
+        examine_token(&config)?;
+        let shared = Arc::new(Shared::of_token(config));
+        let watched = Arc::clone(&shared);
+        let (first, started) = sync_channel(1);
+        let watch = std::thread::Builder::new()
+            .name("token-watch".to_owned())
+            .spawn(move || supervisor::watch(&watched, &first))
+            .map_err(|error| CustodyError::unavailable(format!("watch a token's worker: {error}")))?;
+        let started =
+            started.recv().unwrap_or_else(|_| Err(CustodyError::unavailable("the token's watch ended at once")));
+        match (started, shared.trouble()) {
+            (Err(error), Some(TokenTrouble::Module { .. }) | None) => Err(error),
+            (Ok(()) | Err(_), _) => Ok(Arc::new(TokenWorker { shared, watch: Some(watch) })),
+        }
+    }
+}
+
+/// Says what is wrong with a token's files, without loading the module.
+///
+/// # Errors
+/// [`CustodyError::Refused`] for what [`Supervisor::mount`] would refuse, too.
+pub fn examine_token(config: &TokenConfig) -> Result<(), CustodyError> {
+    let module = &config.place.module;
+    let place = module.display();
+    match std::fs::metadata(module) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(CustodyError::refused(format!("the module {place} is not a file"))),
+        Err(error) => return Err(CustodyError::refused(format!("the module {place}: {error}"))),
+    }
+    pin::examine(&config.pin_file)
+}
+
+/// The custodian of a token whose module is in a child process.
+///
+/// Dropping it ends the child; sessions that are still open then answer [`CustodyError::Unavailable`].
+pub struct TokenWorker {
+    shared: Arc<Shared>,
+    watch: Option<JoinHandle<()>>,
+}
+
+impl TokenWorker {
+    /// The process id of the living worker; the doors refuse a peer that has one of these.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.shared.pid().into_iter().collect()
+    }
+
+    /// Why the token does not serve; `None` while it does.
+    #[must_use]
+    pub fn trouble(&self) -> Option<TokenTrouble> {
+        self.shared.trouble()
+    }
+
+    /// Has the worker look whether the token is still there; one for which only a new worker can help gets one.
+    /// Blocks until the answer is there, at most as long as a call may take.
+    pub fn probe(&self) {
+        // Where no worker runs, one is being tried already.
+        if self.state() != CustodianState::Ready {
+            return;
+        }
+        let Ok((live, frame)) = self.shared.control(&Control::Probe, self.shared.launch.hang_after) else { return };
+        match postcard::from_bytes(&frame) {
+            Ok(ControlAnswer::Mounted { mounted: Ok(()), .. }) => {}
+            Ok(ControlAnswer::Mounted { mounted: Err(trouble), .. }) => drop(self.shared.replace(&live, trouble)),
+            Ok(_) | Err(_) => drop(self.shared.judge(&live, &std::io::ErrorKind::InvalidData.into())),
+        }
+    }
+}
+
+impl fmt::Debug for TokenWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenWorker({}, {}, pids {:?})", self.name(), self.state().name(), self.pids())
+    }
+}
+
+impl Drop for TokenWorker {
+    fn drop(&mut self) {
+        self.shared.stop();
+        if let Some(watch) = self.watch.take() {
+            let _ = watch.join(); // it cannot have anything to say any more
+        }
+    }
+}
+
+impl Custodian for TokenWorker {
+    fn open(&self) -> Result<Box<dyn Session>, CustodyError> {
+        Ok(Box::new(WorkerSession::open(Arc::clone(&self.shared))?))
+    }
+
+    fn name(&self) -> &str {
+        self.shared.token_name()
+    }
+
+    fn state(&self) -> CustodianState {
+        self.shared.custodian_state()
+    }
+
+    fn restarts(&self) -> u64 {
+        self.shared.restarts.load(Ordering::Relaxed)
+    }
+}

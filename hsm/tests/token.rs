@@ -1,0 +1,208 @@
+//! A token behind its worker: what it is given, what it refuses, and what is said when it does not serve.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a promise in seconds is measured by the clock")]
+
+mod house;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use house::token::{LABEL, PIN, TokenHouse};
+use house::{context, order};
+use rustix::process::{Pid, Signal, kill_process};
+use trust::{Algorithm, Purpose, Signable};
+use trust_hsm::worker::{Supervisor, TokenWorker};
+use trust_hsm::{
+    Custodian as _, CustodianState, CustodyError, Material, Session, SigningOrder, TokenSelector, TokenTrouble,
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn ready(worker: &TokenWorker) -> (Box<dyn Session>, SigningOrder) {
+    let mut session = worker.open().unwrap();
+    let context = context(Algorithm::EcdsaP256Sha256, Purpose::Image);
+    let key = session.generate(&context).unwrap();
+    let order = order(&context, &key, vec![Signable::Message(b"m".to_vec())]);
+    (session, order)
+}
+
+fn sign_once(session: &mut dyn Session, order: &SigningOrder) -> Result<(), CustodyError> {
+    session.sign(std::slice::from_ref(order), LONG).remove(0).map(drop)
+}
+
+/// Waits until `done`, and says how long that took.
+fn until(what: &str, mut done: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < LONG, "never: {what}");
+        std::thread::yield_now();
+    }
+    begun.elapsed()
+}
+
+#[test]
+fn a_key_made_in_the_token_is_sensitive_and_was_never_extractable() {
+    let house = TokenHouse::new();
+    let worker = house.mount();
+    let (_session, order) = ready(&worker);
+    let Material::Token(key) = &order.material else { unreachable!() };
+
+    let listed = house.pkcs11_tool(&["--list-objects", "--type", "privkey"]);
+
+    assert!(listed.contains(&key.object.to_string()), "{listed}");
+    assert!(listed.contains(&format!("trustd {}", order.context.key)), "{listed}");
+    for word in ["sensitive", "always sensitive", "never extractable", "local"] {
+        assert!(listed.contains(word), "{word}: {listed}");
+    }
+    let uses = listed.lines().find(|line| line.contains("Usage:")).unwrap();
+    assert_eq!(uses.split(':').nth(1).unwrap().trim(), "sign", "{listed}");
+}
+
+#[test]
+fn a_key_is_made_once_and_found_by_a_later_worker() {
+    let house = TokenHouse::new();
+    let worker = house.mount();
+    let (mut session, order) = ready(&worker);
+
+    let again = session.generate(&order.context).unwrap_err();
+
+    assert!(matches!(&again, CustodyError::Refused { why } if why.contains("already")), "{again}");
+    drop(worker);
+    let later = house.mount();
+    let mut session = later.open().unwrap();
+    sign_once(&mut *session, &order).unwrap();
+}
+
+#[test]
+fn a_killed_worker_is_back_with_its_keys_within_a_second() {
+    let house = TokenHouse::new();
+    let worker = house.mount();
+    let (mut session, order) = ready(&worker);
+
+    for round in 1..=5 {
+        let pid = i32::try_from(worker.pids()[0]).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        let took = until("signing again", || sign_once(&mut *session, &order).is_ok());
+
+        assert!(took < Duration::from_secs(1), "round {round}: {took:?}");
+        assert_eq!(worker.restarts(), round);
+    }
+}
+
+#[test]
+fn a_wrong_label_or_serial_is_mounted_unavailable_and_names_what_is_there() {
+    let house = TokenHouse::new();
+    for selector in [TokenSelector::Label("another".to_owned()), TokenSelector::Serial("0123456789abcdef".to_owned())] {
+        let mut config = house.config();
+        config.place.token = selector;
+
+        let worker = Supervisor::mount(config).unwrap();
+
+        assert_eq!(worker.state(), CustodianState::Unavailable);
+        let Some(TokenTrouble::Absent { what }) = worker.trouble() else { panic!("{:?}", worker.trouble()) };
+        assert!(what.contains(LABEL), "{what}");
+        let mut session = worker.open().unwrap();
+        let refused = session.generate(&context(Algorithm::Ed25519, Purpose::Image)).unwrap_err();
+        assert!(matches!(&refused, CustodyError::Unavailable { why } if why.contains(LABEL)), "{refused}");
+    }
+}
+
+#[test]
+fn a_label_that_two_tokens_have_is_refused_and_the_serial_asked_for() {
+    let house = TokenHouse::new();
+    house.add_token(LABEL);
+
+    let worker = house.mount();
+
+    let Some(TokenTrouble::Absent { what }) = worker.trouble() else { panic!("{:?}", worker.trouble()) };
+    assert!(what.contains("name its serial"), "{what}");
+}
+
+#[test]
+fn a_module_that_is_none_stops_the_mount_and_is_named() {
+    let house = TokenHouse::new();
+    let text = house.directory.path().join("text.so");
+    fs::write(&text, "no library").unwrap();
+    for (module, expected) in [
+        (PathBuf::from("/nowhere/module.so"), "No such file"),
+        (house.directory.path().to_owned(), "not a file"),
+        (text, "load"),
+        (PathBuf::from("/lib/x86_64-linux-gnu/libm.so.6"), "C_GetFunctionList"),
+    ] {
+        let mut config = house.config();
+        config.place.module = module.clone();
+
+        let refused = Supervisor::mount(config).unwrap_err().to_string();
+
+        assert!(refused.contains(expected) && refused.contains(module.to_str().unwrap()), "{refused}");
+    }
+}
+
+#[test]
+fn a_loose_or_missing_pin_file_stops_the_mount_with_the_remedy() {
+    let house = TokenHouse::new();
+    fs::set_permissions(house.pin_file(), fs::Permissions::from_mode(0o644)).unwrap();
+    let loose = Supervisor::mount(house.config()).unwrap_err().to_string();
+    fs::remove_file(house.pin_file()).unwrap();
+    let missing = Supervisor::mount(house.config()).unwrap_err().to_string();
+
+    assert!(loose.contains("chmod 600"), "{loose}");
+    assert!(missing.contains("No such file"), "{missing}");
+}
+
+#[test]
+fn a_wrong_pin_is_unavailable_until_its_file_has_the_right_one() {
+    let house = TokenHouse::new();
+    house.write_pin("000000");
+    for _ in 0..3 {
+        let worker = house.mount();
+
+        assert_eq!(worker.trouble(), Some(TokenTrouble::PinWrong));
+        assert_eq!(worker.state(), CustodianState::Unavailable);
+    }
+    let worker = house.mount();
+    house.write_pin(PIN);
+
+    until("serving", || worker.state() == CustodianState::Ready);
+
+    assert_eq!(worker.trouble(), None);
+    ready(&worker);
+}
+
+#[test]
+fn a_token_that_goes_away_is_named_and_comes_back_by_itself() {
+    let house = TokenHouse::new();
+    let worker = house.mount();
+    let (mut session, order) = ready(&worker);
+    let aside = house.directory.path().join("aside");
+
+    fs::rename(house.tokens(), &aside).unwrap();
+    until("named", || {
+        let _ = sign_once(&mut *session, &order); // which may succeed until the module looks at its directory
+        worker.probe();
+        worker.state() == CustodianState::Unavailable && worker.trouble().is_some()
+    });
+    let refused = sign_once(&mut *session, &order).unwrap_err();
+    assert!(matches!(&refused, CustodyError::Unavailable { why } if why.contains("token")), "{refused}");
+    fs::rename(&aside, house.tokens()).unwrap();
+
+    until("signing again", || sign_once(&mut *session, &order).is_ok());
+    assert_eq!((worker.state(), worker.trouble()), (CustodianState::Ready, None));
+}
+
+#[test]
+fn a_module_reaches_only_what_it_was_given() {
+    let house = TokenHouse::new();
+    let mut config = house.config();
+    // Its configuration names a directory that the worker was not given.
+    config.writable.clear();
+
+    let worker = Supervisor::mount(config).unwrap();
+
+    assert!(worker.trouble().is_some());
+    let given = house.mount();
+    let status = fs::read_to_string(format!("/proc/{}/status", given.pids()[0])).unwrap();
+    assert!(status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"), "{status}");
+}
