@@ -59,7 +59,7 @@ impl TokenSession {
         access: Access,
         work: impl Fn(&Inner, &mut Link) -> Result<T, Fault>,
     ) -> Result<T, CustodyError> {
-        let mut rung = Rung::Session;
+        let (mut rung, mut only_unsound) = (Rung::Session, true);
         loop {
             if let Some(trouble) = self.inner.trouble() {
                 return Err(trouble.into());
@@ -71,6 +71,7 @@ impl TokenSession {
             };
             // A session that erred is never used again, and no handle outlives it.
             self.link = None;
+            only_unsound &= fault == Fault::Unsound;
             rung = match (fault, rung) {
                 (Fault::Final(error), _) => return Err(error),
                 (Fault::Session(_) | Fault::Unsound, Rung::Session) => Rung::Login,
@@ -79,7 +80,7 @@ impl TokenSession {
                     Rung::Process
                 }
                 // One key that signs wrongly is no reason to take the others from everybody.
-                (Fault::Unsound, Rung::Process) => return Err(CustodyError::failed(UNSOUND)),
+                (Fault::Unsound, Rung::Process) if only_unsound => return Err(CustodyError::failed(UNSOUND)),
                 (fault, _) => return Err(self.inner.give_up(&fault).into()),
             };
         }

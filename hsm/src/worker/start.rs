@@ -21,7 +21,7 @@ use crate::{CustodyError, Pin, TokenTrouble};
 /// Room for any control message, so that a passphrase is written into memory that does not move.
 const CONTROL_BYTES: usize = 64 * 1024;
 /// What a worker with a module in it has to start besides its first calls into the module.
-const LOAD_PATIENCE: Duration = Duration::from_millis(500);
+const LOAD_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why there is no worker.
 pub(super) enum NoStart {

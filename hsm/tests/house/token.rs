@@ -140,3 +140,58 @@ pub fn alone(name: &str, test: impl FnOnce(&dyn Custodian)) {
 pub fn is_empty(directory: &Path) -> bool {
     std::fs::read_dir(directory).unwrap().next().is_none()
 }
+
+/// A token behind the module that breaks on command.
+pub struct FaultHouse {
+    pub token: TokenHouse,
+}
+
+impl FaultHouse {
+    pub fn new() -> Self {
+        let house = Self { token: TokenHouse::new() };
+        std::fs::create_dir(house.directory()).unwrap();
+        house
+    }
+
+    pub fn directory(&self) -> PathBuf {
+        self.token.directory.path().join("fault")
+    }
+
+    pub fn config(&self) -> TokenConfig {
+        let mut config = self.token.config();
+        config.place.module = fault_module();
+        config.environment.push(("FAULT_REAL".to_owned(), softhsm()));
+        config.environment.push(("FAULT_DIRECTORY".to_owned(), self.directory()));
+        config.writable.push(self.directory());
+        config
+    }
+
+    pub fn mount(&self) -> Arc<TokenWorker> {
+        Supervisor::mount(self.config()).unwrap()
+    }
+
+    /// Replaces the commands, whole at every instant.
+    pub fn command(&self, commands: &str) {
+        let new = self.directory().join("commands.new");
+        std::fs::write(&new, commands).unwrap();
+        std::fs::rename(new, self.directory().join("commands")).unwrap();
+    }
+
+    /// How often the function was called.
+    pub fn calls(&self, function: &str) -> u64 {
+        std::fs::metadata(self.directory().join(function)).map_or(0, |counted| counted.len())
+    }
+
+    /// Breaks the `nth` call of the function from now on.
+    pub fn at(&self, function: &str, nth: u64, action: &str) {
+        self.command(&format!("{function} {} {action}", self.calls(function) + nth));
+    }
+}
+
+/// The fault module, which cargo builds beside the test programs.
+fn fault_module() -> PathBuf {
+    let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    let module = deps.join("libtrust_hsm_fault.so");
+    assert!(module.exists(), "{} is missing: cargo build -p trust-hsm-fault", module.display());
+    module
+}
