@@ -83,7 +83,7 @@ impl Bundle {
         Self::of_statement(key, payload, signature)
     }
 
-    /// The bundle of a release: its [manifest](super::release::manifest) and its signature.
+    /// The bundle of a release: its [`manifest`] and its signature.
     #[must_use]
     pub fn of_release(key: &PublicKey, payload: Vec<u8>, signature: &Signature) -> Self {
         Self::of_statement(key, payload, signature)

@@ -15,7 +15,7 @@ pub fn write(release: &Release) -> String {
     lines.collect()
 }
 
-/// Reads what [`write`] writes, and nothing else.
+/// Reads what [`write()`] writes, and nothing else.
 ///
 /// # Errors
 /// [`Malformed`] for more than [`BYTES_MAX`] bytes or 1024 lines, for names out of order, and for a line of any
