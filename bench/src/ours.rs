@@ -78,6 +78,7 @@ impl Ours {
             scope,
             forms: Vec::new(),
             idempotency_key: String::new(),
+            token: String::new(),
         };
         let channel = self.daemon.channel().await?;
         KeysClient::new(channel).create_key(request).await.with_context(|| format!("make the key {name}"))?;

@@ -79,6 +79,7 @@ fn creation(arguments: &KeyCreate) -> Result<v1::CreateKeyRequest, Failure> {
         scope: scope.patterns().iter().map(ToString::to_string).collect(),
         forms: forms.into_iter().map(Form::to_wire).collect(),
         idempotency_key: String::new(),
+        token: arguments.token.clone().unwrap_or_default(),
     })
 }
 
@@ -203,6 +204,7 @@ mod tests {
             algorithm: algorithm.map(str::to_owned),
             scope: scope.iter().map(|text| (*text).to_owned()).collect(),
             forms: Vec::new(),
+            token: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The one place that names concrete backends and puts the house together.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +15,8 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tracing::{error, info, warn};
 use trust::Principal;
-use trust_hsm::worker::{Supervisor, WorkerConfig, WorkerCustodian};
-use trust_hsm::{Custodian, KeyRing, Passphrase, RootSource};
+use trust_hsm::worker::{self, Supervisor, TokenWorker, WorkerConfig, WorkerCustodian};
+use trust_hsm::{Custodian, KeyRing, Passphrase, RootSource, TokenPlace};
 use trust_proto::v1;
 
 use crate::api::{CallLayer, Door};
@@ -22,8 +24,8 @@ use crate::archive;
 use crate::audit::{Audit, AuditConfig, History, Leaf, PolicyLeaf, StartLeaf};
 use crate::authorize::{Authorizer, Pace, PolicySource};
 use crate::clock::Clock;
-use crate::config::{Config, PolicyConfig, RootConfig};
-use crate::custody::{Custody, CustodyLimits};
+use crate::config::{Config, PolicyConfig, RootConfig, TokenConfig};
+use crate::custody::{Custodians, Custody, CustodyLimits, Token};
 use crate::health;
 use crate::house::{House, Parts};
 use crate::identity::Identity;
@@ -58,8 +60,9 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let audit = Arc::new(audit);
     let authorizer = Arc::new(Authorizer::load(policy_source(&config.policy))?);
     let worker = spawn_worker(&config)?;
+    let tokens = mount_tokens(&config, records.store_uuid())?;
     let tls = config.tls.as_ref().map(|tls| TlsState::load(tls, clock.clone())).transpose()?.map(Arc::new);
-    let house = build(&config, clock, records, Arc::clone(&audit), authorizer, &worker, tls.clone(), history)?;
+    let house = build(&config, clock, records, Arc::clone(&audit), authorizer, &worker, tokens, tls.clone(), history)?;
     // Aborted when it is dropped.
     let mut background = JoinSet::new();
     background.spawn(Arc::clone(&audit).publish());
@@ -86,6 +89,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     }
     background.spawn(chores(Arc::clone(&house)));
     background.spawn(Arc::clone(&house).follow_custody());
+    background.spawn(health::probe_tokens(Arc::clone(&house)));
     background.spawn(health::watch(Arc::clone(&house), drain.clone()));
     notify::ready();
     info!(socket = %config.unix.path.display(), origin = config.log_origin, "serving");
@@ -118,19 +122,26 @@ fn build(
     audit: Arc<Audit>,
     authorizer: Arc<Authorizer>,
     worker: &Arc<WorkerCustodian>,
+    tokens: Vec<Arc<TokenWorker>>,
     tls: Option<Arc<TlsState>>,
     history: History,
 ) -> Result<Arc<House>> {
-    let revision = {
+    let start = |custodian: Arc<dyn Custodian>, sessions: usize| {
         let authorizer = Arc::clone(&authorizer);
-        Box::new(move || authorizer.revision())
+        let limits = CustodyLimits { sessions, waiting_max: config.limits.custody_waiting_max };
+        let revision = Box::new(move || authorizer.revision());
+        Custody::start(custodian, records.clone(), clock.clone(), limits, revision)
     };
-    let custodian: Arc<dyn Custodian> = Arc::<WorkerCustodian>::clone(worker);
-    let limits = CustodyLimits { sessions: config.custody.sessions, waiting_max: config.limits.custody_waiting_max };
-    let custody = Custody::start(custodian, records.clone(), clock.clone(), limits, revision)?;
+    let software = start(Arc::<WorkerCustodian>::clone(worker), config.custody.sessions)?;
+    let mut mounted = Vec::new();
+    for (worker, token) in tokens.iter().zip(&config.tokens) {
+        let custody = start(Arc::<TokenWorker>::clone(worker), token.sessions)?;
+        mounted.push(Token { custody, worker: Arc::clone(worker) });
+    }
+    let custody = Custodians::new(software, mounted);
     let pids = {
         let worker = Arc::clone(worker);
-        Box::new(move || worker.pids())
+        Box::new(move || worker.pids().into_iter().chain(tokens.iter().flat_map(|token| token.pids())).collect())
     };
     let keyring: Arc<dyn KeyRing> = Arc::<WorkerCustodian>::clone(worker);
     let started_at_unix_seconds = clock.now_unix_seconds();
@@ -241,7 +252,7 @@ async fn reload(house: &House) {
     match house.authorizer().reload() {
         Ok(true) => {
             // In force for everybody once the sessions that began under the old one have ended (D10).
-            house.custody().settle().await;
+            house.custodians().settle().await;
             match archive_policy(house).await {
                 Ok(()) => info!(revision = %house.authorizer().revision(), "policy reloaded"),
                 Err(error) => error!(error = format!("{error:#}"), "the new policy is in force and not archived"),
@@ -297,6 +308,45 @@ pub(crate) fn spawn_worker(config: &Config) -> Result<Arc<WorkerCustodian>> {
         opened_keys_max: config.custody.opened_keys_max,
         hang_after: config.custody.hang_after,
     })?)
+}
+
+/// Starts a worker for each token. One that is not there is mounted all the same, unless it is required.
+fn mount_tokens(config: &Config, store: [u8; 16]) -> Result<Vec<Arc<TokenWorker>>> {
+    let mut workers = Vec::new();
+    for token in &config.tokens {
+        let name = &token.name;
+        let marks = config.token_marks();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&marks)
+            .with_context(|| format!("make {}", marks.display()))?;
+        let worker =
+            Supervisor::mount(token_worker(config, token, store)).with_context(|| format!("mount token {name}"))?;
+        match worker.trouble() {
+            Some(trouble) if token.required => bail!("token {name} is required: {trouble}"),
+            Some(trouble) => warn!(token = name.as_str(), %trouble, "a token does not serve; it is tried again"),
+            None => info!(token = name.as_str(), state = worker.state().name(), "token mounted"),
+        }
+        workers.push(worker);
+    }
+    Ok(workers)
+}
+
+/// How a token's worker is run: this very program, as [`spawn_worker`] does it.
+pub(crate) fn token_worker(config: &Config, token: &TokenConfig, store: [u8; 16]) -> worker::TokenConfig {
+    worker::TokenConfig {
+        program: PathBuf::from("/proc/self/exe"),
+        arguments: vec!["custody-worker".into()],
+        place: TokenPlace { name: token.name.clone(), store, module: token.module.clone(), token: token.token.clone() },
+        pin_file: token.pin_file.clone(),
+        pin_mark: config.token_marks().join(format!("{}.wrong-pin", token.name)),
+        environment: token.environment.clone(),
+        readable: token.readable.clone(),
+        writable: token.writable.clone(),
+        sessions_max: token.sessions,
+        hang_after: token.hang_after,
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

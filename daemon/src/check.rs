@@ -7,7 +7,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::assemble::policy_source;
+use trust_hsm::worker::examine_token;
+
+use crate::assemble::{policy_source, token_worker};
 use crate::authorize::Authorizer;
 use crate::backup::Recipients;
 use crate::clock::Clock;
@@ -102,6 +104,12 @@ fn examine(config: &Config, examine_tls: TlsExamination) -> Findings {
         written_by_others("backup_recipients", path, &mut findings);
         if let Err(error) = Recipients::read(path) {
             findings.fault("backup_recipients", chain(&error));
+        }
+    }
+    for token in &config.tokens {
+        // Which store the keys are of does not matter to the files.
+        if let Err(error) = examine_token(&token_worker(config, token, [0; 16])) {
+            findings.fault("[token]", format!("{}: {error}", token.name));
         }
     }
     if let Some(config) = &config.tls {

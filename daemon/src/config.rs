@@ -3,6 +3,7 @@
 //! Documented key by key in `docs/config.md`, whose sample a test loads.
 
 mod reader;
+mod token;
 
 use std::fmt;
 use std::io::Read as _;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reader::Section;
+pub use token::TokenConfig;
+use token::tokens;
 
 /// The longest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -39,6 +42,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// `[custody]`
     pub custody: CustodyConfig,
+    /// `[[token]]`
+    pub tokens: Vec<TokenConfig>,
     /// `[limits]`
     pub limits: Limits,
     /// `[logging]`
@@ -295,6 +300,7 @@ impl Config {
             backup_recipients: root.optional_path("backup_recipients"),
             keys: keys(root.section("keys")),
             custody: custody(root.section("custody")),
+            tokens: tokens(&mut root),
             limits: limits(root.section("limits")),
             logging: logging(root.section("logging")),
         };
@@ -316,6 +322,7 @@ impl Config {
             backup_recipients: None,
             keys: KeysConfig { destroy_after: DESTROY_AFTER },
             custody: CustodyConfig { sessions: SESSIONS, opened_keys_max: OPENED_KEYS_MAX, hang_after: HANG_AFTER },
+            tokens: Vec::new(),
             limits: Limits::default(),
             logging: LoggingConfig { format: LogFormat::Text, level: "info".to_owned() },
         }
@@ -337,6 +344,12 @@ impl Config {
     #[must_use]
     pub fn ring(&self) -> PathBuf {
         self.data_directory.join("kek").join("ring")
+    }
+
+    /// Where PINs that a token refused are remembered.
+    #[must_use]
+    pub fn token_marks(&self) -> PathBuf {
+        self.data_directory.join("tokens")
     }
 }
 

@@ -17,6 +17,8 @@ use crate::notify;
 
 /// How often is looked.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// How often a token is looked for.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// How long what waits for the log may wait without one flush.
 const LOG_PATIENCE: Duration = Duration::from_secs(10);
 /// How many times longer than a silent worker is borne, custody may stand still.
@@ -36,11 +38,13 @@ pub(crate) enum Trouble {
     LogFull,
     /// Somebody must unseal.
     Sealed,
+    /// A token does not serve; keys elsewhere do.
+    Token,
 }
 
 impl Trouble {
     /// Every one.
-    pub(crate) const ALL: [Self; 4] = [Self::Custody, Self::LogClosed, Self::LogFull, Self::Sealed];
+    pub(crate) const ALL: [Self; 5] = [Self::Custody, Self::LogClosed, Self::LogFull, Self::Sealed, Self::Token];
 
     /// The word for it in metrics.
     pub(crate) const fn name(self) -> &'static str {
@@ -49,6 +53,7 @@ impl Trouble {
             Self::LogClosed => "log-closed",
             Self::LogFull => "log-full",
             Self::Sealed => "sealed",
+            Self::Token => "token",
         }
     }
 
@@ -59,6 +64,7 @@ impl Trouble {
             Self::LogClosed => "the log cannot be written",
             Self::LogFull => "the disk of the log is full",
             Self::Sealed => "sealed",
+            Self::Token => "a token does not serve",
         }
     }
 }
@@ -74,13 +80,18 @@ impl House {
                 Trouble::LogClosed => self.audit().is_closed(),
                 Trouble::LogFull => self.audit().is_full(),
                 Trouble::Sealed => self.is_sealed(),
+                Trouble::Token => self.custodians().tokens().iter().any(|token| token.trouble.is_some()),
             })
             .collect()
     }
 
     /// `serving`, or `degraded: ` and why.
     pub(crate) fn health(&self) -> String {
-        words(&self.troubles())
+        let health = words(&self.troubles());
+        let tokens = self.custodians().tokens();
+        let named =
+            tokens.iter().filter_map(|token| token.trouble.as_ref().map(|why| format!("; {}: {why}", token.name)));
+        named.fold(health, |health, token| health + &token)
     }
 }
 
@@ -100,7 +111,8 @@ fn serves(service: &str, troubles: &[Trouble]) -> bool {
         "trust.v1.Audit" => !troubles.contains(&Trouble::LogClosed),
         // Nothing is reported as trusted while sealed (D21); it uses no private key.
         "trust.v1.Verification" => !troubles.contains(&Trouble::Sealed),
-        _ => troubles.is_empty(),
+        // Whoever asks for a key in the token hears of it; the others are served.
+        _ => troubles.iter().all(|trouble| *trouble == Trouble::Token),
     }
 }
 
@@ -117,6 +129,19 @@ async fn tell(reporter: &HealthReporter, serves: impl Fn(&str) -> bool) {
     }
 }
 
+/// Has every token's worker look whether the token is there, until it is aborted: one that went away is noticed
+/// although nobody signs with it.
+pub(crate) async fn probe_tokens(house: Arc<House>) {
+    let workers = house.custodians().workers();
+    while !workers.is_empty() {
+        tokio::time::sleep(PROBE_INTERVAL).await;
+        for worker in workers.clone() {
+            // Ended early only with the daemon.
+            drop(tokio::task::spawn_blocking(move || worker.probe()).await);
+        }
+    }
+}
+
 /// Looks, tells and feeds the watchdog until it is aborted. From `drain` on, nobody is sent here any more.
 pub(crate) async fn watch(house: Arc<House>, drain: CancellationToken) {
     let watchdog = notify::watchdog();
@@ -128,9 +153,9 @@ pub(crate) async fn watch(house: Arc<House>, drain: CancellationToken) {
         let troubles = house.troubles();
         if troubles != known {
             if troubles.is_empty() {
-                info!(health = words(&troubles), "health changed");
+                info!(health = house.health(), "health changed");
             } else {
-                warn!(health = words(&troubles), "health changed");
+                warn!(health = house.health(), "health changed");
             }
             known.clone_from(&troubles);
         }
@@ -187,6 +212,7 @@ mod tests {
 
         assert_eq!(serving, ["trust.v1.Admin", "trust.v1.Audit"]);
         assert!(SERVICES.into_iter().all(|service| serves(service, &[])));
+        assert!(SERVICES.into_iter().all(|service| serves(service, &[Trouble::Token])));
     }
 
     #[test]

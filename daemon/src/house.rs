@@ -20,7 +20,7 @@ use crate::audit::{Audit, AuditError, History, RefusalLeaf};
 use crate::authorize::{Action, Authorizer, Decision, Pace, RequestFacts};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
-use crate::custody::Custody;
+use crate::custody::{Custodians, Custody};
 use crate::identity::{Caller, Identity};
 use crate::metrics::Metrics;
 use crate::records::{LogAnchor, Records};
@@ -49,7 +49,7 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     pub(crate) audit: Arc<Audit>,
     pub(crate) authorizer: Arc<Authorizer>,
-    pub(crate) custody: Custody,
+    pub(crate) custody: Custodians,
     pub(crate) keyring: Arc<dyn KeyRing>,
     pub(crate) identity: Identity,
     pub(crate) pace: Pace,
@@ -101,7 +101,13 @@ impl House {
         &self.parts.authorizer
     }
 
+    /// The custody of software keys, and of the log's key.
     pub(crate) const fn custody(&self) -> &Custody {
+        self.parts.custody.software()
+    }
+
+    /// The custody of all keys.
+    pub(crate) const fn custodians(&self) -> &Custodians {
         &self.parts.custody
     }
 

@@ -13,6 +13,8 @@ use std::fmt;
 use trust::state::DistrustReason;
 use trust::{Algorithm, Fault, FaultKind, Form, KeyId, KeyName, Malformed, Principal, Purpose, Scope};
 
+use trust_hsm::TokenName;
+
 use crate::custody;
 use crate::idempotency::IdempotencyKey;
 use crate::records::{KeyView, RecordError};
@@ -77,6 +79,8 @@ pub(crate) struct NewKey {
     pub(crate) scope: Scope,
     /// What it may leave behind.
     pub(crate) forms: Vec<Form>,
+    /// The token that it is made in; `None` for software custody.
+    pub(crate) token: Option<TokenName>,
 }
 
 /// A verb of key life.

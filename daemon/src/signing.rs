@@ -98,7 +98,10 @@ impl House {
         let open = permit.open(self.audit(), self.clock()).instrument(debug_span!("audit"));
         let intent = open.await.map_err(refused_by_log)?;
         let leaf = intent.leaf();
-        let visit = self.custody().sign(intent).instrument(debug_span!("custody", leaf)).await;
+        let visit = match self.custodians().of(intent.operation().material()) {
+            Ok(custody) => custody.sign(intent).instrument(debug_span!("custody", leaf)).await,
+            Err(error) => Some(Visit { intent, end: VisitEnd::NotBegun(NotBegun::Custody(error)) }),
+        };
         let Some(Visit { intent, end }) = visit else {
             let mut outcome = OutcomeLeaf::new(self.clock().now_unix_ms(), leaf, Ended::Unknown);
             outcome.reason = Some("the session ended".to_owned());

@@ -81,6 +81,7 @@ async fn create(ours: &Ours, keys: u32) -> Result<Duration> {
                 scope: Vec::new(),
                 forms: Vec::new(),
                 idempotency_key: String::new(),
+                token: String::new(),
             };
             client.create_key(request).await.with_context(|| format!("make key {number}"))?;
             Ok(())

@@ -56,6 +56,9 @@ pub(crate) struct KeyCreate {
     /// The signatures it may leave behind; all of its purpose where none is given.
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle", "manifest", "minisig", "sshsig", "raw"]))]
     pub(crate) forms: Vec<String>,
+    /// The daemon's token that it is made in and never leaves; in the daemon's own custody where none is given.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) token: Option<String>,
 }
 
 /// `key public`

@@ -26,6 +26,12 @@ impl v1::admin_server::Admin for Door {
         self.house.allow(&principal, Action::ReadStatus).map_err(answer)?;
         let (name, state, restarts) = self.house.custody().status();
         let sealed = self.house.is_sealed();
+        let software = v1::CustodianStatus { name, state: state.name().to_owned(), restarts };
+        let tokens = self.house.custodians().tokens().into_iter().map(|token| v1::CustodianStatus {
+            name: token.name,
+            state: token.state.name().to_owned(),
+            restarts: token.restarts,
+        });
         Ok(Response::new(v1::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sealed,
@@ -34,7 +40,7 @@ impl v1::admin_server::Admin for Door {
             log_size: self.house.anchor().size,
             policy_revision: self.house.authorizer().revision().to_hex(),
             started_at_unix_seconds: self.house.parts.started_at_unix_seconds,
-            custodians: vec![v1::CustodianStatus { name, state: state.name().to_owned(), restarts }],
+            custodians: std::iter::once(software).chain(tokens).collect(),
             principal: principal.to_string(),
         }))
     }

@@ -155,5 +155,6 @@ fn new_key(wire: v1::CreateKeyRequest) -> Result<NewKey, Fault> {
     if forms.iter().any(|form| !purpose.forms().contains(form)) {
         return Err(malformed("forms: those of the key's purpose"));
     }
-    Ok(NewKey { name, purpose, algorithm, scope, forms })
+    let token = if wire.token.is_empty() { None } else { Some(wire.token.parse()?) };
+    Ok(NewKey { name, purpose, algorithm, scope, forms, token })
 }

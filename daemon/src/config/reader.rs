@@ -117,6 +117,31 @@ impl Section {
         }
     }
 
+    /// A list of at most `count_max` texts; an absent one is empty.
+    pub(super) fn texts(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        count_max: usize,
+        fits: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        let texts = match self.take(key) {
+            None => Some(Vec::new()),
+            Some(Value::Array(items)) if items.len() <= count_max => items
+                .into_iter()
+                .map(|item| match item {
+                    Value::String(text) if fits(&text) => Some(text),
+                    _ => None,
+                })
+                .collect(),
+            Some(_) => None,
+        };
+        texts.unwrap_or_else(|| {
+            self.fault(key, expected);
+            Vec::new()
+        })
+    }
+
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
         match self.take(key) {
             None => default,

@@ -68,7 +68,7 @@ impl House {
             house.shut().await?;
             let _one = house.sealing.lock().await;
             house.shut().await?;
-            house.custody().settle().await;
+            house.custodians().settle().await;
             info!(stage = "custody", "sealed");
             Ok(())
         };
@@ -200,7 +200,9 @@ impl House {
     async fn rewrap_page(&self, page: Vec<SealedVersion>) -> Result<(), Fault> {
         let mut orders = Vec::new();
         let mut keys = Vec::new();
-        for sealed in &page {
+        // What is in a token is wrapped under no key of ours.
+        let is_sealed = |material: &Material| matches!(material, Material::Sealed(_));
+        for sealed in page.iter().filter(|sealed| sealed.version.materials.iter().all(is_sealed)) {
             let context = Arc::new(sealed.record.seal_context(self.store_uuid(), sealed.version.key.version));
             for material in &sealed.version.materials {
                 keys.push(sealed.version.key);
@@ -210,6 +212,9 @@ impl House {
                     material: material.clone(),
                 });
             }
+        }
+        if orders.is_empty() {
+            return Ok(());
         }
         let rewrapped = self.custody().rewrap(orders).await.map_err(custody::fault)?;
         let mut items: Vec<(trust::KeyRef, Vec<Material>)> = Vec::new();

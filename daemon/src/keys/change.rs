@@ -174,7 +174,8 @@ impl House {
         self.write_outcome(outcome).await?;
         let view = changed?;
         // Committed; true for everybody once the sessions that began before it have ended (D10).
-        self.custody().settle().await;
+        let material = view.newest().and_then(|version| version.materials.first());
+        self.custodians().settle_for(material).await;
         if !view.state.use_.may_sign() {
             // An opened key of a worker that is gone is gone, too.
             let _ = self.custody().forget(changing.key.id).await;

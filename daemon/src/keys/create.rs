@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{Instrument as _, info};
 use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Principal, Trust};
-use trust_hsm::SealContext;
+use trust_hsm::{CustodyError, Material, SealContext, TokenName};
 
 use super::change::{Replayed, key_hash, newest_of};
 use super::{KeyReceipt, KeySelector, NewKey, afresh, record_fault};
@@ -23,6 +23,8 @@ struct Birth {
     version: KeyVersion,
     /// The key's epoch, where there is a key already.
     epoch: Option<u64>,
+    /// The token that it is made in; `None` for software custody.
+    token: Option<TokenName>,
     replay: Option<Replayed>,
 }
 
@@ -63,6 +65,7 @@ impl House {
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
         let hash = hash_of(&new);
+        let token = new.token.clone();
         let record = self.record_of(new)?;
         let facts = KeyFacts::Known(&record);
         let grounds =
@@ -83,7 +86,13 @@ impl House {
             self.note_refusal(principal, Action::CreateKey, "taken", None);
             return Err(record_fault(RecordError::NameTaken));
         }
-        let birth = Birth { record, version: KeyVersion::FIRST, epoch: None, replay };
+        if let Some(name) = &token
+            && self.custodians().token(name).is_none()
+        {
+            self.note_refusal(principal, Action::CreateKey, "token", None);
+            return Err(Fault::new(FaultKind::Refused, format!("the daemon has no token with the name {name}")));
+        }
+        let birth = Birth { record, version: KeyVersion::FIRST, epoch: None, token, replay };
         let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move { house.give_birth(permit).await }.in_current_span()).await?
@@ -116,7 +125,12 @@ impl House {
         };
         let version = next_version(&view)
             .map_err(|fault| self.refused(principal, key, Action::RotateKey, &view, "state", fault))?;
-        let birth = Birth { record: (*view.record).clone(), version, epoch: Some(view.state.epoch), replay };
+        // A key stays where it is.
+        let token = match view.newest().and_then(|version| version.materials.first()) {
+            Some(Material::Token(key)) => Some(key.token.clone()),
+            _ => None,
+        };
+        let birth = Birth { record: (*view.record).clone(), version, epoch: Some(view.state.epoch), token, replay };
         let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move { house.give_birth(permit).await }.in_current_span()).await?
@@ -157,7 +171,13 @@ impl House {
         }
         let context: SealContext = birth.record.seal_context(self.store_uuid(), birth.version);
         let _until_stored = self.birth().await;
-        let generated = self.custody().generate(context).await.map_err(custody::fault)?;
+        let custody = match &birth.token {
+            None => self.custody(),
+            Some(name) => self.custodians().token(name).ok_or_else(|| {
+                Fault::new(FaultKind::Unavailable, format!("the daemon has no token with the name {name} now"))
+            })?,
+        };
+        let generated = custody.generate(context).await.map_err(|error| made_nowhere(birth, error))?;
         let now = self.clock().now_unix_seconds();
         let version = VersionRecord {
             key: birth.key(),
@@ -194,6 +214,17 @@ impl House {
     }
 }
 
+/// What a token refuses is for whoever asked to read: a mechanism that it lacks, or that it is full.
+fn made_nowhere(birth: &Birth, error: CustodyError) -> Fault {
+    match (&birth.token, error) {
+        (Some(token), CustodyError::Refused { why }) => Fault::new(FaultKind::Refused, format!("token {token}: {why}")),
+        (Some(token), CustodyError::Unavailable { why }) => {
+            Fault::new(FaultKind::Unavailable, format!("token {token} is unavailable")).because(why)
+        }
+        (_, error) => custody::fault(error),
+    }
+}
+
 /// Purpose × algorithm is one closed table (D7).
 fn possible(record: &KeyRecord) -> Result<(), Fault> {
     if !record.purpose.allows(record.algorithm) {
@@ -220,6 +251,9 @@ fn hash_of(new: &NewKey) -> trust::Sha256Digest {
         .add(new.scope.hash().as_bytes());
     for form in &new.forms {
         hash = hash.add(form.name().as_bytes());
+    }
+    if let Some(token) = &new.token {
+        hash = hash.add(b"token").add(token.as_str().as_bytes());
     }
     hash.finish()
 }

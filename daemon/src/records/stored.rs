@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trust::state::DistrustReason;
 use trust::{Algorithm, KeyId, KeyRef, KeyVersion, PublicKey, Scope, Sha256Digest, Trust, Use};
-use trust_hsm::{Material, SealedKey};
+use trust_hsm::{Material, ObjectId, SealedKey, TokenKey};
 
 use super::crypto::RowMark;
 use super::{KeyRecord, KeyState, LogAnchor, LogKey, RecordError};
@@ -121,12 +121,14 @@ impl StoredState {
 #[derive(Serialize, Deserialize)]
 enum StoredMaterial {
     Sealed(Vec<u8>),
+    Token { token: String, object: [u8; 32] },
 }
 
 impl StoredMaterial {
     fn of(material: &Material) -> Result<Self, RecordError> {
         match material {
             Material::Sealed(sealed) => Ok(Self::Sealed(sealed.to_bytes())),
+            Material::Token(key) => Ok(Self::Token { token: key.token.to_string(), object: *key.object.as_bytes() }),
             _ => Err(RecordError::Refused { why: "this version does not store that kind of material" }),
         }
     }
@@ -134,6 +136,10 @@ impl StoredMaterial {
     fn read(&self) -> Option<Material> {
         match self {
             Self::Sealed(bytes) => SealedKey::from_bytes(bytes).ok().map(Material::Sealed),
+            Self::Token { token, object } => {
+                let (token, object) = (token.parse().ok()?, ObjectId::from_bytes(*object));
+                Some(Material::Token(TokenKey { token, object }))
+            }
         }
     }
 }

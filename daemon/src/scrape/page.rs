@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
@@ -21,6 +21,18 @@ struct KindLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
     state: Word,
+}
+
+/// A token's name is the operator's, and there are as many as the configuration has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    token: String,
+    state: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenName {
+    token: String,
 }
 
 /// Everything, in the OpenMetrics text format.
@@ -59,6 +71,17 @@ fn observe(house: &House) -> Registry {
         states.get_or_create(&StateLabels { state: Word(known.name()) }).set(i64::from(known == state));
     }
     now.register("custody_state", "1 for the state that the custody worker is in", states);
+    let tokens = Family::<TokenLabels, Gauge>::default();
+    let token_restarts = Family::<TokenName, Counter>::default();
+    for token in house.custodians().tokens() {
+        for known in [CustodianState::Ready, CustodianState::Unavailable] {
+            let labels = TokenLabels { token: token.name.clone(), state: Word(known.name()) };
+            tokens.get_or_create(&labels).set(i64::from(known == token.state));
+        }
+        token_restarts.get_or_create(&TokenName { token: token.name }).inc_by(token.restarts);
+    }
+    now.register("token_state", "1 for the state that a token's worker is in", tokens);
+    now.register("token_restarts", "How often a token's worker was started again", token_restarts);
     let troubles = Family::<KindLabels, Gauge>::default();
     let present = house.troubles();
     for trouble in Trouble::ALL {

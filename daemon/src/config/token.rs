@@ -1,0 +1,175 @@
+//! `[[token]]`: a PKCS#11 token that keys can be made in.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use trust_hsm::{TokenName, TokenSelector};
+
+use super::reader::Section;
+use super::{HANG_AFTER, SESSIONS, credentials};
+
+/// The most tokens.
+const TOKENS_MAX: usize = 16;
+/// The most entries of one list.
+const ENTRIES_MAX: usize = 32;
+/// The longest of its texts, in bytes.
+const TEXT_BYTES_MAX: usize = 4096;
+
+/// One token of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
+pub struct TokenConfig {
+    /// What keys call it, for ever.
+    pub name: TokenName,
+    /// The module's shared library.
+    pub module: PathBuf,
+    /// The token in it.
+    pub token: TokenSelector,
+    /// The file with the user PIN.
+    pub pin_file: PathBuf,
+    /// Session threads.
+    pub sessions: usize,
+    /// When a silent worker is replaced.
+    pub hang_after: Duration,
+    /// Whether the daemon does not start without it.
+    pub required: bool,
+    /// The module's environment: names and files.
+    pub environment: Vec<(String, PathBuf)>,
+    /// What the module may read.
+    pub readable: Vec<PathBuf>,
+    /// Where the module may change everything.
+    pub writable: Vec<PathBuf>,
+}
+
+/// Every `[[token]]`.
+pub(super) fn tokens(root: &mut Section) -> Vec<TokenConfig> {
+    let sections = root.sections("token");
+    if sections.len() > TOKENS_MAX {
+        root.fault("token", "at most 16 of them");
+    }
+    let mut names = BTreeSet::new();
+    let mut tokens = Vec::new();
+    for section in sections.into_iter().take(TOKENS_MAX) {
+        tokens.extend(token(section, &mut names));
+    }
+    tokens
+}
+
+fn token(mut section: Section, names: &mut BTreeSet<TokenName>) -> Option<TokenConfig> {
+    let name = section.text("name", "1 to 32 of a-z, 0-9 and -, a letter first, not `software`", |text| {
+        text.parse::<TokenName>().is_ok()
+    });
+    let name = name.parse::<TokenName>().ok();
+    if let Some(name) = &name
+        && !names.insert(name.clone())
+    {
+        section.fault("name", "a name that no other token has");
+    }
+    let module = section.path("module");
+    let token = selector(&mut section);
+    let pin_file = pin(&mut section);
+    let absolute = |text: &str| text.starts_with('/') && text.len() <= TEXT_BYTES_MAX;
+    let expected = "a list of at most 32 absolute paths";
+    let paths = |texts: Vec<String>| texts.into_iter().map(PathBuf::from).collect::<Vec<_>>();
+    let environment = section.texts("environment", "a list of at most 32 NAME=/absolute/path", ENTRIES_MAX, |text| {
+        text.len() <= TEXT_BYTES_MAX && variable(text).is_some()
+    });
+    let (readable, writable) = (
+        section.texts("readable", expected, ENTRIES_MAX, absolute),
+        section.texts("writable", expected, ENTRIES_MAX, absolute),
+    );
+    Some(TokenConfig {
+        module,
+        pin_file,
+        sessions: section.count("sessions", 1..=64, SESSIONS),
+        hang_after: section.milliseconds("hang_after_ms", 100..=600_000, HANG_AFTER),
+        required: section.flag("required", false),
+        environment: environment.iter().filter_map(|text| variable(text)).collect(),
+        readable: paths(readable),
+        writable: paths(writable),
+        name: name?,
+        token: token?,
+    })
+}
+
+fn selector(section: &mut Section) -> Option<TokenSelector> {
+    let fits = |bytes_max: usize| move |text: &str| (1..=bytes_max).contains(&text.len());
+    let serial = section.optional_text("serial", "1 to 16 bytes", fits(TokenSelector::SERIAL_BYTES_MAX));
+    let label = section.optional_text("label", "1 to 32 bytes", fits(TokenSelector::LABEL_BYTES_MAX));
+    match (serial, label) {
+        (Some(serial), None) => Some(TokenSelector::Serial(serial)),
+        (None, Some(label)) => Some(TokenSelector::Label(label)),
+        (Some(_), Some(_)) | (None, None) => {
+            section.fault("serial", "exactly one of serial, label");
+            None
+        }
+    }
+}
+
+fn pin(section: &mut Section) -> PathBuf {
+    let file = section.optional_path("pin_file");
+    let credential = section.optional_text("pin_credential", "a credential's name", |text| {
+        !text.is_empty() && !text.contains('/') && !text.starts_with('.')
+    });
+    match (file, credential) {
+        (Some(file), None) => file,
+        (None, Some(name)) => credentials().join(name),
+        (Some(_), Some(_)) | (None, None) => {
+            section.fault("pin_file", "exactly one of pin_file, pin_credential");
+            PathBuf::new()
+        }
+    }
+}
+
+/// `NAME=/path`. What the loader itself reads is none of a module's business.
+fn variable(text: &str) -> Option<(String, PathBuf)> {
+    let (name, path) = text.split_once('=')?;
+    let sound = name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        && !name.starts_with("LD_")
+        && !name.starts_with("GLIBC_");
+    (sound && path.starts_with('/')).then(|| (name.to_owned(), PathBuf::from(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    const HEAD: &str = "data_directory = \"/d\"\nlog_origin = \"log.example.org\"\nsocket = \"/s\"\n\
+                        [root_kek]\nfile = \"/k\"\n";
+    const GOOD: &str = "[[token]]\nname = \"hsm\"\nmodule = \"/m.so\"\nlabel = \"l\"\npin_file = \"/p\"\n";
+
+    fn faults(text: &str) -> Vec<String> {
+        Config::parse(&format!("{HEAD}{text}")).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_token_needs_a_name_a_module_one_selector_and_one_pin() {
+        assert_eq!(faults(GOOD), Vec::<String>::new());
+        for (bad, place) in [
+            (GOOD.replace("name = \"hsm\"\n", ""), "[token] name"),
+            (GOOD.replace("\"hsm\"", "\"software\""), "[token] name"),
+            (GOOD.repeat(2), "[token] name"),
+            (GOOD.replace("module = \"/m.so\"\n", ""), "[token] module"),
+            (GOOD.replace("label = \"l\"\n", ""), "[token] serial"),
+            (GOOD.to_owned() + "serial = \"1\"\n", "[token] serial"),
+            (GOOD.replace("pin_file = \"/p\"\n", ""), "[token] pin_file"),
+            (GOOD.to_owned() + "pin_credential = \"pin\"\n", "[token] pin_file"),
+            (GOOD.to_owned() + "pin = \"1234\"\n", "[token] pin"),
+        ] {
+            let faults = faults(&bad);
+            assert!(faults.iter().any(|fault| fault.starts_with(place)), "{bad}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_modules_environment_names_files_and_nothing_of_the_loader() {
+        let with = |value: &str| faults(&format!("{GOOD}environment = [\"{value}\"]\n"));
+
+        assert_eq!(with("SOFTHSM2_CONF=/etc/softhsm2.conf"), Vec::<String>::new());
+        for bad in ["PIN=1234", "softhsm=/x", "LD_PRELOAD=/x.so", "GLIBC_TUNABLES=/x", "=/x", "A", "A=x"] {
+            assert_eq!(with(bad).len(), 1, "{bad}");
+        }
+    }
+}

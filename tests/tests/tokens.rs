@@ -1,0 +1,140 @@
+//! Keys in a PKCS#11 token (SoftHSM), through the real daemon: made, used, away and back, and never in anybody's way.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use trust_tests::program::{run, tool};
+use trust_tests::wait;
+use trust_tests::{Daemon, Setup, Trustctl};
+
+const PIN: &str = "736451";
+const LABEL: &str = "trustd-e2e";
+
+/// A SoftHSM of the test's own, and the `[[token]]` that means it.
+struct Token {
+    directory: TempDir,
+}
+
+impl Token {
+    fn new() -> Self {
+        let token = Self { directory: TempDir::new().unwrap() };
+        std::fs::create_dir(token.path("tokens")).unwrap();
+        let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", token.path("tokens").display());
+        std::fs::write(token.path("softhsm2.conf"), text).unwrap();
+        token.write_pin(PIN, 0o600);
+        let mut command = std::process::Command::new(tool("softhsm2-util", "apt-get install softhsm2").unwrap());
+        command.env("SOFTHSM2_CONF", token.path("softhsm2.conf"));
+        command.args(["--init-token", "--free", "--label", LABEL, "--so-pin", "12345678", "--pin", PIN]);
+        run(&mut command).unwrap().ok().unwrap();
+        token
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write_pin(&self, pin: &str, mode: u32) {
+        std::fs::write(self.path("pin.new"), pin).unwrap();
+        std::fs::set_permissions(self.path("pin.new"), std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::rename(self.path("pin.new"), self.path("pin")).unwrap();
+    }
+
+    fn setup(&self, module: &str, label: &str, more: &str) -> Setup {
+        let place = self.directory.path().display();
+        let more = format!(
+            "\n[[token]]\nname = \"hsm\"\nmodule = \"{module}\"\nlabel = \"{label}\"\npin_file = \"{place}/pin\"\n\
+             environment = [\"SOFTHSM2_CONF={place}/softhsm2.conf\"]\nwritable = [\"{place}/tokens\"]\n{more}\n"
+        );
+        Setup { more, ..Setup::default() }
+    }
+}
+
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+fn create(user: &Trustctl, name: &str, token: &[&str]) {
+    let arguments = [&["key", "create", name, "--purpose", "release-blob"], token].concat();
+    user.run(&arguments).unwrap().ok().unwrap();
+}
+
+fn signs(user: &Trustctl, key: &str) -> bool {
+    user.write("app.tar", b"a release\n").unwrap();
+    user.run(&["sign", "--key", key, "--force", "app.tar"]).unwrap().code == Some(0)
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    wait::until(what, Duration::from_secs(60), || Ok(done().then_some(()))).unwrap();
+}
+
+#[test]
+fn a_key_in_the_token_signs_rotates_and_is_found_after_a_restart() {
+    let token = Token::new();
+    let mut daemon = Daemon::with(&token.setup(MODULE, LABEL, "")).unwrap();
+    let user = daemon.user().unwrap();
+
+    create(&user, "release", &["--token", "hsm"]);
+    assert!(signs(&user, "release"));
+    user.run(&["key", "rotate", "release"]).unwrap().ok().unwrap();
+    assert!(signs(&user, "release"));
+    daemon.restart().unwrap();
+    assert!(signs(&user, "release"));
+
+    let status = user.run(&["status"]).unwrap().ok().unwrap().stdout;
+    assert!(status.contains("hsm: ready"), "{status}");
+    let refused = user.run(&["key", "create", "other", "--purpose", "release-blob", "--token", "other"]).unwrap();
+    assert!(refused.stderr.contains("no token with the name other"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_token_that_goes_away_takes_no_software_key_along_and_comes_back() {
+    let token = Token::new();
+    let daemon = Daemon::with(&token.setup(MODULE, LABEL, "")).unwrap();
+    let user = daemon.user().unwrap();
+    create(&user, "release", &["--token", "hsm"]);
+    create(&user, "soft", &[]);
+
+    std::fs::rename(token.path("tokens"), token.path("aside")).unwrap();
+    until("status names the token", || {
+        let status = user.run(&["status"]).unwrap().stdout;
+        status.contains("hsm: unavailable") && status.contains("a token does not serve")
+    });
+    assert!(signs(&user, "soft"));
+    assert!(!signs(&user, "release"));
+    std::fs::rename(token.path("aside"), token.path("tokens")).unwrap();
+
+    until("the token's key signs again", || signs(&user, "release"));
+    assert!(user.run(&["status"]).unwrap().ok().unwrap().stdout.contains("serving"));
+}
+
+#[test]
+fn a_bad_module_or_a_loose_pin_file_stops_the_start_and_check_says_the_same() {
+    let token = Token::new();
+    for (module, mode, expected) in
+        [("/nowhere/module.so", 0o600, "/nowhere/module.so: No such file"), (MODULE, 0o644, "chmod 600")]
+    {
+        token.write_pin(PIN, mode);
+        let daemon = Daemon::prepared(&token.setup(module, LABEL, "")).unwrap();
+        daemon.trustd(&["init"]).unwrap();
+
+        for command in ["check", "serve"] {
+            let refused = daemon.trustd(&[command]).unwrap();
+            assert!(refused.code != Some(0) && refused.stderr.contains(expected), "{command}: {}", refused.stderr);
+        }
+    }
+}
+
+#[test]
+fn an_absent_token_is_named_and_stops_the_start_only_where_it_is_required() {
+    let token = Token::new();
+    let daemon = Daemon::with(&token.setup(MODULE, "another", "")).unwrap();
+    let status = daemon.user().unwrap().run(&["status"]).unwrap().stdout;
+    assert!(status.contains("hsm: unavailable") && status.contains(LABEL), "{status}");
+
+    let daemon = Daemon::prepared(&token.setup(MODULE, "another", "required = true")).unwrap();
+    daemon.trustd(&["init"]).unwrap().ok().unwrap();
+    let refused = daemon.trustd(&["serve"]).unwrap();
+    assert!(refused.code != Some(0) && refused.stderr.contains("is required"), "{}", refused.stderr);
+}
