@@ -154,7 +154,7 @@ impl Inner {
         if key.token != self.name {
             return Err(CustodyError::refused(format!("the key is in the token {}, not in {}", key.token, self.name)));
         }
-        if key.object != crate::ObjectId::of(context, &self.name) {
+        if !key.object.fits(context, &self.name) {
             return Err(CustodyError::corrupt("a token's key: tampered with, or of another row"));
         }
         Ok(())

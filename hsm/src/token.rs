@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use trust::{Malformed, Sha256Digest};
 
-use crate::SealContext;
+use crate::{CustodyError, SealContext};
 
 /// What the operator calls a token: 1 to 32 of `a-z`, `0-9` and `-`, a letter first, not `software`.
 ///
@@ -46,6 +46,9 @@ impl FromStr for TokenName {
     }
 }
 
+/// Random bytes of an [`ObjectId`].
+const BIRTH_BYTES: usize = 16;
+
 /// A key object's `CKA_ID`: 32 bytes that commit to the key's whole context.
 ///
 /// The token keeps them beside the key, so a record that was given another scope, purpose
@@ -54,16 +57,32 @@ impl FromStr for TokenName {
 pub struct ObjectId([u8; 32]);
 
 impl ObjectId {
-    /// The id of the key of `context` in the token of that name.
+    /// A new id for the key of `context` in the token of that name: what an attempt of before left behind has another.
+    ///
+    /// # Errors
+    /// [`CustodyError`] when the system gives no random bytes.
+    pub fn new(context: &SealContext, token: &TokenName) -> Result<Self, CustodyError> {
+        let mut birth = [0; BIRTH_BYTES];
+        crate::cipher::random(&mut birth)?;
+        Ok(Self::of(birth, context, token))
+    }
+
+    /// Whether it is an id of the key of `context` in the token of that name.
     #[must_use]
-    pub fn of(context: &SealContext, token: &TokenName) -> Self {
+    pub fn fits(&self, context: &SealContext, token: &TokenName) -> bool {
+        self.0.first_chunk().is_some_and(|birth| Self::of(*birth, context, token) == *self)
+    }
+
+    /// Random bytes, and as many of a hash over them and everything that the key is.
+    fn of(birth: [u8; BIRTH_BYTES], context: &SealContext, token: &TokenName) -> Self {
         let mut row_key = [0; 20];
         let (id, version) = row_key.split_at_mut(16);
         id.copy_from_slice(context.key.id.as_bytes());
         version.copy_from_slice(&context.key.version.number().to_be_bytes());
-        let fields: [&[u8]; 8] = [
+        let fields: [&[u8]; 9] = [
             b"trustd/token-object",
             &[1],
+            &birth,
             &context.store,
             &row_key,
             context.algorithm.name().as_bytes(),
@@ -75,7 +94,10 @@ impl ObjectId {
         for field in fields {
             crate::sealing::push(&mut bytes, field);
         }
-        Self(*Sha256Digest::of(&bytes).as_bytes())
+        let mut object = *Sha256Digest::of(&bytes).as_bytes();
+        let (first, _) = object.split_at_mut(BIRTH_BYTES);
+        first.copy_from_slice(&birth);
+        Self(object)
     }
 
     /// Takes 32 bytes as stored.
@@ -174,12 +196,19 @@ mod tests {
             SealContext { scope_hash: Sha256Digest::of(b"another"), ..own.clone() },
         ];
 
-        let id = ObjectId::of(&own, &name("hsm"));
+        let id = ObjectId::new(&own, &name("hsm")).unwrap();
 
-        assert_eq!(id, ObjectId::of(&own.clone(), &name("hsm")));
-        assert_ne!(id, ObjectId::of(&own, &name("hsm-2")));
-        assert!(others.iter().all(|other| ObjectId::of(other, &name("hsm")) != id));
+        assert!(id.fits(&own.clone(), &name("hsm")));
+        assert_ne!(id, ObjectId::new(&own, &name("hsm")).unwrap(), "an attempt of before has another");
+        assert!(!id.fits(&own, &name("hsm-2")));
+        assert!(others.iter().all(|other| !id.fits(other, &name("hsm"))));
+        for byte in 0..32 {
+            let mut bytes = *id.as_bytes();
+            bytes[byte] ^= 1;
+            assert!(!ObjectId::from_bytes(bytes).fits(&own, &name("hsm")), "byte {byte}");
+        }
         // What tokens hold already must be found for ever.
-        assert_eq!(id.to_string(), "20c79d35358a847249c44e7c5f2ca6ed2602a7756ed4105974beb67ff668a2ed");
+        let fixed = ObjectId::of([5; BIRTH_BYTES], &own, &name("hsm"));
+        assert_eq!(fixed.to_string(), "05050505050505050505050505050505a9589d8345bd9d70a0a52f59e2bebdd5");
     }
 }

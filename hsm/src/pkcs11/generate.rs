@@ -21,27 +21,17 @@ pub(super) fn generate(inner: &Inner, session: &Session, context: &SealContext) 
         .get_mechanism_list(inner.slot)
         .map_err(|error| Fault::of("list the token's mechanisms", &error))?;
     mechanism::check(algorithm, &offered)?;
-    let id = ObjectId::of(context, &inner.name);
-    refuse_existing(session, id)?;
+    let id = ObjectId::new(context, &inner.name)?;
     let label = format!("trustd {}", context.key);
     let (public, private) = make(session, algorithm, id, &label)?;
     let proven = prove(session, public, private, algorithm, id, &label);
     if proven.is_err() {
         // Best effort: the error that is answered is the first one, and `CKA_ID` tells what stayed behind.
-        let _ = session.destroy_object(private).and_then(|()| session.destroy_object(public));
+        let _ = session.destroy_object(private);
+        let _ = session.destroy_object(public);
     }
     let public_key = proven?.public_key;
     Ok(Generated { public_key, material: Material::Token(TokenKey { token: inner.name.clone(), object: id }) })
-}
-
-/// An object that has the id already was left by an attempt whose end nobody saw: it is never taken for ours.
-fn refuse_existing(session: &Session, id: ObjectId) -> Result<(), Fault> {
-    for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
-        if !object::all(session, class, id)?.is_empty() {
-            return Err(CustodyError::refused(format!("the token has an object with the id {id} already")).into());
-        }
-    }
-    Ok(())
 }
 
 fn make(
