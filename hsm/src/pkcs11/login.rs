@@ -38,13 +38,17 @@ impl Login {
     }
 
     fn renew(&mut self, context: &Pkcs11, slot: Slot) -> Result<(), Fault> {
-        let pin = self.pin.take().ok_or(Fault::Child(TokenTrouble::PinWrong))?;
+        let pin = self.pin.as_ref().ok_or(Fault::Child(TokenTrouble::PinWrong))?;
         let keeper = open(context, slot)?;
         // Whoever believes to be inside may not be: leaving first makes both agree. An error says that we were not.
         let _ = keeper.logout();
-        enter(&keeper, &pin)?;
+        let entered = enter(&keeper, pin);
+        // Only a refusal makes a PIN wrong: a token that is away for a moment says nothing about it.
+        if matches!(entered, Err(Fault::Child(TokenTrouble::PinWrong))) {
+            self.pin = None;
+        }
+        entered?;
         self.keeper = keeper;
-        self.pin = Some(pin);
         self.generation = self.generation.wrapping_add(1);
         Ok(())
     }

@@ -29,8 +29,8 @@ const HASH: usize = 32;
 pub(super) struct PinKeeper {
     source: PathBuf,
     mark: PathBuf,
-    /// Has opened the token.
-    proven: Option<Pin>,
+    /// Has opened the token, and the file it was read from.
+    proven: Option<(Pin, Identity)>,
     /// Handed to a worker that has not answered yet, and the file it was read from.
     offered: Option<(Pin, Identity)>,
     /// The file whose content the token has refused.
@@ -58,7 +58,7 @@ impl PinKeeper {
     /// [`TokenTrouble::PinWrong`] for one that the token has refused before, [`TokenTrouble::Failed`] for a source
     /// that cannot be read.
     pub(super) fn hand_out(&mut self) -> Result<Pin, TokenTrouble> {
-        if let Some(pin) = &self.proven {
+        if let Some((pin, _)) = &self.proven {
             return pin.duplicate().map_err(failed);
         }
         let (pin, identity) = read(&self.source).map_err(failed)?;
@@ -75,8 +75,8 @@ impl PinKeeper {
 
     /// Notes that the token took the PIN that was handed out last.
     pub(super) fn succeeded(&mut self) {
-        if let Some((pin, _)) = self.offered.take() {
-            self.proven = Some(pin);
+        if let Some(offered) = self.offered.take() {
+            self.proven = Some(offered);
             self.refused = None;
             // A mark that stays behind is of another PIN.
             let _ = fs::remove_file(&self.mark);
@@ -85,14 +85,11 @@ impl PinKeeper {
 
     /// Notes that the token refused the PIN that was handed out last, durably.
     pub(super) fn refused(&mut self) {
-        let identity = match &self.offered {
-            Some((_, identity)) => Some(*identity),
-            None => identity(&self.source),
-        };
-        let pin = self.offered.take().map(|(pin, _)| pin).or_else(|| self.proven.take());
+        // What was refused is what was read then: the file may have another by now, which nobody has tried.
+        let tried = self.offered.take().or_else(|| self.proven.take());
         self.proven = None;
-        self.refused = identity;
-        let marked = pin.map_or(Ok(()), |pin| self.write_mark(&pin));
+        self.refused = tried.as_ref().map(|(_, identity)| *identity);
+        let marked = tried.map_or(Ok(()), |(pin, _)| self.write_mark(&pin));
         if let Err(error) = marked {
             tracing::error!(%error, "a PIN that the token refused cannot be marked: a restart would try it again");
         }
@@ -145,10 +142,6 @@ fn read(path: &Path) -> Result<(Pin, Identity), CustodyError> {
     let pin = bytes.get_mut(..length).map_or_else(|| Pin::take(&mut []), Pin::take);
     let pin = pin.map_err(|error| CustodyError::refused(format!("the {WHAT} {}: {error}", path.display())))?;
     Ok((pin, Identity::of(&metadata)))
-}
-
-fn identity(path: &Path) -> Option<Identity> {
-    fs::metadata(path).ok().map(|metadata| Identity::of(&metadata))
 }
 
 impl Identity {
@@ -251,6 +244,21 @@ mod tests {
         assert!(matches!(keeper.hand_out().unwrap_err(), TokenTrouble::Failed { .. }));
         scene.write("1234");
         assert_eq!(keeper.hand_out().unwrap_err(), TokenTrouble::PinWrong);
+    }
+
+    #[test]
+    fn a_new_pin_in_the_file_is_tried_when_the_token_refuses_the_old_one() {
+        let scene = Scene::with("1234");
+        let mut keeper = scene.keeper();
+        assert!(is(&keeper.hand_out().unwrap(), "1234"));
+        keeper.succeeded();
+
+        // Changed in the token, then in the file, as it is done; noticed at the next login only.
+        scene.write("5678");
+        assert!(is(&keeper.hand_out().unwrap(), "1234"));
+        keeper.refused();
+
+        assert!(is(&keeper.hand_out().unwrap(), "5678"));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(super) struct Launch {
 /// What the worker keeps.
 pub(super) enum Keeps {
     Ring { ring: PathBuf, root_file: Option<PathBuf>, opened_keys_max: usize },
-    Token { config: Box<TokenConfig>, pin: Mutex<PinKeeper> },
+    Token { config: Box<TokenConfig>, pin: Box<Mutex<PinKeeper>> },
 }
 
 /// What the custodian, its sessions and the watching thread share.
@@ -107,7 +107,7 @@ impl Shared {
             hang_after: config.hang_after,
         };
         let pin = Mutex::new(PinKeeper::new(config.pin_file.clone(), config.pin_mark.clone()));
-        Self::keeping(launch, Keeps::Token { config: Box::new(config), pin })
+        Self::keeping(launch, Keeps::Token { config: Box::new(config), pin: Box::new(pin) })
     }
 
     fn keeping(launch: Launch, keeps: Keeps) -> Self {

@@ -29,7 +29,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_geteuid,
-    libc::SYS_prlimit64,
     libc::SYS_restart_syscall,
     libc::SYS_rseq,
     libc::SYS_rt_sigaction,
@@ -39,7 +38,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
-    libc::SYS_tgkill,
     // time and randomness
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
@@ -91,7 +89,6 @@ const ALLOWED_MODULE: &[libc::c_long] = &[
     libc::SYS_faccessat2,
     libc::SYS_fallocate,
     libc::SYS_fchmod,
-    libc::SYS_fchmodat,
     libc::SYS_fdatasync,
     libc::SYS_flock,
     libc::SYS_fstatfs,
@@ -123,7 +120,6 @@ const ALLOWED_MODULE: &[libc::c_long] = &[
 /// The older forms of the same.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_MODULE_OLDER: &[libc::c_long] = &[
-    libc::SYS_chmod,
     libc::SYS_dup2,
     libc::SYS_getdents,
     libc::SYS_mkdir,
@@ -151,6 +147,9 @@ fn allow_only<'a>(calls: impl Iterator<Item = &'a libc::c_long>) -> Result<(), s
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(()) };
     let mut allowed: BTreeMap<i64, Vec<SeccompRule>> = calls.map(|call| (*call, Vec::new())).collect();
     allowed.insert(libc::SYS_clone, vec![threads_only()?]);
+    // Limits of ourselves, signals to ourselves: the daemon has the same uid.
+    allowed.insert(libc::SYS_prlimit64, vec![argument_is(0, 0)?]);
+    allowed.insert(libc::SYS_tgkill, vec![argument_is(0, std::process::id().into())?]);
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let few = SeccompFilter::new(allowed, refused, SeccompAction::Allow, arch)?;
 
@@ -164,6 +163,12 @@ fn allow_only<'a>(calls: impl Iterator<Item = &'a libc::c_long>) -> Result<(), s
     let [few, no_clone3] = programs;
     seccompiler::apply_filter(&no_clone3)?;
     seccompiler::apply_filter(&few)
+}
+
+/// The call with this value as that argument, a number of 32 bits.
+fn argument_is(number: u8, value: u64) -> Result<SeccompRule, seccompiler::Error> {
+    let condition = SeccompCondition::new(number, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?;
+    Ok(SeccompRule::new(vec![condition])?)
 }
 
 /// clone with CLONE_THREAD: a thread, never a process.
@@ -210,6 +215,23 @@ mod tests {
 
             assert_eq!([tcp, pair, program], [ErrorKind::PermissionDenied; 3]);
         }
+    }
+
+    #[test]
+    fn neither_the_limits_of_another_process_nor_the_mode_of_a_file_by_its_name_are_changed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_owned();
+        let parent = rustix::process::getppid();
+
+        let (limits, mode) = confined_to(allow_module, move || {
+            let none = rustix::process::Rlimit { current: Some(1), maximum: Some(1) };
+            let limits = rustix::process::prlimit(parent, rustix::process::Resource::Nofile, none).unwrap_err();
+            rustix::process::getrlimit(rustix::process::Resource::Nofile);
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+            (limits, std::fs::set_permissions(path, permissions).unwrap_err().kind())
+        });
+
+        assert_eq!((limits, mode), (rustix::io::Errno::PERM, ErrorKind::PermissionDenied));
     }
 
     #[test]
