@@ -305,6 +305,8 @@ fn names_that_are_paths_signatures_or_not_for_a_terminal_are_refused() {
         "a.sshsig",
         "a.sigstore.json",
         "SHA256SUMS",
+        "RELEASE",
+        "-",
         manifest::NAME,
     ] {
         assert!(FileName::parse(name).is_err(), "{name:?}");

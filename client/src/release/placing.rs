@@ -60,6 +60,14 @@ pub(super) fn write(directory: &Path, output: &Files, existing: Existing) -> Res
     }
     let (last, rest): (Vec<_>, Vec<_>) = output.keys().partition(|name| *name == manifest::NAME);
     let mut placed: Vec<PathBuf> = Vec::new();
+    if existing == Existing::Replace && output.contains_key(manifest::NAME) {
+        // A mixture of old and new signatures must not verify as the old release.
+        let old = directory.join(manifest::NAME);
+        match std::fs::remove_file(&old) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritable(&old, error)),
+            _ => {}
+        }
+    }
     for name in rest.into_iter().chain(last) {
         let at = directory.join(name);
         if let Err(error) = staging.place(name, &at, existing) {

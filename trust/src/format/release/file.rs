@@ -21,16 +21,18 @@ impl FileName {
     /// Takes a name.
     ///
     /// # Errors
-    /// [`Malformed`] for any other text. A `\` would make `sha256sum` write its line in another way.
+    /// [`Malformed`] for any other text. A `\` would make `sha256sum` write its line in another way, and from a file `-` it reads
+    /// its input.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let fits = (1..=Self::BYTES_MAX).contains(&text.len()) && !matches!(text, "." | "..");
+        let fits = (1..=Self::BYTES_MAX).contains(&text.len()) && !matches!(text, "." | ".." | "-");
         if !fits || text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\')) {
             return Err(Malformed::new("file name", "1 to 255 bytes without '/', '\\' and control characters"));
         }
-        if Self::is_of_signature(text) {
+        // The bundle of a file RELEASE would have the name of the manifest.
+        if Self::is_of_signature(text) || text == "RELEASE" {
             return Err(Malformed::new(
                 "file name",
-                "not one of a signature (.minisig, .sig, .sigstore.json, .sshsig) and not SHA256SUMS",
+                "not one of a signature (.minisig, .sig, .sigstore.json, .sshsig) and not SHA256SUMS or RELEASE",
             ));
         }
         Ok(Self(text.to_owned()))
