@@ -28,7 +28,7 @@ pub(super) struct Keep {
     request_hash: Sha256Digest,
 }
 
-/// A receipt as it is kept. Without items it was too large: only the intent is known.
+/// A receipt as it is kept. Without items it was too large, or had a failure: only the intent is known.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     leaf: u64,
@@ -137,7 +137,8 @@ impl House {
                 .collect(),
         };
         let mut response = postcard::to_stdvec(&stored).map_err(Fault::internal)?;
-        if response.len() > Replay::RESPONSE_BYTES_MAX {
+        // What failed is not the answer to a retry: that signs anew, and says what it retries.
+        if response.len() > Replay::RESPONSE_BYTES_MAX || receipt.items.iter().any(Result::is_err) {
             stored.items.clear();
             response = postcard::to_stdvec(&stored).map_err(Fault::internal)?;
         }
