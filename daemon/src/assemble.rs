@@ -249,11 +249,14 @@ impl Signals {
 
 /// Takes policy, certificates and revocation lists anew; what does not load leaves the old in force.
 async fn reload(house: &House) {
+    house.parts.identity.reload();
     match house.authorizer().reload() {
         Ok(true) => {
+            // Before the wait, which may be cut short: what decides already is on record.
+            let archived = archive_policy(house).await;
             // In force for everybody once the sessions that began under the old one have ended (D10).
             house.custodians().settle().await;
-            match archive_policy(house).await {
+            match archived {
                 Ok(()) => info!(revision = %house.authorizer().revision(), "policy reloaded"),
                 Err(error) => error!(error = format!("{error:#}"), "the new policy is in force and not archived"),
             }
@@ -261,7 +264,6 @@ async fn reload(house: &House) {
         Ok(false) => info!("policy unchanged"),
         Err(error) => error!(%error, "the policy is refused; the old one stays in force"),
     }
-    house.parts.identity.reload();
 }
 
 async fn open_records(config: &Config, clock: Clock) -> Result<Records> {

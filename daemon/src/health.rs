@@ -164,6 +164,7 @@ pub(crate) async fn watch(house: Arc<House>, drain: CancellationToken) {
         } else {
             report(&house).await;
         }
+        house.custodians().nudge();
         let now = house.clock().monotonic();
         // A full disk is waited out, not mended by a restart.
         let log_waits = if troubles.contains(&Trouble::LogFull) { 0 } else { house.audit().waiting() };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trust::{Form, KeyRef, PublicKey, Sha256Digest};
+use trust::{Form, KeyRef, PublicKey, Sha256Digest, Signable};
 use trust_hsm::{Material, SealContext, SigningOrder};
 
 use crate::audit::{BatchBody, IntentLeaf, SubjectBody, batch_root};
@@ -92,6 +92,15 @@ impl SignOrder {
     /// How many signatures it takes.
     pub(crate) const fn inputs(&self) -> usize {
         self.preimages.len()
+    }
+
+    /// How long all preimages are together, in bytes.
+    pub(crate) fn input_bytes(&self) -> usize {
+        let length = |preimage: &Preimage| match &preimage.input {
+            Signable::Digest(_) => 0,
+            Signable::Message(message) => message.len(),
+        };
+        self.preimages.iter().map(length).fold(0, usize::saturating_add)
     }
 
     /// The order as custody takes it.

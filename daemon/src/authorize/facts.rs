@@ -14,8 +14,10 @@ use crate::records::KeyRecord;
 /// A key, or the name of one that is not there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum KeyFacts<'a> {
-    /// One that is there, or is to be made.
+    /// One that is there.
     Known(&'a KeyRecord),
+    /// One that is to be made: its id may never come again.
+    New(&'a KeyRecord),
     /// Only what it was called in the request.
     Unknown(&'a str),
 }
@@ -106,7 +108,7 @@ pub(super) fn principal(principal: &Principal) -> Option<Entity> {
 pub(super) fn key(facts: &KeyFacts<'_>) -> Option<Entity> {
     let kinds = KINDS.as_ref()?;
     let (id, attributes) = match facts {
-        KeyFacts::Known(record) => (
+        KeyFacts::Known(record) | KeyFacts::New(record) => (
             record.id.to_string(),
             vec![
                 ("name", text(record.name.as_str())),

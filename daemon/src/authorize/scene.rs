@@ -39,7 +39,10 @@ impl Scenes {
         }
         let scene = Arc::new(Scene::make(principal, key)?);
         let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.keep(principal, record.id, Arc::clone(&scene));
+        let old = remembered.keep(principal, record.id, Arc::clone(&scene));
+        drop(remembered);
+        // Thousands of them: not while others wait for the lock.
+        drop(old);
         Some(scene)
     }
 }
@@ -49,13 +52,13 @@ impl Remembered {
         self.by_principal.get(principal)?.get(&key).cloned()
     }
 
-    fn keep(&mut self, principal: &Principal, key: KeyId, scene: Arc<Scene>) {
-        if self.count >= SCENES_MAX {
-            *self = Self::default();
-        }
+    /// Gives back what is forgotten for it.
+    fn keep(&mut self, principal: &Principal, key: KeyId, scene: Arc<Scene>) -> Option<Self> {
+        let old = (self.count >= SCENES_MAX).then(|| std::mem::take(self));
         if self.by_principal.entry(principal.clone()).or_default().insert(key, scene).is_none() {
             self.count = self.count.saturating_add(1);
         }
+        old
     }
 }
 
@@ -120,6 +123,8 @@ mod tests {
 
         assert!(scenes.of(&Principal::LocalUid(1), Some(&KeyFacts::Unknown("a"))).is_some());
         assert!(scenes.of(&Principal::LocalUid(1), None).is_some());
+        let to_be_made = record(1);
+        assert!(scenes.of(&Principal::LocalUid(1), Some(&KeyFacts::New(&to_be_made))).is_some());
 
         assert_eq!(count(&scenes), 0);
     }

@@ -28,6 +28,8 @@ struct State<T> {
     cost: Duration,
     closed: bool,
     taken: u64,
+    /// How often it had been, at the last look of [`Queue::nudge`].
+    seen: u64,
     /// Takers that wait for work.
     idle: usize,
     /// Takers that were woken and did not look yet.
@@ -53,6 +55,7 @@ impl<T> Queue<T> {
             cost: Duration::ZERO,
             closed: false,
             taken: 0,
+            seen: 0,
             idle: 0,
             coming: 0,
             short: 0,
@@ -121,6 +124,18 @@ impl<T> Queue<T> {
         self.state().taken
     }
 
+    /// Wakes a taker when nothing was taken since the last call and something waits: whoever was to be back is not.
+    /// Called from time to time.
+    pub(crate) fn nudge(&self) {
+        let mut state = self.state();
+        let is_stuck = !state.waiting.is_empty() && state.taken == state.seen;
+        state.seen = state.taken;
+        if is_stuck && state.idle > state.coming {
+            state.coming = state.coming.saturating_add(1);
+            self.arrived.notify_one();
+        }
+    }
+
     /// Takes no more; what waits is still taken out.
     pub(crate) fn close(&self) {
         self.state().closed = true;
@@ -137,7 +152,7 @@ impl<T> Queue<T> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        // The deque and the counts are whole after every single step, also after a panic beside them.
+        // The deque is whole after every single step, also after a panic beside it; the counts only plan.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -162,6 +177,8 @@ mod tests {
     use super::*;
 
     const SOME: Duration = Duration::from_micros(60);
+    /// A wake that does not come is a failure, not a hang.
+    const LONG: Duration = Duration::from_secs(10);
 
     /// A queue with `waiting` in it, each of `cost`.
     fn filled<T>(waiting: impl IntoIterator<Item = T>, cost: Duration) -> Queue<T> {
@@ -292,7 +309,20 @@ mod tests {
             assert_eq!(queue.state().coming, 0);
             queue.push(2, SOME).unwrap();
 
-            assert_eq!((reports.recv(), reports.recv()), (Ok(1), Ok(2)));
+            assert_eq!((reports.recv_timeout(LONG), reports.recv_timeout(LONG)), (Ok(1), Ok(2)));
+        });
+    }
+
+    #[test]
+    fn whoever_does_not_come_back_is_not_waited_for() {
+        beside_an_idle_taker(|queue, reports| {
+            queue.state().short = 1;
+            queue.push(1, SOME).unwrap();
+
+            queue.nudge();
+            queue.nudge();
+
+            assert_eq!(reports.recv_timeout(LONG), Ok(1));
         });
     }
 
@@ -306,7 +336,7 @@ mod tests {
 
             queue.push(2, SOME).unwrap();
 
-            assert_eq!(reports.recv(), Ok(2));
+            assert_eq!(reports.recv_timeout(LONG), Ok(2));
         });
     }
 
@@ -324,7 +354,7 @@ mod tests {
             });
 
             assert!(died.is_err());
-            assert_eq!(reports.recv(), Ok(2));
+            assert_eq!(reports.recv_timeout(LONG), Ok(2));
         });
     }
 }

@@ -77,6 +77,12 @@ impl Custodians {
         }
     }
 
+    /// See [`Custody::nudge`].
+    pub(crate) fn nudge(&self) {
+        self.software.nudge();
+        self.tokens.iter().for_each(|token| token.custody.nudge());
+    }
+
     /// How each token is.
     pub(crate) fn tokens(&self) -> Vec<TokenStatus> {
         let status = |token: &Token| {

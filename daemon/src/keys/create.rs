@@ -67,7 +67,7 @@ impl House {
         let hash = hash_of(&new);
         let token = new.token.clone();
         let record = self.record_of(new)?;
-        let facts = KeyFacts::Known(&record);
+        let facts = KeyFacts::New(&record);
         let grounds =
             match self.authorizer().decide(principal, Action::CreateKey, Some(&facts), &RequestFacts::default()) {
                 Decision::Allow(grounds) => grounds,
@@ -170,7 +170,11 @@ impl House {
             return Err(custody::NotBegun::Late.fault());
         }
         let context: SealContext = birth.record.seal_context(self.store_uuid(), birth.version);
-        let _until_stored = self.birth().await;
+        // A key in a token is under no key-encryption key: its making, which may take long, holds up no rotation.
+        let _until_stored = match &birth.token {
+            None => Some(self.birth().await),
+            Some(_) => None,
+        };
         let custody = match &birth.token {
             None => self.custody(),
             Some(name) => self.custodians().token(name).ok_or_else(|| {

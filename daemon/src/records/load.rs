@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc::{self, Sender};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use trust::{KeyId, KeyRef, KeyVersion};
 
 use super::anchor::{Anchor, RowSum, xor};
@@ -22,6 +22,8 @@ use page::{Content, FoundVersion, NameHash, Page, PublicHash};
 const FAULTS_MAX: usize = 16;
 /// Pages that wait to be sorted in, or are being opened.
 const PAGES_MAX: usize = 8;
+/// Rows of a page. Replays are long: a page of them is some 100 MiB at the worst.
+const PAGE_ROWS: usize = 512;
 const FORMAT_WORD: &[u8] = b"trustd records ";
 
 /// The format row: a word, the format (4 bytes, big-endian), the store's uuid. In clear: it is read while sealed.
@@ -68,12 +70,12 @@ pub(super) async fn load(store: &Store, keys: &Arc<Keys>) -> Result<Index, Unsea
         readers.spawn(part.read(store.clone(), Arc::clone(keys), pages.clone()));
     }
     drop(pages);
-    while let Some(page) = opening.recv().await {
-        found.take(page.await.map_err(|_| ending())?);
-        tokio::task::yield_now().await;
-    }
-    while let Some(ended) = readers.join_next().await {
-        ended.map_err(|_| ending())??;
+    loop {
+        tokio::select! {
+            Some(ended) = readers.join_next() => ended.map_err(|error| broken(&error))??,
+            Some(page) = opening.recv() => found.take(page.await.map_err(|error| broken(&error))?),
+            else => break,
+        }
     }
     if found.sum != found.index.anchor.sum {
         let named = name_exchanged(store, keys, found.index.anchor.sum, found.sum).await?;
@@ -101,8 +103,8 @@ impl Part {
     /// Reads page after page and has each opened, while the next is read.
     async fn read(mut self, store: Store, keys: Arc<Keys>, pages: Sender<JoinHandle<Page>>) -> Result<(), StoreError> {
         loop {
-            let mut rows = store.scan(&[], self.after.as_ref(), Store::SCAN_ROWS_MAX).await?;
-            let mut is_last = rows.len() < Store::SCAN_ROWS_MAX;
+            let mut rows = store.scan(&[], self.after.as_ref(), PAGE_ROWS).await?;
+            let mut is_last = rows.len() < PAGE_ROWS;
             if let Some(last) = &self.last {
                 let inside = rows.partition_point(|(key, _)| key <= last);
                 is_last |= inside < rows.len();
@@ -119,8 +121,14 @@ impl Part {
     }
 }
 
-fn ending() -> StoreError {
-    StoreError::Closed { reason: "the process is ending".into() }
+/// Why a task of the loading gave nothing.
+fn broken(error: &JoinError) -> StoreError {
+    let reason = if error.is_panic() {
+        "its rows could not be read: this is a fault of trustd"
+    } else {
+        "the process is ending"
+    };
+    StoreError::Closed { reason: reason.into() }
 }
 
 fn tampered(fault: String) -> UnsealError {

@@ -1,7 +1,7 @@
 //! One page of rows, opened: what needs only the keys and the rows themselves.
 
 use trust::{KeyId, KeyRef, KeyVersion, Sha256Digest};
-use zeroize::Zeroize as _;
+use zeroize::Zeroizing;
 
 use super::super::anchor::RowSum;
 use super::super::crypto::Keys;
@@ -53,12 +53,13 @@ impl Page {
         page
     }
 
-    fn take(&mut self, keys: &Keys, key: &RowKey, mut row: Row) {
+    fn take(&mut self, keys: &Keys, key: &RowKey, row: Row) {
+        let mut value = Zeroizing::new(row.value);
         let (kind, rest) = key.as_bytes().split_first().unwrap_or((&0, &[]));
         if matches!(*kind, layout::ANCHOR | layout::FORMAT) && rest.is_empty() {
             return;
         }
-        let Some((plain, mark)) = keys.open_in_place(key, &mut row.value) else {
+        let Some((plain, mark)) = keys.open_in_place(key, &mut value) else {
             return self.fault(format!("{} does not open: it was altered or moved", layout::describe(key)));
         };
         self.sum.add(keys, key, &mark);
@@ -66,7 +67,6 @@ impl Page {
             Some(content) => self.contents.push(content),
             None => self.fault(format!("{} does not read", layout::describe(key))),
         }
-        row.value.zeroize();
     }
 
     fn fault(&mut self, fault: String) {
