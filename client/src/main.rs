@@ -21,6 +21,7 @@ mod image;
 mod key;
 mod output;
 mod pin;
+mod pin_file;
 mod pinning;
 mod places;
 mod registry;

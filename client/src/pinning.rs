@@ -10,9 +10,9 @@ use crate::command_line::pin::{PinAdd, PinCommand, PinRemove};
 use crate::config::{self, added_pins};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::files::{self, Existing, Lock};
 use crate::output::{Paint, Shown};
 use crate::pin::{Pin, PinEntry, PinSource, read_public_key};
+use crate::pin_file;
 
 /// The most pins in the file that `pin add` writes.
 const PINS_MAX: usize = 10_000;
@@ -115,24 +115,13 @@ fn add(context: &Context, arguments: &PinAdd) -> Result<(), Failure> {
         source: PinSource::Added,
     };
     let directory = context.config.places.configuration_or_fail()?;
-    let _lock = locked(directory)?;
+    let _lock = pin_file::locked(directory)?;
     let mut pins = added_pins(directory)?;
-    let same = |other: &Pin| other.pattern == pin.pattern && other.key == pin.key;
-    let result = match pins.iter_mut().find(|other| same(other)) {
-        Some(other) if *other == pin => "kept",
-        Some(other) => {
-            *other = pin.clone();
-            "changed"
-        }
-        None => {
-            pins.push(pin.clone());
-            "added"
-        }
-    };
+    let result = pin_file::put(&mut pins, &pin, |other| other.pattern == pin.pattern && other.key == pin.key);
     if pins.len() > PINS_MAX {
         return Err(Failure::usage(format!("more than {PINS_MAX} pins"), "remove some: `trustctl pin remove`"));
     }
-    write_pins(directory, &pins)?;
+    write(directory, &pins)?;
     let hidden = context.config.pins.iter().any(|other| other.source == PinSource::Host && overlaps(other, &pin));
     let note = if hidden { "pins of this host decide where they match; this one only decides elsewhere" } else { "" };
     context.output.show(&Changed { result, pins: vec![PinRow::from(&pin)], note: note.to_owned() })
@@ -153,7 +142,7 @@ fn remove(context: &Context, arguments: &PinRemove) -> Result<(), Failure> {
     let key = arguments.public_key.as_deref().map(read_public_key).transpose()?;
     let chosen = |pin: &Pin| pin.pattern == pattern && key.as_ref().is_none_or(|key| pin.key == *key);
     let directory = context.config.places.configuration_or_fail()?;
-    let _lock = locked(directory)?;
+    let _lock = pin_file::locked(directory)?;
     let (gone, kept): (Vec<Pin>, Vec<Pin>) = added_pins(directory)?.into_iter().partition(chosen);
     if gone.is_empty() {
         let elsewhere = context.config.pins.iter().any(chosen);
@@ -164,7 +153,7 @@ fn remove(context: &Context, arguments: &PinRemove) -> Result<(), Failure> {
         };
         return Err(Failure::refused(format!("no pin for {pattern} was added here"), remedy));
     }
-    write_pins(directory, &kept)?;
+    write(directory, &kept)?;
     let note = if kept.iter().any(|pin| pin.pattern == pattern) {
         String::new()
     } else {
@@ -180,21 +169,10 @@ fn not_a_pattern(malformed: Malformed) -> Failure {
     )
 }
 
-fn locked(directory: &Path) -> Result<Lock, Failure> {
-    Lock::of(directory).map_err(|error| {
-        Failure::other(format!("open {}", directory.display()), "it has to be a directory of yours").because(error)
-    })
-}
-
-fn write_pins(directory: &Path, pins: &[Pin]) -> Result<(), Failure> {
+fn write(directory: &Path, pins: &[Pin]) -> Result<(), Failure> {
     let entries: Vec<PinEntry> = pins.iter().map(Pin::entry).collect();
-    let body = toml::to_string(&PinFile { pins: &entries })
-        .map_err(|error| Failure::other("write the pins", "this is a fault of trustctl").because(error))?;
-    let text = format!("# Written by `trustctl pin add` and `pin remove`: whose signatures are believed.\n\n{body}");
-    let path = config::pin_file(directory);
-    files::write(&path, text.as_bytes(), 0o600, Existing::Replace).map_err(|error| {
-        Failure::other(format!("write {}", path.display()), "is there space, and may you write there?").because(error)
-    })
+    let about = "Written by `trustctl pin add` and `pin remove`: whose signatures are believed.";
+    pin_file::write(&config::pin_file(directory), about, &PinFile { pins: &entries })
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use crate::command_line::release::{ReleasePinAdd, ReleasePinCommand};
 use crate::config::user_file;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::files::{self, Existing, Lock};
 use crate::output::{Paint, Shown};
 use crate::pin::{PinSource, read_public_key};
+use crate::pin_file;
 
 /// The most pins in the file that `release pin add` writes.
 const PINS_MAX: usize = 1000;
@@ -207,19 +207,9 @@ fn add(context: &Context, arguments: &ReleasePinAdd) -> Result<(), Failure> {
         source: PinSource::Added,
     };
     let directory = context.config.places.configuration_or_fail()?;
-    let _lock = locked(directory)?;
+    let _lock = pin_file::locked(directory)?;
     let mut pins = added(directory)?;
-    let result = match pins.iter_mut().find(|other| other.name == pin.name) {
-        Some(other) if *other == pin => "kept",
-        Some(other) => {
-            *other = pin.clone();
-            "changed"
-        }
-        None => {
-            pins.push(pin.clone());
-            "added"
-        }
-    };
+    let result = pin_file::put(&mut pins, &pin, |other| other.name == pin.name);
     if pins.len() > PINS_MAX {
         let remedy = "remove some: `trustctl release pin remove`";
         return Err(Failure::usage(format!("more than {PINS_MAX} release pins"), remedy));
@@ -235,7 +225,7 @@ fn add(context: &Context, arguments: &ReleasePinAdd) -> Result<(), Failure> {
 fn remove(context: &Context, project: &str) -> Result<(), Failure> {
     let project = name(project)?;
     let directory = context.config.places.configuration_or_fail()?;
-    let _lock = locked(directory)?;
+    let _lock = pin_file::locked(directory)?;
     let (gone, kept): (Vec<_>, Vec<_>) = added(directory)?.into_iter().partition(|pin| pin.name == project);
     if gone.is_empty() {
         return Err(Failure::refused(
@@ -247,21 +237,10 @@ fn remove(context: &Context, project: &str) -> Result<(), Failure> {
     context.output.show(&Rows { result: Some("removed"), release_pins: gone.iter().map(ReleasePin::row).collect() })
 }
 
-fn locked(directory: &Path) -> Result<Lock, Failure> {
-    Lock::of(directory).map_err(|error| {
-        Failure::other(format!("open {}", directory.display()), "it has to be a directory of yours").because(error)
-    })
-}
-
 fn write(directory: &Path, pins: &[ReleasePin]) -> Result<(), Failure> {
     let entries = ReleasePinFile { release_pins: pins.iter().map(ReleasePin::entry).collect() };
-    let body = toml::to_string(&entries)
-        .map_err(|error| Failure::other("write the pins", "this is a fault of trustctl").because(error))?;
-    let text = format!("# Written by `trustctl release pin add` and `remove`: whose releases are believed.\n\n{body}");
-    let path = file(directory);
-    files::write(&path, text.as_bytes(), 0o600, Existing::Replace).map_err(|error| {
-        Failure::other(format!("write {}", path.display()), "is there space, and may you write there?").because(error)
-    })
+    let about = "Written by `trustctl release pin add` and `remove`: whose releases are believed.";
+    pin_file::write(&file(directory), about, &entries)
 }
 
 #[cfg(test)]
