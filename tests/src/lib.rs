@@ -21,6 +21,7 @@ pub mod program;
 pub mod raw;
 pub mod registry;
 pub mod rpc;
+pub mod shell;
 pub mod wait;
 
 pub use client::Trustctl;
@@ -29,3 +30,4 @@ pub use disk::Disk;
 pub use engine::Engine;
 pub use program::Ran;
 pub use registry::Registry;
+pub use shell::Shell;

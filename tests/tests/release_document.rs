@@ -2,11 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
-use std::process::{Command, Stdio};
-
-use tempfile::TempDir;
-use trust_tests::program::{Ran, checkout, ours, run, tool};
-use trust_tests::{Daemon, Trustctl, peer};
+use trust_tests::program::{checkout, tool};
+use trust_tests::{Daemon, Shell};
 
 fn page() -> String {
     std::fs::read_to_string(checkout().join("docs/release.md")).unwrap()
@@ -26,56 +23,32 @@ fn rows() -> Vec<(String, String)> {
     cells.map(|cells| (cells[0].to_owned(), cells[2].trim_matches('`').to_owned())).collect()
 }
 
-/// A user in a shell that has `trustctl` and one generation of cosign.
-struct Shell {
-    user: Trustctl,
-    programs: TempDir,
-    _daemon: Daemon,
-}
-
-impl Shell {
-    fn start() -> Self {
-        for (name, package) in [("minisign", "minisign"), ("ssh-keygen", "openssh-client"), ("openssl", "openssl")] {
-            tool(name, &format!("apt-get install {package}")).unwrap();
-        }
-        let daemon = Daemon::start().unwrap();
-        let programs = TempDir::new().unwrap();
-        std::os::unix::fs::symlink(ours("trustctl").unwrap(), programs.path().join("trustctl")).unwrap();
-        for name in ["cosign3", "cosign2"] {
-            std::fs::create_dir(programs.path().join(name)).unwrap();
-            std::os::unix::fs::symlink(peer::path(name).unwrap(), programs.path().join(name).join("cosign")).unwrap();
-        }
-        let user = daemon.user().unwrap();
-        std::fs::create_dir(user.file("dist")).unwrap();
-        user.write("dist/app.tar", b"an archive\n").unwrap();
-        user.write("dist/notes.txt", b"what is new\n").unwrap();
-        Self { user, programs, _daemon: daemon }
+/// The programs of the page are there, and a daemon with a user's shell beside it.
+fn start() -> (Daemon, Shell) {
+    for (name, package) in [("minisign", "minisign"), ("ssh-keygen", "openssh-client"), ("openssl", "openssl")] {
+        tool(name, &format!("apt-get install {package}")).unwrap();
     }
-
-    fn run(&self, cosign: &str, script: &str) -> Ran {
-        let mut command = Command::new("bash");
-        command.args(["-euo", "pipefail", "-c", script]).env_clear().stdin(Stdio::null());
-        let as_user = self.user.command::<&str>(&[]);
-        command.envs(as_user.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let programs = self.programs.path().display();
-        command.env("PATH", format!("{programs}:{programs}/{cosign}:/usr/bin:/bin"));
-        run(command.current_dir(self.user.file(""))).unwrap()
-    }
+    let daemon = Daemon::start().unwrap();
+    let user = daemon.user().unwrap();
+    std::fs::create_dir(user.file("dist")).unwrap();
+    user.write("dist/app.tar", b"an archive\n").unwrap();
+    user.write("dist/notes.txt", b"what is new\n").unwrap();
+    (daemon, Shell::of(user).unwrap())
 }
 
 #[test]
 fn a_release_is_signed_and_verified_by_the_commands_of_the_page() {
-    let shell = Shell::start();
+    let (_daemon, shell) = start();
     let (blocks, rows) = (blocks(), rows());
     assert_eq!((blocks.len(), rows.len()), (4, 9), "{blocks:#?} {rows:#?}");
 
     for block in &blocks {
-        shell.run("cosign3", block).ok().unwrap();
+        shell.run("cosign3", block).unwrap().ok().unwrap();
     }
     for (program, command) in &rows {
-        shell.run("cosign3", command).ok().unwrap();
+        shell.run("cosign3", command).unwrap().ok().unwrap();
         if program.contains("2.6") {
-            shell.run("cosign2", command).ok().unwrap();
+            shell.run("cosign2", command).unwrap().ok().unwrap();
         }
     }
 
@@ -83,24 +56,24 @@ fn a_release_is_signed_and_verified_by_the_commands_of_the_page() {
     shell.user.write("dist/app.tar", b"another archive\n").unwrap();
     shell.user.write("dist/SHA256SUMS", b"another list\n").unwrap();
     for block in &blocks[2..] {
-        assert_ne!(shell.run("cosign3", block).code, Some(0), "{block}");
+        assert_ne!(shell.run("cosign3", block).unwrap().code, Some(0), "{block}");
     }
     for (_, command) in &rows {
-        assert_ne!(shell.run("cosign3", command).code, Some(0), "{command}");
+        assert_ne!(shell.run("cosign3", command).unwrap().code, Some(0), "{command}");
     }
 }
 
 #[test]
 fn cosign_2_reads_the_bundles_with_the_flags_that_the_page_names() {
-    let shell = Shell::start();
+    let (_daemon, shell) = start();
     for block in blocks() {
-        shell.run("cosign2", &block).ok().unwrap();
+        shell.run("cosign2", &block).unwrap().ok().unwrap();
     }
     let page = page();
     let flags = "--new-bundle-format --trusted-root root.json";
     let root = "trustctl trusted-root > root.json";
     assert!(page.contains(flags) && page.contains(root));
-    shell.run("cosign2", root).ok().unwrap();
+    shell.run("cosign2", root).unwrap().ok().unwrap();
 
     let bundled = rows().into_iter().filter(|(program, command)| program == "cosign 3" && command.contains("--bundle"));
 

@@ -4,21 +4,19 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
-use tempfile::TempDir;
 use trust::{Algorithm, PublicKey, Purpose, Sha256Digest};
 use trust_proto::v1;
 use trust_proto::v1::keys_client::KeysClient;
 use trust_proto::v1::signing_client::SigningClient;
 use trust_proto::words::Word as _;
 use trust_tests::image::OciImage;
-use trust_tests::program::{Ran, checkout, ours, run};
+use trust_tests::program::checkout;
 use trust_tests::registry::{copy_signatures, move_tag};
-use trust_tests::{Daemon, Registry, Setup, Trustctl, peer};
+use trust_tests::shell::COSIGN;
+use trust_tests::{Daemon, Registry, Setup, Shell, Trustctl};
 
 const IMAGE: &str = "registry.example.com/team/app:1.0";
-const COSIGN: [&str; 2] = ["cosign3", "cosign2"];
 
 /// What stands below a heading, up to the next.
 fn section(heading: &str) -> String {
@@ -52,52 +50,24 @@ fn rows(heading: &str) -> Vec<(String, Vec<String>)> {
     rows
 }
 
-/// A user in a shell that has `trustctl` and, under the name `cosign`, one generation of it.
-struct Shell {
-    user: Trustctl,
-    programs: TempDir,
+fn accepts(shell: &Shell, cosign: &str, script: &str) {
+    shell.run(cosign, script).unwrap().ok().unwrap();
 }
 
-impl Shell {
-    fn of(user: Trustctl) -> Self {
-        let programs = TempDir::new().unwrap();
-        std::os::unix::fs::symlink(ours("trustctl").unwrap(), programs.path().join("trustctl")).unwrap();
-        for name in COSIGN {
-            std::fs::create_dir(programs.path().join(name)).unwrap();
-            std::os::unix::fs::symlink(peer::path(name).unwrap(), programs.path().join(name).join("cosign")).unwrap();
-        }
-        Self { user, programs }
-    }
+fn refuses(shell: &Shell, cosign: &str, script: &str) {
+    let ran = shell.run(cosign, script).unwrap();
+    assert_ne!(ran.code, Some(0), "{ran}");
+}
 
-    fn run(&self, cosign: &str, script: &str) -> Ran {
-        let mut command = Command::new("bash");
-        command.args(["-euo", "pipefail", "-c", script]).env_clear().stdin(Stdio::null());
-        let as_user = self.user.command::<&str>(&[]);
-        command.envs(as_user.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let programs = self.programs.path().display();
-        command.env("PATH", format!("{programs}:{programs}/{cosign}:/usr/bin:/bin"));
-        run(command.current_dir(self.user.file(""))).unwrap()
-    }
+fn create_key(shell: &Shell, name: &str, purpose: Purpose, algorithm: Algorithm, scope: &[&str]) {
+    let mut arguments = vec!["key", "create", name, "--purpose", purpose.name(), "--algorithm", algorithm.name()];
+    arguments.extend(scope);
+    shell.user.run(&arguments).unwrap().ok().unwrap();
+}
 
-    fn accepts(&self, cosign: &str, script: &str) {
-        self.run(cosign, script).ok().unwrap();
-    }
-
-    fn refuses(&self, cosign: &str, script: &str) {
-        let ran = self.run(cosign, script);
-        assert_ne!(ran.code, Some(0), "{ran}");
-    }
-
-    fn create_key(&self, name: &str, purpose: Purpose, algorithm: Algorithm, scope: &[&str]) {
-        let mut arguments = vec!["key", "create", name, "--purpose", purpose.name(), "--algorithm", algorithm.name()];
-        arguments.extend(scope);
-        self.user.run(&arguments).unwrap().ok().unwrap();
-    }
-
-    fn hand_out(&self, key: &str, file: &str) {
-        let pem = self.user.run(&["key", "public", key]).unwrap().ok().unwrap().stdout;
-        self.user.write(file, pem.as_bytes()).unwrap();
-    }
+fn hand_out(shell: &Shell, key: &str, file: &str) {
+    let pem = shell.user.run(&["key", "public", key]).unwrap().ok().unwrap().stdout;
+    shell.user.write(file, pem.as_bytes()).unwrap();
 }
 
 /// A shell with the keys and the files of the page's first section, and a registry.
@@ -110,11 +80,11 @@ struct Scene {
 impl Scene {
     fn with(registry: Registry) -> Self {
         let daemon = Daemon::start().unwrap();
-        let shell = Shell::of(daemon.user().unwrap());
+        let shell = Shell::of(daemon.user().unwrap()).unwrap();
         let scope = registry.reference("team/*");
-        shell.create_key("app", Purpose::Image, Algorithm::EcdsaP256Sha256, &["--scope", &scope]);
-        shell.create_key("release", Purpose::ReleaseBlob, Algorithm::EcdsaP256Sha256, &[]);
-        shell.accepts("cosign3", &block("What the signer hands out"));
+        create_key(&shell, "app", Purpose::Image, Algorithm::EcdsaP256Sha256, &["--scope", &scope]);
+        create_key(&shell, "release", Purpose::ReleaseBlob, Algorithm::EcdsaP256Sha256, &[]);
+        accepts(&shell, "cosign3", &block("What the signer hands out"));
         Self { shell, registry, _daemon: daemon }
     }
 
@@ -141,7 +111,7 @@ impl Scene {
             self.put(&image, &format!("{key} {forms}"));
             self.sign(key, &image, &forms);
             for (cosign, command) in COSIGN.iter().zip(&commands) {
-                self.shell.accepts(cosign, &self.about(command, &image));
+                accepts(&self.shell, cosign, &self.about(command, &image));
             }
         }
     }
@@ -157,7 +127,7 @@ fn images_are_verified_by_the_commands_of_the_table_in_both_registries() {
 
         for (_, commands) in rows("Images") {
             for (cosign, command) in COSIGN.iter().zip(&commands) {
-                scene.shell.refuses(cosign, &scene.about(command, "team/app:unsigned"));
+                refuses(&scene.shell, cosign, &scene.about(command, "team/app:unsigned"));
             }
         }
     }
@@ -173,8 +143,8 @@ fn images_are_verified_under_keys_of_every_algorithm_that_the_page_names() {
         if algorithm == Algorithm::EcdsaP256Sha256 {
             continue;
         }
-        scene.shell.create_key(algorithm.name(), Purpose::Image, algorithm, &["--scope", &scope]);
-        scene.shell.hand_out(algorithm.name(), "app.pub");
+        create_key(&scene.shell, algorithm.name(), Purpose::Image, algorithm, &["--scope", &scope]);
+        hand_out(&scene.shell, algorithm.name(), "app.pub");
 
         scene.table_of_images(algorithm.name());
     }
@@ -187,7 +157,7 @@ fn cosign_2_needs_the_trusted_root_as_soon_as_there_is_a_bundle() {
     scene.sign("app", "team/app:1.0", "sig,bundle");
     let without_root = rows("Images").into_iter().find(|(forms, _)| forms == "sig").unwrap().1.remove(1);
 
-    let ran = scene.shell.run("cosign2", &scene.about(&without_root, "team/app:1.0"));
+    let ran = scene.shell.run("cosign2", &scene.about(&without_root, "team/app:1.0")).unwrap();
 
     assert!(
         ran.code != Some(0) && ran.stderr.contains("trusted root is required when using new bundle format"),
@@ -198,26 +168,26 @@ fn cosign_2_needs_the_trusted_root_as_soon_as_there_is_a_bundle() {
 #[test]
 fn files_are_verified_by_the_commands_of_the_table() {
     let daemon = Daemon::start().unwrap();
-    let shell = Shell::of(daemon.user().unwrap());
+    let shell = Shell::of(daemon.user().unwrap()).unwrap();
     let root = shell.user.run(&["trusted-root"]).unwrap().ok().unwrap().stdout;
     shell.user.write("root.json", root.as_bytes()).unwrap();
     let section = section("Files");
     for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| Purpose::ReleaseBlob.allows(*algorithm)) {
         assert!(section.contains(&format!("`{algorithm}`")), "{algorithm} is not named");
-        shell.create_key(algorithm.name(), Purpose::ReleaseBlob, algorithm, &[]);
-        shell.hand_out(algorithm.name(), "release.pub");
+        create_key(&shell, algorithm.name(), Purpose::ReleaseBlob, algorithm, &[]);
+        hand_out(&shell, algorithm.name(), "release.pub");
         shell.user.write("app.tar", b"a release\n").unwrap();
         shell.user.run(&["sign", "--force", "--key", algorithm.name(), "app.tar"]).unwrap().ok().unwrap();
         for (_, commands) in rows("Files") {
             for (cosign, command) in COSIGN.iter().zip(&commands) {
-                shell.accepts(cosign, command);
-                shell.refuses(cosign, &format!("echo more >> app.tar; {command}"));
+                accepts(&shell, cosign, command);
+                refuses(&shell, cosign, &format!("echo more >> app.tar; {command}"));
                 shell.user.write("app.tar", b"a release\n").unwrap();
             }
         }
-        shell.accepts("cosign3", &block("openssl"));
+        accepts(&shell, "cosign3", &block("openssl"));
         let (_, commands) = rows("openssl").into_iter().find(|(name, _)| name == algorithm.name()).unwrap();
-        shell.accepts("cosign3", &commands[0]);
+        accepts(&shell, "cosign3", &commands[0]);
     }
 }
 
@@ -248,17 +218,17 @@ async fn lay_out_raw(daemon: &Daemon, user: &Trustctl, algorithm: Algorithm, mes
 #[tokio::test(flavor = "multi_thread")]
 async fn openssl_verifies_raw_signatures_of_every_algorithm_by_the_command_of_its_row() {
     let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
-    let shell = Shell::of(daemon.user().unwrap());
+    let shell = Shell::of(daemon.user().unwrap()).unwrap();
     let rows = rows("openssl");
     let named: BTreeSet<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(named, Algorithm::ALL.map(Algorithm::name).into());
     for (name, commands) in rows {
         lay_out_raw(&daemon, &shell.user, name.parse().unwrap(), b"what was signed\n").await;
 
-        shell.accepts("cosign3", &commands[0]);
+        accepts(&shell, "cosign3", &commands[0]);
 
         shell.user.write("app.tar", b"what was not signed\n").unwrap();
-        shell.refuses("cosign3", &commands[0]);
+        refuses(&shell, "cosign3", &commands[0]);
     }
 }
 
@@ -272,14 +242,14 @@ fn cosign_does_not_notice_a_moved_tag_and_the_last_command_of_the_page_does() {
             scene.sign("app", image, "sig,bundle");
         }
         let look = scene.about(&block("What cosign does not notice"), "team/app:1.0");
-        scene.shell.accepts("cosign3", &look);
+        accepts(&scene.shell, "cosign3", &look);
 
         move_tag(&scene.registry, "team/app", "0.9", "1.0").unwrap();
 
         for (cosign, command) in COSIGN.iter().zip(&rows("Images")[0].1) {
-            scene.shell.accepts(cosign, &scene.about(command, "team/app:1.0"));
+            accepts(&scene.shell, cosign, &scene.about(command, "team/app:1.0"));
         }
-        scene.shell.refuses("cosign3", &look);
+        refuses(&scene.shell, "cosign3", &look);
         is_refused_by_trustctl(&scene, "team/app:1.0");
     }
 }
@@ -294,9 +264,9 @@ fn cosign_does_not_notice_a_copied_signature_and_the_last_command_of_the_page_do
     copy_signatures(&scene.registry, "team/test", "team/app", &digest).unwrap();
 
     for (cosign, command) in COSIGN.iter().zip(&rows("Images")[0].1) {
-        scene.shell.accepts(cosign, &scene.about(command, "team/app:1.0"));
+        accepts(&scene.shell, cosign, &scene.about(command, "team/app:1.0"));
     }
-    scene.shell.refuses("cosign3", &scene.about(&block("What cosign does not notice"), "team/app:1.0"));
+    refuses(&scene.shell, "cosign3", &scene.about(&block("What cosign does not notice"), "team/app:1.0"));
     is_refused_by_trustctl(&scene, "team/app:1.0");
 }
 
