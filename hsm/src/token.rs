@@ -49,10 +49,10 @@ impl FromStr for TokenName {
 /// Random bytes of an [`ObjectId`].
 const BIRTH_BYTES: usize = 16;
 
-/// A key object's `CKA_ID`: 32 bytes that commit to the key's whole context.
+/// A key object's `CKA_ID`: 16 random bytes and 16 of a SHA-256 over them and the key's whole context.
 ///
-/// The token keeps them beside the key, so a record that was given another scope, purpose
-/// or version names an object that the token does not have.
+/// A record that was given another scope, purpose or version does not fit its own id, and a second
+/// attempt to make the same key has another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ObjectId([u8; 32]);
 

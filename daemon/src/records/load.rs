@@ -22,7 +22,7 @@ use page::{Content, FoundVersion, NameHash, Page, PublicHash};
 const FAULTS_MAX: usize = 16;
 /// Pages that wait to be sorted in, or are being opened.
 const PAGES_MAX: usize = 8;
-/// Rows of a page. Replays are long: a page of them is some 100 MiB at the worst.
+/// Rows of a page. A value has up to 512 KiB, so the longest page has 256 MiB, and a common one some 100 KiB.
 const PAGE_ROWS: usize = 512;
 const FORMAT_WORD: &[u8] = b"trustd records ";
 
