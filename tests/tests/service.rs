@@ -239,7 +239,16 @@ async fn a_second_sigterm_does_not_wait_for_a_sign_that_hangs() {
         let pid = rustix::process::Pid::from_raw(i32::try_from(worker).unwrap()).unwrap();
         rustix::process::kill_process(pid, Signal::STOP).unwrap();
     }
-    let hanging = tokio::spawn(async move { user.sign("raw/one", b"hangs").await });
+    let before = user.status().await.unwrap().log_size;
+    let signer = user.clone();
+    let hanging = tokio::spawn(async move { signer.sign("raw/one", b"hangs").await });
+    // Once its intent is durable the daemon has to wait for it.
+    let begun = async {
+        while user.status().await.unwrap().log_size == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, begun).await.unwrap();
     daemon.process().unwrap().signal(Signal::TERM);
     until("it drains", SOON, || Ok(daemon.log().contains("draining").then_some(()))).unwrap();
     assert_eq!(daemon.process().unwrap().ended().unwrap(), None);
