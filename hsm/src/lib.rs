@@ -10,6 +10,7 @@ mod cipher;
 mod error;
 mod keyring;
 mod locked;
+mod offer;
 mod order;
 mod pin;
 mod pkcs11;
@@ -23,6 +24,7 @@ pub mod worker;
 
 pub use error::{CustodyError, TokenTrouble};
 pub use keyring::{KekInfo, KekState, KekVersion, KeyRing, PassphraseCost, RootSource, Unsealed};
+pub use offer::{Offer, OfferId, seal_to};
 pub use order::{Generated, Material, RewrapOrder, SealContext, SealedKey, SignedOrder, SigningOrder};
 pub use pin::Pin;
 pub use pkcs11::{Pkcs11Custodian, TokenPlace};
@@ -92,6 +94,13 @@ pub trait Session: Send {
     /// [`CustodyError::Sealed`], [`CustodyError::Unavailable`], [`CustodyError::Late`], or
     /// [`CustodyError::Refused`] for a context of another store or an impossible pair of purpose and algorithm.
     fn generate(&mut self, context: &SealContext) -> Result<Generated, CustodyError>;
+
+    /// Hands out a single-use public key, to which a secret can be sealed ([`seal_to`]). Also where custody is sealed;
+    /// sealing takes it back.
+    ///
+    /// # Errors
+    /// [`CustodyError::Unavailable`] when [`Offer::OPEN_MAX`] stand, and what a worker's call may meet.
+    fn offer(&mut self) -> Result<Offer, CustodyError>;
 
     /// Signs every input of every order; one answer per order, in order.
     ///

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::slot::{Slot, TokenInfo};
 
+use crate::offer::Offers;
 use crate::{
     Custodian, CustodianState, CustodyError, Pin, SealContext, Session, TokenKey, TokenName, TokenSelector,
     TokenTrouble,
@@ -64,6 +65,7 @@ struct Inner {
     login: Mutex<Login>,
     /// What only a new process can heal; set once, never taken back.
     trouble: Mutex<Option<TokenTrouble>>,
+    offers: Offers,
 }
 
 impl Pkcs11Custodian {
@@ -85,6 +87,7 @@ impl Pkcs11Custodian {
             slot,
             login: Mutex::new(login),
             trouble: Mutex::new(None),
+            offers: Offers::new(),
         })))
     }
 

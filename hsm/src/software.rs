@@ -16,10 +16,11 @@ use std::time::Duration;
 use trust::{KeyId, Sha256Digest, Signable};
 
 use crate::cipher::scrub_stack;
+use crate::offer::Offers;
 use crate::ring::{self, Ring};
 use crate::sealing;
 use crate::{
-    Custodian, CustodianState, CustodyError, Generated, KekInfo, KekVersion, KeyRing, Material, PassphraseCost,
+    Custodian, CustodianState, CustodyError, Generated, KekInfo, KekVersion, KeyRing, Material, Offer, PassphraseCost,
     RewrapOrder, RootSource, SealContext, SealedKey, Session, SignedOrder, SigningOrder, Unsealed,
 };
 use key::PrivateKey;
@@ -42,6 +43,7 @@ struct Inner {
     opened: Mutex<OpenedKeys>,
     /// One unseal at a time: each may take Argon2id's memory.
     unsealing: Mutex<()>,
+    offers: Offers,
 }
 
 impl SoftwareCustodian {
@@ -53,6 +55,7 @@ impl SoftwareCustodian {
             ring: RwLock::new(None),
             opened: Mutex::new(OpenedKeys::new(opened_keys_max)),
             unsealing: Mutex::new(()),
+            offers: Offers::new(),
         }))
     }
 }
@@ -129,6 +132,7 @@ impl KeyRing for SoftwareCustodian {
         let _no_unseal = self.0.unsealing.lock().unwrap_or_else(PoisonError::into_inner);
         *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = None;
         self.0.opened().clear();
+        self.0.offers.clear();
         scrub_stack();
         Ok(())
     }
@@ -227,6 +231,10 @@ impl Session for SoftwareSession {
         let generated = self.0.generate(context);
         scrub_stack();
         generated
+    }
+
+    fn offer(&mut self) -> Result<Offer, CustodyError> {
+        self.0.offers.make()
     }
 
     fn sign(&mut self, orders: &[SigningOrder], deadline: Duration) -> Vec<SignedOrder> {

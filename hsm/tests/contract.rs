@@ -3,6 +3,7 @@
 
 mod house;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use house::token::TokenHouse;
 use house::{House, Mount, context, order};
 use trust::{Algorithm, Digest, KeyId, Purpose, Scheme, Sha256Digest, Signable};
 use trust_hsm::{
-    Custodian, CustodianState, CustodyError, Generated, KekState, Material, RewrapOrder, RootSource, SealContext,
-    SealedKey, SigningOrder,
+    Custodian, CustodianState, CustodyError, Generated, KekState, Material, Offer, RewrapOrder, RootSource,
+    SealContext, SealedKey, SigningOrder,
 };
 
 /// Longer than any test takes.
@@ -50,12 +51,14 @@ contract! {
     a_forgotten_key_signs_again_from_its_record
     a_record_that_is_current_is_rewrapped_to_itself
     many_orders_are_answered_in_order
+    offers_differ_and_are_bounded
 }
 
 ring_contract! {
     a_record_is_rewrapped_under_its_own_context_only
     a_record_with_any_bit_flipped_does_not_open
     a_sealed_custodian_does_nothing
+    sealing_takes_every_offer_back
     a_rotation_rewraps_and_destroys
     an_unfinished_rotation_is_resumed
     unsealing_twice_gives_the_same_store_key
@@ -134,6 +137,17 @@ fn a_digest_of_another_function_is_refused(custodian: &dyn Custodian) {
 
         assert!(matches!(signed[0], Err(CustodyError::Refused { .. })), "{algorithm}");
     }
+}
+
+fn offers_differ_and_are_bounded(custodian: &dyn Custodian) {
+    let (mut session, mut another) = (custodian.open().unwrap(), custodian.open().unwrap());
+
+    let offers: Vec<_> = (0..Offer::OPEN_MAX).map(|_| session.offer().unwrap()).collect();
+
+    let ids: HashSet<_> = offers.iter().map(|offer| offer.id).collect();
+    let keys: HashSet<_> = offers.iter().map(|offer| offer.public_key).collect();
+    assert_eq!((ids.len(), keys.len()), (Offer::OPEN_MAX, Offer::OPEN_MAX));
+    assert!(matches!(another.offer(), Err(CustodyError::Unavailable { .. })));
 }
 
 /// Orders whose context or public key is not the one that `key` was made under, one part at a time.
@@ -248,6 +262,18 @@ fn a_sealed_custodian_does_nothing(house: &House) {
     let _ = house.unseal().unwrap();
     assert_eq!(house.custodian.state(), CustodianState::Ready);
     assert!(session.sign(&[order], LONG).remove(0).is_ok());
+}
+
+fn sealing_takes_every_offer_back(house: &House) {
+    let mut session = house.custodian.open().unwrap();
+    for _ in 0..Offer::OPEN_MAX {
+        let _ = session.offer().unwrap();
+    }
+    assert!(session.offer().is_err());
+
+    house.ring.seal().unwrap();
+
+    let _ = session.offer().unwrap();
 }
 
 fn an_impossible_pair_of_purpose_and_algorithm_is_refused(custodian: &dyn Custodian) {

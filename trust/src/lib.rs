@@ -27,10 +27,12 @@
 //! | Intent | the durable audit leaf written before a key is used (daemon) |
 //! | Receipt | what leaves: signature, key version, log origin, index of the intent leaf (daemon) |
 //! | Custodian | a place where private keys live (`trust-hsm`) |
+//! | Offer | a single-use public key of a custodian, to which a secret is sealed so that it passes everybody else unread ([`envelope`], `trust-hsm`) |
 //! | Session | one worker's own way to a custodian: one thread, no lock (`trust-hsm`) |
 
 pub mod algorithm;
 pub mod digest;
+pub mod envelope;
 pub mod fault;
 #[cfg(feature = "formats")]
 pub mod format;

@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::object::{self, Found};
 use super::{Inner, generate, mechanism};
 use crate::{
-    CustodyError, Generated, Material, RewrapOrder, SealContext, Session, SignedOrder, SigningOrder, TokenKey,
+    CustodyError, Generated, Material, Offer, RewrapOrder, SealContext, Session, SignedOrder, SigningOrder, TokenKey,
 };
 
 /// The most handles that a session keeps; when there are more, it begins anew.
@@ -174,6 +174,10 @@ impl Session for TokenSession {
         let generated = self.climb(Access::Make, |inner, link| generate::generate(inner, &link.session, context));
         self.link = None;
         generated
+    }
+
+    fn offer(&mut self) -> Result<Offer, CustodyError> {
+        self.inner.offers.make()
     }
 
     fn sign(&mut self, orders: &[SigningOrder], deadline: Duration) -> Vec<SignedOrder> {

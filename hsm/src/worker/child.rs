@@ -18,7 +18,7 @@ use super::descriptor::Receiver;
 use super::message::{Answer, Ask, Bytes, Control, ControlAnswer, Hello, Kept, PROTOCOL, Post};
 use super::{frame, sandbox};
 use crate::{
-    Custodian, CustodyError, KekState, KeyRing as _, Passphrase, Pin, Pkcs11Custodian, RewrapOrder, RootSource,
+    Custodian, CustodyError, KekState, KeyRing as _, Offer, Passphrase, Pin, Pkcs11Custodian, RewrapOrder, RootSource,
     Session, SigningOrder, SoftwareCustodian, TokenPlace, TokenTrouble,
 };
 
@@ -247,6 +247,12 @@ fn answer(session: &mut dyn Session, ask: &Ask<'_>, outgoing: &mut Vec<u8>) -> i
             let kept = rewrapped.iter().map(|record| record.as_ref().map(Kept::from).map_err(Clone::clone));
             frame::encode(&Answer::Rewrapped(kept.collect()), outgoing)
         }
+        Ask::Offer => match session.offer() {
+            Ok(Offer { id, public_key }) => {
+                frame::encode(&Answer::Offered { id: *id.as_bytes(), public_key }, outgoing)
+            }
+            Err(error) => frame::encode(&Answer::Failed(error), outgoing),
+        },
         Ask::Forget(id) => match session.forget(KeyId::from_bytes(*id)) {
             Ok(()) => frame::encode(&Answer::Forgotten, outgoing),
             Err(error) => frame::encode(&Answer::Failed(error), outgoing),

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Both sides speak exactly this; they are one program.
-pub(super) const PROTOCOL: u16 = 2;
+pub(super) const PROTOCOL: u16 = 3;
 
 /// Asked over the control connection.
 #[derive(Serialize, Deserialize)]
@@ -132,6 +132,7 @@ pub(super) enum Ask<'a> {
     Sign(Vec<Order<'a>>),
     Rewrap(Vec<Record<'a>>),
     Forget([u8; 16]),
+    Offer,
 }
 
 /// Answered over a session.
@@ -145,6 +146,10 @@ pub(super) enum Answer<'a> {
     Signed(Vec<SignedBytes<'a>>),
     Rewrapped(Vec<Result<Kept<'a>, CustodyError>>),
     Forgotten,
+    Offered {
+        id: [u8; 16],
+        public_key: [u8; 32],
+    },
     Failed(CustodyError),
     /// Nothing was done, and nothing will be: this worker asks to be replaced.
     Sick(TokenTrouble),
@@ -323,7 +328,7 @@ mod tests {
             Ok(Ask::Generate(context)) => drop(context.read()),
             Ok(Ask::Sign(orders)) => orders.iter().for_each(|order| drop(order.read())),
             Ok(Ask::Rewrap(records)) => records.iter().for_each(|record| drop(record.read())),
-            Ok(Ask::Forget(_)) | Err(_) => {}
+            Ok(Ask::Forget(_) | Ask::Offer) | Err(_) => {}
         }
     }
 

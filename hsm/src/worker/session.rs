@@ -12,7 +12,8 @@ use super::frame;
 use super::message::{Answer, Ask, Context, Kept, Order, Record, SignedBytes};
 use super::supervisor::{Live, Shared};
 use crate::{
-    CustodyError, Generated, Material, RewrapOrder, SealContext, SealedKey, Session, SignedOrder, SigningOrder,
+    CustodyError, Generated, Material, Offer, OfferId, RewrapOrder, SealContext, SealedKey, Session, SignedOrder,
+    SigningOrder,
 };
 
 /// What one record, its context and the lengths of both take in a frame, in bytes, at most.
@@ -175,6 +176,14 @@ impl Session for WorkerSession {
                 let public_key = PublicKey::from_spki_der(context.algorithm, spki.0).ok()?;
                 Some(Ok(Generated { public_key, material: material.read().ok()? }))
             }
+            _ => None,
+        })
+    }
+
+    fn offer(&mut self) -> Result<Offer, CustodyError> {
+        self.call(&Ask::Offer, self.patience())?;
+        self.answer(|answer| match answer {
+            Answer::Offered { id, public_key } => Some(Ok(Offer { id: OfferId::from_bytes(id), public_key })),
             _ => None,
         })
     }
