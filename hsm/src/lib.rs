@@ -7,6 +7,7 @@
 //! socket that strangers reach. Both stand behind [`Custodian`] and [`KeyRing`].
 
 mod cipher;
+pub mod doctor;
 mod error;
 mod keyring;
 mod locked;

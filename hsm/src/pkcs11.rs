@@ -10,6 +10,7 @@
 //! already, because only here a key can be looked for anew; the daemon verifies
 //! it again, as it does for every custodian.
 
+mod doctor;
 mod fault;
 mod generate;
 mod login;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::slot::{Slot, TokenInfo};
 
+use crate::doctor::{Plan, Progress, Report};
 use crate::offer::Offers;
 use crate::{
     Custodian, CustodianState, CustodyError, Pin, SealContext, Session, TokenKey, TokenName, TokenSelector,
@@ -34,6 +36,8 @@ use fault::Fault;
 use login::Login;
 use session::TokenSession;
 
+/// Stack of a thread in which a vendor's code runs, in bytes: what such code is tested with.
+pub(crate) const MODULE_STACK_BYTES: usize = 8 * 1024 * 1024;
 /// The most tokens that a message lists.
 const LISTED_MAX: usize = 8;
 
@@ -101,6 +105,17 @@ impl Pkcs11Custodian {
             None => self.0.probe(),
         };
         probed.map_err(|fault| self.0.give_up(&fault))
+    }
+
+    /// Measures the token; `tell` hears of each step, and ends the measurement by saying false.
+    ///
+    /// Deletes every object that it made. Takes minutes where a token is slow: bounded by the plan and the token.
+    ///
+    /// # Errors
+    /// [`CustodyError::Unavailable`] when it was ended or the token goes away; what was made is deleted all the same,
+    /// or by the next measurement.
+    pub fn examine(&self, plan: &Plan, tell: &mut dyn FnMut(Progress) -> bool) -> Result<Report, CustodyError> {
+        doctor::examine(&self.0, plan, tell)
     }
 
     /// What only a new process can heal.

@@ -13,6 +13,7 @@
 
 mod child;
 mod descriptor;
+mod doctor;
 mod frame;
 #[cfg(test)]
 mod hostile;

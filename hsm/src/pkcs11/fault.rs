@@ -62,7 +62,7 @@ impl From<CustodyError> for Fault {
 }
 
 /// The code's name as the standard has it: `CKR_` and its words, or a number for one that is the vendor's.
-fn name(error: &Error) -> String {
+pub(super) fn name(error: &Error) -> String {
     match error {
         Error::Pkcs11(RvError::VendorDefined(code) | RvError::UnknownErrorCode(code), _) => format!("CKR {code:#010x}"),
         Error::Pkcs11(code, _) => {

@@ -13,6 +13,15 @@ use crate::{CustodyError, Generated, Material, ObjectId, SealContext, TokenKey};
 /// The public exponent of every RSA key, big-endian: 65537.
 const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
 
+/// How long an object is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lifetime {
+    /// As long as the session that made it.
+    Session,
+    /// Until it is deleted.
+    Token,
+}
+
 /// Makes the key of `context`. What is half made when a step fails is removed, where the token still can.
 pub(super) fn generate(inner: &Inner, session: &Session, context: &SealContext) -> Result<Generated, Fault> {
     let algorithm = context.algorithm;
@@ -23,7 +32,7 @@ pub(super) fn generate(inner: &Inner, session: &Session, context: &SealContext) 
     mechanism::check(algorithm, &offered)?;
     let id = ObjectId::new(context, &inner.name)?;
     let label = format!("trustd {}", context.key);
-    let (public, private) = make(session, algorithm, id, &label)?;
+    let (public, private) = make(session, algorithm, id, &label, Lifetime::Token)?;
     let proven = prove(session, public, private, algorithm, id, &label);
     if proven.is_err() {
         // Best effort: the error that is answered is the first one, and `CKA_ID` tells what stayed behind.
@@ -34,14 +43,33 @@ pub(super) fn generate(inner: &Inner, session: &Session, context: &SealContext) 
     Ok(Generated { public_key, material: Material::Token(TokenKey { token: inner.name.clone(), object: id }) })
 }
 
-fn make(
+/// A new key pair: public and private half.
+pub(super) fn make(
     session: &Session,
     algorithm: Algorithm,
     id: ObjectId,
     label: &str,
+    lifetime: Lifetime,
+) -> Result<(ObjectHandle, ObjectHandle), Fault> {
+    make_with(session, algorithm, id, label, lifetime, &[])
+}
+
+/// The same with more attributes of the private half.
+pub(super) fn make_with(
+    session: &Session,
+    algorithm: Algorithm,
+    id: ObjectId,
+    label: &str,
+    lifetime: Lifetime,
+    more: &[Attribute],
 ) -> Result<(ObjectHandle, ObjectHandle), Fault> {
     let generation = mechanism::generation(algorithm);
-    let private = private_template(algorithm, id, label);
+    let for_as_long = |mut template: Vec<Attribute>| {
+        let token = template.iter_mut().filter(|attribute| matches!(attribute, Attribute::Token(_)));
+        token.for_each(|token| *token = Attribute::Token(lifetime == Lifetime::Token));
+        template
+    };
+    let private = for_as_long([private_template(algorithm, id, label), more.to_vec()].concat());
     let parameters: Vec<Vec<Attribute>> = match algorithm.rsa_modulus_bits() {
         Some(bits) => {
             vec![vec![Attribute::ModulusBits(u64::from(bits).into()), Attribute::PublicExponent(RSA_EXPONENT.to_vec())]]
@@ -51,7 +79,7 @@ fn make(
     let mut refused = Fault::Final(CustodyError::failed("make a key without parameters"));
     // One curve may have two names, of which a module knows the older only.
     for parameters in parameters {
-        let public = [public_template(algorithm, id, label), parameters].concat();
+        let public = for_as_long([public_template(algorithm, id, label), parameters].concat());
         match session.generate_key_pair(&generation, &public, &private) {
             Ok(made) => return Ok(made),
             Err(error) => refused = Fault::of("make a key", &error),

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::descriptor::Receiver;
 use super::message::{Answer, Ask, Bytes, Control, ControlAnswer, Hello, Kept, PROTOCOL, Post};
 use super::{frame, sandbox};
+use crate::pkcs11::MODULE_STACK_BYTES;
 use crate::{
     Custodian, CustodyError, KekState, KeyRing as _, Offer, Passphrase, Pin, Pkcs11Custodian, RewrapOrder, RootSource,
     Session, SigningOrder, SoftwareCustodian, TokenPlace, TokenTrouble,
@@ -28,8 +29,6 @@ const SESSIONS_MAX: usize = 1024;
 const CONTROL_BYTES: usize = 64 * 1024;
 /// Stack of a session thread, in bytes.
 const STACK_BYTES: usize = 1024 * 1024;
-/// Stack of a session thread in which a vendor's code runs, in bytes: what such code is tested with.
-const MODULE_STACK_BYTES: usize = 8 * 1024 * 1024;
 
 /// Serves custody over standard input until the daemon closes it: what `trustd custody-worker` does.
 ///
@@ -138,6 +137,9 @@ fn answer_control(
             let answer = attach(keeper, sessions, control).map(|()| ControlAnswer::Done);
             frame::encode(&answer.unwrap_or_else(ControlAnswer::Failed), outgoing)
         }
+        (Control::Examine(plan), Keeper::Token(custodian)) => {
+            super::doctor::answer(custodian, &plan, control.stream(), outgoing)
+        }
         (Control::Probe, Keeper::Token(custodian)) => {
             let mounted = custodian.probe();
             frame::encode(&ControlAnswer::Mounted { protocol: PROTOCOL, mounted }, outgoing)
@@ -149,7 +151,9 @@ fn answer_control(
 
 fn answer_ring(custodian: &SoftwareCustodian, request: Control<'_>, outgoing: &mut Vec<u8>) -> io::Result<()> {
     let answer = match request {
-        Control::Hello(_) | Control::Attach | Control::Probe => return Err(garbage()),
+        Control::Hello(_) | Control::Attach | Control::Probe | Control::Examine(_) | Control::GoOn => {
+            return Err(garbage());
+        }
         Control::UnsealFile(file) => return unseal(custodian, RootSource::File { path: path(file) }, outgoing),
         Control::UnsealPassphrase(bytes) => {
             let mut copy = Zeroizing::new(bytes.0.to_vec());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use trust::{Algorithm, Digest, KeyId, KeyRef, KeyVersion, Malformed, Purpose, Sha256Digest, Signable};
 
+use crate::doctor::{Plan, Progress, Report};
 use crate::{
     CustodyError, Material, ObjectId, RewrapOrder, SealContext, SealedKey, SigningOrder, TokenKey, TokenSelector,
     TokenTrouble,
@@ -38,6 +39,10 @@ pub(super) enum Control<'a> {
     FinishRotation,
     /// See whether the token is there.
     Probe,
+    /// Measure the token; [`ControlAnswer::Examining`] comes before each step, the answer at the end.
+    Examine(Plan),
+    /// To [`ControlAnswer::Examining`]: do it.
+    GoOn,
 }
 
 /// How the worker is to stand.
@@ -121,6 +126,10 @@ pub(super) enum ControlAnswer<'a> {
     List(Vec<(u32, u8)>),
     /// A KEK version.
     Version(u32),
+    /// To [`Control::Examine`]: what comes next. It waits for [`Control::GoOn`].
+    Examining(Progress),
+    /// To [`Control::Examine`]: all of it.
+    Examined(Box<Report>),
     /// Not done.
     Failed(CustodyError),
 }

@@ -73,6 +73,11 @@ impl PinKeeper {
         Ok(pin)
     }
 
+    /// The PIN that has opened the token, where one has: nothing else may be tried beside the worker that serves.
+    pub(super) fn proven(&self) -> Result<Option<Pin>, CustodyError> {
+        self.proven.as_ref().map(|(pin, _)| pin.duplicate()).transpose()
+    }
+
     /// Notes that the token took the PIN that was handed out last.
     pub(super) fn succeeded(&mut self) {
         if let Some(offered) = self.offered.take() {

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::message::{Bytes, Control, ControlAnswer, Hello, PROTOCOL, Post};
 use super::session::{exchange, limit};
-use super::supervisor::{Keeps, Live, START_PATIENCE, Shared, bytes};
+use super::supervisor::{Keeps, Launch, Live, START_PATIENCE, Shared, bytes};
 use super::{TokenConfig, frame};
 use crate::{CustodyError, Pin, TokenTrouble};
 
@@ -55,20 +55,7 @@ pub(super) fn start(shared: &Shared) -> Result<(Child, Arc<Live>), NoStart> {
             Some(handed_out.map_err(NoStart::Token)?)
         }
     };
-    let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
-    // The control connection is the worker's standard input, sessions come over it as descriptors:
-    // nothing else is inherited, and no descriptor is ever open for another child to catch.
-    let mut child = Command::new(&launch.program)
-        .args(&launch.arguments)
-        .env_clear()
-        .envs(launch.environment.iter().map(|(name, path)| (name, path)))
-        .current_dir("/")
-        // What is sent to the daemon's whole group (Ctrl-C) is for the daemon: it still needs the worker to drain.
-        .process_group(0)
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
+    let (mut child, mut ours) = self::launch(launch).map_err(failed)?;
     let greeted = greet(shared, &mut ours, &child, pin.as_ref());
     drop(pin);
     let refused = match greeted {
@@ -88,6 +75,24 @@ pub(super) fn start(shared: &Shared) -> Result<(Child, Arc<Live>), NoStart> {
     let live = shared.enter(Live::new(child.id(), handle, ours), reopened);
     tracing::info!(pid = live.pid, "custody worker started");
     Ok((child, live))
+}
+
+/// Starts the program, which waits for its first message over the stream.
+pub(super) fn launch(launch: &Launch) -> io::Result<(Child, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    // The control connection is the worker's standard input, sessions come over it as descriptors:
+    // nothing else is inherited, and no descriptor is ever open for another child to catch.
+    let child = Command::new(&launch.program)
+        .args(&launch.arguments)
+        .env_clear()
+        .envs(launch.environment.iter().map(|(name, path)| (name, path)))
+        .current_dir("/")
+        // What is sent to the daemon's whole group (Ctrl-C) is for the daemon: it still needs the worker to drain.
+        .process_group(0)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .spawn()?;
+    Ok((child, ours))
 }
 
 /// What a worker that has just started says.
@@ -120,13 +125,7 @@ fn greet(
             let hello = Control::Hello(Hello { protocol: PROTOCOL, parent, post });
             converse(control, &hello, START_PATIENCE.saturating_add(hang_after))?
         }
-        (Keeps::Token { config, .. }, Some(pin)) => {
-            let patience = LOAD_PATIENCE.saturating_add(hang_after);
-            pin.with(|pin| {
-                let post = post_of(config, pin);
-                converse(control, &Control::Hello(Hello { protocol: PROTOCOL, parent, post }), patience)
-            })?
-        }
+        (Keeps::Token { .. }, Some(pin)) => introduce(shared, control, pin)?,
         (Keeps::Token { .. }, None) => return Err(io::Error::other("there is no PIN")),
     };
     let welcome = match postcard::from_bytes(&answer) {
@@ -141,6 +140,17 @@ fn greet(
         }
     };
     Ok((handle, welcome))
+}
+
+/// Tells a process that has just started which token it is to open, and waits for what it says.
+pub(super) fn introduce(shared: &Shared, control: &mut UnixStream, pin: &Pin) -> io::Result<Zeroizing<Vec<u8>>> {
+    let Keeps::Token { config, .. } = &shared.keeps else { return Err(io::Error::other("there is no token")) };
+    let parent = i32::try_from(std::process::id()).unwrap_or(0);
+    let patience = LOAD_PATIENCE.saturating_add(shared.launch.hang_after);
+    pin.with(|pin| {
+        let post = post_of(config, pin);
+        converse(control, &Control::Hello(Hello { protocol: PROTOCOL, parent, post }), patience)
+    })
 }
 
 fn post_of<'a>(config: &'a TokenConfig, pin: &'a [u8]) -> Post<'a> {

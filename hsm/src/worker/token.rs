@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::doctor::Place;
 use super::message::{Control, ControlAnswer};
 use super::session::WorkerSession;
 use super::supervisor::{self, Shared};
@@ -62,7 +63,9 @@ impl Supervisor {
             started.recv().unwrap_or_else(|_| Err(CustodyError::unavailable("the token's watch ended at once")));
         match (started, shared.trouble()) {
             (Err(error), Some(TokenTrouble::Module { .. }) | None) => Err(error),
-            (Ok(()) | Err(_), _) => Ok(Arc::new(TokenWorker { shared, watch: Some(watch) })),
+            (Ok(()) | Err(_), _) => {
+                Ok(Arc::new(TokenWorker { shared, watch: Some(watch), measuring: Mutex::default() }))
+            }
         }
     }
 }
@@ -88,13 +91,22 @@ pub fn examine_token(config: &TokenConfig) -> Result<(), CustodyError> {
 pub struct TokenWorker {
     shared: Arc<Shared>,
     watch: Option<JoinHandle<()>>,
+    measuring: Mutex<Place>,
 }
 
 impl TokenWorker {
-    /// The process id of the living worker; the doors refuse a peer that has one of these.
+    /// The process ids of the living worker and of one that measures; the doors refuse a peer that has one of these.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        self.shared.pid().into_iter().collect()
+        self.shared.pid().into_iter().chain(self.measuring_pid()).collect()
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) const fn measuring(&self) -> &Mutex<Place> {
+        &self.measuring
     }
 
     /// Why the token does not serve; `None` while it does.

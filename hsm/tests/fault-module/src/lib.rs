@@ -154,7 +154,7 @@ unsafe extern "C" fn C_SignInit(
         Err(code) => return code,
     };
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let other = seen.iter().copied().find(|other| *other != key);
+    let other = seen.iter().rev().copied().find(|other| *other != key);
     if !seen.contains(&key) {
         seen.push(key);
     }
