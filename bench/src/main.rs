@@ -37,7 +37,7 @@ struct CommandLine {
     /// How long one measurement is.
     #[arg(long, default_value_t = 1000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(50..=60_000))]
     length_ms: u64,
-    /// Only the cases of suite `sign` whose name contains this, as "Ed25519, 64 in flight".
+    /// Only the cases of suites `sign` and `kernels` whose name contains this, as "Ed25519, 64 in flight".
     #[arg(long, value_name = "TEXT")]
     case: Option<String>,
     /// How many keys the daemon of suite `start` has.
@@ -60,6 +60,8 @@ enum Suite {
     Batch,
     /// Batch verification of digests.
     Verify,
+    /// Verifying many Ed25519 signatures in process, beside ed25519-dalek.
+    Kernels,
     /// The store, the log and the custody worker alone.
     Parts,
     /// Start-up with many keys.
@@ -118,6 +120,7 @@ async fn measure(suite: Suite, line: &CommandLine, plan: &Plan, directory: &Path
         Suite::Sign => suite::sign::run(plan, directory, report).await,
         Suite::Batch => suite::batch::run(plan, directory, report).await,
         Suite::Verify => suite::verify::run(plan, directory, report).await,
+        Suite::Kernels => tokio::task::block_in_place(|| suite::kernels::run(plan, report)),
         Suite::Parts => suite::parts::run(plan, directory, report).await,
         Suite::Start => suite::start::run(plan, line.keys, directory, report).await,
         Suite::Flush => suite::flush::run(directory, report).await,

@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod flush;
+pub(crate) mod kernels;
 pub(crate) mod parts;
 pub(crate) mod sign;
 pub(crate) mod start;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use trust::verify::batch::{self, Input, Item};
+use trust::verify::batch::{self, Input, Item, Key};
 use trust::{Algorithm, Digest, PublicKey, Scheme, Signable, verify};
 
 const MESSAGE: &[u8] = b"sign on push, verify on pull";
@@ -77,7 +77,7 @@ static SIGNED: LazyLock<Vec<(PublicKey, Vec<u8>)>> = LazyLock::new(|| Algorithm:
 fn accepted(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
     let input = Signable::Message(message.to_vec());
     let alone = verify::one(key, &input, signature).is_ok();
-    let item = Item { key, input: Input::from(&input), signature };
+    let item = Item { key: Key::Plain(key), input: Input::from(&input), signature };
     assert_eq!(batch::chunk(&[item])[0].is_ok(), alone);
     if let Some(function) = key.algorithm().prehash() {
         let digest = Signable::Digest(Digest::of(function, message));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use tonic::transport::Channel;
-use trust::verify::batch::{Input, Item, chunk};
+use trust::verify::batch::{Input, Item, Key, chunk};
 use trust::{Algorithm, Digest, HashFunction, PublicKey, Sha256Digest};
 use trust_proto::v1;
 use trust_proto::v1::verification_client::VerificationClient;
@@ -109,7 +109,7 @@ impl Batch {
             } else {
                 Input::Digest(Digest::from_bytes(HashFunction::Sha256, message).context("a digest")?)
             };
-            items.push(Item { key: &self.public_key, input, signature });
+            items.push(Item { key: Key::Plain(&self.public_key), input, signature });
             start = end;
         }
         Ok(items)

@@ -1,0 +1,128 @@
+//! Four at a time in AVX2 registers: the instructions themselves, and nothing else.
+//!
+//! The compiler lets them be called only where it knows that the processor has them, and it cannot know that
+//! here: so this module is a reasoned exception from `deny(unsafe_code)`. Each function is one instruction on
+//! values, without a pointer. [`Four`] is private, and [`spellings`] is the only way to make one: it asks the
+//! processor first, and everything that it calls is inlined into a function that is compiled for AVX2.
+#![expect(unsafe_code, reason = "instructions that only some processors have")]
+
+use std::arch::x86_64::{
+    __m256i, _mm256_add_epi64, _mm256_and_si256, _mm256_mul_epu32, _mm256_set_epi64x, _mm256_set1_epi64x,
+    _mm256_slli_epi64, _mm256_srli_epi64, _mm256_sub_epi64, _mm256_xor_si256,
+};
+
+use super::ed25519::{self, Ready};
+use super::lanes::{Halves, Lanes};
+use super::tenfold::{self, Tenfold};
+
+/// Whether this processor can.
+pub(super) fn is_here() -> bool {
+    std::arch::is_x86_feature_detected!("avx2")
+}
+
+/// [`ed25519::spellings`], four at a time; `None` where the processor cannot.
+pub(super) fn spellings(ready: &[Ready<'_>]) -> Option<Vec<[u8; 32]>> {
+    #[target_feature(enable = "avx2")]
+    fn inside(ready: &[Ready<'_>]) -> Vec<[u8; 32]> {
+        ed25519::spellings::<Tenfold<Four, 4>, 4>(ready)
+    }
+    if !is_here() {
+        return None;
+    }
+    // SAFETY: the processor has AVX2, as was just asked.
+    Some(unsafe { inside(ready) })
+}
+
+/// Four words.
+#[derive(Clone, Copy)]
+struct Four(__m256i);
+
+// SAFETY of each call below: a `Four` exists only inside of `spellings`, which has asked for AVX2.
+impl Lanes<4> for Four {
+    #[inline(always)]
+    fn splat(word: u64) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm256_set1_epi64x(word.cast_signed()) })
+    }
+
+    #[inline(always)]
+    fn gather(word: impl Fn(usize) -> u64) -> Self {
+        let [w0, w1, w2, w3] =
+            [word(0).cast_signed(), word(1).cast_signed(), word(2).cast_signed(), word(3).cast_signed()];
+        // SAFETY: see above the impl. The highest lane comes first.
+        Self(unsafe { _mm256_set_epi64x(w3, w2, w1, w0) })
+    }
+
+    #[inline(always)]
+    fn words(self) -> [u64; 4] {
+        // SAFETY: both are 32 bytes in which every value is one, and lane 0 is the lowest.
+        unsafe { std::mem::transmute::<__m256i, [u64; 4]>(self.0) }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm256_add_epi64(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm256_sub_epi64(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm256_and_si256(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm256_xor_si256(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn shift_up<const BITS: i32>(self) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm256_slli_epi64::<BITS>(self.0) })
+    }
+
+    #[inline(always)]
+    fn shift_down<const BITS: i32>(self) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm256_srli_epi64::<BITS>(self.0) })
+    }
+}
+
+impl Halves<4> for Four {
+    #[inline(always)]
+    fn multiply(self, by: Self) -> Self {
+        // SAFETY: see above the impl of `Lanes`.
+        Self(unsafe { _mm256_mul_epu32(self.0, by.0) })
+    }
+
+    // Not inlined on purpose: of limbs that come out of memory the compiler knows nothing. Where it sees how they were
+    // made it drops the masks that stand for "the lower half", and later, in another block, takes the multiplication for
+    // one of 64 bits: three instructions and their shifts instead of one. And the loops stay in the processor's cache.
+    #[inline(never)]
+    fn product(f: &[Self; 10], g: &[Self; 10]) -> [Self; 10] {
+        #[target_feature(enable = "avx2")]
+        fn inside(f: &[Four; 10], g: &[Four; 10]) -> [Four; 10] {
+            tenfold::product(f, g)
+        }
+        // SAFETY: see above the impl of `Lanes`.
+        unsafe { inside(f, g) }
+    }
+
+    #[inline(never)]
+    fn square(f: &[Self; 10]) -> [Self; 10] {
+        #[target_feature(enable = "avx2")]
+        fn inside(f: &[Four; 10]) -> [Four; 10] {
+            tenfold::square(f)
+        }
+        // SAFETY: see above the impl of `Lanes`.
+        unsafe { inside(f) }
+    }
+}

@@ -1,0 +1,104 @@
+//! Several 64-bit words side by side: what the processors' vectors have in common.
+//!
+//! Functions that are made of these take closures by lane and keep away from `map` and `from_fn` of arrays: those
+//! are compiled on their own, for any processor, and a vector instruction inside would become a call.
+
+use super::tenfold;
+
+/// `N` words; each step is done to all of them.
+pub(super) trait Lanes<const N: usize>: Copy {
+    /// One word in every lane.
+    fn splat(word: u64) -> Self;
+    /// A word for each lane.
+    fn gather(word: impl Fn(usize) -> u64) -> Self;
+    /// The word of each lane.
+    fn words(self) -> [u64; N];
+    /// The sum, modulo 2⁶⁴.
+    fn add(self, other: Self) -> Self;
+    /// The difference, modulo 2⁶⁴.
+    fn sub(self, other: Self) -> Self;
+    /// Bit by bit: both.
+    fn and(self, other: Self) -> Self;
+    /// Bit by bit: the one or the other, not both.
+    fn xor(self, other: Self) -> Self;
+    /// Up by `BITS`, 0 to 63.
+    fn shift_up<const BITS: i32>(self) -> Self;
+    /// Down by `BITS`, 0 to 63, zeros coming in.
+    fn shift_down<const BITS: i32>(self) -> Self;
+}
+
+/// Lanes that multiply their lower halves, as AVX2 does (`VPMULUDQ`).
+pub(super) trait Halves<const N: usize>: Lanes<N> {
+    /// The whole product of the lower 32 bits.
+    fn multiply(self, by: Self) -> Self;
+
+    /// [`tenfold::product`].
+    fn product(f: &[Self; 10], g: &[Self; 10]) -> [Self; 10] {
+        tenfold::product(f, g)
+    }
+
+    /// [`tenfold::square`].
+    fn square(f: &[Self; 10]) -> [Self; 10] {
+        tenfold::square(f)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The same, word by word, on any machine: what the vectors are held against.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in super::super) struct Words<const N: usize>(pub(in super::super) [u64; N]);
+
+    impl<const N: usize> Words<N> {
+        fn each(self, other: Self, step: impl Fn(u64, u64) -> u64) -> Self {
+            Self(std::array::from_fn(|lane| step(self.0[lane], other.0[lane])))
+        }
+    }
+
+    impl<const N: usize> Lanes<N> for Words<N> {
+        fn splat(word: u64) -> Self {
+            Self([word; N])
+        }
+
+        fn gather(word: impl Fn(usize) -> u64) -> Self {
+            Self(std::array::from_fn(word))
+        }
+
+        fn words(self) -> [u64; N] {
+            self.0
+        }
+
+        fn add(self, other: Self) -> Self {
+            self.each(other, |a, b| a.checked_add(b).unwrap())
+        }
+
+        fn sub(self, other: Self) -> Self {
+            self.each(other, |a, b| a.checked_sub(b).unwrap())
+        }
+
+        fn and(self, other: Self) -> Self {
+            self.each(other, |a, b| a & b)
+        }
+
+        fn xor(self, other: Self) -> Self {
+            self.each(other, |a, b| a ^ b)
+        }
+
+        fn shift_up<const BITS: i32>(self) -> Self {
+            Self(self.0.map(|word| word << BITS))
+        }
+
+        fn shift_down<const BITS: i32>(self) -> Self {
+            Self(self.0.map(|word| word >> BITS))
+        }
+    }
+
+    impl<const N: usize> Halves<N> for Words<N> {
+        /// Panics where an upper half is not empty: the real one would ignore it, and the formulas may not rely on that.
+        fn multiply(self, by: Self) -> Self {
+            self.each(by, |a, b| u64::from(u32::try_from(a).unwrap()) * u64::from(u32::try_from(b).unwrap()))
+        }
+    }
+}
