@@ -148,6 +148,8 @@ pub struct Limits {
     pub batch_items_max: usize,
     /// Items of a batch to verify.
     pub verify_items_max: usize,
+    /// Ed25519 public keys that are kept prepared for many verifications; 0: none.
+    pub verify_tables_max: usize,
     /// Below so many free bytes on the log's disk refusals leave no leaves any more.
     pub log_free_bytes_min: u64,
     /// Entries that wait for the log's writer.
@@ -240,6 +242,7 @@ impl Default for Limits {
             message_bytes_max: 8 * 1024 * 1024,
             batch_items_max: 4096,
             verify_items_max: 65_536,
+            verify_tables_max: 64,
             log_free_bytes_min: 64 * 1024 * 1024,
             log_waiting_max: 16_384,
             custody_waiting_max: 8192,
@@ -474,6 +477,7 @@ fn limits(mut section: Section) -> Limits {
         message_bytes_max: section.count("message_kib_max", 64..=65_536, default.message_bytes_max >> 10) << 10,
         batch_items_max: section.count("batch_items_max", 1..=8192, default.batch_items_max),
         verify_items_max: section.count("verify_items_max", 1..=1_000_000, default.verify_items_max),
+        verify_tables_max: section.count("verify_tables_max", 0..=65_536, default.verify_tables_max),
         log_free_bytes_min: section.number("log_free_mib_min", 0..=1_048_576, default.log_free_bytes_min >> 20) << 20,
         log_waiting_max: section.count("log_waiting_max", 16..=1_000_000, default.log_waiting_max),
         custody_waiting_max: section.count("custody_waiting_max", 1..=1_000_000, default.custody_waiting_max),

@@ -6,7 +6,6 @@ mod lost;
 mod sealing;
 mod start;
 
-use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use crate::custody::{Custodians, Custody};
 use crate::identity::{Caller, Identity};
 use crate::metrics::Metrics;
 use crate::records::{LogAnchor, Records};
+use crate::verification::Verifier;
 
 pub(crate) use sealing::{Progress, kek_state};
 pub(crate) use start::log_context;
@@ -32,8 +32,7 @@ pub(crate) use start::log_context;
 pub(crate) struct House {
     pub(crate) parts: Parts,
     work: Arc<Semaphore>,
-    /// Places for batches that are verified: one for each core.
-    verifying: Arc<Semaphore>,
+    verifier: Verifier,
     /// What the log said at the start, until it was compared with the store.
     history: Mutex<Option<History>>,
     /// One seal, unseal or rotation at a time.
@@ -66,11 +65,11 @@ impl House {
     /// Takes the parts, and what the log said when it was opened.
     pub(crate) fn new(parts: Parts, history: History) -> Arc<Self> {
         let work = Arc::new(Semaphore::new(parts.config.limits.work_max));
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let verifier = Verifier::new(parts.config.limits.verify_tables_max, parts.clock.clone());
         Arc::new(Self {
             parts,
             work,
-            verifying: Arc::new(Semaphore::new(cores)),
+            verifier,
             history: Mutex::new(Some(history)),
             sealing: tokio::sync::Mutex::default(),
             births: tokio::sync::RwLock::default(),
@@ -155,9 +154,9 @@ impl House {
         })
     }
 
-    /// The places for batches that are verified.
-    pub(crate) fn verifying(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.verifying)
+    /// What verification stands on, beside the records.
+    pub(crate) const fn verifier(&self) -> &Verifier {
+        &self.verifier
     }
 
     /// A place among the work in flight.

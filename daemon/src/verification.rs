@@ -1,9 +1,14 @@
 //! Verification of public data: no secret, no intent, one verdict per item.
 
 mod batch;
+mod tables;
 
 use std::fmt;
+use std::num::NonZero;
+use std::ops::Range;
+use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use trust::verify::{self, NotValid};
 use trust::{
@@ -11,11 +16,74 @@ use trust::{
 };
 
 use crate::authorize::Action;
+use crate::clock::Clock;
 use crate::house::House;
 use crate::keys::{KeySelector, Sight, record_fault};
 use crate::records::{KeyView, Records};
 
 pub(crate) use batch::{Batch, BatchKey};
+pub(crate) use tables::{Prepared, Tables};
+
+/// A batch is cut into parts of at least so many items for as many cores as there are: below, the cutting costs more.
+const PART_ITEMS_MIN: usize = 1024;
+
+/// What verification stands on, beside the records.
+pub(crate) struct Verifier {
+    /// Places for parts of batches that are being verified: one for each core.
+    places: Arc<Semaphore>,
+    cores: usize,
+    tables: Arc<Tables>,
+}
+
+impl Verifier {
+    /// With at most so many prepared keys.
+    pub(crate) fn new(tables_max: usize, clock: Clock) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self { places: Arc::new(Semaphore::new(cores)), cores, tables: Arc::new(Tables::new(tables_max, clock)) }
+    }
+
+    /// How much is prepared now.
+    pub(crate) fn prepared(&self) -> Prepared {
+        self.tables.prepared()
+    }
+
+    /// The verdicts of a batch, in order, by as many cores as are free.
+    async fn run(
+        &self,
+        batch: &Arc<Batch>,
+        keys: Vec<Result<PublicKey, Refusal>>,
+    ) -> Result<Vec<Option<Refusal>>, Fault> {
+        let caller = CancellationToken::new();
+        let _hangs_up = caller.clone().drop_guard();
+        let keys = Arc::new(keys);
+        let mut running = Vec::with_capacity(self.cores);
+        for part in parts(batch.items(), self.cores) {
+            // Whoever hangs up while waiting here leaves nothing behind.
+            let place = Arc::clone(&self.places).acquire_owned().await.map_err(Fault::internal)?;
+            let (batch, keys, tables) = (Arc::clone(batch), Arc::clone(&keys), Arc::clone(&self.tables));
+            let caller = caller.clone();
+            // Arithmetic for milliseconds would hold up every other request on this thread. The place goes with the work,
+            // which ends soon after its caller has gone: nobody can start more of it than there are places.
+            running.push(tokio::task::spawn_blocking(move || {
+                let _place = place;
+                let tables = batch.tables(part.clone(), &keys, &tables);
+                batch.verdicts(part, &keys, &tables, || !caller.is_cancelled())
+            }));
+        }
+        let mut verdicts = Vec::with_capacity(batch.items());
+        for part in running {
+            let part = part.await.map_err(|error| Fault::internal(format!("a verification thread: {error}")))?;
+            verdicts.extend(part.ok_or_else(|| Fault::new(FaultKind::Late, "the caller has gone"))?);
+        }
+        Ok(verdicts)
+    }
+}
+
+/// Cuts so many items into parts for so many cores, none smaller than is worth it.
+fn parts(items: usize, cores: usize) -> impl Iterator<Item = Range<usize>> {
+    let length = items.div_ceil(cores.max(1)).max(PART_ITEMS_MIN);
+    (0..items).step_by(length).map(move |from| from..items.min(from.saturating_add(length)))
+}
 
 /// What a door read.
 #[derive(Debug)]
@@ -108,20 +176,9 @@ impl House {
             keys.push(key);
             veiled.push(is_veiled);
         }
-        // As many at once as there are cores; whoever hangs up while waiting here leaves nothing behind.
-        let slot = self.verifying().acquire_owned().await.map_err(Fault::internal)?;
-        let caller = CancellationToken::new();
-        let _hangs_up = caller.clone().drop_guard();
-        // Arithmetic for milliseconds would hold up every other request on this thread. The slot goes with the work,
-        // which ends soon after its caller has gone: nobody can start more of it than there are slots.
-        let verdicts = tokio::task::spawn_blocking(move || {
-            let _slot = slot;
-            batch.verdicts(&keys, || !caller.is_cancelled()).map(|verdicts| veil(verdicts, &batch, &veiled))
-        });
-        verdicts
-            .await
-            .map_err(|error| Fault::internal(format!("a verification thread ended early: {error}")))?
-            .ok_or_else(|| Fault::new(FaultKind::Late, "the caller has gone"))
+        let batch = Arc::new(batch);
+        let verdicts = self.verifier().run(&batch, keys).await?;
+        Ok(veil(verdicts, &batch, &veiled))
     }
 
     /// The key versions whose signatures count for `repository` (`None`: keys without scope).
@@ -208,4 +265,20 @@ fn newest(view: &KeyView) -> Result<Result<PublicKey, Refusal>, Fault> {
     }
     let version = view.versions.last().ok_or_else(|| Fault::internal("a key without a version"))?;
     Ok(Ok(version.public_key.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_everything_once_and_none_is_tiny() {
+        let cut = |items, cores| parts(items, cores).map(|part| (part.start, part.end)).collect::<Vec<_>>();
+
+        assert_eq!(cut(1, 8), [(0, 1)]);
+        assert_eq!(cut(PART_ITEMS_MIN, 8), [(0, PART_ITEMS_MIN)]);
+        assert_eq!(cut(4001, 2), [(0, 2001), (2001, 4001)]);
+        assert_eq!(cut(2000, 4), [(0, 1024), (1024, 2000)]);
+        assert_eq!(cut(0, 4), []);
+    }
 }

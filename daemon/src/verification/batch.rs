@@ -1,15 +1,18 @@
 //! A packed batch: parsed once at the door, verified off the async threads.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use trust::verify;
-use trust::{Digest, Fault, FaultKind, PublicKey, Signable};
+use trust::verify::NotValid;
+use trust::verify::batch::{self, Input, Item, Key, Table};
+use trust::{Digest, Fault, FaultKind, PublicKey};
 
 use super::Refusal;
+use super::tables::Tables;
 use crate::keys::KeySelector;
 
 /// Items that are verified before it is asked whether somebody still waits; some milliseconds of them.
-const ITEMS_BETWEEN_LOOKS: usize = 64;
+const ITEMS_BETWEEN_LOOKS: usize = 128;
 
 /// A key of a batch.
 #[derive(Debug, Clone)]
@@ -108,38 +111,85 @@ impl Batch {
         &self.key_of
     }
 
-    /// One verdict per item, in order; `keys` are those of [`Batch::keys`], looked up. `Some(None)` is valid; `None`
-    /// for all of them when `go_on`, asked now and then, says that nobody waits any more.
+    /// How many items it has.
+    pub(crate) const fn items(&self) -> usize {
+        self.key_of.len()
+    }
+
+    /// The tables of its keys, as far as they have or earn them by the items of `range`; `keys` are those of
+    /// [`Batch::keys`], looked up.
+    pub(crate) fn tables(
+        &self,
+        range: Range<usize>,
+        keys: &[Result<PublicKey, Refusal>],
+        tables: &Tables,
+    ) -> Vec<Option<Arc<Table>>> {
+        let mut items = vec![0_usize; keys.len()];
+        for key in self.key_of.get(range).unwrap_or_default() {
+            if let Some(items) = items.get_mut(*key) {
+                *items += 1;
+            }
+        }
+        let earn = |(key, items): (&Result<PublicKey, Refusal>, usize)| {
+            key.as_ref().ok().filter(|_| items > 0).and_then(|key| tables.earn(key, items))
+        };
+        keys.iter().zip(items).map(earn).collect()
+    }
+
+    /// One verdict per item of `range`, in order; `None` of an item is valid, and `None` of all when `go_on`, asked now
+    /// and then, says that nobody waits any more. `keys` and `tables` are those of [`Batch::keys`].
     pub(crate) fn verdicts(
         &self,
+        range: Range<usize>,
         keys: &[Result<PublicKey, Refusal>],
+        tables: &[Option<Arc<Table>>],
         go_on: impl Fn() -> bool,
     ) -> Option<Vec<Option<Refusal>>> {
-        let mut verdicts = Vec::with_capacity(self.key_of.len());
-        for (index, (key, signature)) in self.key_of.iter().zip(&self.signature_places).enumerate() {
-            if index % ITEMS_BETWEEN_LOOKS == 0 && !go_on() {
+        let mut verdicts = Vec::with_capacity(range.len());
+        let mut items = Vec::with_capacity(ITEMS_BETWEEN_LOOKS);
+        let mut next = range.start;
+        while next < range.end {
+            if !go_on() {
                 return None;
             }
-            verdicts.push(self.verdict(index, keys.get(*key), signature.clone()));
+            let some = next..range.end.min(next.saturating_add(ITEMS_BETWEEN_LOOKS));
+            next = some.end;
+            // Items under a key that does not count have their refusal here, and the others theirs from the verifier.
+            let refusals: Vec<Option<Refusal>> = some
+                .map(|index| match self.item(index, keys, tables) {
+                    Ok(item) => {
+                        items.push(item);
+                        None
+                    }
+                    Err(refusal) => Some(refusal),
+                })
+                .collect();
+            let mut found = batch::chunk(&items).into_iter();
+            items.clear();
+            verdicts.extend(refusals.into_iter().map(|refusal| match refusal {
+                Some(refusal) => Some(refusal),
+                None => found.next().unwrap_or(Err(NotValid::Wrong)).err().map(Refusal::NotValid),
+            }));
         }
         Some(verdicts)
     }
 
-    fn verdict(
-        &self,
+    /// One item, ready to be verified, or why it cannot count.
+    fn item<'a>(
+        &'a self,
         index: usize,
-        key: Option<&Result<PublicKey, Refusal>>,
-        signature: Range<usize>,
-    ) -> Option<Refusal> {
-        match key {
-            Some(Ok(key)) => {
-                let input = self.messages.input(index, key);
-                let signature = self.signatures.get(signature).unwrap_or_default();
-                verify::one(key, &input, signature).err().map(Refusal::NotValid)
-            }
-            Some(Err(refusal)) => Some(*refusal),
-            None => Some(Refusal::NotValid(verify::NotValid::Input)),
-        }
+        keys: &'a [Result<PublicKey, Refusal>],
+        tables: &'a [Option<Arc<Table>>],
+    ) -> Result<Item<'a>, Refusal> {
+        let place = self.key_of.get(index).copied().unwrap_or(usize::MAX);
+        let public = keys.get(place).ok_or(Refusal::NotValid(NotValid::Input))?.as_ref().map_err(|refusal| *refusal)?;
+        let key = match tables.get(place) {
+            Some(Some(table)) => Key::Known(table),
+            Some(None) | None => Key::Plain(public),
+        };
+        let signature = self.signature_places.get(index).cloned().unwrap_or_default();
+        let signature = self.signatures.get(signature).unwrap_or_default();
+        Ok(Item { key, input: self.messages.input(index, public), signature })
     }
 }
 
@@ -151,19 +201,19 @@ impl Messages {
         }
     }
 
-    fn input(&self, index: usize, key: &PublicKey) -> Signable {
+    fn input(&self, index: usize, key: &PublicKey) -> Input<'_> {
         match &self.places {
             Places::Ranges(ranges) => {
                 let range = ranges.get(index).cloned().unwrap_or_default();
-                Signable::Message(self.bytes.get(range).unwrap_or_default().to_vec())
+                Input::Message(self.bytes.get(range).unwrap_or_default())
             }
             Places::Fixed32(_) => {
                 let (items, _) = self.bytes.as_chunks::<32>();
-                let item = items.get(index).copied().unwrap_or_default();
+                let item = items.get(index).unwrap_or(&[0; 32]);
                 if key.algorithm().prehash().is_some() {
-                    Signable::Digest(Digest::Sha256(item))
+                    Input::Digest(Digest::Sha256(*item))
                 } else {
-                    Signable::Message(item.to_vec())
+                    Input::Message(item)
                 }
             }
         }
@@ -204,15 +254,15 @@ mod tests {
     #[test]
     fn a_batch_that_nobody_waits_for_is_given_up() {
         let key = BatchKey::Kept("a".parse().map(KeySelector::Name).unwrap_or_else(|_| unreachable!()));
-        let messages = Batch::items32(vec![0; 32 * 200]).unwrap_or_else(|_| unreachable!());
-        let batch = Batch::new(vec![key], Vec::new(), messages, vec![0; 64 * 200], &[], 200);
+        let messages = Batch::items32(vec![0; 32 * 400]).unwrap_or_else(|_| unreachable!());
+        let batch = Batch::new(vec![key], Vec::new(), messages, vec![0; 64 * 400], &[], 400);
         let asked = std::cell::Cell::new(0);
         let twice = || {
             asked.set(asked.get() + 1);
             asked.get() <= 2
         };
 
-        let verdicts = batch.map(|batch| batch.verdicts(&[Err(Refusal::Distrusted)], twice));
+        let verdicts = batch.map(|batch| batch.verdicts(0..400, &[Err(Refusal::Distrusted)], &[None], twice));
 
         assert_eq!(verdicts.ok(), Some(None));
         assert_eq!(asked.get(), 3);
@@ -233,7 +283,7 @@ mod tests {
                 && let Ok(batch) = Batch::new(vec![key.clone(), key], indexes, messages, signatures, &signature_ends, 4)
             {
                 let keys = [Err(Refusal::Distrusted), Err(Refusal::Distrusted)];
-                let verdicts = batch.verdicts(&keys, || true).unwrap_or_default();
+                let verdicts = batch.verdicts(0..batch.items(), &keys, &[], || true).unwrap_or_default();
                 prop_assert!(verdicts.iter().all(|verdict| *verdict == Some(Refusal::Distrusted)));
                 prop_assert!((1..=4).contains(&verdicts.len()));
             }
