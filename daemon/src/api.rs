@@ -191,6 +191,7 @@ fn version_to_wire(version: &crate::records::VersionRecord) -> v1::KeyVersion {
         spki_der: bytes::Bytes::copy_from_slice(version.public_key.spki_der()),
         created_at_unix_seconds: version.created_at_unix_seconds,
         leaf: version.leaf,
+        origin: version.origin.to_wire(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Wire words and the words of the house: one table for each enumeration, read both ways.
 
 use trust::state::DistrustReason;
-use trust::{Algorithm, Form, Malformed, Purpose};
+use trust::{Algorithm, Form, Malformed, Origin, Purpose};
 
 use crate::v1;
 
@@ -78,6 +78,15 @@ impl Word for Form {
     ];
 }
 
+impl Word for Origin {
+    const WHAT: &'static str = "origin of a key";
+    const TABLE: &'static [(Self, i32)] = table![
+        Self::Adopted => v1::Origin::Adopted,
+        Self::Generated => v1::Origin::Generated,
+        Self::Imported => v1::Origin::Imported,
+    ];
+}
+
 impl Word for DistrustReason {
     const WHAT: &'static str = "reason of distrust";
     const TABLE: &'static [(Self, i32)] = table![
@@ -105,6 +114,7 @@ mod tests {
         survives(&Algorithm::ALL);
         survives(&Form::ALL);
         survives(&DistrustReason::ALL);
+        survives(&Origin::ALL);
         survives(&[Purpose::Image, Purpose::Raw, Purpose::ReleaseBlob, Purpose::ReleaseStatement]);
     }
 

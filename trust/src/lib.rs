@@ -23,6 +23,7 @@
 //! | [`Principal`] | who asks, from a verified identity only |
 //! | [`Reference`] | canonical `registry/repository:tag`; every image signature names one |
 //! | [`Fault`] | what went wrong, by what the caller can do about it |
+//! | [`Origin`] | how a private key came to its custodian: generated there, adopted, or imported |
 //! | Permit | proof of authorization, spent once (daemon) |
 //! | Intent | the durable audit leaf written before a key is used (daemon) |
 //! | Receipt | what leaves: signature, key version, log origin, index of the intent leaf (daemon) |
@@ -37,6 +38,7 @@ pub mod fault;
 #[cfg(feature = "formats")]
 pub mod format;
 pub mod key;
+pub mod origin;
 pub mod principal;
 pub mod public_key;
 pub mod purpose;
@@ -51,6 +53,7 @@ pub use algorithm::{Algorithm, HashFunction, Scheme};
 pub use digest::{Digest, Sha256Digest};
 pub use fault::{Fault, FaultKind};
 pub use key::{KeyId, KeyName, KeyRef, KeyVersion};
+pub use origin::Origin;
 pub use principal::Principal;
 pub use public_key::PublicKey;
 pub use purpose::{Form, Purpose};

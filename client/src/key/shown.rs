@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use trust::format::release::minisig;
 use trust::state::DistrustReason;
-use trust::{Algorithm, Form, Malformed, PublicKey, Purpose, Sha256Digest};
+use trust::{Algorithm, Form, Malformed, Origin, PublicKey, Purpose, Sha256Digest};
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
@@ -46,6 +46,8 @@ struct VersionView {
     created_at: String,
     /// The leaf of its creation.
     leaf: u64,
+    /// adopted, generated, imported: what was not generated has been elsewhere.
+    origin: &'static str,
 }
 
 impl KeyView {
@@ -93,6 +95,7 @@ impl VersionView {
             public_key: Sha256Digest::of(&version.spki_der).to_string(),
             created_at: rfc3339(version.created_at_unix_seconds),
             leaf: version.leaf,
+            origin: Origin::from_wire(version.origin).map_or("unknown", Origin::name),
         }
     }
 }
@@ -126,8 +129,8 @@ impl Shown for KeyView {
         }
         for version in &self.versions {
             lines.push(format!(
-                "  version {}  {}  {}  leaf {}",
-                version.version, version.public_key, version.created_at, version.leaf
+                "  version {}  {}  {}  leaf {}  {}",
+                version.version, version.public_key, version.created_at, version.leaf, version.origin
             ));
         }
         lines.join("\n")

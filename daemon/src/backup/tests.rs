@@ -1,6 +1,6 @@
 //! A backup goes out, comes in, and gives way nowhere.
 
-use trust::{Algorithm, Form, KeyId, KeyRef, KeyVersion, PublicKey, Purpose, Scope, Sha256Digest};
+use trust::{Algorithm, Form, KeyId, KeyRef, KeyVersion, Origin, PublicKey, Purpose, Scope, Sha256Digest};
 use trust_hsm::{Material, SealedKey, StoreKey};
 
 use super::*;
@@ -53,6 +53,7 @@ async fn records(keys: u32) -> Records {
             materials: vec![material()],
             created_at_unix_seconds: 1,
             leaf: 1,
+            origin: Origin::Generated,
         };
         records.create_key(record, first, LogAnchor { size: 5, root: Sha256Digest::of(b"r") }, None).await.unwrap();
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{Instrument as _, info};
-use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Principal, Trust};
+use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Origin, Principal, Trust};
 use trust_hsm::{CustodyError, Material, SealContext, TokenName};
 
 use super::change::{Replayed, key_hash, newest_of};
@@ -189,6 +189,7 @@ impl House {
             materials: vec![generated.material],
             created_at_unix_seconds: now,
             leaf: intent.leaf(),
+            origin: Origin::Generated,
         };
         let replay: Option<Replay> =
             birth.replay.as_ref().map(|replay| replay.to_store(birth.record.id, intent.leaf()));

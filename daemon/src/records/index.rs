@@ -64,6 +64,7 @@ fn parse_version(record: &KeyRecord, key: KeyRef, version: &Version) -> Result<V
         materials: version.materials.clone(),
         created_at_unix_seconds: version.created_at_unix_seconds,
         leaf: version.leaf,
+        origin: version.origin,
     })
 }
 

@@ -357,5 +357,6 @@ fn compact(version: &VersionRecord) -> Version {
         materials: version.materials.clone(),
         created_at_unix_seconds: version.created_at_unix_seconds,
         leaf: version.leaf,
+        origin: version.origin,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use trust::state::DistrustReason;
-use trust::{Algorithm, KeyId, KeyRef, KeyVersion, PublicKey, Scope, Sha256Digest, Trust, Use};
+use trust::{Algorithm, KeyId, KeyRef, KeyVersion, Origin, PublicKey, Scope, Sha256Digest, Trust, Use};
 use trust_hsm::{Material, ObjectId, SealedKey, TokenKey};
 
 use super::crypto::RowMark;
@@ -159,25 +159,30 @@ pub(super) struct Version {
     pub(super) materials: Vec<Material>,
     pub(super) created_at_unix_seconds: u64,
     pub(super) leaf: u64,
+    pub(super) origin: Origin,
 }
 
 impl Version {
     pub(super) fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        encode(&StoredVersion {
+        let stored = StoredVersion {
             spki_der: &self.spki_der,
             materials: self.materials.iter().map(StoredMaterial::of).collect::<Result<_, _>>()?,
             created_at_unix_seconds: self.created_at_unix_seconds,
             leaf: self.leaf,
-        })
+        };
+        encode(&(stored, self.origin.name()))
     }
 
     pub(super) fn decode(plain: &[u8]) -> Option<Self> {
-        let stored: StoredVersion<'_> = decode(plain)?;
+        let (stored, rest) = postcard::take_from_bytes::<StoredVersion<'_>>(plain).ok()?;
+        // Rows of before there was another origin end here.
+        let origin = if rest.is_empty() { Origin::Generated } else { decode::<&str>(rest)?.parse().ok()? };
         Some(Self {
             spki_der: stored.spki_der.into(),
             materials: stored.materials.iter().map(StoredMaterial::read).collect::<Option<_>>()?,
             created_at_unix_seconds: stored.created_at_unix_seconds,
             leaf: stored.leaf,
+            origin,
         })
     }
 }
@@ -224,5 +229,48 @@ pub(super) struct StoredAnchor {
 impl StoredAnchor {
     pub(super) fn log(&self) -> LogAnchor {
         LogAnchor { size: self.log_size, root: Sha256Digest::from_bytes(self.log_root) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(origin: Origin) -> Version {
+        let materials = vec![Material::Sealed(SealedKey::from_bytes(&[1; 200]).unwrap())];
+        Version { spki_der: [0x30, 0x2a].into(), materials, created_at_unix_seconds: 300, leaf: 7, origin }
+    }
+
+    /// What the first versions of trustd wrote.
+    fn row_without_origin() -> Vec<u8> {
+        let head: &[u8] = &[2, 0x30, 0x2a, 1, 0, 0xc8, 1];
+        [head, &[1; 200], &[0xac, 2, 7]].concat()
+    }
+
+    #[test]
+    fn every_origin_is_read_as_it_was_written() {
+        for origin in Origin::ALL {
+            let row = version(origin).encode().unwrap();
+
+            let read = Version::decode(&row).unwrap();
+
+            assert_eq!((read.origin, read.leaf), (origin, 7));
+            let length = u8::try_from(origin.name().len()).unwrap();
+            assert_eq!(row, [row_without_origin(), vec![length], origin.name().into()].concat());
+        }
+    }
+
+    #[test]
+    fn a_row_without_an_origin_is_of_a_key_that_was_generated() {
+        let read = Version::decode(&row_without_origin()).unwrap();
+
+        assert_eq!((read.origin, read.created_at_unix_seconds, read.leaf), (Origin::Generated, 300, 7));
+    }
+
+    #[test]
+    fn an_origin_that_is_none_is_no_row() {
+        for end in [&b"\x09Generated"[..], b"\x03new", b"\x09gener", b"\x00"] {
+            assert!(Version::decode(&[&row_without_origin(), end].concat()).is_none(), "{end:?}");
+        }
     }
 }

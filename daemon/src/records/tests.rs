@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use trust::state::DistrustReason;
-use trust::{Algorithm, Form, KeyVersion, Principal, PublicKey, Scope, Trust, Use, UseChange};
+use trust::{Algorithm, Form, KeyVersion, Origin, Principal, PublicKey, Scope, Trust, Use, UseChange};
 use trust_hsm::SealedKey;
 
 use super::*;
@@ -116,6 +116,7 @@ fn version(byte: u8, number: u32, seed: u64) -> VersionRecord {
         materials: vec![material(byte)],
         created_at_unix_seconds: 12,
         leaf: 13,
+        origin: Origin::Generated,
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use trust::{Algorithm, Form, KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Scope, Sha256Digest, Trust, Use};
+use trust::{
+    Algorithm, Form, KeyId, KeyName, KeyRef, KeyVersion, Origin, PublicKey, Purpose, Scope, Sha256Digest, Trust, Use,
+};
 use trust_hsm::{Material, SealContext};
 
 use super::ReplayLimits;
@@ -66,6 +68,8 @@ pub struct VersionRecord {
     pub created_at_unix_seconds: u64,
     /// Index of the log leaf that announced it.
     pub leaf: u64,
+    /// How the private half came to where it is.
+    pub origin: Origin,
 }
 
 /// What may change about a key.
