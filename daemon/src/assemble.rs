@@ -346,6 +346,9 @@ pub(crate) fn token_worker(config: &Config, token: &TokenConfig, store: [u8; 16]
         environment: token.environment.clone(),
         readable: token.readable.clone(),
         writable: token.writable.clone(),
+        connect: token.connect.clone(),
+        sockets: token.sockets.clone(),
+        devices: token.devices.clone(),
         sessions_max: token.sessions,
         hang_after: token.hang_after,
     }

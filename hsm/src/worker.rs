@@ -19,6 +19,7 @@ mod frame;
 mod hostile;
 mod message;
 mod pin;
+mod reach;
 mod sandbox;
 mod session;
 mod start;

@@ -1,6 +1,7 @@
 //! `[[token]]`: a PKCS#11 token that keys can be made in.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +41,12 @@ pub struct TokenConfig {
     pub readable: Vec<PathBuf>,
     /// Where the module may change everything.
     pub writable: Vec<PathBuf>,
+    /// Where the module may connect to with TCP.
+    pub connect: Vec<SocketAddr>,
+    /// The Unix sockets it is for.
+    pub sockets: Vec<PathBuf>,
+    /// The devices it may use.
+    pub devices: Vec<PathBuf>,
 }
 
 /// Every `[[token]]`.
@@ -75,10 +82,11 @@ fn token(mut section: Section, names: &mut BTreeSet<TokenName>) -> Option<TokenC
     let environment = section.texts("environment", "a list of at most 32 NAME=/absolute/path", ENTRIES_MAX, |text| {
         text.len() <= TEXT_BYTES_MAX && variable(text).is_some()
     });
-    let (readable, writable) = (
-        section.texts("readable", expected, ENTRIES_MAX, absolute),
-        section.texts("writable", expected, ENTRIES_MAX, absolute),
-    );
+    let mut listed = |key: &'static str| paths(section.texts(key, expected, ENTRIES_MAX, absolute));
+    let (readable, writable, devices, sockets) =
+        (listed("readable"), listed("writable"), listed("devices"), listed("sockets"));
+    let connect = section
+        .texts("connect", "a list of at most 32 IP addresses with ports", ENTRIES_MAX, |text| address(text).is_some());
     Some(TokenConfig {
         module,
         pin_file,
@@ -86,8 +94,11 @@ fn token(mut section: Section, names: &mut BTreeSet<TokenName>) -> Option<TokenC
         hang_after: section.milliseconds("hang_after_ms", 100..=600_000, HANG_AFTER),
         required: section.flag("required", false),
         environment: environment.iter().filter_map(|text| variable(text)).collect(),
-        readable: paths(readable),
-        writable: paths(writable),
+        readable,
+        writable,
+        connect: connect.iter().filter_map(|text| address(text)).collect(),
+        sockets,
+        devices,
         name: name?,
         token: token?,
     })
@@ -120,6 +131,11 @@ fn pin(section: &mut Section) -> PathBuf {
             PathBuf::new()
         }
     }
+}
+
+/// `10.0.0.5:9004` or `[fd00::5]:9004`: no name, for the module's process asks nobody what a name means.
+fn address(text: &str) -> Option<SocketAddr> {
+    text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0)
 }
 
 /// `NAME=/path`. What the loader itself reads is none of a module's business.
@@ -160,6 +176,21 @@ mod tests {
         ] {
             let faults = faults(&bad);
             assert!(faults.iter().any(|fault| fault.starts_with(place)), "{bad}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_module_connects_to_addresses_with_ports_and_to_no_names() {
+        let with = |value: &str| faults(&format!("{GOOD}connect = [\"{value}\"]\n"));
+
+        for good in ["10.0.0.5:9004", "[fd00::5]:9004", "127.0.0.1:12345"] {
+            assert_eq!(with(good), Vec::<String>::new());
+        }
+        for bad in ["10.0.0.5", "10.0.0.5:0", "hsm.example.com:9004", "10.0.0.0/8:9004", ":9004", ""] {
+            assert_eq!(with(bad).len(), 1, "{bad}");
+        }
+        for key in ["sockets", "devices"] {
+            assert_eq!(faults(&format!("{GOOD}{key} = [\"run/pcscd\"]\n")).len(), 1, "{key}");
         }
     }
 

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::descriptor::Receiver;
 use super::message::{Answer, Ask, Bytes, Control, ControlAnswer, Hello, Kept, PROTOCOL, Post};
+use super::reach::Reach;
 use super::{frame, sandbox};
 use crate::pkcs11::MODULE_STACK_BYTES;
 use crate::{
@@ -106,10 +107,15 @@ fn stand(hello: &Hello<'_>, outgoing: &mut Vec<u8>) -> io::Result<Keeper> {
             frame::encode(&ControlAnswer::Welcome { protocol: PROTOCOL, reopened }, outgoing)?;
             Ok(Keeper::Software(custodian))
         }
-        Post::Token { name, store, module, token, readable, writable, pin } => {
+        Post::Token { name, store, module, token, readable, writable, reach, pin } => {
             let module = path(*module);
             let paths = |list: &[Bytes<'_>]| list.iter().map(|bytes| path(*bytes)).collect::<Vec<_>>();
-            sandbox::confine_module(&module, &paths(readable), &paths(writable))?;
+            let reach = Reach {
+                connect: reach.connect.clone(),
+                unix_sockets: reach.unix_sockets,
+                devices: paths(&reach.devices),
+            };
+            sandbox::confine_module(&module, &paths(readable), &paths(writable), &reach)?;
             let mut copy = Zeroizing::new(pin.0.to_vec());
             let pin = Pin::take(&mut copy).map_err(io::Error::other)?;
             let name = name.parse().map_err(|_| garbage())?;

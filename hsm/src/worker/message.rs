@@ -4,6 +4,7 @@
 //! keys; a passphrase or a PIN goes in and the store key comes out over the control
 //! connection, in buffers that are wiped.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -78,8 +79,18 @@ pub(super) enum Post<'a> {
         /// What the module may read besides libraries, and what it may change, too.
         readable: Vec<Bytes<'a>>,
         writable: Vec<Bytes<'a>>,
+        reach: Reach<'a>,
         pin: Bytes<'a>,
     },
+}
+
+/// What a module may reach besides files.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Reach<'a> {
+    pub(super) connect: Vec<SocketAddr>,
+    pub(super) unix_sockets: bool,
+    #[serde(borrow)]
+    pub(super) devices: Vec<Bytes<'a>>,
 }
 
 /// [`TokenSelector`] as text.

@@ -3,16 +3,19 @@
 //! Order: nothing inherited, no dump, no new privileges; then, once it knows its
 //! two files, no other file (Landlock), no network and no other program (seccomp).
 //! A worker with a vendor's module in it gets more files, by name, and more calls
-//! about files; no network and no other program either.
+//! about files; network, sockets and devices only as its configuration lists them
+//! ([`Reach`]), and no other program either.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd, Ruleset,
     RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+
+use super::reach::Reach;
 
 /// Closes every descriptor but the standard three.
 #[expect(unsafe_code, reason = "no safe call closes descriptors that nobody here owns")]
@@ -54,16 +57,27 @@ const RANDOM: &[&str] = &["/dev/random", "/dev/urandom"];
 /// The most memory a module's process may map, in bytes: a length that a module made up costs its own process at most.
 const MODULE_MEMORY_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 
-/// Libraries, the module's own directory and what the configuration lists; no network; no other program.
-pub(super) fn confine_module(module: &Path, readable: &[PathBuf], writable: &[PathBuf]) -> io::Result<()> {
+/// Libraries, the module's own directory and what the configuration lists; no other program.
+pub(super) fn confine_module(
+    module: &Path,
+    readable: &[PathBuf],
+    writable: &[PathBuf],
+    reach: &Reach,
+) -> io::Result<()> {
     let limit = Rlimit { current: Some(MODULE_MEMORY_BYTES), maximum: Some(MODULE_MEMORY_BYTES) };
     rustix::process::setrlimit(Resource::As, limit)?;
-    landlock_module(module, readable, writable)
+    landlock_module(module, readable, writable, reach)
         .map_err(|error| io::Error::other(format!("confine with Landlock: {error}")))?;
-    crate::worker::syscalls::allow_module().map_err(|error| io::Error::other(format!("confine with seccomp: {error}")))
+    crate::worker::syscalls::allow_module(reach)
+        .map_err(|error| io::Error::other(format!("confine with seccomp: {error}")))
 }
 
-fn landlock_module(module: &Path, readable: &[PathBuf], writable: &[PathBuf]) -> Result<(), landlock::RulesetError> {
+fn landlock_module(
+    module: &Path,
+    readable: &[PathBuf],
+    writable: &[PathBuf],
+    reach: &Reach,
+) -> Result<(), landlock::RulesetError> {
     let libraries = LIBRARIES.iter().chain(RANDOM).map(Path::new).chain(module.parent());
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = read
@@ -81,8 +95,20 @@ fn landlock_module(module: &Path, readable: &[PathBuf], writable: &[PathBuf]) ->
     for path in writable {
         ruleset = allow(ruleset, Some(path), write)?;
     }
+    for path in &reach.devices {
+        ruleset = allow(ruleset, Some(path), read | AccessFs::WriteFile | AccessFs::IoctlDev)?;
+    }
+    for address in &reach.connect {
+        ruleset = ruleset.add_rule(NetPort::new(address.port(), AccessNet::ConnectTcp))?;
+    }
     ruleset.restrict_self()?;
     Ok(())
+}
+
+/// Whether this kernel holds a process to the ports that it may connect to (Landlock ABI 4, Linux 6.7).
+pub(super) fn ports_are_held() -> bool {
+    let strict = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    strict.handle_access(AccessNet::ConnectTcp).is_ok()
 }
 
 /// A rule set that allows nothing. Best effort by kernel version: an older kernel confines less, none refuses.

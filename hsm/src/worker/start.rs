@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use zeroize::Zeroizing;
 
-use super::message::{Bytes, Control, ControlAnswer, Hello, PROTOCOL, Post};
+use super::message::{Bytes, Control, ControlAnswer, Hello, PROTOCOL, Post, Reach};
 use super::session::{exchange, limit};
 use super::supervisor::{Keeps, Launch, Live, START_PATIENCE, Shared, bytes};
 use super::{TokenConfig, frame};
@@ -165,6 +165,11 @@ fn post_of<'a>(config: &'a TokenConfig, pin: &'a [u8]) -> Post<'a> {
         token: (&config.place.token).into(),
         readable,
         writable: paths(&config.writable),
+        reach: Reach {
+            connect: config.connect.clone(),
+            unix_sockets: !config.sockets.is_empty(),
+            devices: paths(&config.devices),
+        },
         pin: Bytes(pin),
     }
 }

@@ -6,6 +6,8 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
+use super::reach::{self, Reach};
+
 /// Refused with `EPERM`: everything else. Notably socket, connect, bind, accept, execve, ptrace,
 /// process_vm_readv, mount, open_by_handle_at, io_uring, bpf, keyctl.
 const ALLOWED: &[libc::c_long] = &[
@@ -79,7 +81,8 @@ const ALLOWED_OLDER: &[libc::c_long] =
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_OLDER: &[libc::c_long] = &[libc::SYS_renameat];
 
-/// What a vendor's module may do besides: look at files and who it is, lock files, wait. No socket, no program.
+/// What a vendor's module may do besides: look at files and who it is, lock files, wait. No program; no socket and no
+/// device but what [`Reach`] lists.
 const ALLOWED_MODULE: &[libc::c_long] = &[
     libc::SYS_clock_getres,
     libc::SYS_dup,
@@ -135,17 +138,24 @@ const ALLOWED_MODULE_OLDER: &[libc::c_long] = &[];
 
 /// Gives up every other system call, for this thread and those it starts.
 pub(super) fn allow_few() -> Result<(), seccompiler::Error> {
-    allow_only(ALLOWED.iter().chain(ALLOWED_OLDER))
+    allow_only(ALLOWED.iter().chain(ALLOWED_OLDER), BTreeMap::new())
 }
 
 /// The same for a process with a vendor's module in it.
-pub(super) fn allow_module() -> Result<(), seccompiler::Error> {
-    allow_only(ALLOWED.iter().chain(ALLOWED_OLDER).chain(ALLOWED_MODULE).chain(ALLOWED_MODULE_OLDER))
+pub(super) fn allow_module(reach: &Reach) -> Result<(), seccompiler::Error> {
+    let some = [(libc::SYS_socket, reach::socket_rules(reach)?), (libc::SYS_ioctl, reach::ioctl_rules(reach)?)];
+    // A call without rules would be allowed whatever its arguments.
+    let some = some.into_iter().filter(|(_, rules)| !rules.is_empty()).collect();
+    let calls = ALLOWED.iter().chain(ALLOWED_OLDER).chain(ALLOWED_MODULE).chain(ALLOWED_MODULE_OLDER);
+    allow_only(calls.chain(reach::calls(reach)), some)
 }
 
-fn allow_only<'a>(calls: impl Iterator<Item = &'a libc::c_long>) -> Result<(), seccompiler::Error> {
+fn allow_only<'a>(
+    calls: impl Iterator<Item = &'a libc::c_long>,
+    mut allowed: BTreeMap<i64, Vec<SeccompRule>>,
+) -> Result<(), seccompiler::Error> {
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(()) };
-    let mut allowed: BTreeMap<i64, Vec<SeccompRule>> = calls.map(|call| (*call, Vec::new())).collect();
+    allowed.extend(calls.map(|call| (*call, Vec::new())));
     allowed.insert(libc::SYS_clone, vec![threads_only()?]);
     // Limits of ourselves, signals to ourselves: the daemon has the same uid.
     allowed.insert(libc::SYS_prlimit64, vec![argument_is(0, 0)?]);
@@ -193,7 +203,7 @@ mod tests {
     }
 
     fn confined_to<T: Send + 'static>(
-        give_up: fn() -> Result<(), seccompiler::Error>,
+        give_up: impl FnOnce() -> Result<(), seccompiler::Error> + Send + 'static,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
         let confined = std::thread::spawn(move || {
@@ -203,9 +213,14 @@ mod tests {
         confined.join().unwrap()
     }
 
+    fn nowhere() -> Reach {
+        Reach { connect: Vec::new(), unix_sockets: false, devices: Vec::new() }
+    }
+
     #[test]
     fn no_socket_is_made_and_no_program_is_started() {
-        for give_up in [allow_few, allow_module] {
+        let nothing_listed = || allow_module(&nowhere());
+        for give_up in [allow_few, nothing_listed] {
             let (tcp, pair, program) = confined_to(give_up, || {
                 let tcp = TcpListener::bind("127.0.0.1:0").map(drop).unwrap_err();
                 let pair = UnixStream::pair().map(drop).unwrap_err();
@@ -218,18 +233,46 @@ mod tests {
     }
 
     #[test]
+    fn a_device_is_controlled_where_one_is_listed_and_a_terminal_is_never_written_to() {
+        fn some_device() -> Result<(), seccompiler::Error> {
+            allow_module(&Reach { devices: vec!["/dev/tpmrm0".into()], ..nowhere() })
+        }
+        let size = |give_up: fn() -> Result<(), seccompiler::Error>| {
+            let file = tempfile::tempfile().unwrap();
+            confined_to(give_up, move || rustix::io::ioctl_fionread(file).map(drop))
+        };
+
+        assert_eq!(size(|| allow_module(&nowhere())), Err(rustix::io::Errno::PERM));
+        assert_eq!(size(some_device), Ok(()));
+        let pushed = confined_to(some_device, push_a_letter);
+        assert_eq!(pushed, Some(libc::EPERM));
+    }
+
+    /// Tries to type a letter into a file that is no terminal, for which an unfiltered kernel has ENOTTY.
+    #[expect(unsafe_code, reason = "no safe wrapper makes this call")]
+    fn push_a_letter() -> Option<i32> {
+        let file = tempfile::tempfile().unwrap();
+        // SAFETY: the call reads one byte from the pointer, if anything.
+        let made = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::TIOCSTI, c"x".as_ptr()) };
+        (made == -1).then(|| std::io::Error::last_os_error().raw_os_error()).flatten()
+    }
+
+    #[test]
     fn neither_the_limits_of_another_process_nor_the_mode_of_a_file_by_its_name_are_changed() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_owned();
         let parent = rustix::process::getppid();
 
-        let (limits, mode) = confined_to(allow_module, move || {
-            let none = rustix::process::Rlimit { current: Some(1), maximum: Some(1) };
-            let limits = rustix::process::prlimit(parent, rustix::process::Resource::Nofile, none).unwrap_err();
-            rustix::process::getrlimit(rustix::process::Resource::Nofile);
-            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-            (limits, std::fs::set_permissions(path, permissions).unwrap_err().kind())
-        });
+        let (limits, mode) = confined_to(
+            || allow_module(&nowhere()),
+            move || {
+                let none = rustix::process::Rlimit { current: Some(1), maximum: Some(1) };
+                let limits = rustix::process::prlimit(parent, rustix::process::Resource::Nofile, none).unwrap_err();
+                rustix::process::getrlimit(rustix::process::Resource::Nofile);
+                let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+                (limits, std::fs::set_permissions(path, permissions).unwrap_err().kind())
+            },
+        );
 
         assert_eq!((limits, mode), (rustix::io::Errno::PERM, ErrorKind::PermissionDenied));
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
@@ -13,7 +14,7 @@ use super::doctor::Place;
 use super::message::{Control, ControlAnswer};
 use super::session::WorkerSession;
 use super::supervisor::{self, Shared};
-use super::{Supervisor, pin};
+use super::{Supervisor, pin, reach};
 use crate::{Custodian, CustodianState, CustodyError, Session, TokenPlace, TokenTrouble};
 
 /// How a token's worker is run.
@@ -36,6 +37,14 @@ pub struct TokenConfig {
     pub readable: Vec<PathBuf>,
     /// Files and directories in which the module may change everything.
     pub writable: Vec<PathBuf>,
+    /// Where the module may connect to with TCP; nowhere, if empty. The kernel holds it to the ports, from Linux 6.7
+    /// on, and never to the addresses.
+    pub connect: Vec<SocketAddr>,
+    /// The Unix sockets it is for. Where one is listed it may connect to any whose mode lets it: the kernel does not
+    /// hold it to a path.
+    pub sockets: Vec<PathBuf>,
+    /// Device files, and directories of them, that the module may read, write and control.
+    pub devices: Vec<PathBuf>,
     /// The most sessions open at once.
     pub sessions_max: usize,
     /// After this long without an answer to one call the worker counts as hung and is killed; RSA key
@@ -52,6 +61,9 @@ impl Supervisor {
     /// that is no file or does not load, and for a program that is no worker.
     pub fn mount(config: TokenConfig) -> Result<Arc<TokenWorker>, CustodyError> {
         examine_token(&config)?;
+        for what in reach::not_held(&config) {
+            tracing::warn!(token = %config.place.name, what, "the kernel does not hold the module to its list");
+        }
         let shared = Arc::new(Shared::of_token(config));
         let watched = Arc::clone(&shared);
         let (first, started) = sync_channel(1);

@@ -72,6 +72,9 @@ impl TokenHouse {
             environment: vec![("SOFTHSM2_CONF".to_owned(), self.softhsm_conf())],
             readable: Vec::new(),
             writable: vec![self.tokens()],
+            connect: Vec::new(),
+            sockets: Vec::new(),
+            devices: Vec::new(),
             sessions_max: 8,
             hang_after: Duration::from_secs(20),
         }

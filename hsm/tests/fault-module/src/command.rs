@@ -73,6 +73,6 @@ fn count(name: &str) -> u64 {
     counted().unwrap_or(0)
 }
 
-fn directory() -> Option<PathBuf> {
+pub(super) fn directory() -> Option<PathBuf> {
     std::env::var_os("FAULT_DIRECTORY").map(PathBuf::from)
 }

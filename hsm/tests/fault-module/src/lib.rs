@@ -14,9 +14,12 @@
 //! Actions: `abort`, `corrupt` (one bit of the signature), `delay MS`, `hang`, `length N`
 //! (the signature's, when it is asked for), `rv CODE`, `segv`, `swap` (another key's handle
 //! in its place, of those seen before). Of `C_Sign` only calls that sign count.
+//!
+//! A file `reach` lists what is tried when the module is loaded, as `reach.rs` says.
 #![expect(unsafe_code, reason = "a module's interface is C: pointers that its caller vouches for")]
 
 mod command;
+mod reach;
 
 use std::ffi::OsStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -53,6 +56,9 @@ fn wrapped() -> Option<&'static Wrapped> {
 }
 
 fn load(path: &OsStr) -> Option<Wrapped> {
+    if let Some(directory) = command::directory() {
+        reach::try_all(&directory);
+    }
     let mut list = std::ptr::null_mut();
     // SAFETY: the test names a real module, whose function list lives as long as the library is loaded.
     let (library, real) = unsafe {
