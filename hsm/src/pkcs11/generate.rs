@@ -97,7 +97,6 @@ fn public_template(algorithm: Algorithm, id: ObjectId, label: &str) -> Vec<Attri
         Attribute::KeyType(key_type(algorithm)),
         Attribute::Token(true),
         Attribute::Private(false),
-        Attribute::Verify(true),
         Attribute::Id(id.as_bytes().to_vec()),
         Attribute::Label(label.as_bytes().to_vec()),
     ]
