@@ -61,9 +61,14 @@ impl From<CustodyError> for Fault {
     }
 }
 
+/// `CKR_TOKEN_RESOURCE_EXCEEDED` of PKCS#11 3.2, which the wrapper does not know yet: more than the token can take at
+/// once, an Ed25519 message of 2 MiB for one. It would be too much in a new process, too.
+const RESOURCE_EXCEEDED: RvError = RvError::UnknownErrorCode(0x201);
+
 /// The code's name as the standard has it: `CKR_` and its words, or a number for one that is the vendor's.
 pub(super) fn name(error: &Error) -> String {
     match error {
+        Error::Pkcs11(RESOURCE_EXCEEDED, _) => "CKR_TOKEN_RESOURCE_EXCEEDED".to_owned(),
         Error::Pkcs11(RvError::VendorDefined(code) | RvError::UnknownErrorCode(code), _) => format!("CKR {code:#010x}"),
         Error::Pkcs11(code, _) => {
             let mut name = "CKR".to_owned();
@@ -119,7 +124,8 @@ fn remedy(code: RvError) -> Remedy {
         | Ckr::MechanismParamInvalid
         | Ckr::TemplateIncomplete
         | Ckr::TemplateInconsistent
-        | Ckr::TokenWriteProtected => Remedy::Refused,
+        | Ckr::TokenWriteProtected
+        | RESOURCE_EXCEEDED => Remedy::Refused,
 
         // Handles that mean nothing or another object by now, sessions that died while idle, operations that
         // somebody left open, and what a vendor says in its own tongue.
@@ -161,6 +167,7 @@ mod tests {
             (RvError::DeviceMemory, Remedy::Full),
             (RvError::MechanismInvalid, Remedy::Refused),
             (RvError::KeySizeRange, Remedy::Refused),
+            (RvError::UnknownErrorCode(0x201), Remedy::Refused),
         ] {
             assert_eq!(remedy(code), rung, "{code:?}");
         }
