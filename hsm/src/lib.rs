@@ -9,6 +9,7 @@
 mod cipher;
 pub mod doctor;
 mod error;
+mod imported;
 mod keyring;
 mod locked;
 mod offer;
@@ -26,7 +27,7 @@ pub mod worker;
 pub use error::{CustodyError, TokenTrouble};
 pub use keyring::{KekInfo, KekState, KekVersion, KeyRing, PassphraseCost, RootSource, Unsealed};
 pub use offer::{Offer, OfferId, seal_to};
-pub use order::{Generated, Material, RewrapOrder, SealContext, SealedKey, SignedOrder, SigningOrder};
+pub use order::{Generated, ImportOrder, Material, RewrapOrder, SealContext, SealedKey, SignedOrder, SigningOrder};
 pub use pin::Pin;
 pub use pkcs11::{Pkcs11Custodian, TokenPlace};
 pub use secret::{Passphrase, StoreKey};
@@ -95,6 +96,14 @@ pub trait Session: Send {
     /// [`CustodyError::Sealed`], [`CustodyError::Unavailable`], [`CustodyError::Late`], or
     /// [`CustodyError::Refused`] for a context of another store or an impossible pair of purpose and algorithm.
     fn generate(&mut self, context: &SealContext) -> Result<Generated, CustodyError>;
+
+    /// Takes a key that somebody brings, sealed to an offer of this custodian; proves it as [`Session::generate`] does.
+    ///
+    /// # Errors
+    /// [`CustodyError::Refused`] with what is wrong: the offer, the envelope, the key (another algorithm, a weak
+    /// one, one whose parts do not fit), or what the token does not take. The offer is spent all the same.
+    /// Else as [`Session::generate`].
+    fn import(&mut self, order: &ImportOrder) -> Result<Generated, CustodyError>;
 
     /// Hands out a single-use public key, to which a secret can be sealed ([`seal_to`]). Also where custody is sealed;
     /// sealing takes it back.

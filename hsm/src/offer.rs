@@ -133,7 +133,6 @@ impl Offers {
     /// # Errors
     /// [`CustodyError::Refused`] for an offer that does not stand, and for an envelope that does not open: altered,
     /// or sealed to another offer or under another `info`. The offer is spent all the same.
-    #[cfg_attr(not(test), expect(dead_code, reason = "key import, and a root key on its way from a token, are next"))]
     pub(crate) fn open(&self, id: OfferId, info: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CustodyError> {
         self.open_at(now(), id, info, sealed)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use trust::{Algorithm, KeyRef, Malformed, PublicKey, Purpose, Sha256Digest, Signable, Signature};
 
-use crate::{CustodyError, KekVersion, TokenKey};
+use crate::{CustodyError, KekVersion, OfferId, TokenKey};
 
 /// What a sealed key is bound to: it opens under exactly this and nothing else.
 ///
@@ -23,6 +23,17 @@ pub struct SealContext {
     pub purpose: Purpose,
     /// SHA-256 of the key's scope (`Scope::hash`).
     pub scope_hash: Sha256Digest,
+}
+
+impl SealContext {
+    /// Purpose × algorithm is one closed table (D7).
+    pub(crate) fn refuse_impossible(&self) -> Result<(), CustodyError> {
+        let (purpose, algorithm) = (self.purpose, self.algorithm);
+        if purpose.allows(algorithm) {
+            return Ok(());
+        }
+        Err(CustodyError::refused(format!("no key of purpose {purpose} has the algorithm {algorithm}")))
+    }
 }
 
 /// A private key encrypted and bound to its [`SealContext`]; opaque bytes, safe to store. Cheap to clone.
@@ -97,6 +108,20 @@ pub struct Generated {
     pub public_key: PublicKey,
     /// The private half, sealed.
     pub material: Material,
+}
+
+/// A private key on its way into custody.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct ImportOrder {
+    /// What the key will be bound to; the key's algorithm is the context's.
+    pub context: SealContext,
+    /// What it was sealed to.
+    pub offer: OfferId,
+    /// What it was sealed under, at most `trust::envelope::INFO_BYTES_MAX`.
+    pub info: Vec<u8>,
+    /// The sealed PKCS#8, at most `trust::envelope::BYTES_MAX`.
+    pub envelope: Vec<u8>,
 }
 
 /// One visit of one key: every input is signed by it. Made from one intent.

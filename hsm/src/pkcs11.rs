@@ -13,6 +13,7 @@
 mod doctor;
 mod fault;
 mod generate;
+mod import;
 mod login;
 mod mechanism;
 mod object;

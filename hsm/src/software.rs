@@ -5,7 +5,7 @@
 
 #[cfg(feature = "test-import")]
 mod import;
-mod key;
+pub(crate) mod key;
 mod opened;
 
 use std::fmt;
@@ -16,12 +16,13 @@ use std::time::Duration;
 use trust::{KeyId, Sha256Digest, Signable};
 
 use crate::cipher::scrub_stack;
+use crate::imported;
 use crate::offer::Offers;
 use crate::ring::{self, Ring};
 use crate::sealing;
 use crate::{
-    Custodian, CustodianState, CustodyError, Generated, KekInfo, KekVersion, KeyRing, Material, Offer, PassphraseCost,
-    RewrapOrder, RootSource, SealContext, SealedKey, Session, SignedOrder, SigningOrder, Unsealed,
+    Custodian, CustodianState, CustodyError, Generated, ImportOrder, KekInfo, KekVersion, KeyRing, Material, Offer,
+    PassphraseCost, RewrapOrder, RootSource, SealContext, SealedKey, Session, SignedOrder, SigningOrder, Unsealed,
 };
 use key::PrivateKey;
 use opened::OpenedKeys;
@@ -170,10 +171,7 @@ impl Inner {
 
     fn generate(&self, context: &SealContext) -> Result<Generated, CustodyError> {
         self.with_ring(|ring| refuse_foreign(ring, context))?;
-        if !context.purpose.allows(context.algorithm) {
-            let (purpose, algorithm) = (context.purpose, context.algorithm);
-            return Err(CustodyError::refused(format!("no key of purpose {purpose} has the algorithm {algorithm}")));
-        }
+        context.refuse_impossible()?;
         // Without the lock: an RSA key takes seconds, and who wants to seal should not wait for it.
         let (private, plain) = self.make(context)?;
         let public_key = private.public_key()?;
@@ -181,6 +179,17 @@ impl Inner {
         let binding = sealing::binding(context, public_key.spki_sha256());
         let sealed = self.with_ring(|ring| sealing::seal(ring, &binding, &plain))?;
         Ok(Generated { public_key, material: Material::Sealed(sealed) })
+    }
+
+    fn import(&self, order: &ImportOrder) -> Result<Generated, CustodyError> {
+        let context = &order.context;
+        self.with_ring(|ring| refuse_foreign(ring, context))?;
+        context.refuse_impossible()?;
+        let opened = self.offers.open(order.offer, &order.info, &order.envelope)?;
+        let imported = imported::read(context.algorithm, &opened)?;
+        let binding = sealing::binding(context, imported.public_key.spki_sha256());
+        let sealed = self.with_ring(|ring| sealing::seal(ring, &binding, &imported.plain))?;
+        Ok(Generated { public_key: imported.public_key, material: Material::Sealed(sealed) })
     }
 
     #[cfg(not(feature = "test-import"))]
@@ -233,6 +242,12 @@ impl Session for SoftwareSession {
         generated
     }
 
+    fn import(&mut self, order: &ImportOrder) -> Result<Generated, CustodyError> {
+        let imported = self.0.import(order);
+        scrub_stack();
+        imported
+    }
+
     fn offer(&mut self) -> Result<Offer, CustodyError> {
         self.0.offers.make()
     }
@@ -282,7 +297,7 @@ fn refuse_foreign(ring: &Ring, context: &SealContext) -> Result<(), CustodyError
 }
 
 /// A key that cannot make a signature that verifies must never be registered (FIPS 140-3, pairwise consistency).
-fn prove(private: &PrivateKey, public_key: &trust::PublicKey) -> Result<(), CustodyError> {
+pub(crate) fn prove(private: &PrivateKey, public_key: &trust::PublicKey) -> Result<(), CustodyError> {
     let probe = Signable::Message(b"trustd pairwise consistency".to_vec());
     let signature = private.sign(&probe)?;
     trust::verify::one(public_key, &probe, signature.as_bytes())

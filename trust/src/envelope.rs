@@ -12,7 +12,7 @@
 use hpke::aead::{AeadTag, ChaCha20Poly1305};
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
-use hpke::rand_core::CryptoRng;
+pub use hpke::rand_core::{CryptoRng, UnwrapErr};
 use hpke::{Deserializable as _, Kem, OpModeS, Serializable as _, single_shot_seal_inout_detached_with_rng};
 
 use crate::Malformed;

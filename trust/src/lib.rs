@@ -37,6 +37,7 @@ pub mod envelope;
 pub mod fault;
 #[cfg(feature = "formats")]
 pub mod format;
+pub mod import;
 pub mod key;
 pub mod origin;
 pub mod principal;

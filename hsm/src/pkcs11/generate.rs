@@ -33,7 +33,10 @@ pub(super) fn generate(inner: &Inner, session: &Session, context: &SealContext) 
     let id = ObjectId::new(context, &inner.name)?;
     let label = format!("trustd {}", context.key);
     let (public, private) = make(session, algorithm, id, &label, Lifetime::Token)?;
-    let proven = prove(session, public, private, algorithm, id, &label);
+    let mut asked = private_template(algorithm, id, &label);
+    // Facts about its birth that no template can claim.
+    asked.extend([Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true), Attribute::Local(true)]);
+    let proven = prove(session, public, private, algorithm, &asked);
     if proven.is_err() {
         // Best effort: the error that is answered is the first one, and `CKA_ID` tells what stayed behind.
         let _ = session.destroy_object(private);
@@ -91,7 +94,7 @@ pub(super) fn make_with(
     Err(refused)
 }
 
-fn public_template(algorithm: Algorithm, id: ObjectId, label: &str) -> Vec<Attribute> {
+pub(super) fn public_template(algorithm: Algorithm, id: ObjectId, label: &str) -> Vec<Attribute> {
     vec![
         Attribute::Class(ObjectClass::PUBLIC_KEY),
         Attribute::KeyType(key_type(algorithm)),
@@ -103,7 +106,7 @@ fn public_template(algorithm: Algorithm, id: ObjectId, label: &str) -> Vec<Attri
 }
 
 /// What the private key must be for ever: it signs and does nothing else, and nobody ever reads it.
-fn private_template(algorithm: Algorithm, id: ObjectId, label: &str) -> Vec<Attribute> {
+pub(super) fn private_template(algorithm: Algorithm, id: ObjectId, label: &str) -> Vec<Attribute> {
     vec![
         Attribute::Class(ObjectClass::PRIVATE_KEY),
         Attribute::KeyType(key_type(algorithm)),
@@ -129,15 +132,14 @@ const fn key_type(algorithm: Algorithm) -> KeyType {
 }
 
 /// Reads the attributes back, and has the key make one signature that verifies (FIPS 140-3, pairwise consistency).
-fn prove(
+pub(super) fn prove(
     session: &Session,
     public: ObjectHandle,
     private: ObjectHandle,
     algorithm: Algorithm,
-    id: ObjectId,
-    label: &str,
+    asked: &[Attribute],
 ) -> Result<Found, Fault> {
-    check(session, private, algorithm, id, label)?;
+    check(session, private, asked)?;
     let public_key = object::read_public(session, public, algorithm)?;
     let found = Found { private, public_key };
     let probe = Signable::Message(b"trustd pairwise consistency".to_vec());
@@ -146,16 +148,7 @@ fn prove(
 }
 
 /// Compares what the token says of the private key with what was asked for; names what differs.
-fn check(
-    session: &Session,
-    private: ObjectHandle,
-    algorithm: Algorithm,
-    id: ObjectId,
-    label: &str,
-) -> Result<(), Fault> {
-    let mut asked = private_template(algorithm, id, label);
-    // Facts about its birth that no template can claim.
-    asked.extend([Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true), Attribute::Local(true)]);
+fn check(session: &Session, private: ObjectHandle, asked: &[Attribute]) -> Result<(), Fault> {
     let types: Vec<AttributeType> = asked.iter().map(Attribute::attribute_type).collect();
     let told = session.get_attributes(private, &types).map_err(|error| Fault::of("read a key back", &error))?;
     match asked.iter().find(|attribute| !told.contains(attribute)) {

@@ -54,6 +54,15 @@ pub(super) fn check(algorithm: Algorithm, offered: &[MechanismType]) -> Result<(
     }
 }
 
+/// The same for a key that somebody brings: the token has to sign only.
+pub(super) fn check_signing(algorithm: Algorithm, offered: &[MechanismType]) -> Result<(), CustodyError> {
+    let needed = signing(algorithm).mechanism_type();
+    if offered.contains(&needed) {
+        return Ok(());
+    }
+    Err(CustodyError::refused(format!("the token has no mechanism {needed}, which a key of {algorithm} needs")))
+}
+
 /// What is given to the token for `input`.
 pub(super) fn preimage(algorithm: Algorithm, input: &Signable) -> Result<Vec<u8>, CustodyError> {
     if !input.fits(algorithm) {

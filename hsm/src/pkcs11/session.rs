@@ -9,9 +9,12 @@ use trust::{Algorithm, KeyId, KeyRef, Signable, Signature, verify};
 
 use super::fault::Fault;
 use super::object::{self, Found};
-use super::{Inner, generate, mechanism};
+use super::{Inner, generate, import, mechanism};
+use crate::cipher::scrub_stack;
+use crate::imported;
 use crate::{
-    CustodyError, Generated, Material, Offer, RewrapOrder, SealContext, Session, SignedOrder, SigningOrder, TokenKey,
+    CustodyError, Generated, ImportOrder, Material, Offer, RewrapOrder, SealContext, Session, SignedOrder,
+    SigningOrder, TokenKey,
 };
 
 /// The most handles that a session keeps; when there are more, it begins anew.
@@ -167,13 +170,24 @@ pub(super) fn sign_with(
 impl Session for TokenSession {
     fn generate(&mut self, context: &SealContext) -> Result<Generated, CustodyError> {
         self.inner.refuse_foreign(context)?;
-        if !context.purpose.allows(context.algorithm) {
-            let (purpose, algorithm) = (context.purpose, context.algorithm);
-            return Err(CustodyError::refused(format!("no key of purpose {purpose} has the algorithm {algorithm}")));
-        }
+        context.refuse_impossible()?;
         let generated = self.climb(Access::Make, |inner, link| generate::generate(inner, &link.session, context));
         self.link = None;
         generated
+    }
+
+    fn import(&mut self, order: &ImportOrder) -> Result<Generated, CustodyError> {
+        let context = &order.context;
+        self.inner.refuse_foreign(context)?;
+        context.refuse_impossible()?;
+        let opened = self.inner.offers.open(order.offer, &order.info, &order.envelope)?;
+        let key = imported::read(context.algorithm, &opened);
+        let created = key.and_then(|key| {
+            self.climb(Access::Make, |inner, link| import::import(inner, &link.session, context, &key))
+        });
+        self.link = None;
+        scrub_stack();
+        created
     }
 
     fn offer(&mut self) -> Result<Offer, CustodyError> {

@@ -21,7 +21,7 @@ use crate::CustodyError;
 use crate::locked::Slot;
 
 /// A private key ready to sign. No `Debug`, no `Clone`; each kind wipes itself when dropped.
-pub(super) enum PrivateKey {
+pub(crate) enum PrivateKey {
     /// SHA-512 of the seed, which a signature starts from, in locked memory.
     Ed25519(Slot, VerifyingKey),
     Ecdsa(Algorithm, EcdsaKeyPair),
@@ -29,11 +29,11 @@ pub(super) enum PrivateKey {
 }
 
 /// The bytes that are sealed: the seed; scalar and uncompressed point; PKCS#8.
-pub(super) type Plain = Zeroizing<Vec<u8>>;
+pub(crate) type Plain = Zeroizing<Vec<u8>>;
 
 impl PrivateKey {
     /// Makes a key and the bytes to seal it as.
-    pub(super) fn generate(algorithm: Algorithm) -> Result<(Self, Plain), CustodyError> {
+    pub(crate) fn generate(algorithm: Algorithm) -> Result<(Self, Plain), CustodyError> {
         let failed = |_| CustodyError::failed(format!("make a key of {algorithm}"));
         match algorithm.scheme() {
             Scheme::Ed25519 => {
@@ -58,7 +58,7 @@ impl PrivateKey {
     }
 
     /// Reads the bytes that were sealed. Their form is checked, and that the halves fit.
-    pub(super) fn parse(algorithm: Algorithm, plain: &[u8]) -> Result<Self, CustodyError> {
+    pub(crate) fn parse(algorithm: Algorithm, plain: &[u8]) -> Result<Self, CustodyError> {
         #[cfg(feature = "test-leak")]
         std::hint::black_box(Box::leak(plain.to_vec().into_boxed_slice()));
         let rejected = || CustodyError::corrupt(format!("a sealed key: its content is no private key of {algorithm}"));
@@ -83,8 +83,27 @@ impl PrivateKey {
         }
     }
 
+    /// The key of a curve's scalar, and the bytes to seal it as; its point is derived. AWS-LC refuses a scalar that is
+    /// not in the range of the order.
+    pub(crate) fn of_scalar(algorithm: Algorithm, scalar: &[u8]) -> Result<(Self, Plain), CustodyError> {
+        let der = crate::imported::bare_ec_private_key(scalar)?;
+        let pair = EcdsaKeyPair::from_private_key_der(curve(algorithm)?, &der)
+            .map_err(|_| CustodyError::refused(format!("no private key of {algorithm}")))?;
+        let plain = Zeroizing::new([scalar, pair.public_key().as_ref()].concat());
+        Ok((Self::Ecdsa(algorithm, pair), plain))
+    }
+
+    /// The key of an `RSAPrivateKey` (RFC 8017 §A.1.2), and the bytes to seal it as.
+    pub(crate) fn of_rsa(algorithm: Algorithm, der: &[u8]) -> Result<(Self, Plain), CustodyError> {
+        let refused = || CustodyError::refused(format!("no private key of {algorithm}"));
+        let pair = RsaKeyPair::from_der(der).map_err(|_| refused())?;
+        let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| refused())?;
+        let plain = Zeroizing::new(pkcs8.as_ref().to_vec());
+        Ok((Self::Rsa(padding(algorithm), algorithm, pair), plain))
+    }
+
     /// The public half, through the strict parser that verification uses.
-    pub(super) fn public_key(&self) -> Result<PublicKey, CustodyError> {
+    pub(crate) fn public_key(&self) -> Result<PublicKey, CustodyError> {
         let failed = |_| CustodyError::failed("encode a public key");
         let (algorithm, der): (Algorithm, PublicKeyX509Der<'_>) = match self {
             Self::Ed25519(_, verifying) => {
@@ -99,7 +118,7 @@ impl PrivateKey {
     }
 
     /// Signs one input.
-    pub(super) fn sign(&self, input: &Signable) -> Result<Signature, CustodyError> {
+    pub(crate) fn sign(&self, input: &Signable) -> Result<Signature, CustodyError> {
         match self {
             Self::Ed25519(expanded, verifying) => match input {
                 Signable::Message(message) => {

@@ -20,8 +20,8 @@ use super::reach::Reach;
 use super::{frame, sandbox};
 use crate::pkcs11::MODULE_STACK_BYTES;
 use crate::{
-    Custodian, CustodyError, KekState, KeyRing as _, Offer, Passphrase, Pin, Pkcs11Custodian, RewrapOrder, RootSource,
-    Session, SigningOrder, SoftwareCustodian, TokenPlace, TokenTrouble,
+    Custodian, CustodyError, Generated, ImportOrder, KekState, KeyRing as _, Offer, OfferId, Passphrase, Pin,
+    Pkcs11Custodian, RewrapOrder, RootSource, Session, SigningOrder, SoftwareCustodian, TokenPlace, TokenTrouble,
 };
 
 /// The most session threads, far more than the daemon opens: dead sessions may not have been noticed yet.
@@ -231,13 +231,16 @@ pub(super) fn serve_session(
 
 fn answer(session: &mut dyn Session, ask: &Ask<'_>, outgoing: &mut Vec<u8>) -> io::Result<()> {
     match ask {
-        Ask::Generate(context) => match session.generate(&context.read().map_err(|_| garbage())?) {
-            Ok(generated) => {
-                let (spki, material) = (Bytes(generated.public_key.spki_der()), Kept::from(&generated.material));
-                frame::encode(&Answer::Generated { spki, material }, outgoing)
-            }
-            Err(error) => frame::encode(&Answer::Failed(error), outgoing),
-        },
+        Ask::Generate(context) => made(session.generate(&context.read().map_err(|_| garbage())?), outgoing),
+        Ask::Import { context, offer, info, envelope } => {
+            let order = ImportOrder {
+                context: context.read().map_err(|_| garbage())?,
+                offer: OfferId::from_bytes(*offer),
+                info: info.0.to_vec(),
+                envelope: envelope.0.to_vec(),
+            };
+            made(session.import(&order), outgoing)
+        }
         Ask::Sign(orders) => {
             let orders = orders.iter().map(super::message::Order::read).collect::<Result<Vec<SigningOrder>, _>>();
             // The daemon looks at the deadline; here time would only be counted twice.
@@ -267,6 +270,16 @@ fn answer(session: &mut dyn Session, ask: &Ask<'_>, outgoing: &mut Vec<u8>) -> i
             Ok(()) => frame::encode(&Answer::Forgotten, outgoing),
             Err(error) => frame::encode(&Answer::Failed(error), outgoing),
         },
+    }
+}
+
+fn made(made: Result<Generated, CustodyError>, outgoing: &mut Vec<u8>) -> io::Result<()> {
+    match made {
+        Ok(generated) => {
+            let (spki, material) = (Bytes(generated.public_key.spki_der()), Kept::from(&generated.material));
+            frame::encode(&Answer::Generated { spki, material }, outgoing)
+        }
+        Err(error) => frame::encode(&Answer::Failed(error), outgoing),
     }
 }
 

@@ -153,6 +153,13 @@ pub(super) enum Ask<'a> {
     Rewrap(Vec<Record<'a>>),
     Forget([u8; 16]),
     Offer,
+    Import {
+        #[serde(borrow)]
+        context: Context<'a>,
+        offer: [u8; 16],
+        info: Bytes<'a>,
+        envelope: Bytes<'a>,
+    },
 }
 
 /// Answered over a session.
@@ -345,7 +352,7 @@ mod tests {
         let _ = postcard::from_bytes::<ControlAnswer<'_>>(bytes);
         let _ = postcard::from_bytes::<Answer<'_>>(bytes);
         match postcard::from_bytes::<Ask<'_>>(bytes) {
-            Ok(Ask::Generate(context)) => drop(context.read()),
+            Ok(Ask::Generate(context) | Ask::Import { context, .. }) => drop(context.read()),
             Ok(Ask::Sign(orders)) => orders.iter().for_each(|order| drop(order.read())),
             Ok(Ask::Rewrap(records)) => records.iter().for_each(|record| drop(record.read())),
             Ok(Ask::Forget(_) | Ask::Offer) | Err(_) => {}

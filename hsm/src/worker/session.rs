@@ -9,11 +9,11 @@ use std::time::Duration;
 use trust::{Algorithm, KeyId, PublicKey, Scheme, Signature};
 
 use super::frame;
-use super::message::{Answer, Ask, Context, Kept, Order, Record, SignedBytes};
+use super::message::{Answer, Ask, Bytes, Context, Kept, Order, Record, SignedBytes};
 use super::supervisor::{Live, Shared};
 use crate::{
-    CustodyError, Generated, Material, Offer, OfferId, RewrapOrder, SealContext, SealedKey, Session, SignedOrder,
-    SigningOrder,
+    CustodyError, Generated, ImportOrder, Material, Offer, OfferId, RewrapOrder, SealContext, SealedKey, Session,
+    SignedOrder, SigningOrder,
 };
 
 /// What one record, its context and the lengths of both take in a frame, in bytes, at most.
@@ -98,6 +98,17 @@ impl WorkerSession {
         answer.unwrap_or_else(|| Err(self.out_of_protocol()))
     }
 
+    /// The answer to a key that was to be made or taken.
+    fn made(&self, algorithm: Algorithm) -> Result<Generated, CustodyError> {
+        self.answer(|answer| match answer {
+            Answer::Generated { spki, material } => {
+                let public_key = PublicKey::from_spki_der(algorithm, spki.0).ok()?;
+                Some(Ok(Generated { public_key, material: material.read().ok()? }))
+            }
+            _ => None,
+        })
+    }
+
     fn out_of_protocol(&self) -> CustodyError {
         match &self.link {
             Some(link) => self.shared.judge(&link.live, &io::Error::from(io::ErrorKind::InvalidData)),
@@ -171,13 +182,19 @@ impl Session for WorkerSession {
             Scheme::EcdsaP256 | Scheme::EcdsaP384 | Scheme::Ed25519 => self.patience(),
         };
         self.call(&Ask::Generate(Context::from(context)), patience)?;
-        self.answer(|answer| match answer {
-            Answer::Generated { spki, material } => {
-                let public_key = PublicKey::from_spki_der(context.algorithm, spki.0).ok()?;
-                Some(Ok(Generated { public_key, material: material.read().ok()? }))
-            }
-            _ => None,
-        })
+        self.made(context.algorithm)
+    }
+
+    fn import(&mut self, order: &ImportOrder) -> Result<Generated, CustodyError> {
+        let ask = Ask::Import {
+            context: Context::from(&order.context),
+            offer: *order.offer.as_bytes(),
+            info: Bytes(&order.info),
+            envelope: Bytes(&order.envelope),
+        };
+        // To check an RSA key takes longer than to use it.
+        self.call(&ask, self.patience().saturating_add(Duration::from_secs(2)))?;
+        self.made(order.context.algorithm)
     }
 
     fn offer(&mut self) -> Result<Offer, CustodyError> {
@@ -277,7 +294,7 @@ fn read_signed(order: &SigningOrder, signed: SignedBytes<'_>) -> Option<SignedOr
     if signatures.len() != order.inputs.len() {
         return None;
     }
-    let read = |signature: Result<super::message::Bytes<'_>, CustodyError>| match signature {
+    let read = |signature: Result<Bytes<'_>, CustodyError>| match signature {
         Ok(bytes) => Signature::new(order.context.algorithm, bytes.0.to_vec()).ok().map(Ok),
         Err(error) => Some(Err(error)),
     };
