@@ -1,5 +1,7 @@
 //! `trustctl key …`: keys and their life.
 
+mod import;
+mod private_file;
 mod shown;
 
 use trust::scope::RepositoryPattern;
@@ -25,6 +27,7 @@ const KEYS_MAX: usize = 1_000_000;
 pub(crate) async fn run(context: &Context, command: KeyCommand) -> Result<(), Failure> {
     match command {
         KeyCommand::Create(arguments) => create(context, &arguments).await,
+        KeyCommand::Import(arguments) => import::run(context, arguments).await,
         KeyCommand::List => list(context).await,
         KeyCommand::Show(name) => {
             let key = fetch(&context.daemon().await?, &name.key).await?;

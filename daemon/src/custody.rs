@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use trust::{Fault, FaultKind, KeyId, Scheme, Sha256Digest, Signature};
-use trust_hsm::{Custodian, CustodianState, CustodyError, Generated, Material, RewrapOrder, SealContext};
+use trust_hsm::{
+    Custodian, CustodianState, CustodyError, Generated, ImportOrder, Material, Offer, RewrapOrder, SealContext,
+};
 
 use crate::clock::Clock;
 use crate::order::SignOrder;
@@ -51,6 +53,8 @@ struct Shared {
 enum Work {
     Sign { intent: Intent<SignOrder>, answer: oneshot::Sender<Visit> },
     Generate { context: SealContext, answer: oneshot::Sender<Result<Generated, CustodyError>> },
+    Import { order: Box<ImportOrder>, answer: oneshot::Sender<Result<Generated, CustodyError>> },
+    Offer { answer: oneshot::Sender<Result<Offer, CustodyError>> },
     Rewrap { orders: Vec<RewrapOrder>, answer: oneshot::Sender<Vec<Result<Material, CustodyError>>> },
     Forget { key: KeyId, answer: oneshot::Sender<Result<(), CustodyError>> },
 }
@@ -74,8 +78,8 @@ impl Work {
                 each.saturating_mul(u32::try_from(order.inputs()).unwrap_or(u32::MAX))
                     .saturating_add(Duration::from_nanos(bytes.saturating_mul(6)))
             }
-            Self::Generate { .. } | Self::Rewrap { .. } => Duration::from_secs(1),
-            Self::Forget { .. } => Duration::from_millis(1),
+            Self::Generate { .. } | Self::Import { .. } | Self::Rewrap { .. } => Duration::from_secs(1),
+            Self::Forget { .. } | Self::Offer { .. } => Duration::from_millis(1),
         }
     }
 }
@@ -175,6 +179,20 @@ impl Custody {
         let (answer, generated) = oneshot::channel();
         self.push(Work::Generate { context, answer })?;
         generated.await.map_err(|_| gone())?
+    }
+
+    /// Takes a key that was sealed to an offer. Call it under an intent only.
+    pub(crate) async fn import(&self, order: ImportOrder) -> Result<Generated, CustodyError> {
+        let (answer, imported) = oneshot::channel();
+        self.push(Work::Import { order: Box::new(order), answer })?;
+        imported.await.map_err(|_| gone())?
+    }
+
+    /// Hands out what a key is sealed to.
+    pub(crate) async fn offer(&self) -> Result<Offer, CustodyError> {
+        let (answer, offer) = oneshot::channel();
+        self.push(Work::Offer { answer })?;
+        offer.await.map_err(|_| gone())?
     }
 
     /// Wraps sealed records anew, one answer each.

@@ -6,6 +6,7 @@
 
 mod change;
 mod create;
+mod import;
 mod lookup;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::custody;
 use crate::idempotency::IdempotencyKey;
 use crate::records::{KeyView, RecordError};
 
+pub(crate) use import::NewImport;
 pub(crate) use lookup::Sight;
 
 /// How often work that met another state or policy than it was permitted under is authorized afresh.

@@ -25,7 +25,7 @@ pub(crate) use doors::{DoorCounts, Entrance, TurnedAway};
 pub(crate) const PREFIX: &str = "trustd";
 
 /// Every method, as a label, in order; a test holds it against the protocol.
-const METHODS: [&str; 25] = [
+const METHODS: [&str; 27] = [
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -43,7 +43,9 @@ const METHODS: [&str; 25] = [
     "trust.v1.Keys/CreateKey",
     "trust.v1.Keys/DistrustKey",
     "trust.v1.Keys/GetKey",
+    "trust.v1.Keys/ImportKey",
     "trust.v1.Keys/ListKeys",
+    "trust.v1.Keys/OfferImport",
     "trust.v1.Keys/RotateKey",
     "trust.v1.Signing/MaySign",
     "trust.v1.Signing/Sign",

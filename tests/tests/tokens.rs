@@ -89,6 +89,28 @@ fn a_key_in_the_token_signs_rotates_and_is_found_after_a_restart() {
 }
 
 #[test]
+fn a_key_that_exists_already_goes_into_the_token_and_signs_after_a_restart() {
+    let token = Token::new();
+    let mut daemon = Daemon::with(&token.setup(MODULE, LABEL, "")).unwrap();
+    let user = daemon.user().unwrap();
+    let mut openssl = std::process::Command::new(tool("openssl", "apt-get install openssl").unwrap());
+    openssl
+        .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072", "-out"])
+        .arg(user.file("key.pem"));
+    run(&mut openssl).unwrap().ok().unwrap();
+    std::fs::set_permissions(user.file("key.pem"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let arguments = ["key", "import", "release", "--purpose", "release-blob", "--file", "key.pem", "--token", "hsm"];
+
+    user.run(&arguments).unwrap().ok().unwrap();
+    assert!(signs(&user, "release"));
+    daemon.restart().unwrap();
+
+    assert!(signs(&user, "release"));
+    let shown = user.run(&["key", "show", "release"]).unwrap().ok().unwrap().stdout;
+    assert!(shown.contains("imported"), "{shown}");
+}
+
+#[test]
 fn a_token_that_goes_away_takes_no_software_key_along_and_comes_back() {
     let token = Token::new();
     let daemon = Daemon::with(&token.setup(MODULE, LABEL, "")).unwrap();

@@ -8,6 +8,8 @@ use clap::{Args, Subcommand, ValueEnum};
 pub(crate) enum KeyCommand {
     /// Makes a key; its private half never leaves the daemon.
     Create(KeyCreate),
+    /// Brings an existing private key (PKCS#8) into custody; only custody can open what is sent.
+    Import(KeyImport),
     /// Lists the keys you may see.
     List,
     /// Shows one key: purpose, scope, state, versions.
@@ -59,6 +61,35 @@ pub(crate) struct KeyCreate {
     /// The daemon's token that it is made in and never leaves; in the daemon's own custody where none is given.
     #[arg(long, value_name = "NAME")]
     pub(crate) token: Option<String>,
+}
+
+/// `key import`
+#[derive(Debug, Args)]
+pub(crate) struct KeyImport {
+    /// Its name: segments of a-z 0-9 . _ - joined by /.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The private key: PKCS#8, PEM or DER, encrypted or not; nobody else may read the file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: std::path::PathBuf,
+    /// The one thing it is for.
+    #[arg(long, value_parser = PossibleValuesParser::new(["image", "raw", "release-blob", "release-statement"]))]
+    pub(crate) purpose: String,
+    /// Scheme and hash; where none is given, the first that key and purpose have in common.
+    #[arg(long, value_parser = PossibleValuesParser::new(trust::Algorithm::ALL.map(trust::Algorithm::name)))]
+    pub(crate) algorithm: Option<String>,
+    /// A repository it signs for, or a prefix followed by /*; for image keys, may be given again.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(crate) scope: Vec<String>,
+    /// The signatures it may leave behind; all of its purpose where none is given.
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle", "manifest", "minisig", "sshsig", "raw"]))]
+    pub(crate) forms: Vec<String>,
+    /// The daemon's token that it goes into; the daemon's own custody where none is given.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) token: Option<String>,
+    /// A file with the passphrase of an encrypted key; without it, it is asked for.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<std::path::PathBuf>,
 }
 
 /// `key public`

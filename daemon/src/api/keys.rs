@@ -3,12 +3,12 @@
 use tonic::{Request, Response, Status};
 use trust::scope::RepositoryPattern;
 use trust::state::DistrustReason;
-use trust::{Algorithm, Fault, KeyName, Purpose, Scope};
+use trust::{Algorithm, Fault, KeyName, Purpose, Scope, envelope};
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
 use super::{Door, answer, forms, idempotency, key_to_wire, malformed, selector};
-use crate::keys::{Change, ChangeRequest, KeyReceipt, NewKey};
+use crate::keys::{Change, ChangeRequest, KeyReceipt, NewImport, NewKey};
 
 /// Keys of a page that asks for none.
 const PAGE_SIZE_DEFAULT: usize = 100;
@@ -29,6 +29,36 @@ impl v1::keys_server::Keys for Door {
         let receipt = self.house.create_key(&principal, new, key, deadline).await.map_err(answer)?;
         let (key, receipt) = self.key_response(receipt);
         Ok(Response::new(v1::CreateKeyResponse { key, receipt }))
+    }
+
+    async fn offer_import(
+        &self,
+        request: Request<v1::OfferImportRequest>,
+    ) -> Result<Response<v1::OfferImportResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let new = imported_key(request.into_inner().imported).map_err(answer)?;
+        let made = self.house.offer_import(&principal, new).await.map_err(answer)?;
+        Ok(Response::new(v1::OfferImportResponse {
+            offer_id: made.offer.id.to_string(),
+            public_key: bytes::Bytes::copy_from_slice(&made.offer.public_key),
+            expires_at_unix_seconds: made.expires_at_unix_seconds,
+            store: bytes::Bytes::copy_from_slice(&made.store),
+            principal: made.principal,
+        }))
+    }
+
+    async fn import_key(
+        &self,
+        request: Request<v1::ImportKeyRequest>,
+    ) -> Result<Response<v1::ImportKeyResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let retry = idempotency(&wire.idempotency_key).map_err(answer)?;
+        let new = new_import(wire).map_err(answer)?;
+        let receipt = self.house.import_key(&principal, new, retry, deadline).await.map_err(answer)?;
+        let (key, receipt) = self.key_response(receipt);
+        Ok(Response::new(v1::ImportKeyResponse { key, receipt }))
     }
 
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::GetKeyResponse>, Status> {
@@ -138,6 +168,30 @@ impl Door {
         };
         (Some(key), Some(wire))
     }
+}
+
+fn new_import(wire: v1::ImportKeyRequest) -> Result<NewImport, Fault> {
+    let offer = wire.offer_id.parse()?;
+    if wire.envelope.len() > envelope::BYTES_MAX {
+        return Err(malformed("envelope: at most 16,432 bytes"));
+    }
+    Ok(NewImport { key: imported_key(wire.imported)?, offer, envelope: wire.envelope.to_vec() })
+}
+
+fn imported_key(wire: Option<v1::ImportedKey>) -> Result<NewKey, Fault> {
+    let wire = wire.ok_or_else(|| malformed("imported: what the key is to be"))?;
+    if wire.algorithm == 0 {
+        return Err(malformed("algorithm: that of the private key"));
+    }
+    new_key(v1::CreateKeyRequest {
+        name: wire.name,
+        purpose: wire.purpose,
+        algorithm: wire.algorithm,
+        scope: wire.scope,
+        forms: wire.forms,
+        token: wire.token,
+        idempotency_key: String::new(),
+    })
 }
 
 fn new_key(wire: v1::CreateKeyRequest) -> Result<NewKey, Fault> {

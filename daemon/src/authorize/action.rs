@@ -16,6 +16,7 @@ pub(crate) enum Action {
     DistrustKey,
     EnableKey,
     GetKey,
+    ImportKey,
     ListKeys,
     ManageKek,
     ReadLog,
@@ -36,7 +37,7 @@ static ACTION: LazyLock<Option<EntityTypeName>> = LazyLock::new(|| EntityTypeNam
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Backup,
         Self::CancelDestroyKey,
         Self::CreateKey,
@@ -45,6 +46,7 @@ impl Action {
         Self::DistrustKey,
         Self::EnableKey,
         Self::GetKey,
+        Self::ImportKey,
         Self::ListKeys,
         Self::ManageKek,
         Self::ReadLog,
@@ -71,6 +73,7 @@ impl Action {
             Self::DistrustKey => "distrust-key",
             Self::EnableKey => "enable-key",
             Self::GetKey => "get-key",
+            Self::ImportKey => "import-key",
             Self::ListKeys => "list-keys",
             Self::ManageKek => "manage-kek",
             Self::ReadLog => "read-log",

@@ -35,6 +35,8 @@ pub(super) fn run(mut session: Box<dyn Session>, shared: &Shared) {
                 Work::Sign { intent, answer } => signs.push((intent, answer)),
                 // Whoever waited may have hung up; the work is done all the same.
                 Work::Generate { context, answer } => drop(answer.send(session.generate(&context))),
+                Work::Import { order, answer } => drop(answer.send(session.import(&order))),
+                Work::Offer { answer } => drop(answer.send(session.offer())),
                 Work::Rewrap { orders, answer } => drop(answer.send(session.rewrap(&orders))),
                 Work::Forget { key, answer } => drop(answer.send(session.forget(key))),
             }

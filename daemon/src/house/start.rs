@@ -157,7 +157,7 @@ impl House {
         // The intent is durable before the key is used, and nobody knows how far custody came. A change of state is
         // one write of the store alone: it is there, or nothing was begun.
         let (done, otherwise) = match (intent.operation.as_str(), key) {
-            ("create" | "rotate", Some((id, version))) => {
+            ("create" | "import" | "rotate", Some((id, version))) => {
                 (self.records().knows_version(KeyRef { id, version }).unwrap_or(false), Ended::Unknown)
             }
             (_, Some((id, _))) if intent.operation != "sign" => {

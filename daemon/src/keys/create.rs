@@ -8,29 +8,36 @@ use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Origin, Principal, Trus
 use trust_hsm::{CustodyError, Material, SealContext, TokenName};
 
 use super::change::{Replayed, key_hash, newest_of};
+use super::import::Brought;
 use super::{KeyReceipt, KeySelector, NewKey, afresh, record_fault};
 use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
-use crate::authorize::{Action, Decision, KeyFacts, RequestFacts};
-use crate::custody;
+use crate::authorize::{Action, Decision, Grounds, KeyFacts, RequestFacts};
+use crate::custody::{self, Custody};
 use crate::house::House;
 use crate::idempotency::{IdempotencyKey, RequestHash};
 use crate::permit::{Intent, Operation, Permit};
 use crate::records::{KeyRecord, KeyView, RecordError, Replay, VersionRecord};
 
 /// A key, or a version of one, that is to be made.
-struct Birth {
-    record: KeyRecord,
-    version: KeyVersion,
+pub(super) struct Birth {
+    pub(super) record: KeyRecord,
+    pub(super) version: KeyVersion,
     /// The key's epoch, where there is a key already.
-    epoch: Option<u64>,
+    pub(super) epoch: Option<u64>,
     /// The token that it is made in; `None` for software custody.
-    token: Option<TokenName>,
-    replay: Option<Replayed>,
+    pub(super) token: Option<TokenName>,
+    /// The sealed key, of one that is imported.
+    pub(super) brought: Option<Brought>,
+    pub(super) replay: Option<Replayed>,
 }
 
 impl Operation for Birth {
     fn describe(&self, leaf: &mut IntentLeaf) {
-        leaf.operation = if self.epoch.is_none() { "create" } else { "rotate" };
+        leaf.operation = match (&self.brought, self.epoch) {
+            (Some(_), _) => "import",
+            (None, None) => "create",
+            (None, Some(_)) => "rotate",
+        };
         leaf.name_key(self.key());
         leaf.algorithm = Some(self.record.algorithm.name());
         leaf.epoch = self.epoch;
@@ -67,35 +74,62 @@ impl House {
         let hash = hash_of(&new);
         let token = new.token.clone();
         let record = self.record_of(new)?;
-        let facts = KeyFacts::New(&record);
-        let grounds =
-            match self.authorizer().decide(principal, Action::CreateKey, Some(&facts), &RequestFacts::default()) {
-                Decision::Allow(grounds) => grounds,
-                Decision::Deny(denial) => {
-                    self.note_refusal(principal, Action::CreateKey, denial.name(), None);
-                    return Err(Fault::forbidden());
-                }
-            };
-        possible(&record).inspect_err(|_| self.note_refusal(principal, Action::CreateKey, "algorithm", None))?;
+        let grounds = self.may_make(principal, Action::CreateKey, &record)?;
         let replay = match self.find_key_replay(principal, "create", idempotency, hash).await? {
             super::change::KeyReplay::Done(receipt) => return Ok(receipt),
             super::change::KeyReplay::New(replay) => replay,
         };
-        // Asked here for a clear answer without an intent; the store decides for good.
-        if self.records().key_by_name(&record.name).await.map_err(record_fault)?.is_some() {
-            self.note_refusal(principal, Action::CreateKey, "taken", None);
-            return Err(record_fault(RecordError::NameTaken));
-        }
-        if let Some(name) = &token
-            && self.custodians().token(name).is_none()
-        {
-            self.note_refusal(principal, Action::CreateKey, "token", None);
-            return Err(Fault::new(FaultKind::Refused, format!("the daemon has no token with the name {name}")));
-        }
-        let birth = Birth { record, version: KeyVersion::FIRST, epoch: None, token, replay };
+        self.has_place(principal, Action::CreateKey, &record, token.as_ref()).await?;
+        let birth = Birth { record, version: KeyVersion::FIRST, epoch: None, token, brought: None, replay };
         let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move { house.give_birth(permit).await }.in_current_span()).await?
+    }
+
+    /// Asks policy for a key that is to be there, and the table of purposes and algorithms.
+    pub(super) fn may_make(&self, principal: &Principal, action: Action, record: &KeyRecord) -> Result<Grounds, Fault> {
+        let facts = KeyFacts::New(record);
+        let grounds = match self.authorizer().decide(principal, action, Some(&facts), &RequestFacts::default()) {
+            Decision::Allow(grounds) => grounds,
+            Decision::Deny(denial) => {
+                self.note_refusal(principal, action, denial.name(), None);
+                return Err(Fault::forbidden());
+            }
+        };
+        possible(record).inspect_err(|_| self.note_refusal(principal, action, "algorithm", None))?;
+        Ok(grounds)
+    }
+
+    /// Refuses a name that is taken and a token that is none. Asked here for a clear answer without an intent; the
+    /// store decides for good.
+    pub(super) async fn has_place(
+        &self,
+        principal: &Principal,
+        action: Action,
+        record: &KeyRecord,
+        token: Option<&TokenName>,
+    ) -> Result<(), Fault> {
+        if self.records().key_by_name(&record.name).await.map_err(record_fault)?.is_some() {
+            self.note_refusal(principal, action, "taken", None);
+            return Err(record_fault(RecordError::NameTaken));
+        }
+        if let Some(name) = token
+            && self.custodians().token(name).is_none()
+        {
+            self.note_refusal(principal, action, "token", None);
+            return Err(Fault::new(FaultKind::Refused, format!("the daemon has no token with the name {name}")));
+        }
+        Ok(())
+    }
+
+    /// The custody that a new key goes to.
+    pub(super) fn custody_of(&self, token: Option<&TokenName>) -> Result<&Custody, Fault> {
+        match token {
+            None => Ok(self.custody()),
+            Some(name) => self.custodians().token(name).ok_or_else(|| {
+                Fault::new(FaultKind::Unavailable, format!("the daemon has no token with the name {name} now"))
+            }),
+        }
     }
 
     /// Adds a version to a key; it signs from now on.
@@ -130,14 +164,15 @@ impl House {
             Some(Material::Token(key)) => Some(key.token.clone()),
             _ => None,
         };
-        let birth = Birth { record: (*view.record).clone(), version, epoch: Some(view.state.epoch), token, replay };
+        let (record, epoch) = ((*view.record).clone(), Some(view.state.epoch));
+        let birth = Birth { record, version, epoch, token, brought: None, replay };
         let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move { house.give_birth(permit).await }.in_current_span()).await?
     }
 
     /// Intent, key, record, outcome.
-    async fn give_birth(&self, permit: Permit<Birth>) -> Result<KeyReceipt, Fault> {
+    pub(super) async fn give_birth(&self, permit: Permit<Birth>) -> Result<KeyReceipt, Fault> {
         let intent = permit.open(self.audit(), self.clock()).await.map_err(crate::house::audit_fault)?;
         let leaf = intent.leaf();
         let born = self.bear(&intent).await;
@@ -175,21 +210,20 @@ impl House {
             None => Some(self.birth().await),
             Some(_) => None,
         };
-        let custody = match &birth.token {
-            None => self.custody(),
-            Some(name) => self.custodians().token(name).ok_or_else(|| {
-                Fault::new(FaultKind::Unavailable, format!("the daemon has no token with the name {name} now"))
-            })?,
+        let custody = self.custody_of(birth.token.as_ref())?;
+        let made = match &birth.brought {
+            None => custody.generate(context).await,
+            Some(brought) => custody.import(brought.order(context)).await,
         };
-        let generated = custody.generate(context).await.map_err(|error| made_nowhere(birth, error))?;
+        let made = made.map_err(|error| made_nowhere(birth, error))?;
         let now = self.clock().now_unix_seconds();
         let version = VersionRecord {
             key: birth.key(),
-            public_key: generated.public_key,
-            materials: vec![generated.material],
+            public_key: made.public_key,
+            materials: vec![made.material],
             created_at_unix_seconds: now,
             leaf: intent.leaf(),
-            origin: Origin::Generated,
+            origin: if birth.brought.is_some() { Origin::Imported } else { Origin::Generated },
         };
         let replay: Option<Replay> =
             birth.replay.as_ref().map(|replay| replay.to_store(birth.record.id, intent.leaf()));
@@ -201,7 +235,7 @@ impl House {
         view.map_err(record_fault)
     }
 
-    fn record_of(&self, new: NewKey) -> Result<KeyRecord, Fault> {
+    pub(super) fn record_of(&self, new: NewKey) -> Result<KeyRecord, Fault> {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|error| Fault::internal(error.to_string()))?;
         if new.name.as_str().parse::<KeyId>().is_ok() {
@@ -219,13 +253,15 @@ impl House {
     }
 }
 
-/// What a token refuses is for whoever asked to read: a mechanism that it lacks, or that it is full.
+/// What a token refuses is for whoever asked to read: a mechanism that it lacks, or that it is full. And so is what
+/// is wrong with a key that somebody brought.
 fn made_nowhere(birth: &Birth, error: CustodyError) -> Fault {
     match (&birth.token, error) {
         (Some(token), CustodyError::Refused { why }) => Fault::new(FaultKind::Refused, format!("token {token}: {why}")),
         (Some(token), CustodyError::Unavailable { why }) => {
             Fault::new(FaultKind::Unavailable, format!("token {token} is unavailable")).because(why)
         }
+        (None, CustodyError::Refused { why }) if birth.brought.is_some() => Fault::new(FaultKind::Refused, why),
         (_, error) => custody::fault(error),
     }
 }
@@ -248,7 +284,7 @@ fn next_version(view: &KeyView) -> Result<KeyVersion, Fault> {
     view.state.newest.next().ok_or_else(|| Fault::new(FaultKind::Refused, "the key has all the versions there are"))
 }
 
-fn hash_of(new: &NewKey) -> trust::Sha256Digest {
+pub(super) fn hash_of(new: &NewKey) -> trust::Sha256Digest {
     let mut hash = RequestHash::default()
         .add(new.name.as_str().as_bytes())
         .add(new.purpose.name().as_bytes())

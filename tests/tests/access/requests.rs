@@ -4,10 +4,10 @@ use prost::Message;
 use trust_proto::v1::{
     Algorithm, BackupRequest, BatchKey, ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest, DistrustReason, Form,
     GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest, GetKeyRequest, GetStatusRequest,
-    ImageStatement, ListEntriesRequest, ListKeksRequest, ListKeysRequest, ListTrustedKeysRequest, MaySignRequest,
-    Purpose, RotateKekRequest, RotateKeyRequest, SealRequest, SignBatchRequest, SignRequest, Statement, StatementList,
-    UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, batch_key, image_statement, sign_batch_request,
-    statement, verify_batch_request, verify_request,
+    ImageStatement, ImportKeyRequest, ImportedKey, ListEntriesRequest, ListKeksRequest, ListKeysRequest,
+    ListTrustedKeysRequest, MaySignRequest, OfferImportRequest, Purpose, RotateKekRequest, RotateKeyRequest,
+    SealRequest, SignBatchRequest, SignRequest, Statement, StatementList, UnsealRequest, UseChange, VerifyBatchRequest,
+    VerifyRequest, batch_key, image_statement, sign_batch_request, statement, verify_batch_request, verify_request,
 };
 use trust_tests::rpc::Method;
 
@@ -31,6 +31,15 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
         "Audit/GetConsistencyProof" => GetConsistencyProofRequest { from_size: 1, to_size: 2 }.encode_to_vec(),
         "Audit/ListEntries" => ListEntriesRequest::default().encode_to_vec(),
         "Keys/CreateKey" => create(&format!("{key}-new")).encode_to_vec(),
+        "Keys/OfferImport" => OfferImportRequest { imported: imported(&format!("{key}-offer")) }.encode_to_vec(),
+        // An offer that nobody made: whoever may import is told so.
+        "Keys/ImportKey" => ImportKeyRequest {
+            imported: imported(&format!("{key}-import")),
+            offer_id: "a5".repeat(16),
+            envelope: vec![7; 100].into(),
+            ..ImportKeyRequest::default()
+        }
+        .encode_to_vec(),
         "Keys/GetKey" => GetKeyRequest { key }.encode_to_vec(),
         "Keys/ListKeys" => ListKeysRequest::default().encode_to_vec(),
         "Keys/RotateKey" => RotateKeyRequest { key, ..RotateKeyRequest::default() }.encode_to_vec(),
@@ -67,6 +76,12 @@ pub(crate) fn create(name: &str) -> CreateKeyRequest {
         scope: vec!["r.example/acme/*".to_owned()],
         ..CreateKeyRequest::default()
     }
+}
+
+/// The same, to be imported.
+fn imported(name: &str) -> Option<ImportedKey> {
+    let CreateKeyRequest { name, purpose, algorithm, scope, forms, token, .. } = create(name);
+    Some(ImportedKey { name, purpose, algorithm, scope, forms, token })
 }
 
 /// [`create`], encoded.

@@ -1,0 +1,124 @@
+//! `trustctl key import`: an existing private key, sealed here so that only custody can open it.
+
+use trust::envelope::{self, UnwrapErr};
+use trust::import::ImportBinding;
+use trust::{Algorithm, KeyName, Purpose, Scope};
+use trust_proto::v1;
+use trust_proto::words::Word as _;
+use zeroize::Zeroizing;
+
+use super::private_file::{Kind, PrivateFile};
+use super::{creation, incomplete, show_change};
+use crate::command_line::key::{KeyCreate, KeyImport};
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Runs `trustctl key import`.
+pub(super) async fn run(context: &Context, arguments: KeyImport) -> Result<(), Failure> {
+    // Before a daemon is asked: a file that is no key needs none.
+    let file = PrivateFile::read(&arguments.file, arguments.passphrase_file.as_deref())?;
+    let algorithm = algorithm(file.kind, arguments.algorithm.as_deref(), &arguments.purpose)?;
+    let wanted = creation(&KeyCreate {
+        name: arguments.name,
+        purpose: arguments.purpose,
+        algorithm: Some(algorithm.name().to_owned()),
+        scope: arguments.scope,
+        forms: arguments.forms,
+        token: arguments.token,
+    })?;
+    let imported = v1::ImportedKey {
+        name: wanted.name,
+        purpose: wanted.purpose,
+        algorithm: wanted.algorithm,
+        scope: wanted.scope,
+        forms: wanted.forms,
+        token: wanted.token,
+    };
+    let daemon = context.daemon().await?;
+    let request = v1::OfferImportRequest { imported: Some(imported.clone()) };
+    let offer = daemon.keys().offer_import(request).await?.into_inner();
+    let sealed = seal(&file.pkcs8, &imported, &offer)?;
+    drop(file.pkcs8);
+    let request = v1::ImportKeyRequest {
+        imported: Some(imported),
+        offer_id: offer.offer_id,
+        envelope: sealed.into(),
+        idempotency_key: String::new(),
+    };
+    let answer = daemon.keys().import_key(request).await?.into_inner();
+    show_change(context, "imported", answer.key, answer.receipt)?;
+    context
+        .output
+        .warning(&format!("{} still holds the private key: destroy it, and its backups", arguments.file.display()));
+    Ok(())
+}
+
+/// Seals the key for exactly what was asked for, and for the principal that the daemon takes us for.
+fn seal(
+    pkcs8: &Zeroizing<Vec<u8>>,
+    imported: &v1::ImportedKey,
+    offer: &v1::OfferImportResponse,
+) -> Result<Vec<u8>, Failure> {
+    let purpose = Purpose::from_wire(imported.purpose)?;
+    let patterns = imported.scope.iter().map(|pattern| pattern.parse()).collect::<Result<Vec<_>, _>>()?;
+    let forms = imported.forms.iter().map(|form| trust::Form::from_wire(*form)).collect::<Result<Vec<_>, _>>()?;
+    let binding = ImportBinding {
+        store: offer.store.first_chunk().filter(|_| offer.store.len() == 16).ok_or_else(incomplete)?,
+        principal: &offer.principal,
+        name: &imported.name.parse::<KeyName>()?,
+        purpose,
+        algorithm: Algorithm::from_wire(imported.algorithm)?,
+        scope: &Scope::new(purpose, patterns)?,
+        forms: if forms.is_empty() { purpose.forms() } else { &forms },
+        custodian: if imported.token.is_empty() { ImportBinding::SOFTWARE } else { &imported.token },
+    };
+    let public_key = offer.public_key.first_chunk().filter(|_| offer.public_key.len() == 32).ok_or_else(incomplete)?;
+    envelope::seal(public_key, &binding.info(), pkcs8, &mut UnwrapErr(getrandom::SysRng))
+        .map_err(|error| incomplete().because(error))
+}
+
+/// The algorithm that was asked for, or the first that the file's key and the purpose have in common.
+fn algorithm(kind: Kind, asked: Option<&str>, purpose: &str) -> Result<Algorithm, Failure> {
+    let purpose: Purpose = purpose.parse()?;
+    if let Some(asked) = asked {
+        let algorithm: Algorithm = asked.parse()?;
+        if kind.fits(algorithm) {
+            return Ok(algorithm);
+        }
+        return Err(Failure::usage(
+            format!("the file holds {kind}, which does not sign with {algorithm}"),
+            "leave --algorithm out: the key's own is taken",
+        ));
+    }
+    let found = Algorithm::ALL.into_iter().find(|algorithm| kind.fits(*algorithm) && purpose.allows(*algorithm));
+    found.ok_or_else(|| {
+        let allowed = Algorithm::ALL.into_iter().filter(|algorithm| purpose.allows(*algorithm)).map(Algorithm::name);
+        Failure::usage(
+            format!("the file holds {kind}, with which no {purpose} key signs"),
+            format!("such a key signs with one of {}", allowed.collect::<Vec<_>>().join(", ")),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_signs_with_what_it_and_its_purpose_have_in_common() {
+        for (kind, purpose, expected) in [
+            (Kind::Ed25519, "release-statement", Some(Algorithm::Ed25519)),
+            (Kind::EcdsaP384, "image", Some(Algorithm::EcdsaP384Sha256)),
+            (Kind::Rsa { bits: 3072 }, "release-blob", Some(Algorithm::Rsa3072Pkcs1Sha256)),
+            (Kind::Rsa { bits: 2048 }, "raw", None),
+            (Kind::EcdsaP256, "release-statement", None),
+        ] {
+            assert_eq!(algorithm(kind, None, purpose).ok(), expected, "{kind}");
+        }
+        assert_eq!(
+            algorithm(Kind::Rsa { bits: 4096 }, Some("rsa4096-pss-sha256"), "raw").unwrap(),
+            Algorithm::Rsa4096PssSha256
+        );
+        assert_eq!(algorithm(Kind::Ed25519, Some("rsa4096-pss-sha256"), "raw").unwrap_err().exit().code(), 2);
+    }
+}
