@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "trust/v1/admin.proto",
     "trust/v1/audit.proto",
     "trust/v1/common.proto",
+    "trust/v1/hsm.proto",
     "trust/v1/keys.proto",
     "trust/v1/signing.proto",
     "trust/v1/verification.proto",

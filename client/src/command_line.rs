@@ -1,5 +1,6 @@
 //! `trustctl` as it is called.
 
+pub(crate) mod hsm;
 pub(crate) mod image;
 pub(crate) mod key;
 pub(crate) mod pin;
@@ -11,6 +12,7 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::output::Format;
+use hsm::HsmCommand;
 use image::{ImageCommand, InspectArguments, PullArguments, PushArguments, RunArguments};
 use key::KeyCommand;
 use pin::PinCommand;
@@ -110,6 +112,9 @@ pub(crate) enum Command {
     /// Shows and rotates the keys that seal all others.
     #[command(subcommand)]
     Kek(KekCommand),
+    /// Looks after the daemon's PKCS#11 tokens.
+    #[command(subcommand)]
+    Hsm(HsmCommand),
     /// Writes an encrypted backup of the daemon.
     Backup(BackupArguments),
     /// Prints the trusted root that cosign 2.6 needs for bundles.

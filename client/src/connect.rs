@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tonic::transport::{Channel, Uri};
 use trust_proto::v1::admin_client::AdminClient;
 use trust_proto::v1::audit_client::AuditClient;
+use trust_proto::v1::hsm_client::HsmClient;
 use trust_proto::v1::keys_client::KeysClient;
 use trust_proto::v1::signing_client::SigningClient;
 use trust_proto::v1::verification_client::VerificationClient;
@@ -120,6 +121,11 @@ impl Daemon {
     /// The Audit service.
     pub(crate) fn audit(&self) -> AuditClient<Channel> {
         AuditClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The Hsm service.
+    pub(crate) fn hsm(&self) -> HsmClient<Channel> {
+        HsmClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// The Keys service.

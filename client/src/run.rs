@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::usage::{self, Unread};
-use crate::{audit, backup, enroll, image, key, pinning, release, sealing, sign, status, verify};
+use crate::{audit, backup, enroll, hsm, image, key, pinning, release, sealing, sign, status, verify};
 
 /// Runs `trustctl`.
 pub(crate) fn trustctl() -> ExitCode {
@@ -79,6 +79,7 @@ async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {
         Command::Seal => sealing::seal(context).await?,
         Command::Unseal => sealing::unseal(context).await?,
         Command::Kek(command) => sealing::kek(context, command).await?,
+        Command::Hsm(command) => hsm::run(context, command).await?,
         Command::Backup(arguments) => backup::run(context, &arguments).await?,
         Command::TrustedRoot => output.raw(format!("{}\n", trusted_root::JSON).as_bytes())?,
         Command::Completions { shell } => completions(shell, output)?,

@@ -1,15 +1,13 @@
 //! `trustctl seal`, `unseal` and `kek …`: what all keys are sealed under.
 
-use std::io::{IsTerminal as _, Read as _};
-
 use serde::Serialize;
 use trust_proto::v1;
-use zeroize::Zeroizing;
 
 use crate::command_line::KekCommand;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Paint, Shown};
+use crate::secret;
 use crate::time::rfc3339_or_none;
 
 /// Longest passphrase that is read, in bytes.
@@ -42,7 +40,7 @@ pub(crate) async fn seal(context: &Context) -> Result<(), Failure> {
 pub(crate) async fn unseal(context: &Context) -> Result<(), Failure> {
     // Before anybody types: a daemon that does not answer needs no passphrase.
     let daemon = context.daemon().await?;
-    let passphrase = passphrase()?;
+    let passphrase = secret::typed("passphrase", PASSPHRASE_BYTES_MAX)?;
     let request = v1::UnsealRequest { passphrase: passphrase.to_vec().into() };
     daemon.admin().unseal(request).await.map_err(|status| {
         Failure::from(status).refusal_remedied_by(
@@ -50,29 +48,6 @@ pub(crate) async fn unseal(context: &Context) -> Result<(), Failure> {
         )
     })?;
     context.output.show(&Sealed { sealed: false })
-}
-
-fn passphrase() -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let unread = |error| Failure::other("read the passphrase", "type it, or give it on standard input").because(error);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(PASSPHRASE_BYTES_MAX.saturating_add(2)));
-    if std::io::stdin().is_terminal() {
-        let typed: Zeroizing<String> = Zeroizing::new(rpassword::prompt_password("Passphrase: ").map_err(unread)?);
-        bytes.extend_from_slice(typed.as_bytes());
-    } else {
-        let limit = u64::try_from(PASSPHRASE_BYTES_MAX).unwrap_or(0).saturating_add(2);
-        std::io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(unread)?;
-        if bytes.last() == Some(&b'\n') {
-            bytes.pop();
-        }
-    }
-    match bytes.len() {
-        1..=PASSPHRASE_BYTES_MAX => Ok(bytes),
-        0 => Err(Failure::usage("the passphrase is empty", "type it, or give it on standard input")),
-        _ => Err(Failure::usage(
-            format!("the passphrase is longer than {PASSPHRASE_BYTES_MAX} bytes"),
-            "is it the right file on standard input?",
-        )),
-    }
 }
 
 #[derive(Debug, Serialize)]

@@ -5,6 +5,7 @@
 mod admin;
 mod audit;
 mod call;
+mod hsm;
 mod keys;
 mod signing;
 mod verification;

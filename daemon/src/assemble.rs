@@ -382,6 +382,7 @@ fn services(house: &Arc<House>) -> Result<tonic::service::Routes> {
             v1::verification_server::VerificationServer::new(door.clone()).max_decoding_message_size(bytes_max),
         )
         .add_service(v1::audit_server::AuditServer::new(door.clone()))
+        .add_service(v1::hsm_server::HsmServer::new(door.clone()))
         .add_service(v1::admin_server::AdminServer::new(door))
         .add_service(HealthServer::new(HealthService::from_health_reporter(house.parts.health.clone())))
         .add_service(reflection);

@@ -26,7 +26,7 @@ use crate::order::SignOrder;
 use crate::permit::Intent;
 use crate::records::Records;
 
-pub(crate) use tokens::{Custodians, Token};
+pub(crate) use tokens::{Custodians, Token, TokenStatus};
 
 use grace::Grace;
 use queue::Queue;
@@ -294,6 +294,15 @@ impl NotBegun {
 const BUSY_RETRY: Duration = Duration::from_millis(50);
 /// When to come back to a custodian that is being restarted.
 const RESTART_RETRY: Duration = Duration::from_millis(500);
+
+/// What an administrator of tokens reads of a custody error: all of it, for it is what has to be mended.
+pub(crate) fn told(error: CustodyError) -> Fault {
+    match error {
+        CustodyError::Refused { why } => Fault::new(FaultKind::Refused, why),
+        CustodyError::Unavailable { why } => Fault::new(FaultKind::Unavailable, why),
+        error => fault(error),
+    }
+}
 
 /// What the caller reads of a custody error; the error itself is for the log.
 pub(crate) fn fault(error: CustodyError) -> Fault {

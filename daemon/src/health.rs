@@ -24,8 +24,15 @@ const LOG_PATIENCE: Duration = Duration::from_secs(10);
 /// How many times longer than a silent worker is borne, custody may stand still.
 const CUSTODY_PATIENCE: u32 = 6;
 /// The services of `trust.v1`, and the daemon as a whole.
-const SERVICES: [&str; 6] =
-    ["", "trust.v1.Admin", "trust.v1.Audit", "trust.v1.Keys", "trust.v1.Signing", "trust.v1.Verification"];
+const SERVICES: [&str; 7] = [
+    "",
+    "trust.v1.Admin",
+    "trust.v1.Audit",
+    "trust.v1.Hsm",
+    "trust.v1.Keys",
+    "trust.v1.Signing",
+    "trust.v1.Verification",
+];
 
 /// What keeps the daemon from doing all it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +113,8 @@ fn words(troubles: &[Trouble]) -> String {
 /// Whether a service does what it is for under these troubles.
 fn serves(service: &str, troubles: &[Trouble]) -> bool {
     match service {
-        // It is how the others are mended.
-        "trust.v1.Admin" => true,
+        // They are how the others are mended.
+        "trust.v1.Admin" | "trust.v1.Hsm" => true,
         "trust.v1.Audit" => !troubles.contains(&Trouble::LogClosed),
         // Nothing is reported as trusted while sealed (D21); it uses no private key.
         "trust.v1.Verification" => !troubles.contains(&Trouble::Sealed),

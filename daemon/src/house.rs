@@ -5,6 +5,7 @@ mod log;
 mod lost;
 mod sealing;
 mod start;
+mod tokens;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::verification::Verifier;
 
 pub(crate) use sealing::{Progress, kek_state};
 pub(crate) use start::log_context;
+pub(crate) use tokens::TokenView;
 
 /// The assembled parts. Doors hold it behind an `Arc`.
 pub(crate) struct House {

@@ -72,6 +72,12 @@ pub enum TokenTrouble {
         /// What was looked for, and what is there.
         what: String,
     },
+    /// No PIN is at hand: none is configured, and nobody has logged in since the daemon started.
+    #[error("it needs `trustctl hsm login {token}`")]
+    PinMissing {
+        /// The token's name in the configuration.
+        token: String,
+    },
     /// The token has refused the PIN, once: it is not tried again until its source changes (D23).
     #[error("the token has refused its PIN, which is not tried again")]
     PinWrong,

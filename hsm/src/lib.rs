@@ -32,7 +32,7 @@ pub use pin::Pin;
 pub use pkcs11::{Pkcs11Custodian, TokenPlace};
 pub use secret::{Passphrase, StoreKey};
 pub use software::{SoftwareCustodian, create_root_file, examine_root_file, init_ring};
-pub use token::{ObjectId, TokenKey, TokenName, TokenSelector};
+pub use token::{ObjectId, PinState, TokenFacts, TokenKey, TokenName, TokenSelector};
 
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ use cryptoki::slot::{Slot, TokenInfo};
 use crate::doctor::{Plan, Progress, Report};
 use crate::offer::Offers;
 use crate::{
-    Custodian, CustodianState, CustodyError, Pin, SealContext, Session, TokenKey, TokenName, TokenSelector,
+    Custodian, CustodianState, CustodyError, Pin, SealContext, Session, TokenFacts, TokenKey, TokenName, TokenSelector,
     TokenTrouble,
 };
 use fault::Fault;
@@ -67,6 +67,7 @@ struct Inner {
     store: [u8; 16],
     context: Pkcs11,
     slot: Slot,
+    facts: TokenFacts,
     login: Mutex<Login>,
     /// What only a new process can heal; set once, never taken back.
     trouble: Mutex<Option<TokenTrouble>>,
@@ -90,10 +91,17 @@ impl Pkcs11Custodian {
             store: place.store,
             context,
             slot,
+            facts: facts_of(&info),
             login: Mutex::new(login),
             trouble: Mutex::new(None),
             offers: Offers::new(),
         })))
+    }
+
+    /// What the token said of itself when it was mounted.
+    #[must_use]
+    pub fn facts(&self) -> &TokenFacts {
+        &self.0.facts
     }
 
     /// Asks the token whether it is there and takes our login.
@@ -236,6 +244,11 @@ fn find(context: &Pkcs11, selector: &TokenSelector) -> Result<(Slot, TokenInfo),
             Err(absent(&format!("no token has {selector}; there: {there}")))
         }
     }
+}
+
+fn facts_of(info: &TokenInfo) -> TokenFacts {
+    let firmware = info.firmware_version().to_string();
+    TokenFacts::new(info.label(), info.serial_number(), info.manufacturer_id(), info.model(), &firmware)
 }
 
 fn absent(what: &str) -> TokenTrouble {

@@ -1,5 +1,7 @@
 //! The words for keys that live in a token: safe to store, useless without it.
 
+mod facts;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,6 +9,8 @@ use std::sync::Arc;
 use trust::{Malformed, Sha256Digest};
 
 use crate::{CustodyError, SealContext};
+
+pub use facts::{PinState, TokenFacts};
 
 /// What the operator calls a token: 1 to 32 of `a-z`, `0-9` and `-`, a letter first, not `software`.
 ///

@@ -13,9 +13,10 @@ use house::token::{LABEL, PIN, TokenHouse};
 use house::{context, order};
 use rustix::process::{Pid, Signal, kill_process};
 use trust::{Algorithm, Purpose, Signable};
-use trust_hsm::worker::{Supervisor, TokenWorker};
+use trust_hsm::worker::{Supervisor, TokenConfig, TokenWorker};
 use trust_hsm::{
-    Custodian as _, CustodianState, CustodyError, Material, Session, SigningOrder, TokenSelector, TokenTrouble,
+    Custodian as _, CustodianState, CustodyError, Material, Pin, PinState, Session, SigningOrder, TokenSelector,
+    TokenTrouble,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -212,4 +213,59 @@ fn a_module_reaches_only_what_it_was_given() {
     let given = house.mount();
     let status = fs::read_to_string(format!("/proc/{}/status", given.pids()[0])).unwrap();
     assert!(status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"), "{status}");
+}
+
+fn pin(text: &str) -> Pin {
+    Pin::take(&mut text.as_bytes().to_vec()).unwrap()
+}
+
+#[test]
+fn a_token_without_a_pin_serves_after_a_login_and_as_long_as_the_daemon_runs() {
+    let house = TokenHouse::new();
+    let worker = Supervisor::mount(TokenConfig { pin_file: None, ..house.config() }).unwrap();
+    assert_eq!(worker.trouble(), Some(TokenTrouble::PinMissing { token: "test".to_owned() }));
+    assert_eq!((worker.state(), worker.pin_state()), (CustodianState::Unavailable, PinState::Missing));
+    assert_eq!(worker.facts(), None);
+
+    let refused = worker.login(pin("000000")).unwrap_err();
+    assert!(matches!(&refused, CustodyError::Refused { why } if why.contains("refuses this PIN")), "{refused}");
+    assert_eq!(worker.state(), CustodianState::Unavailable);
+    worker.login(pin(PIN)).unwrap();
+
+    assert_eq!((worker.state(), worker.pin_state()), (CustodianState::Ready, PinState::Proven));
+    let facts = worker.facts().unwrap();
+    assert_eq!((facts.label.as_str(), facts.manufacturer.as_str()), (LABEL, "SoftHSM project"));
+    assert!(!facts.serial.is_empty() && facts.firmware.starts_with("2."), "{facts:?}");
+    let (mut session, order) = ready(&worker);
+    kill_process(Pid::from_raw(i32::try_from(worker.pids()[0]).unwrap()).unwrap(), Signal::KILL).unwrap();
+    until("signing again", || sign_once(&mut *session, &order).is_ok());
+    let again = worker.login(pin(PIN)).unwrap_err();
+    assert!(matches!(&again, CustodyError::Refused { why } if why.contains("serves already")), "{again}");
+}
+
+#[test]
+fn a_login_serves_though_the_pin_in_the_file_is_known_to_be_wrong() {
+    let house = TokenHouse::new();
+    house.write_pin("000000");
+    let worker = house.mount();
+    assert_eq!((worker.trouble(), worker.pin_state()), (Some(TokenTrouble::PinWrong), PinState::Refused));
+
+    worker.login(pin(PIN)).unwrap();
+
+    ready(&worker);
+    drop(worker);
+    assert_eq!(house.mount().trouble(), Some(TokenTrouble::PinWrong), "the file still has the wrong one");
+}
+
+#[test]
+fn a_login_to_a_token_that_is_not_there_says_so_and_leaves_nothing() {
+    let house = TokenHouse::new();
+    let mut config = TokenConfig { pin_file: None, ..house.config() };
+    config.place.token = TokenSelector::Label("another".to_owned());
+    let worker = Supervisor::mount(config).unwrap();
+
+    let absent = worker.login(pin(PIN)).unwrap_err();
+
+    assert!(matches!(&absent, CustodyError::Unavailable { why } if why.contains(LABEL)), "{absent}");
+    assert_eq!(worker.pin_state(), PinState::Missing);
 }

@@ -43,6 +43,14 @@ impl Token {
         std::fs::rename(self.path("pin.new"), self.path("pin")).unwrap();
     }
 
+    /// As [`Token::setup`], without a PIN in the configuration.
+    fn setup_without_pin(&self) -> Setup {
+        let setup = self.setup(MODULE, LABEL, "");
+        let pin = format!("pin_file = \"{}\"\n", self.path("pin").display());
+        assert!(setup.more.contains(&pin));
+        Setup { more: setup.more.replace(&pin, ""), ..setup }
+    }
+
     fn setup(&self, module: &str, label: &str, more: &str) -> Setup {
         let place = self.directory.path().display();
         let more = format!(
@@ -159,4 +167,40 @@ fn an_absent_token_is_named_and_stops_the_start_only_where_it_is_required() {
     daemon.trustd(&["init"]).unwrap().ok().unwrap();
     let refused = daemon.trustd(&["serve"]).unwrap();
     assert!(refused.code != Some(0) && refused.stderr.contains("is required"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_token_without_a_pin_serves_after_hsm_login_until_the_daemon_stops() {
+    let token = Token::new();
+    let mut daemon = Daemon::with(&token.setup_without_pin()).unwrap();
+    let user = daemon.user().unwrap();
+    let listed = user.run(&["hsm", "list"]).unwrap().ok().unwrap().stdout;
+    assert!(listed.contains("unavailable: it needs `trustctl hsm login hsm`"), "{listed}");
+    assert!(listed.contains("libsofthsm2.so") && listed.contains("missing"), "{listed}");
+    let refused = user.run(&["key", "create", "early", "--purpose", "release-blob", "--token", "hsm"]).unwrap();
+    assert_ne!(refused.code, Some(0), "{refused}");
+
+    let wrong = user.run_with_input(&["hsm", "login", "hsm"], b"000000\n").unwrap().exited(1).unwrap();
+    assert!(wrong.stderr.contains("the token refuses this PIN"), "{wrong}");
+    let other = user.run_with_input(&["hsm", "login", "other"], b"000000\n").unwrap().exited(1).unwrap();
+    assert!(other.stderr.contains("no token with the name other"), "{other}");
+    let pin_file = token.path("pin");
+    user.run(&["hsm", "login", "hsm", "--pin-file", pin_file.to_str().unwrap()]).unwrap().ok().unwrap();
+
+    create(&user, "release", &["--token", "hsm"]);
+    assert!(signs(&user, "release"));
+    let listed = user.run(&["hsm", "list", "--output", "json"]).unwrap().ok().unwrap().stdout;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let shown = &listed["tokens"][0];
+    assert_eq!((shown["state"].as_str(), shown["pin"].as_str()), (Some("ready"), Some("proven")), "{listed}");
+    assert_eq!((shown["label"].as_str(), shown["manufacturer"].as_str()), (Some(LABEL), Some("SoftHSM project")));
+    let log = user.run(&["audit", "log", "--output", "json"]).unwrap().ok().unwrap().stdout;
+    assert!(log.contains("token-login") && log.contains("\"custodian\""), "{log}");
+    for told in [daemon.log(), log] {
+        assert!(!told.contains(PIN) && !told.contains("000000"), "{told}");
+    }
+    daemon.restart().unwrap();
+    assert!(!signs(&user, "release"));
+    user.run_with_input(&["hsm", "login", "hsm"], PIN.as_bytes()).unwrap().ok().unwrap();
+    assert!(signs(&user, "release"));
 }

@@ -59,6 +59,9 @@ pub(crate) struct IntentLeaf {
     pub(crate) algorithm: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) batch: Option<BatchBody>,
+    /// Where the key is, or is to be: `software`, or a token's name in the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) custodian: Option<String>,
     /// When the material is to go, of a destruction: seconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) destroy_at: Option<u64>,
@@ -102,6 +105,7 @@ impl IntentLeaf {
         Self {
             algorithm: None,
             batch: None,
+            custodian: None,
             destroy_at: None,
             distrust: None,
             epoch: None,
@@ -388,6 +392,7 @@ mod tests {
         intent.name_key(KeyRef { id: KeyId::from_bytes([7; 16]), version: trust::KeyVersion::FIRST });
         intent.algorithm = Some("ed25519");
         intent.batch = Some(BatchBody { count: 2, root: "00".into() });
+        intent.custodian = Some("hsm".into());
         intent.destroy_at = Some(9);
         intent.distrust = Some(DistrustBody { reason: "superseded", since_leaf: 2 });
         intent.epoch = Some(1);

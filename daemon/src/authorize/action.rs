@@ -18,6 +18,8 @@ pub(crate) enum Action {
     GetKey,
     ImportKey,
     ListKeys,
+    ListTokens,
+    LoginToken,
     ManageKek,
     ReadLog,
     ReadStatus,
@@ -37,7 +39,7 @@ static ACTION: LazyLock<Option<EntityTypeName>> = LazyLock::new(|| EntityTypeNam
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Backup,
         Self::CancelDestroyKey,
         Self::CreateKey,
@@ -48,6 +50,8 @@ impl Action {
         Self::GetKey,
         Self::ImportKey,
         Self::ListKeys,
+        Self::ListTokens,
+        Self::LoginToken,
         Self::ManageKek,
         Self::ReadLog,
         Self::ReadStatus,
@@ -75,6 +79,8 @@ impl Action {
             Self::GetKey => "get-key",
             Self::ImportKey => "import-key",
             Self::ListKeys => "list-keys",
+            Self::ListTokens => "list-tokens",
+            Self::LoginToken => "login-token",
             Self::ManageKek => "manage-kek",
             Self::ReadLog => "read-log",
             Self::ReadStatus => "read-status",
@@ -97,6 +103,8 @@ impl Action {
             self,
             Self::Backup
                 | Self::ListKeys
+                | Self::ListTokens
+                | Self::LoginToken
                 | Self::ManageKek
                 | Self::ReadLog
                 | Self::ReadStatus

@@ -27,8 +27,8 @@ pub struct TokenConfig {
     pub module: PathBuf,
     /// The token in it.
     pub token: TokenSelector,
-    /// The file with the user PIN.
-    pub pin_file: PathBuf,
+    /// The file with the user PIN; without one an operator logs in.
+    pub pin_file: Option<PathBuf>,
     /// Session threads.
     pub sessions: usize,
     /// When a silent worker is replaced.
@@ -87,12 +87,16 @@ fn token(mut section: Section, names: &mut BTreeSet<TokenName>) -> Option<TokenC
         (listed("readable"), listed("writable"), listed("devices"), listed("sockets"));
     let connect = section
         .texts("connect", "a list of at most 32 IP addresses with ports", ENTRIES_MAX, |text| address(text).is_some());
+    let required = section.flag("required", false);
+    if required && pin_file.is_none() {
+        section.fault("required", "false where no pin_file or pin_credential is: nobody can log in before the start");
+    }
     Some(TokenConfig {
         module,
         pin_file,
         sessions: section.count("sessions", 1..=64, SESSIONS),
         hang_after: section.milliseconds("hang_after_ms", 100..=600_000, HANG_AFTER),
-        required: section.flag("required", false),
+        required,
         environment: environment.iter().filter_map(|text| variable(text)).collect(),
         readable,
         writable,
@@ -118,18 +122,17 @@ fn selector(section: &mut Section) -> Option<TokenSelector> {
     }
 }
 
-fn pin(section: &mut Section) -> PathBuf {
+fn pin(section: &mut Section) -> Option<PathBuf> {
     let file = section.optional_path("pin_file");
     let credential = section.optional_text("pin_credential", "a credential's name", |text| {
         !text.is_empty() && !text.contains('/') && !text.starts_with('.')
     });
     match (file, credential) {
-        (Some(file), None) => file,
-        (None, Some(name)) => credentials().join(name),
-        (Some(_), Some(_)) | (None, None) => {
-            section.fault("pin_file", "exactly one of pin_file, pin_credential");
-            PathBuf::new()
+        (Some(_), Some(_)) => {
+            section.fault("pin_file", "at most one of pin_file, pin_credential");
+            None
         }
+        (file, credential) => file.or_else(|| credential.map(|name| credentials().join(name))),
     }
 }
 
@@ -161,8 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn a_token_needs_a_name_a_module_one_selector_and_one_pin() {
+    fn a_token_needs_a_name_a_module_one_selector_and_at_most_one_pin() {
         assert_eq!(faults(GOOD), Vec::<String>::new());
+        assert_eq!(faults(&GOOD.replace("pin_file = \"/p\"\n", "")), Vec::<String>::new());
         for (bad, place) in [
             (GOOD.replace("name = \"hsm\"\n", ""), "[token] name"),
             (GOOD.replace("\"hsm\"", "\"software\""), "[token] name"),
@@ -170,7 +174,7 @@ mod tests {
             (GOOD.replace("module = \"/m.so\"\n", ""), "[token] module"),
             (GOOD.replace("label = \"l\"\n", ""), "[token] serial"),
             (GOOD.to_owned() + "serial = \"1\"\n", "[token] serial"),
-            (GOOD.replace("pin_file = \"/p\"\n", ""), "[token] pin_file"),
+            (GOOD.replace("pin_file = \"/p\"", "required = true"), "[token] required"),
             (GOOD.to_owned() + "pin_credential = \"pin\"\n", "[token] pin_file"),
             (GOOD.to_owned() + "pin = \"1234\"\n", "[token] pin"),
         ] {

@@ -95,6 +95,12 @@ impl Custodians {
         self.tokens.iter().map(status).collect()
     }
 
+    /// The process with the module of the token with this name.
+    pub(crate) fn worker(&self, name: &TokenName) -> Option<Arc<TokenWorker>> {
+        let found = self.tokens.iter().find(|token| token.worker.name() == name.as_str());
+        found.map(|token| Arc::clone(&token.worker))
+    }
+
     /// The processes with a module in them.
     pub(crate) fn workers(&self) -> Vec<Arc<TokenWorker>> {
         self.tokens.iter().map(|token| Arc::clone(&token.worker)).collect()

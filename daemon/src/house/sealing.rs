@@ -21,11 +21,23 @@ use crate::records::{Records, SealedVersion};
 const REWRAP_PAGE: usize = 256;
 
 /// Work on the daemon itself.
-struct Administration(&'static str);
+pub(super) struct Administration {
+    /// The word for it in leaves.
+    pub(super) operation: &'static str,
+    /// The custodian that it is about, where it is one alone.
+    pub(super) custodian: Option<String>,
+}
+
+impl From<&'static str> for Administration {
+    fn from(operation: &'static str) -> Self {
+        Self { operation, custodian: None }
+    }
+}
 
 impl Operation for Administration {
     fn describe(&self, leaf: &mut IntentLeaf) {
-        leaf.operation = self.0;
+        leaf.operation = self.operation;
+        leaf.custodian = self.custodian.clone();
     }
 }
 
@@ -120,13 +132,12 @@ impl House {
         self: &Arc<Self>,
         principal: &Principal,
         action: Action,
-        operation: &'static str,
+        operation: impl Into<Administration>,
         deadline: Duration,
         work: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, Fault> {
         let grounds = self.allow(principal, action)?;
-        let permit =
-            Permit::grant(principal.clone(), Administration(operation), grounds, deadline, self.take_flight()?);
+        let permit = Permit::grant(principal.clone(), operation.into(), grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move {
             let intent = permit.open(house.audit(), house.clock()).await.map_err(super::audit_fault)?;

@@ -120,12 +120,12 @@ fn stand(hello: &Hello<'_>, outgoing: &mut Vec<u8>) -> io::Result<Keeper> {
             let pin = Pin::take(&mut copy).map_err(io::Error::other)?;
             let name = name.parse().map_err(|_| garbage())?;
             let mounted = Pkcs11Custodian::mount(&TokenPlace { name, store: *store, module, token: token.read() }, pin);
-            let (keeper, mounted) = match mounted {
-                Ok(custodian) => (Keeper::Token(custodian), Ok(())),
-                Err(trouble) => (Keeper::Nothing, Err(trouble)),
+            let answer = match &mounted {
+                Ok(custodian) => Ok(custodian.facts().into()),
+                Err(trouble) => Err(trouble.clone()),
             };
-            frame::encode(&ControlAnswer::Mounted { protocol: PROTOCOL, mounted }, outgoing)?;
-            Ok(keeper)
+            frame::encode(&ControlAnswer::Mounted { protocol: PROTOCOL, mounted: answer }, outgoing)?;
+            Ok(mounted.map_or(Keeper::Nothing, Keeper::Token))
         }
     }
 }
@@ -147,7 +147,7 @@ fn answer_control(
             super::doctor::answer(custodian, &plan, control.stream(), outgoing)
         }
         (Control::Probe, Keeper::Token(custodian)) => {
-            let mounted = custodian.probe();
+            let mounted = custodian.probe().map(|()| custodian.facts().into());
             frame::encode(&ControlAnswer::Mounted { protocol: PROTOCOL, mounted }, outgoing)
         }
         (request, Keeper::Software(custodian)) => answer_ring(custodian, request, outgoing),

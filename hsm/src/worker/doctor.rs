@@ -95,7 +95,7 @@ impl Measuring<'_> {
         let shared = self.worker.shared();
         let answer = introduce(shared, control, pin).map_err(|error| self.judge(&error))?;
         match postcard::from_bytes(&answer) {
-            Ok(ControlAnswer::Mounted { protocol: PROTOCOL, mounted: Ok(()) }) => Ok(()),
+            Ok(ControlAnswer::Mounted { protocol: PROTOCOL, mounted: Ok(_) }) => Ok(()),
             Ok(ControlAnswer::Mounted { mounted: Err(trouble), .. }) => {
                 if trouble == TokenTrouble::PinWrong {
                     // It was changed in the token meanwhile: this was the one try that it has (D23).

@@ -12,8 +12,8 @@ use trust::{Algorithm, Digest, KeyId, KeyRef, KeyVersion, Malformed, Purpose, Sh
 
 use crate::doctor::{Plan, Progress, Report};
 use crate::{
-    CustodyError, Material, ObjectId, RewrapOrder, SealContext, SealedKey, SigningOrder, TokenKey, TokenSelector,
-    TokenTrouble,
+    CustodyError, Material, ObjectId, RewrapOrder, SealContext, SealedKey, SigningOrder, TokenFacts, TokenKey,
+    TokenSelector, TokenTrouble,
 };
 
 /// Both sides speak exactly this; they are one program.
@@ -124,7 +124,11 @@ pub(super) enum ControlAnswer<'a> {
     /// To [`Hello`]: whether the ring is open, or why it is not though it should.
     Welcome { protocol: u16, reopened: Option<Result<(), CustodyError>> },
     /// To [`Hello`] and [`Control::Probe`] of a token: whether it serves.
-    Mounted { protocol: u16, mounted: Result<(), TokenTrouble> },
+    Mounted {
+        protocol: u16,
+        #[serde(borrow)]
+        mounted: Result<Facts<'a>, TokenTrouble>,
+    },
     /// Done, with nothing to say.
     Done,
     /// The ring is open.
@@ -143,6 +147,34 @@ pub(super) enum ControlAnswer<'a> {
     Examined(Box<Report>),
     /// Not done.
     Failed(CustodyError),
+}
+
+/// [`TokenFacts`] as text.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Facts<'a> {
+    label: &'a str,
+    serial: &'a str,
+    manufacturer: &'a str,
+    model: &'a str,
+    firmware: &'a str,
+}
+
+impl<'a> From<&'a TokenFacts> for Facts<'a> {
+    fn from(facts: &'a TokenFacts) -> Self {
+        Self {
+            label: &facts.label,
+            serial: &facts.serial,
+            manufacturer: &facts.manufacturer,
+            model: &facts.model,
+            firmware: &facts.firmware,
+        }
+    }
+}
+
+impl Facts<'_> {
+    pub(super) fn read(&self) -> TokenFacts {
+        TokenFacts::new(self.label, self.serial, self.manufacturer, self.model, self.firmware)
+    }
 }
 
 /// Asked over a session.

@@ -5,6 +5,9 @@
 //! tried again, across restarts of the daemon either, until its source has another.
 //! The mark is an Argon2id hash of the wrong PIN under a salt of its own, so that the
 //! same PIN in a file that was merely written anew is still known for what it is.
+//!
+//! A PIN that an operator gave (`trustctl hsm login`) goes before both and is tried once,
+//! whatever is marked. Only when it opened the token it is kept: in memory, never on a disk.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
@@ -16,7 +19,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::cipher::random;
-use crate::{CustodyError, PassphraseCost, Pin, TokenTrouble, secret_file};
+use crate::{CustodyError, PassphraseCost, Pin, PinState, TokenName, TokenTrouble, secret_file};
 
 /// What messages call the source.
 const WHAT: &str = "PIN file";
@@ -27,14 +30,34 @@ const HASH: usize = 32;
 
 /// Where the PIN comes from, and what is known about it.
 pub(super) struct PinKeeper {
-    source: PathBuf,
+    token: TokenName,
+    /// The file with it; where there is none, an operator gives it.
+    source: Option<PathBuf>,
     mark: PathBuf,
-    /// Has opened the token, and the file it was read from.
-    proven: Option<(Pin, Identity)>,
-    /// Handed to a worker that has not answered yet, and the file it was read from.
-    offered: Option<(Pin, Identity)>,
+    /// Has opened the token, and where it is from.
+    proven: Option<(Pin, Origin)>,
+    /// Handed to a worker that has not answered yet, and where it is from.
+    offered: Option<(Pin, Origin)>,
     /// The file whose content the token has refused.
     refused: Option<Identity>,
+    /// What an operator gave.
+    login: Login,
+}
+
+/// Where a PIN is from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    File(Identity),
+    Operator,
+}
+
+/// How far an operator's login is.
+enum Login {
+    None,
+    Waiting(Pin),
+    /// A worker has it.
+    Tried,
+    Ended(Result<(), TokenTrouble>),
 }
 
 /// A file that was not written since has the same.
@@ -48,20 +71,69 @@ struct Identity {
 }
 
 impl PinKeeper {
-    pub(super) fn new(source: PathBuf, mark: PathBuf) -> Self {
-        Self { source, mark, proven: None, offered: None, refused: None }
+    pub(super) fn new(token: TokenName, source: Option<PathBuf>, mark: PathBuf) -> Self {
+        Self { token, source, mark, proven: None, offered: None, refused: None, login: Login::None }
+    }
+
+    /// What is known about the PIN.
+    pub(super) fn state(&self) -> PinState {
+        match (&self.proven, &self.source, self.refused) {
+            (Some(_), ..) => PinState::Proven,
+            (None, None, _) => PinState::Missing,
+            (None, Some(_), Some(_)) => PinState::Refused,
+            (None, Some(_), None) => PinState::Unproven,
+        }
+    }
+
+    /// Takes an operator's PIN: the next one to be handed out, once.
+    ///
+    /// # Errors
+    /// [`CustodyError::Unavailable`] while another operator's is at work.
+    pub(super) fn give(&mut self, pin: Pin) -> Result<(), CustodyError> {
+        if matches!(self.login, Login::Waiting(_) | Login::Tried) {
+            return Err(CustodyError::unavailable("another login to the token is under way"));
+        }
+        self.login = Login::Waiting(pin);
+        Ok(())
+    }
+
+    /// Whether it is known that the operator's PIN did not open the token.
+    pub(super) fn has_refusal(&self) -> bool {
+        matches!(self.login, Login::Ended(Err(_)))
+    }
+
+    /// How the operator's login ended; `None` when it did not. One that still waits is forgotten; what a worker has
+    /// may still succeed.
+    pub(super) fn end_login(&mut self) -> Option<Result<(), TokenTrouble>> {
+        match std::mem::replace(&mut self.login, Login::None) {
+            Login::Ended(ended) => Some(ended),
+            Login::Tried => {
+                self.login = Login::Tried;
+                None
+            }
+            Login::None | Login::Waiting(_) => None,
+        }
     }
 
     /// A PIN that may be tried.
     ///
     /// # Errors
-    /// [`TokenTrouble::PinWrong`] for one that the token has refused before, [`TokenTrouble::Failed`] for a source
-    /// that cannot be read.
+    /// [`TokenTrouble::PinMissing`] where there is none, [`TokenTrouble::PinWrong`] for one that the token has refused
+    /// before, [`TokenTrouble::Failed`] for a source that cannot be read.
     pub(super) fn hand_out(&mut self) -> Result<Pin, TokenTrouble> {
+        if let Login::Waiting(_) = &self.login
+            && let Login::Waiting(pin) = std::mem::replace(&mut self.login, Login::Tried)
+        {
+            self.offered = Some((pin.duplicate().map_err(failed)?, Origin::Operator));
+            return Ok(pin);
+        }
         if let Some((pin, _)) = &self.proven {
             return pin.duplicate().map_err(failed);
         }
-        let (pin, identity) = read(&self.source).map_err(failed)?;
+        let Some(source) = &self.source else {
+            return Err(TokenTrouble::PinMissing { token: self.token.to_string() });
+        };
+        let (pin, identity) = read(source).map_err(failed)?;
         if self.refused == Some(identity) {
             return Err(TokenTrouble::PinWrong);
         }
@@ -69,7 +141,7 @@ impl PinKeeper {
             self.refused = Some(identity);
             return Err(TokenTrouble::PinWrong);
         }
-        self.offered = Some((pin.duplicate().map_err(failed)?, identity));
+        self.offered = Some((pin.duplicate().map_err(failed)?, Origin::File(identity)));
         Ok(pin)
     }
 
@@ -80,23 +152,47 @@ impl PinKeeper {
 
     /// Notes that the token took the PIN that was handed out last.
     pub(super) fn succeeded(&mut self) {
-        if let Some(offered) = self.offered.take() {
-            self.proven = Some(offered);
+        let Some((pin, origin)) = self.offered.take() else { return };
+        // A mark that stays behind a file's PIN is of another one. An operator's PIN says nothing about the one in the
+        // file, unless it is the same.
+        if origin != Origin::Operator || self.is_marked(&pin).unwrap_or(false) {
             self.refused = None;
-            // A mark that stays behind is of another PIN.
             let _ = fs::remove_file(&self.mark);
         }
+        if origin == Origin::Operator {
+            self.login = Login::Ended(Ok(()));
+        }
+        self.proven = Some((pin, origin));
     }
 
     /// Notes that the token refused the PIN that was handed out last, durably.
     pub(super) fn refused(&mut self) {
         // What was refused is what was read then: the file may have another by now, which nobody has tried.
-        let tried = self.offered.take().or_else(|| self.proven.take());
-        self.proven = None;
-        self.refused = tried.as_ref().map(|(_, identity)| *identity);
-        let marked = tried.map_or(Ok(()), |(pin, _)| self.write_mark(&pin));
+        let Some((pin, origin)) = self.offered.take().or_else(|| self.proven.take()) else { return };
+        let marked = match origin {
+            Origin::File(identity) => {
+                self.proven = None;
+                self.refused = Some(identity);
+                self.write_mark(&pin)
+            }
+            // The mark of the file's PIN stays; where there is none, the same PIN may come to be in the file.
+            Origin::Operator if self.mark.exists() => Ok(()),
+            Origin::Operator => self.write_mark(&pin),
+        };
+        if matches!(self.login, Login::Tried) {
+            self.login = Login::Ended(Err(TokenTrouble::PinWrong));
+        }
         if let Err(error) = marked {
             tracing::error!(%error, "a PIN that the token refused cannot be marked: a restart would try it again");
+        }
+    }
+
+    /// Notes that the worker which got the PIN does not serve: an operator's is not tried a second time by itself,
+    /// whatever it was that went wrong.
+    pub(super) fn not_proven(&mut self, trouble: &TokenTrouble) {
+        if matches!(self.login, Login::Tried) {
+            self.offered = None;
+            self.login = Login::Ended(Err(trouble.clone()));
         }
     }
 
@@ -208,7 +304,11 @@ mod tests {
         }
 
         fn keeper(&self) -> PinKeeper {
-            PinKeeper::new(self.source(), self.directory.path().join("hsm.wrong-pin"))
+            self.keeper_of(Some(self.source()))
+        }
+
+        fn keeper_of(&self, source: Option<PathBuf>) -> PinKeeper {
+            PinKeeper::new("hsm".parse().unwrap(), source, self.directory.path().join("hsm.wrong-pin"))
         }
     }
 
@@ -264,6 +364,99 @@ mod tests {
         keeper.refused();
 
         assert!(is(&keeper.hand_out().unwrap(), "5678"));
+    }
+
+    fn pin(text: &str) -> Pin {
+        Pin::take(&mut text.as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn without_a_source_an_operator_gives_the_pin_and_it_is_kept_once_it_succeeded() {
+        let scene = Scene::with("unused");
+        let mut keeper = scene.keeper_of(None);
+        assert_eq!(keeper.hand_out().unwrap_err(), TokenTrouble::PinMissing { token: "hsm".to_owned() });
+        assert_eq!(keeper.state(), PinState::Missing);
+
+        keeper.give(pin("1234")).unwrap();
+        assert!(matches!(keeper.give(pin("5678")), Err(CustodyError::Unavailable { .. })));
+        assert!(is(&keeper.hand_out().unwrap(), "1234"));
+        keeper.succeeded();
+
+        assert_eq!(keeper.end_login(), Some(Ok(())));
+        assert_eq!(keeper.state(), PinState::Proven);
+        for _ in 0..2 {
+            assert!(is(&keeper.hand_out().unwrap(), "1234"));
+        }
+        assert!(scene.keeper_of(None).hand_out().is_err(), "on no disk");
+    }
+
+    #[test]
+    fn an_operators_pin_is_tried_once_whatever_becomes_of_it() {
+        let scene = Scene::with("unused");
+        for trouble in [TokenTrouble::PinWrong, TokenTrouble::Failed { what: "the worker died".to_owned() }] {
+            let mut keeper = scene.keeper_of(None);
+            keeper.give(pin("1234")).unwrap();
+            assert!(is(&keeper.hand_out().unwrap(), "1234"));
+
+            if trouble == TokenTrouble::PinWrong {
+                keeper.refused();
+            }
+            keeper.not_proven(&trouble);
+
+            assert!(keeper.has_refusal());
+            assert_eq!(keeper.end_login(), Some(Err(trouble)));
+            assert!(matches!(keeper.hand_out(), Err(TokenTrouble::PinMissing { .. })));
+            keeper.give(pin("1234")).unwrap();
+            assert!(is(&keeper.hand_out().unwrap(), "1234"), "asked for again, it is tried again");
+        }
+    }
+
+    #[test]
+    fn a_login_with_the_marked_pin_clears_the_mark_and_one_with_another_does_not() {
+        let scene = Scene::with("1234");
+        let mut keeper = scene.keeper();
+        drop(keeper.hand_out().unwrap());
+        keeper.refused();
+
+        keeper.give(pin("5678")).unwrap();
+        assert!(is(&keeper.hand_out().unwrap(), "5678"));
+        keeper.succeeded();
+        assert_eq!(scene.keeper().hand_out().unwrap_err(), TokenTrouble::PinWrong, "the file still has the wrong one");
+
+        let mut keeper = scene.keeper();
+        assert_eq!(keeper.hand_out().unwrap_err(), TokenTrouble::PinWrong);
+        assert_eq!(keeper.state(), PinState::Refused);
+        keeper.give(pin("1234")).unwrap();
+        assert!(is(&keeper.hand_out().unwrap(), "1234"));
+        keeper.succeeded();
+        assert!(is(&scene.keeper().hand_out().unwrap(), "1234"));
+    }
+
+    #[test]
+    fn an_operators_wrong_pin_leaves_the_files_mark_and_what_was_proven() {
+        let scene = Scene::with("1234");
+        let mut keeper = scene.keeper();
+        drop(keeper.hand_out().unwrap());
+        keeper.refused();
+        let mark = fs::read(&keeper.mark).unwrap();
+
+        keeper.give(pin("5678")).unwrap();
+        drop(keeper.hand_out().unwrap());
+        keeper.refused();
+
+        assert_eq!(fs::read(&keeper.mark).unwrap(), mark);
+        assert_eq!(keeper.hand_out().unwrap_err(), TokenTrouble::PinWrong);
+    }
+
+    #[test]
+    fn a_login_that_nobody_waits_for_is_forgotten() {
+        let scene = Scene::with("unused");
+        let mut keeper = scene.keeper_of(None);
+        keeper.give(pin("1234")).unwrap();
+
+        assert_eq!(keeper.end_login(), None);
+
+        assert!(matches!(keeper.hand_out(), Err(TokenTrouble::PinMissing { .. })));
     }
 
     #[test]

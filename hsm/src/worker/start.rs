@@ -131,8 +131,9 @@ fn greet(
     let welcome = match postcard::from_bytes(&answer) {
         Ok(ControlAnswer::Welcome { protocol: PROTOCOL, reopened }) if !shared.is_token() => Welcome::Ring(reopened),
         Ok(ControlAnswer::Mounted { protocol: PROTOCOL, mounted }) if shared.is_token() => {
+            let mounted = mounted.map(|facts| facts.read());
             shared.note_login(&mounted);
-            Welcome::Token(mounted)
+            Welcome::Token(mounted.map(drop))
         }
         Ok(ControlAnswer::Failed(error)) => return Err(io::Error::other(error)),
         Ok(_) | Err(_) => {

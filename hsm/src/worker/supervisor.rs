@@ -23,7 +23,7 @@ use super::message::{Bytes, Control, ControlAnswer};
 use super::pin::PinKeeper;
 use super::start::{NoStart, converse, start};
 use super::{TokenConfig, WorkerConfig, descriptor, frame};
-use crate::{CustodianState, CustodyError, TokenTrouble};
+use crate::{CustodianState, CustodyError, TokenFacts, TokenTrouble};
 
 /// How long a session waits for a worker that is being started.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(3);
@@ -65,6 +65,10 @@ struct State {
     useless: u32,
     /// Why the last worker of a token did not serve.
     trouble: Option<TokenTrouble>,
+    /// What the token said of itself when it last served.
+    facts: Option<TokenFacts>,
+    /// The next start does not wait for its pause: somebody has logged in.
+    hurry: bool,
 }
 
 /// One running worker.
@@ -106,12 +110,22 @@ impl Shared {
             sessions_max: config.sessions_max,
             hang_after: config.hang_after,
         };
-        let pin = Mutex::new(PinKeeper::new(config.pin_file.clone(), config.pin_mark.clone()));
+        let name = config.place.name.clone();
+        let pin = Mutex::new(PinKeeper::new(name, config.pin_file.clone(), config.pin_mark.clone()));
         Self::keeping(launch, Keeps::Token { config: Box::new(config), pin: Box::new(pin) })
     }
 
     fn keeping(launch: Launch, keeps: Keeps) -> Self {
-        let state = State { live: None, reopen: None, open: false, stopping: false, useless: 0, trouble: None };
+        let state = State {
+            live: None,
+            reopen: None,
+            open: false,
+            stopping: false,
+            useless: 0,
+            trouble: None,
+            facts: None,
+            hurry: false,
+        };
         Self {
             launch,
             keeps,
@@ -165,6 +179,31 @@ impl Shared {
         self.state().trouble.clone()
     }
 
+    /// What the token said of itself when it last served.
+    pub(super) fn facts(&self) -> Option<TokenFacts> {
+        self.state().facts.clone()
+    }
+
+    /// The keeper of the token's PIN. The lock of the state may be held, and is never taken after this.
+    pub(super) fn pin(&self) -> Option<MutexGuard<'_, PinKeeper>> {
+        match &self.keeps {
+            Keeps::Ring { .. } => None,
+            Keeps::Token { pin, .. } => Some(pin.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Has a worker started without the pause, and waits until it serves or `is_refused`: as long as the start that
+    /// is under way and one more may take.
+    pub(super) fn start_now(&self, is_refused: &dyn Fn() -> bool) {
+        let patience = START_PATIENCE.saturating_add(self.launch.hang_after).saturating_mul(2);
+        let mut state = self.state();
+        state.hurry = true;
+        self.changed.notify_all();
+        let is_over = |state: &State| state.stopping || state.live.is_some() && state.open;
+        let waits = |state: &mut State| !is_over(state) && !is_refused();
+        drop(self.changed.wait_timeout_while(state, patience, waits));
+    }
+
     /// Ends a worker that asks for it, and says why nothing was done.
     pub(super) fn replace(&self, live: &Arc<Live>, trouble: TokenTrouble) -> CustodyError {
         let mut state = self.state();
@@ -183,17 +222,22 @@ impl Shared {
     }
 
     fn pin_refused(&self) {
-        if let Keeps::Token { pin, .. } = &self.keeps {
-            pin.lock().unwrap_or_else(PoisonError::into_inner).refused();
+        if let Some(mut pin) = self.pin() {
+            pin.refused();
         }
     }
 
     /// Notes what the token said to the PIN, if it was asked.
-    pub(super) fn note_login(&self, mounted: &Result<(), TokenTrouble>) {
-        match (&self.keeps, mounted) {
-            (Keeps::Token { pin, .. }, Ok(())) => pin.lock().unwrap_or_else(PoisonError::into_inner).succeeded(),
-            (_, Err(TokenTrouble::PinWrong)) => self.pin_refused(),
-            (_, _) => {}
+    pub(super) fn note_login(&self, mounted: &Result<TokenFacts, TokenTrouble>) {
+        match mounted {
+            Ok(facts) => {
+                self.state().facts = Some(facts.clone());
+                if let Some(mut pin) = self.pin() {
+                    pin.succeeded();
+                }
+            }
+            Err(TokenTrouble::PinWrong) => self.pin_refused(),
+            Err(_) => {}
         }
     }
 
@@ -374,6 +418,9 @@ impl Shared {
             }
             NoStart::Token(trouble) => Some(trouble.clone()),
         };
+        if let (Some(mut pin), Some(trouble)) = (self.pin(), &trouble) {
+            pin.not_proven(trouble);
+        }
         let mut state = self.state();
         if trouble != state.trouble
             && let Some(trouble) = &trouble
@@ -405,8 +452,9 @@ fn serve(shared: &Shared, mut child: Child, live: Arc<Live>) {
 fn pause(shared: &Shared) -> bool {
     let state = shared.state();
     let pause = pause_after(state.useless);
-    let waited = shared.changed.wait_timeout_while(state, pause, |state| !state.stopping);
-    let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    let waited = shared.changed.wait_timeout_while(state, pause, |state| !state.stopping && !state.hurry);
+    let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    state.hurry = false;
     !state.stopping
 }
 

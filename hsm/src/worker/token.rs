@@ -15,7 +15,10 @@ use super::message::{Control, ControlAnswer};
 use super::session::WorkerSession;
 use super::supervisor::{self, Shared};
 use super::{Supervisor, pin, reach};
-use crate::{Custodian, CustodianState, CustodyError, Session, TokenPlace, TokenTrouble};
+use crate::{Custodian, CustodianState, CustodyError, Pin, PinState, Session, TokenFacts, TokenPlace, TokenTrouble};
+
+/// Why a login is refused.
+const SERVES: &str = "the token serves already, it needs no login";
 
 /// How a token's worker is run.
 #[derive(Debug, Clone)]
@@ -27,8 +30,9 @@ pub struct TokenConfig {
     pub arguments: Vec<OsString>,
     /// The module, the token in it, and whose keys it keeps.
     pub place: TokenPlace,
-    /// The user PIN: a file that nobody else may read, with or without a line feed behind it.
-    pub pin_file: PathBuf,
+    /// The user PIN: a file that nobody else may read, with or without a line feed behind it. `None`: the token waits
+    /// for [`TokenWorker::login`].
+    pub pin_file: Option<PathBuf>,
     /// Where a PIN that the token refused is remembered; its directory is there and ours alone.
     pub pin_mark: PathBuf,
     /// The module's environment, all of it: names, and files of the module's own configuration, which it may read.
@@ -94,7 +98,7 @@ pub fn examine_token(config: &TokenConfig) -> Result<(), CustodyError> {
         Ok(_) => return Err(CustodyError::refused(format!("the module {place} is not a file"))),
         Err(error) => return Err(CustodyError::refused(format!("the module {place}: {error}"))),
     }
-    pin::examine(&config.pin_file)
+    config.pin_file.as_deref().map_or(Ok(()), pin::examine)
 }
 
 /// The custodian of a token whose module is in a child process.
@@ -127,6 +131,41 @@ impl TokenWorker {
         self.shared.trouble()
     }
 
+    /// What the token said of itself when it last served.
+    #[must_use]
+    pub fn facts(&self) -> Option<TokenFacts> {
+        self.shared.facts()
+    }
+
+    /// What is known about its PIN.
+    #[must_use]
+    pub fn pin_state(&self) -> PinState {
+        self.shared.pin().map_or(PinState::Missing, |pin| pin.state())
+    }
+
+    /// Logs in with a PIN that an operator gave: it is tried once, at once, also where an older one was refused (D23), and
+    /// kept for later workers when the token takes it. Nothing is left of it otherwise. Blocks until the token has answered.
+    ///
+    /// # Errors
+    /// [`CustodyError::Refused`] when the token serves already, or refuses the PIN; [`CustodyError::Unavailable`] when
+    /// it cannot serve for another reason, or another login is under way; [`CustodyError::Late`] without an answer in time.
+    pub fn login(&self, given: Pin) -> Result<(), CustodyError> {
+        if self.state() == CustodianState::Ready {
+            return Err(CustodyError::refused(SERVES));
+        }
+        let pin = || self.shared.pin().ok_or(CustodyError::failed("find the keeper of a token's PIN"));
+        pin()?.give(given)?;
+        let is_decided = || pin().is_ok_and(|pin| pin.has_refusal());
+        self.shared.start_now(&is_decided);
+        match pin()?.end_login() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(TokenTrouble::PinWrong)) => Err(CustodyError::refused("the token refuses this PIN")),
+            Some(Err(trouble)) => Err(trouble.into()),
+            None if self.state() == CustodianState::Ready => Err(CustodyError::refused(SERVES)),
+            None => Err(CustodyError::Late),
+        }
+    }
+
     /// Has the worker look whether the token is still there; one for which only a new worker can help gets one.
     /// Blocks until the answer is there, at most as long as a call may take.
     pub fn probe(&self) {
@@ -136,7 +175,7 @@ impl TokenWorker {
         }
         let Ok((live, frame)) = self.shared.control(&Control::Probe, self.shared.launch.hang_after) else { return };
         match postcard::from_bytes(&frame) {
-            Ok(ControlAnswer::Mounted { mounted: Ok(()), .. }) => {}
+            Ok(ControlAnswer::Mounted { mounted: Ok(_), .. }) => {}
             Ok(ControlAnswer::Mounted { mounted: Err(trouble), .. }) => drop(self.shared.replace(&live, trouble)),
             Ok(_) | Err(_) => drop(self.shared.judge(&live, &std::io::ErrorKind::InvalidData.into())),
         }

@@ -67,7 +67,7 @@ impl TokenHouse {
             program: PathBuf::from(env!("CARGO_BIN_EXE_custody-worker")),
             arguments: Vec::new(),
             place: place(),
-            pin_file: self.pin_file(),
+            pin_file: Some(self.pin_file()),
             pin_mark: self.directory.path().join("hsm.wrong-pin"),
             environment: vec![("SOFTHSM2_CONF".to_owned(), self.softhsm_conf())],
             readable: Vec::new(),

@@ -1,0 +1,132 @@
+//! `trustctl hsm …`: the daemon's PKCS#11 tokens.
+
+use serde::Serialize;
+use trust_proto::v1;
+
+use crate::command_line::hsm::{HsmCommand, HsmLogin};
+use crate::context::Context;
+use crate::failure::{Failure, printable};
+use crate::output::{Paint, Shown};
+use crate::secret;
+
+/// The longest PIN, in bytes.
+const PIN_BYTES_MAX: usize = 255;
+
+/// Runs `trustctl hsm …`.
+pub(crate) async fn run(context: &Context, command: HsmCommand) -> Result<(), Failure> {
+    match command {
+        HsmCommand::List => list(context).await,
+        HsmCommand::Login(arguments) => login(context, arguments).await,
+    }
+}
+
+async fn list(context: &Context) -> Result<(), Failure> {
+    let answer = context.daemon().await?.hsm().list_tokens(v1::ListTokensRequest {}).await?.into_inner();
+    context.output.show(&Tokens { tokens: answer.tokens.into_iter().map(Token::read).collect() })
+}
+
+async fn login(context: &Context, arguments: HsmLogin) -> Result<(), Failure> {
+    // Before anybody types: a daemon that does not answer needs no PIN.
+    let daemon = context.daemon().await?;
+    let pin = match &arguments.pin_file {
+        Some(path) => secret::in_file("PIN", path, PIN_BYTES_MAX)?,
+        None => secret::typed("PIN", PIN_BYTES_MAX)?,
+    };
+    let request = v1::LoginRequest { token: arguments.token.clone(), pin: pin.to_vec().into() };
+    daemon.hsm().login(request).await.map_err(|status| {
+        Failure::from(status).refusal_remedied_by(
+            "`trustctl hsm list` shows the tokens; a wrong PIN may be typed again, but a token locks itself after a few",
+        )
+    })?;
+    context.output.show(&LoggedIn { token: arguments.token })
+}
+
+#[derive(Debug, Serialize)]
+struct LoggedIn {
+    token: String,
+}
+
+impl Shown for LoggedIn {
+    fn text(&self, paint: Paint) -> String {
+        let until = "the daemon keeps the PIN in memory until it stops";
+        format!("{} to {}: {until}", paint.good("logged in"), printable(&self.token))
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Tokens {
+    tokens: Vec<Token>,
+}
+
+#[derive(Debug, Serialize)]
+struct Token {
+    name: String,
+    /// ready, unavailable
+    state: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    trouble: String,
+    /// missing, proven, refused, unproven
+    pin: String,
+    /// The module's file name.
+    module: String,
+    /// How the configuration tells it from others.
+    selector: String,
+    label: String,
+    serial: String,
+    manufacturer: String,
+    model: String,
+    firmware: String,
+    sessions: u32,
+    restarts: u64,
+}
+
+impl Token {
+    fn read(token: v1::Token) -> Self {
+        Self {
+            name: token.name,
+            state: token.state,
+            trouble: token.trouble,
+            pin: token.pin,
+            module: token.module,
+            selector: token.selector,
+            label: token.label,
+            serial: token.serial,
+            manufacturer: token.manufacturer,
+            model: token.model,
+            firmware: token.firmware,
+            sessions: token.sessions,
+            restarts: token.restarts,
+        }
+    }
+
+    fn lines(&self, paint: Paint) -> String {
+        let state = match (self.state.as_str(), self.trouble.as_str()) {
+            ("ready", _) => paint.good("ready"),
+            (state, "") => paint.bad(state),
+            (state, trouble) => format!("{}: {}", paint.bad(state), printable(trouble)),
+        };
+        let mut lines = vec![
+            format!("{}  {state}", paint.strong(&self.name)),
+            format!("  module    {}, {}", printable(&self.module), printable(&self.selector)),
+        ];
+        if !self.serial.is_empty() {
+            let says = format!(
+                "{:?}, serial {}, {} {}, firmware {}",
+                self.label, self.serial, self.manufacturer, self.model, self.firmware
+            );
+            lines.push(format!("  token     {}", printable(&says)));
+        }
+        lines.push(format!("  PIN       {}", printable(&self.pin)));
+        lines.push(format!("  sessions  {}, restarted {} times", self.sessions, self.restarts));
+        lines.join("\n")
+    }
+}
+
+impl Shown for Tokens {
+    fn text(&self, paint: Paint) -> String {
+        if self.tokens.is_empty() {
+            return "the daemon's configuration has no [[token]]".to_owned();
+        }
+        self.tokens.iter().map(|token| token.lines(paint)).collect::<Vec<_>>().join("\n")
+    }
+}

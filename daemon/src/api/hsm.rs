@@ -1,0 +1,63 @@
+//! The door of the Hsm service.
+
+use tonic::{Request, Response, Status};
+use trust::{Fault, FaultKind};
+use trust_hsm::{Pin, TokenName};
+use trust_proto::v1;
+use zeroize::Zeroizing;
+
+use super::{Door, answer};
+use crate::authorize::Action;
+use crate::custody;
+use crate::house::TokenView;
+use crate::identity::Caller;
+
+#[tonic::async_trait]
+impl v1::hsm_server::Hsm for Door {
+    async fn list_tokens(
+        &self,
+        request: Request<v1::ListTokensRequest>,
+    ) -> Result<Response<v1::ListTokensResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let tokens = self.house.list_tokens(&principal).map_err(answer)?;
+        Ok(Response::new(v1::ListTokensResponse { tokens: tokens.into_iter().map(token_to_wire).collect() }))
+    }
+
+    async fn login(&self, request: Request<v1::LoginRequest>) -> Result<Response<v1::LoginResponse>, Status> {
+        let principal = self.caller(&request)?;
+        if !matches!(request.extensions().get::<Caller>(), Some(caller) if caller.is_local()) {
+            // Whoever may not log in at all hears that, not how it is done.
+            self.house.allow(&principal, Action::LoginToken).map_err(answer)?;
+            return Err(answer(Fault::new(FaultKind::Refused, "login: over the Unix socket only")));
+        }
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let mut typed = Zeroizing::new(Vec::from(wire.pin));
+        let token: TokenName = wire.token.parse().map_err(|malformed: trust::Malformed| answer(malformed.into()))?;
+        let pin = Pin::take(&mut typed).map_err(|error| answer(custody::told(error)))?;
+        self.house.login_token(&principal, &token, pin, deadline).await.map_err(answer)?;
+        Ok(Response::new(v1::LoginResponse {}))
+    }
+}
+
+fn token_to_wire(view: TokenView) -> v1::Token {
+    let TokenView { status, module, selector, facts, sessions, pin } = view;
+    let (label, serial, manufacturer, model, firmware) = facts
+        .map(|facts| (facts.label, facts.serial, facts.manufacturer, facts.model, facts.firmware))
+        .unwrap_or_default();
+    v1::Token {
+        name: status.name,
+        module,
+        selector,
+        label,
+        serial,
+        manufacturer,
+        model,
+        firmware,
+        state: status.state.name().to_owned(),
+        trouble: status.trouble.unwrap_or_default(),
+        restarts: status.restarts,
+        sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
+        pin: pin.name().to_owned(),
+    }
+}
