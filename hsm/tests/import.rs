@@ -7,7 +7,7 @@ mod house;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use house::token::TokenHouse;
+use house::token::{FaultHouse, TokenHouse};
 use house::{House, Mount, context, openssl_verifies, order};
 use tempfile::TempDir;
 use trust::{Algorithm, PublicKey, Purpose, Scheme, Signable};
@@ -184,6 +184,32 @@ fn a_key_that_was_brought_into_a_token_does_not_come_out_and_a_refused_one_leave
     let listed = house.pkcs11_tool(&["--list-objects", "--type", "privkey"]);
     assert!(listed.contains("sensitive"), "{listed}");
     assert!(!listed.contains("never extractable") && !listed.contains("Access:     extractable"), "{listed}");
+}
+
+#[test]
+fn a_token_that_refuses_a_key_names_the_step_and_its_code_and_keeps_nothing() {
+    let house = FaultHouse::new();
+    let custodian = house.mount();
+    let mut session = custodian.open().unwrap();
+    let (pkcs8, _) = made(Algorithm::EcdsaP256Sha256);
+
+    for (call, code, words) in [
+        (1, "0x13", "the token refuses: create a private key: CKR_ATTRIBUTE_VALUE_INVALID"),
+        (2, "0xD1", "the token refuses: create a public key: CKR_TEMPLATE_INCONSISTENT"),
+        (1, "0x31", "the token is full: create a private key: CKR_DEVICE_MEMORY"),
+    ] {
+        house.at("C_CreateObject", call, &format!("rv {code}"));
+
+        let why = refusal(import(&mut *session, Algorithm::EcdsaP256Sha256, &pkcs8));
+
+        assert!(why.contains(words), "{why}");
+        assert!(!house.token.pkcs11_tool(&["--list-objects"]).contains("trustd"), "{words}: something stayed");
+    }
+    // A session that dies in between costs nothing but a new one, and the first try's object.
+    house.at("C_CreateObject", 2, "rv 0xB3");
+    let _ = import(&mut *session, Algorithm::EcdsaP256Sha256, &pkcs8).unwrap();
+    let listed = house.token.pkcs11_tool(&["--list-objects", "--type", "privkey"]);
+    assert_eq!(listed.matches("trustd").count(), 1, "{listed}");
 }
 
 #[test]

@@ -213,7 +213,8 @@ async fn what_a_key_does_not_allow_leaves_a_leaf() {
     let methods = methods().unwrap();
     let of = |label: &str| methods.iter().find(|method| method.label() == label).unwrap();
     let (sign, change, distrust) = (of("Signing/Sign"), of("Keys/ChangeUse"), of("Keys/DistrustKey"));
-    let (create, rotate, may) = (of("Keys/CreateKey"), of("Keys/RotateKey"), of("Signing/MaySign"));
+    let (create, import) = (of("Keys/CreateKey"), of("Keys/ImportKey"));
+    let (rotate, may) = (of("Keys/RotateKey"), of("Signing/MaySign"));
     let disabled = scene.create("acme/disabled").await.id;
     let distrusted = scene.create("acme/distrusted").await.id;
     let narrow = scene.create("acme/narrow").await.id;
@@ -242,6 +243,7 @@ async fn what_a_key_does_not_allow_leaves_a_leaf() {
         ),
         (create, requests::create_encoded("acme/narrow"), Code::AlreadyExists, "create-key", "taken", None),
         (create, impossible, Code::FailedPrecondition, "create-key", "algorithm", None),
+        (import, requests::import_encoded("acme/narrow"), Code::AlreadyExists, "import-key", "taken", None),
     ] {
         let answer = call(&admin, method, bytes).await.unwrap();
         assert_eq!(answer.code, code, "{action} {reason}: {answer:?}");

@@ -36,13 +36,7 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
         "Keys/CreateKey" => create(&format!("{key}-new")).encode_to_vec(),
         "Keys/OfferImport" => OfferImportRequest { imported: imported(&format!("{key}-offer")) }.encode_to_vec(),
         // An offer that nobody made: whoever may import is told so.
-        "Keys/ImportKey" => ImportKeyRequest {
-            imported: imported(&format!("{key}-import")),
-            offer_id: "a5".repeat(16),
-            envelope: vec![7; 100].into(),
-            ..ImportKeyRequest::default()
-        }
-        .encode_to_vec(),
+        "Keys/ImportKey" => import_encoded(&format!("{key}-import")),
         "Keys/GetKey" => GetKeyRequest { key }.encode_to_vec(),
         "Keys/ListKeys" => ListKeysRequest::default().encode_to_vec(),
         "Keys/RotateKey" => RotateKeyRequest { key, ..RotateKeyRequest::default() }.encode_to_vec(),
@@ -79,6 +73,17 @@ pub(crate) fn create(name: &str) -> CreateKeyRequest {
         scope: vec!["r.example/acme/*".to_owned()],
         ..CreateKeyRequest::default()
     }
+}
+
+/// A request to import such a key, sealed to an offer that nobody made.
+pub(crate) fn import_encoded(name: &str) -> Vec<u8> {
+    ImportKeyRequest {
+        imported: imported(name),
+        offer_id: "a5".repeat(16),
+        envelope: vec![7; 100].into(),
+        ..ImportKeyRequest::default()
+    }
+    .encode_to_vec()
 }
 
 /// The same, to be imported.
