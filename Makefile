@@ -1,11 +1,15 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: demo test test-long bench install
+.PHONY: demo demo-hsm test test-long bench install
 
 # The whole story with a throwaway daemon, registry and engine; leaves nothing behind.
 demo:
 	scripts/demo.sh
+
+# The same with keys that never leave a PKCS#11 token, here SoftHSM, and a release signed with them.
+demo-hsm:
+	scripts/demo.sh --hsm
 
 # Everything, with the real peer programs. Names what is missing before it starts.
 test:

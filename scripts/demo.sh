@@ -6,7 +6,15 @@
 #
 # As root (`sudo make demo`) with a docker engine of its own; otherwise with the
 # engine you may use already; without any, the same story on files.
+#
+#   demo.sh        keys in the daemon's own custody
+#   demo.sh --hsm  keys in a PKCS#11 token (SoftHSM), which they never leave
 set -euo pipefail
+case "${1:-}" in
+  '') hsm= ;;
+  --hsm) hsm=yes ;;
+  *) sed -n '2,12p' "$0" >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 checkout=$PWD
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
@@ -16,11 +24,15 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 engine=none
 if [ "$(id -u)" -eq 0 ]; then
   engine=own
-  say "The story needs a docker engine, docker-registry, busybox, curl and a C compiler."
+  say "The story needs a docker engine, docker-registry, busybox, curl and a C compiler${hsm:+,}"
+  [ -z "$hsm" ] || say "and of the token's world SoftHSM, OpenSC, minisign, OpenSSH and openssl."
   say "What is missing of them is named and installed now, with apt."
-  scripts/install_test_tools.sh --demo
+  scripts/install_test_tools.sh "--demo${hsm:+-hsm}"
 elif docker info >/dev/null 2>&1 && command -v docker-registry curl busybox >/dev/null; then
   engine=shared
+fi
+if [ -n "$hsm" ] && [ "$engine" != own ]; then
+  scripts/install_test_tools.sh --demo-hsm-files
 fi
 
 say "Building trustd and trustctl (the first time takes some minutes)."
@@ -28,14 +40,27 @@ as_owner cargo build --locked --quiet -p trustd -p trustctl
 
 # ---- a place of its own ------------------------------------------------------------------------
 set_stage
+if [ -n "$hsm" ]; then
+  . "$checkout/scripts/demo/token.sh"
+  make_token
+fi
 start_daemon
-if [ "$engine" = none ]; then
-  . "$checkout/scripts/demo/files.sh"
-  say "Left out: building, pushing, pulling and running an image. They need a container engine:"
-  say "run 'sudo make demo' to see the whole story."
-else
+if [ "$engine" != none ]; then
   start_registry
   [ "$engine" = shared ] || start_engine
   . "$checkout/scripts/demo/images.sh"
+  signed_image
+fi
+if [ -n "$hsm" ]; then
+  release_from_token
+elif [ "$engine" = none ]; then
+  . "$checkout/scripts/demo/files.sh"
+else
+  refused_images
+fi
+shows_log
+if [ "$engine" = none ]; then
+  say "Left out: building, pushing, pulling and running an image. They need a container engine:"
+  say "run 'sudo make demo${hsm:+-hsm}' to see the whole story."
 fi
 say "Every step did what it says ($SECONDS s)."

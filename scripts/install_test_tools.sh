@@ -6,6 +6,8 @@
 #   install_test_tools.sh          what `make test` needs
 #   install_test_tools.sh --check  says what is missing, installs nothing
 #   install_test_tools.sh --demo   what `make demo` needs
+#   install_test_tools.sh --demo-hsm        what `make demo-hsm` needs
+#   install_test_tools.sh --demo-hsm-files  the same without engine and registry
 #   install_test_tools.sh --bench  what `make bench` needs
 #
 # Exit code 0: everything is there; 1: something is missing.
@@ -36,6 +38,14 @@ declare -A test_packages=(
   [systemd-analyze]=systemd
   [xfs_io]=xfsprogs
 )
+# The token of `make demo-hsm`, and the tools of strangers.
+declare -A token_packages=(
+  [minisign]=minisign
+  [openssl]=openssl
+  [pkcs11-tool]=opensc
+  [softhsm2-util]=softhsm2
+  [ssh-keygen]=openssh-client
+)
 # Whom the benchmark measures beside us, and what counts flushes.
 declare -A bench_packages=(
   [mariadbd]=mariadb-server
@@ -49,11 +59,18 @@ case "$mode" in
     for tool in "${!bench_packages[@]}"; do packages[$tool]=${bench_packages[$tool]}; done
     ;;
   --demo) ;;
+  --demo-hsm)
+    for tool in "${!token_packages[@]}"; do packages[$tool]=${token_packages[$tool]}; done
+    ;;
+  --demo-hsm-files)
+    packages=([cc]=build-essential)
+    for tool in "${!token_packages[@]}"; do packages[$tool]=${token_packages[$tool]}; done
+    ;;
   --bench)
     packages=([cc]=build-essential)
     for tool in "${!bench_packages[@]}"; do packages[$tool]=${bench_packages[$tool]}; done
     ;;
-  *) sed -n '2,12p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,14p' "$0" >&2; exit 2 ;;
 esac
 # The administrator's programs are not on everybody's PATH, and a person's Rust is not on the administrator's.
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
@@ -74,7 +91,7 @@ complain() {
   unpackaged=1
 }
 command -v cargo >/dev/null || complain "cargo (Rust 1.95 or newer)" "install Rust: https://rustup.rs"
-if [ "$mode" != --demo ] && [ "$mode" != --bench ]; then
+if [ -z "$mode" ] || [ "$mode" = --check ]; then
   go_version=$(go env GOVERSION 2>/dev/null || true)
   case "$go_version" in
     go1.2[6-9]* | go1.[3-9][0-9]* | go[2-9]*) ;;

@@ -11,6 +11,8 @@ pids=() # what we started, in order
 images=() # what we left in an engine that is not ours
 stage=
 last= # what the last command printed
+more_configuration= # what the daemon's configuration has besides
+in_token= # how a key is asked for in a token
 
 say() { printf '%s%s%s\n' "$dim" "$*" "$plain"; }
 
@@ -115,6 +117,7 @@ data_directory = "$stage/data"
 socket = "$stage/run/trustd.sock"
 log_origin = "log.demo.example"
 root_kek = { file = "$stage/root.kek" }
+$more_configuration
 EOF
   export TRUSTD_ADDR="unix://$stage/run/trustd.sock"
   step "A daemon that keeps the keys"
@@ -145,4 +148,10 @@ start_engine() {
   starts engine dockerd --bridge none --iptables=false --ip6tables=false --host "$DOCKER_HOST" \
     --data-root "$stage/docker" --exec-root "$stage/docker-run" --pidfile "$stage/docker.pid"
   ready engine docker info
+}
+
+shows_log() {
+  step "Everything that was signed stands in the log"
+  shows 0 "log.demo.example" "trustctl audit checkpoint"
+  shows 0 "" "trustctl audit verify"
 }

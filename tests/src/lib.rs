@@ -22,6 +22,7 @@ pub mod raw;
 pub mod registry;
 pub mod rpc;
 pub mod shell;
+pub mod token;
 pub mod wait;
 
 pub use client::Trustctl;

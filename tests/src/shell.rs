@@ -1,4 +1,6 @@
 //! A user's shell: where the commands of a page are run as they stand.
+//!
+//! It has `trustctl` and `trustd`.
 
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
@@ -24,10 +26,12 @@ impl Shell {
     /// The shell of `user`.
     ///
     /// # Errors
-    /// When trustctl or a cosign is not built; with the remedy.
+    /// When one of our programs or a cosign is not built; with the remedy.
     pub fn of(user: Trustctl) -> Result<Self> {
         let programs = TempDir::new().context("make a directory of programs")?;
-        symlink(ours("trustctl")?, programs.path().join("trustctl")).context("link trustctl")?;
+        for name in ["trustctl", "trustd"] {
+            symlink(ours(name)?, programs.path().join(name)).with_context(|| format!("link {name}"))?;
+        }
         for name in COSIGN {
             let directory = programs.path().join(name);
             std::fs::create_dir(&directory).context("make a directory of programs")?;
