@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use crate::{CustodyError, Passphrase, StoreKey};
+use crate::{CustodyError, Offer, OfferId, Passphrase, StoreKey, WrappedRoot};
 
 /// A version of the key-encryption key: 1, 2, 3…; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +95,30 @@ impl Default for PassphraseCost {
     }
 }
 
+/// Where another root key is to be.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: what a ring's header can say")]
+pub enum RootChange {
+    /// In a file that [`crate::make_root_file`] has made.
+    File {
+        /// The file, absolute: a worker that dies opens itself again from it.
+        path: PathBuf,
+        /// The offer that the file's content is sealed to.
+        offer: OfferId,
+        /// The content, sealed.
+        sealed: Vec<u8>,
+    },
+    /// Under a passphrase.
+    Passphrase(Passphrase),
+    /// In one token or two, which have wrapped the key that [`KeyRing::draw_root`] drew last.
+    Token {
+        /// What the tokens made of it.
+        wraps: Vec<WrappedRoot>,
+        /// Opens, too, for the day the tokens are lost.
+        recovery: Option<Passphrase>,
+    },
+}
+
 /// What an unseal hands to the daemon.
 #[derive(Debug)]
 #[must_use]
@@ -116,6 +140,34 @@ pub trait KeyRing: Send + Sync {
     /// [`CustodyError::Refused`] for a wrong secret (the same work as for the right one) or a file with a
     /// loose mode; [`CustodyError::Corrupt`] for a ring that the right secret does not open.
     fn unseal(&self, source: RootSource) -> Result<Unsealed, CustodyError>;
+
+    /// Hands out a single-use public key, to which a root key can be sealed. Sealing takes it back.
+    ///
+    /// # Errors
+    /// [`CustodyError::Unavailable`] when [`Offer::OPEN_MAX`] stand, and what a worker's call may meet.
+    fn offer(&self) -> Result<Offer, CustodyError>;
+
+    /// Opens the ring with the root key that a token has unwrapped and sealed to `offer`. A worker that dies afterwards
+    /// comes back sealed.
+    ///
+    /// # Errors
+    /// As [`KeyRing::unseal`], and [`CustodyError::Refused`] for an offer that does not stand.
+    fn unseal_offered(&self, offer: OfferId, sealed: &[u8]) -> Result<Unsealed, CustodyError>;
+
+    /// Draws another root key, keeps it for [`KeyRing::change_root`], and seals it to the offer of each token.
+    ///
+    /// # Errors
+    /// [`CustodyError::Sealed`], and [`CustodyError::Refused`] for an offer that is none.
+    fn draw_root(&self, receivers: &[Offer]) -> Result<Vec<Vec<u8>>, CustodyError>;
+
+    /// Puts the ring under another root key, durably. At every instant one of the two opens it; on return the newer,
+    /// and the file under the older is overwritten. The store key stays.
+    ///
+    /// # Errors
+    /// [`CustodyError::Sealed`]; [`CustodyError::Refused`] for a token's wraps without a key drawn before;
+    /// [`CustodyError::Failed`] when the ring file cannot be replaced. Where the call fails the older root still opens,
+    /// unless only the overwriting failed.
+    fn change_root(&self, change: RootChange) -> Result<(), CustodyError>;
 
     /// Drops the root key, the ring and every opened key. A worker that dies afterwards comes back sealed.
     ///

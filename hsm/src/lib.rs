@@ -23,16 +23,20 @@ mod secret_file;
 mod software;
 mod token;
 pub mod worker;
+mod wrapped_root;
 
 pub use error::{CustodyError, TokenTrouble};
-pub use keyring::{KekInfo, KekState, KekVersion, KeyRing, PassphraseCost, RootSource, Unsealed};
+pub use keyring::{KekInfo, KekState, KekVersion, KeyRing, PassphraseCost, RootChange, RootSource, Unsealed};
 pub use offer::{Offer, OfferId, seal_to};
 pub use order::{Generated, ImportOrder, Material, RewrapOrder, SealContext, SealedKey, SignedOrder, SigningOrder};
 pub use pin::Pin;
 pub use pkcs11::{Pkcs11Custodian, TokenPlace};
+pub use ring::{place_in as root_place_in, root_place};
 pub use secret::{Passphrase, StoreKey};
+pub use software::root::make_root_file;
 pub use software::{SoftwareCustodian, create_root_file, examine_root_file, init_ring};
 pub use token::{ObjectId, PinState, TokenFacts, TokenKey, TokenName, TokenSelector};
+pub use wrapped_root::{RootPlace, WrapKeyId, WrappedRoot, Wrapping};
 
 use std::time::Duration;
 

@@ -19,6 +19,7 @@ mod mechanism;
 mod object;
 mod public;
 mod session;
+mod wrapping;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -125,6 +126,10 @@ impl Pkcs11Custodian {
     /// or by the next measurement.
     pub fn examine(&self, plan: &Plan, tell: &mut dyn FnMut(Progress) -> bool) -> Result<Report, CustodyError> {
         doctor::examine(&self.0, plan, tell)
+    }
+
+    fn inner(&self) -> Arc<Inner> {
+        Arc::clone(&self.0)
     }
 
     /// What only a new process can heal.

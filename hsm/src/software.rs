@@ -7,6 +7,7 @@
 mod import;
 pub(crate) mod key;
 mod opened;
+pub(crate) mod root;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,14 +16,15 @@ use std::time::Duration;
 
 use trust::{KeyId, Sha256Digest, Signable};
 
-use crate::cipher::scrub_stack;
+use crate::cipher::{Key, scrub_stack};
 use crate::imported;
 use crate::offer::Offers;
 use crate::ring::{self, Ring};
 use crate::sealing;
 use crate::{
     Custodian, CustodianState, CustodyError, Generated, ImportOrder, KekInfo, KekVersion, KeyRing, Material, Offer,
-    PassphraseCost, RewrapOrder, RootSource, SealContext, SealedKey, Session, SignedOrder, SigningOrder, Unsealed,
+    OfferId, PassphraseCost, RewrapOrder, RootChange, RootSource, SealContext, SealedKey, Session, SignedOrder,
+    SigningOrder, Unsealed,
 };
 use key::PrivateKey;
 use opened::OpenedKeys;
@@ -45,6 +47,8 @@ struct Inner {
     /// One unseal at a time: each may take Argon2id's memory.
     unsealing: Mutex<()>,
     offers: Offers,
+    /// The root key to come, until tokens have wrapped it.
+    drawn: Mutex<Option<Key>>,
 }
 
 impl SoftwareCustodian {
@@ -57,6 +61,7 @@ impl SoftwareCustodian {
             opened: Mutex::new(OpenedKeys::new(opened_keys_max)),
             unsealing: Mutex::new(()),
             offers: Offers::new(),
+            drawn: Mutex::new(None),
         }))
     }
 }
@@ -123,10 +128,23 @@ impl KeyRing for SoftwareCustodian {
         let _one_at_a_time = self.0.unsealing.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = Ring::open(&self.0.ring_path, &source);
         scrub_stack();
-        let (ring, store_key) = opened?;
-        let store = ring.store();
-        self.0.ring.write().unwrap_or_else(PoisonError::into_inner).get_or_insert(ring);
-        Ok(Unsealed { store_key, store })
+        Ok(self.stand_open(opened?))
+    }
+
+    fn offer(&self) -> Result<Offer, CustodyError> {
+        self.0.offers.make()
+    }
+
+    fn unseal_offered(&self, offer: OfferId, sealed: &[u8]) -> Result<Unsealed, CustodyError> {
+        self.open_offered(offer, sealed)
+    }
+
+    fn draw_root(&self, receivers: &[Offer]) -> Result<Vec<Vec<u8>>, CustodyError> {
+        self.draw(receivers)
+    }
+
+    fn change_root(&self, change: RootChange) -> Result<(), CustodyError> {
+        self.change(change)
     }
 
     fn seal(&self) -> Result<(), CustodyError> {
@@ -134,6 +152,7 @@ impl KeyRing for SoftwareCustodian {
         *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = None;
         self.0.opened().clear();
         self.0.offers.clear();
+        *self.0.drawn() = None;
         scrub_stack();
         Ok(())
     }
@@ -160,6 +179,10 @@ impl KeyRing for SoftwareCustodian {
 }
 
 impl Inner {
+    fn drawn(&self) -> MutexGuard<'_, Option<Key>> {
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn opened(&self) -> MutexGuard<'_, OpenedKeys> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -20,6 +20,7 @@ mod hostile;
 mod message;
 mod pin;
 mod reach;
+mod root;
 mod sandbox;
 mod session;
 mod start;
@@ -39,14 +40,15 @@ use std::time::Duration;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
-    Custodian, CustodianState, CustodyError, KekInfo, KekState, KekVersion, KeyRing, RootSource, Session, StoreKey,
-    Unsealed,
+    Custodian, CustodianState, CustodyError, KekInfo, KekState, KekVersion, KeyRing, Offer, OfferId, RootChange,
+    RootSource, Session, StoreKey, Unsealed,
 };
 use message::{Bytes, Control, ControlAnswer};
 use session::WorkerSession;
 use supervisor::{Live, Shared};
 
 pub use child::run;
+pub use root::{draw_and_wrap, unseal_through};
 pub use token::{TokenConfig, TokenWorker, examine_token};
 
 /// How long Argon2id may take on a machine that is busy with other things.
@@ -128,12 +130,23 @@ impl WorkerCustodian {
         patience: Duration,
         read: impl FnOnce(&Arc<Live>, ControlAnswer<'_>) -> Option<Result<T, CustodyError>>,
     ) -> Result<T, CustodyError> {
-        let (live, frame) = self.shared.control(request, patience)?;
-        let answer = postcard::from_bytes(&frame).ok().and_then(|answer| match answer {
-            ControlAnswer::Failed(error) => Some(Err(error)),
-            other => read(&live, other),
-        });
-        answer.unwrap_or_else(|| Err(self.shared.judge(&live, &std::io::ErrorKind::InvalidData.into())))
+        root::ask(&self.shared, request, patience, read)
+    }
+
+    /// Opens the ring; a worker that dies afterwards opens it again from the file `reopen`.
+    fn open_up(&self, request: &Control<'_>, reopen: Option<PathBuf>) -> Result<Unsealed, CustodyError> {
+        let _one_at_a_time = self.ring_change.lock().unwrap_or_else(PoisonError::into_inner);
+        let patience = UNSEAL_PATIENCE.saturating_add(self.patience());
+        let (live, unsealed) = self.ask(request, patience, |live, answer| {
+            let ControlAnswer::Unsealed { store_key, store } = answer else { return None };
+            let mut bytes = Zeroizing::new([0; 32]);
+            bytes.copy_from_slice(store_key.0.first_chunk::<32>()?);
+            let store_key = StoreKey::take(&mut bytes);
+            bytes.zeroize();
+            Some(Ok((Arc::clone(live), Unsealed { store_key, store })))
+        })?;
+        self.shared.opened(&live, reopen)?;
+        Ok(unsealed)
     }
 
     fn patience(&self) -> Duration {
@@ -176,26 +189,44 @@ impl Custodian for WorkerCustodian {
 
 impl KeyRing for WorkerCustodian {
     fn unseal(&self, source: RootSource) -> Result<Unsealed, CustodyError> {
+        match source {
+            RootSource::File { path } => {
+                self.open_up(&Control::UnsealFile(supervisor::bytes(&path)), Some(path.clone()))
+            }
+            RootSource::Passphrase(passphrase) => {
+                self.open_up(&Control::UnsealPassphrase(Bytes(passphrase.expose())), None)
+            }
+        }
+    }
+
+    fn offer(&self) -> Result<Offer, CustodyError> {
+        self.ask(&Control::Offer, self.patience(), |_, answer| root::read_offer(answer).map(Ok))
+    }
+
+    fn unseal_offered(&self, offer: OfferId, sealed: &[u8]) -> Result<Unsealed, CustodyError> {
+        self.open_up(&Control::UnsealOffered { offer: *offer.as_bytes(), sealed: Bytes(sealed) }, None)
+    }
+
+    fn draw_root(&self, receivers: &[Offer]) -> Result<Vec<Vec<u8>>, CustodyError> {
+        let request = Control::DrawRoot(receivers.iter().map(|offer| offer.public_key).collect());
+        self.ask(&request, self.patience(), |_, answer| match answer {
+            ControlAnswer::Drawn(sealed) if sealed.len() == receivers.len() => {
+                Some(Ok(sealed.iter().map(|sealed| sealed.0.to_vec()).collect()))
+            }
+            _ => None,
+        })
+    }
+
+    fn change_root(&self, change: RootChange) -> Result<(), CustodyError> {
         let _one_at_a_time = self.ring_change.lock().unwrap_or_else(PoisonError::into_inner);
-        let request = match &source {
-            RootSource::File { path } => Control::UnsealFile(supervisor::bytes(path)),
-            RootSource::Passphrase(passphrase) => Control::UnsealPassphrase(Bytes(passphrase.expose())),
-        };
-        let (live, unsealed) =
-            self.ask(&request, UNSEAL_PATIENCE.saturating_add(self.patience()), |live, answer| {
-                let ControlAnswer::Unsealed { store_key, store } = answer else { return None };
-                let mut bytes = Zeroizing::new([0; 32]);
-                bytes.copy_from_slice(store_key.0.first_chunk::<32>()?);
-                let store_key = StoreKey::take(&mut bytes);
-                bytes.zeroize();
-                Some(Ok((Arc::clone(live), Unsealed { store_key, store })))
-            })?;
-        let reopen = match source {
-            RootSource::File { path } => Some(path),
-            RootSource::Passphrase(_) => None,
-        };
-        self.shared.opened(&live, reopen)?;
-        Ok(unsealed)
+        let patience = UNSEAL_PATIENCE.saturating_add(self.patience());
+        // Where this fails the file of before stays the one to reopen from: if it is not the root's any more, it is refused.
+        self.ask(&Control::ChangeRoot((&change).into()), patience, done)?;
+        self.shared.reopen_from(match change {
+            RootChange::File { path, .. } => Some(path),
+            RootChange::Passphrase(_) | RootChange::Token { .. } => None,
+        });
+        Ok(())
     }
 
     fn seal(&self) -> Result<(), CustodyError> {

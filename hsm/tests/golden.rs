@@ -1,9 +1,9 @@
 //! What was sealed by an older version opens in every newer one.
 //!
-//! `golden/format-1.txt` was written once, by the first version that had the
-//! formats; it is never made anew. A change that breaks this test locks people
+//! Each file in `golden/` was written once, by the first version that had its
+//! format; it is never made anew. A change that breaks this test locks people
 //! out of their keys: it needs a new format beside the old one.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
 
 mod house;
 
@@ -15,11 +15,14 @@ use std::time::Duration;
 
 use house::{STORE, context};
 use tempfile::TempDir;
-use trust::{Algorithm, PublicKey, Purpose, Signable};
-use trust_hsm::{Custodian as _, KeyRing as _, Material, RootSource, SealedKey, SigningOrder, SoftwareCustodian};
+use trust::{Algorithm, PublicKey, Purpose, Sha256Digest, Signable};
+use trust_hsm::{
+    Custodian as _, KeyRing as _, Material, Passphrase, RootPlace, RootSource, SealedKey, SigningOrder,
+    SoftwareCustodian, Wrapping, root_place,
+};
 
-fn golden() -> BTreeMap<&'static str, Vec<u8>> {
-    let lines = include_str!("golden/format-1.txt").lines().filter(|line| !line.starts_with('#'));
+fn golden(text: &'static str) -> BTreeMap<&'static str, Vec<u8>> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.split_once(' ').unwrap()).map(|(name, value)| (name, unhex(value))).collect()
 }
 
@@ -30,7 +33,7 @@ fn unhex(text: &str) -> Vec<u8> {
 
 #[test]
 fn ring_store_key_and_records_of_format_1_open() {
-    let golden = golden();
+    let golden = golden(include_str!("golden/format-1.txt"));
     let directory = TempDir::new().unwrap();
     let (root, ring) = (directory.path().join("root.key"), directory.path().join("kek.ring"));
     fs::write(&root, &golden["root"]).unwrap();
@@ -59,4 +62,36 @@ fn ring_store_key_and_records_of_format_1_open() {
 
         trust::verify::one(&public_key, &input, signed.as_bytes()).unwrap();
     }
+}
+
+#[test]
+fn a_ring_of_format_2_opens_with_its_file_and_under_a_token_with_its_passphrase() {
+    let golden = golden(include_str!("golden/format-2.txt"));
+    let directory = TempDir::new().unwrap();
+    let (root, ring) = (directory.path().join("root.key"), directory.path().join("kek.ring"));
+    fs::write(&root, &golden["root"]).unwrap();
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o600)).unwrap();
+    let words = Passphrase::take(&mut b"five words drawn by lot".to_vec()).unwrap();
+    let order = SigningOrder {
+        context: Arc::new(context(Algorithm::Ed25519, Purpose::Image)),
+        spki_sha256: Sha256Digest::from_bytes(*golden["ed25519.spki-sha256"].first_chunk().unwrap()),
+        material: Material::Sealed(SealedKey::from_bytes(&golden["ed25519.sealed"]).unwrap()),
+        inputs: vec![Signable::Message(b"m".to_vec())],
+    };
+    for (name, source) in [("ring", RootSource::File { path: root }), ("token-ring", RootSource::Passphrase(words))] {
+        fs::write(&ring, &golden[name]).unwrap();
+        let custodian = SoftwareCustodian::new(&ring, 8);
+
+        let unsealed = custodian.unseal(source).unwrap();
+
+        assert_eq!((unsealed.store, unsealed.store_key.expose().as_slice()), (STORE, &*golden["store-key"]));
+        let order = std::slice::from_ref(&order);
+        custodian.open().unwrap().sign(order, Duration::from_secs(60)).remove(0).unwrap().remove(0).unwrap();
+    }
+    let (store, place) = root_place(&ring).unwrap();
+    let RootPlace::Token { wraps, has_passphrase } = place else { panic!("{place:?}") };
+    assert!(store == STORE && has_passphrase && wraps.len() == 1);
+    assert_eq!((wraps[0].token.as_str(), wraps[0].key.as_bytes().as_slice()), ("test", &*golden["token-wrap.key"]));
+    assert_eq!(wraps[0].how, Wrapping::AesGcm(*golden["token-wrap.nonce"].first_chunk().unwrap()));
+    assert_eq!(wraps[0].bytes, golden["token-wrap.bytes"]);
 }

@@ -33,7 +33,7 @@ enum Rung {
 
 /// Whether a session only uses keys, or makes them.
 #[derive(Clone, Copy)]
-enum Access {
+pub(super) enum Access {
     Use,
     Make,
 }
@@ -45,8 +45,8 @@ pub(super) struct TokenSession {
 }
 
 /// An open session, the login it was opened under, and the keys it has found.
-struct Link {
-    session: Pkcs11Session,
+pub(super) struct Link {
+    pub(super) session: Pkcs11Session,
     generation: u64,
     found: HashMap<KeyRef, Found>,
 }
@@ -57,7 +57,7 @@ impl TokenSession {
     }
 
     /// Does `work`, on one rung of the ladder after the other until it succeeds or nothing is left but a new process.
-    fn climb<T>(
+    pub(super) fn climb<T>(
         &mut self,
         access: Access,
         work: impl Fn(&Inner, &mut Link) -> Result<T, Fault>,

@@ -22,6 +22,7 @@ use crate::pkcs11::MODULE_STACK_BYTES;
 use crate::{
     Custodian, CustodyError, Generated, ImportOrder, KekState, KeyRing as _, Offer, OfferId, Passphrase, Pin,
     Pkcs11Custodian, RewrapOrder, RootSource, Session, SigningOrder, SoftwareCustodian, TokenPlace, TokenTrouble,
+    Unsealed,
 };
 
 /// The most session threads, far more than the daemon opens: dead sessions may not have been noticed yet.
@@ -151,20 +152,58 @@ fn answer_control(
             frame::encode(&ControlAnswer::Mounted { protocol: PROTOCOL, mounted }, outgoing)
         }
         (request, Keeper::Software(custodian)) => answer_ring(custodian, request, outgoing),
-        (_, Keeper::Token(_) | Keeper::Nothing) => Err(garbage()),
+        (request, Keeper::Token(custodian)) => answer_token(custodian, request, outgoing),
+        (_, Keeper::Nothing) => Err(garbage()),
     }
+}
+
+/// What a token's worker does with root keys; where the token is in trouble, the next probe tells.
+fn answer_token(custodian: &Pkcs11Custodian, request: Control<'_>, outgoing: &mut Vec<u8>) -> io::Result<()> {
+    let sealed;
+    let answer = match request {
+        Control::Offer => custodian.offer().map(offered),
+        Control::WrapRoot { offer, sealed } => {
+            custodian.wrap_offered(OfferId::from_bytes(offer), sealed.0).map(ControlAnswer::Wrapped)
+        }
+        Control::UnwrapRoot { wrapped, receiver } => match custodian.unwrap_for(&wrapped, &receiver) {
+            Ok(bytes) => {
+                sealed = bytes;
+                Ok(ControlAnswer::Drawn(vec![Bytes(&sealed)]))
+            }
+            Err(error) => Err(error),
+        },
+        Control::DestroyWrapKey(wrapped) => custodian.destroy_wrap_key(&wrapped).map(|()| ControlAnswer::Done),
+        _ => return Err(garbage()),
+    };
+    frame::encode(&answer.unwrap_or_else(ControlAnswer::Failed), outgoing)
+}
+
+fn offered(offer: Offer) -> ControlAnswer<'static> {
+    ControlAnswer::Offered { id: *offer.id.as_bytes(), public_key: offer.public_key }
 }
 
 fn answer_ring(custodian: &SoftwareCustodian, request: Control<'_>, outgoing: &mut Vec<u8>) -> io::Result<()> {
     let answer = match request {
-        Control::Hello(_) | Control::Attach | Control::Probe | Control::Examine(_) | Control::GoOn => {
-            return Err(garbage());
+        Control::UnsealFile(file) => {
+            return unsealed(custodian.unseal(RootSource::File { path: path(file) }), outgoing);
         }
-        Control::UnsealFile(file) => return unseal(custodian, RootSource::File { path: path(file) }, outgoing),
         Control::UnsealPassphrase(bytes) => {
             let mut copy = Zeroizing::new(bytes.0.to_vec());
             let passphrase = Passphrase::take(&mut copy).map_err(|_| garbage())?;
-            return unseal(custodian, RootSource::Passphrase(passphrase), outgoing);
+            return unsealed(custodian.unseal(RootSource::Passphrase(passphrase)), outgoing);
+        }
+        Control::UnsealOffered { offer, sealed } => {
+            return unsealed(custodian.unseal_offered(OfferId::from_bytes(offer), sealed.0), outgoing);
+        }
+        Control::Offer => custodian.offer().map(offered),
+        Control::DrawRoot(receivers) => {
+            let drawn = custodian.draw_root(&receivers.iter().map(to_receive).collect::<Vec<_>>());
+            let sealed = drawn.as_ref().map(|sealed| sealed.iter().map(|sealed| Bytes(sealed)).collect());
+            let answer = sealed.map_or_else(|error| ControlAnswer::Failed(error.clone()), ControlAnswer::Drawn);
+            return frame::encode(&answer, outgoing);
+        }
+        Control::ChangeRoot(change) => {
+            custodian.change_root(change.read().map_err(|_| garbage())?).map(|()| ControlAnswer::Done)
         }
         Control::Seal => custodian.seal().map(|()| ControlAnswer::Done),
         Control::List => custodian.list().map(|lines| {
@@ -172,12 +211,18 @@ fn answer_ring(custodian: &SoftwareCustodian, request: Control<'_>, outgoing: &m
         }),
         Control::BeginRotation => custodian.begin_rotation().map(|version| ControlAnswer::Version(version.number())),
         Control::FinishRotation => custodian.finish_rotation().map(|()| ControlAnswer::Done),
+        _ => return Err(garbage()),
     };
     frame::encode(&answer.unwrap_or_else(ControlAnswer::Failed), outgoing)
 }
 
-fn unseal(custodian: &SoftwareCustodian, source: RootSource, outgoing: &mut Vec<u8>) -> io::Result<()> {
-    match custodian.unseal(source) {
+/// The offer behind a public key; what is sealed does not say which one it was.
+fn to_receive(public_key: &[u8; 32]) -> Offer {
+    Offer { id: OfferId::from_bytes([0; 16]), public_key: *public_key }
+}
+
+fn unsealed(unsealed: Result<Unsealed, CustodyError>, outgoing: &mut Vec<u8>) -> io::Result<()> {
+    match unsealed {
         Ok(unsealed) => {
             let store_key = Bytes(unsealed.store_key.expose());
             frame::encode(&ControlAnswer::Unsealed { store_key, store: unsealed.store }, outgoing)

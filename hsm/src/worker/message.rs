@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use trust::{Algorithm, Digest, KeyId, KeyRef, KeyVersion, Malformed, Purpose, Sha256Digest, Signable};
+use zeroize::Zeroizing;
 
 use crate::doctor::{Plan, Progress, Report};
 use crate::{
-    CustodyError, Material, ObjectId, RewrapOrder, SealContext, SealedKey, SigningOrder, TokenFacts, TokenKey,
-    TokenSelector, TokenTrouble,
+    CustodyError, Material, ObjectId, OfferId, Passphrase, RewrapOrder, RootChange, SealContext, SealedKey,
+    SigningOrder, TokenFacts, TokenKey, TokenSelector, TokenTrouble, WrappedRoot,
 };
 
 /// Both sides speak exactly this; they are one program.
@@ -44,6 +45,65 @@ pub(super) enum Control<'a> {
     Examine(Plan),
     /// To [`ControlAnswer::Examining`]: do it.
     GoOn,
+    /// Hand out a single-use public key.
+    Offer,
+    /// Open the ring with the root key that was sealed to an offer.
+    UnsealOffered { offer: [u8; 16], sealed: Bytes<'a> },
+    /// Draw another root key and seal it to each of these public keys.
+    DrawRoot(Vec<[u8; 32]>),
+    /// Put the ring under another root key.
+    ChangeRoot(#[serde(borrow)] Change<'a>),
+    /// Wrap the root key that was sealed to an offer under a new key of the token.
+    WrapRoot { offer: [u8; 16], sealed: Bytes<'a> },
+    /// Unwrap a root key and seal it to this public key.
+    UnwrapRoot { wrapped: WrappedRoot, receiver: [u8; 32] },
+    /// Delete the key under which a root key was wrapped.
+    DestroyWrapKey(WrappedRoot),
+}
+
+/// [`RootChange`] as bytes.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Change<'a> {
+    File {
+        offer: [u8; 16],
+        #[serde(borrow)]
+        sealed: Bytes<'a>,
+    },
+    Passphrase(#[serde(borrow)] Bytes<'a>),
+    Token {
+        wraps: Vec<WrappedRoot>,
+        #[serde(borrow)]
+        recovery: Option<Bytes<'a>>,
+    },
+}
+
+impl<'a> From<&'a RootChange> for Change<'a> {
+    fn from(change: &'a RootChange) -> Self {
+        match change {
+            RootChange::File { offer, sealed, .. } => Self::File { offer: *offer.as_bytes(), sealed: Bytes(sealed) },
+            RootChange::Passphrase(passphrase) => Self::Passphrase(Bytes(passphrase.expose())),
+            RootChange::Token { wraps, recovery } => Self::Token {
+                wraps: wraps.clone(),
+                recovery: recovery.as_ref().map(|passphrase| Bytes(passphrase.expose())),
+            },
+        }
+    }
+}
+
+impl Change<'_> {
+    /// The path of a root key file is the daemon's matter and stays empty here.
+    pub(super) fn read(self) -> Result<RootChange, Malformed> {
+        let taken = |bytes: Bytes<'_>| Passphrase::take(&mut Zeroizing::new(bytes.0.to_vec()));
+        Ok(match self {
+            Self::File { offer, sealed } => RootChange::File {
+                path: std::path::PathBuf::new(),
+                offer: OfferId::from_bytes(offer),
+                sealed: sealed.0.to_vec(),
+            },
+            Self::Passphrase(bytes) => RootChange::Passphrase(taken(bytes)?),
+            Self::Token { wraps, recovery } => RootChange::Token { wraps, recovery: recovery.map(taken).transpose()? },
+        })
+    }
 }
 
 /// How the worker is to stand.
@@ -145,6 +205,12 @@ pub(super) enum ControlAnswer<'a> {
     Examining(Progress),
     /// To [`Control::Examine`]: all of it.
     Examined(Box<Report>),
+    /// A single-use public key.
+    Offered { id: [u8; 16], public_key: [u8; 32] },
+    /// A root key, sealed to each of the public keys that came.
+    Drawn(Vec<Bytes<'a>>),
+    /// What the token made of a root key.
+    Wrapped(WrappedRoot),
     /// Not done.
     Failed(CustodyError),
 }

@@ -118,7 +118,8 @@ fn greet(
             let reopen = shared.reopen();
             let post = Post::Ring {
                 ring: bytes(ring),
-                root_file: root_file.as_deref().map(bytes),
+                // The root key may have moved into another file since the start.
+                root_file: reopen.as_deref().or(root_file.as_deref()).map(bytes),
                 reopen: reopen.as_deref().map(bytes),
                 opened_keys_max: u32::try_from(*opened_keys_max).unwrap_or(u32::MAX),
             };

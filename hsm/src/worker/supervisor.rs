@@ -369,6 +369,11 @@ impl Shared {
         Ok(())
     }
 
+    /// From which root key file a new worker opens the ring by itself.
+    pub(super) fn reopen_from(&self, file: Option<PathBuf>) {
+        self.state().reopen = file;
+    }
+
     /// No worker opens the ring by itself from here on.
     pub(super) fn closing(&self) {
         let mut state = self.state();

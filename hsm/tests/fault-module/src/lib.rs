@@ -145,6 +145,13 @@ watch! {
     C_CreateObject(
         session: CK_SESSION_HANDLE, template: CK_ATTRIBUTE_PTR, count: CK_ULONG, object: CK_OBJECT_HANDLE_PTR
     );
+    C_Decrypt(
+        session: CK_SESSION_HANDLE, data: CK_BYTE_PTR, length: CK_ULONG, plain: CK_BYTE_PTR, plain_length: CK_ULONG_PTR
+    );
+    C_GenerateKey(
+        session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, template: CK_ATTRIBUTE_PTR, count: CK_ULONG,
+        key: CK_OBJECT_HANDLE_PTR
+    );
     C_GenerateKeyPair(
         session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, public: CK_ATTRIBUTE_PTR, public_count: CK_ULONG,
         private: CK_ATTRIBUTE_PTR, private_count: CK_ULONG, public_key: CK_OBJECT_HANDLE_PTR,
