@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod disk;
 pub mod engine;
 pub mod flush;
+pub mod http;
 pub mod image;
 pub mod ledger;
 pub mod local;

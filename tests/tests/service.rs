@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -18,6 +18,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use trust_proto::v1::ListEntriesRequest;
 use trust_proto::v1::audit_client::AuditClient;
+use trust_tests::http::{free_address, http};
 use trust_tests::process::Running;
 use trust_tests::program::{checkout, ours, run};
 use trust_tests::raw::Caller;
@@ -30,20 +31,6 @@ const SOON: Duration = Duration::from_secs(10);
 fn proc(pid: u32, name: &str) -> String {
     let bytes = std::fs::read(format!("/proc/{pid}/{name}")).unwrap();
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// A port that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-fn http(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
-    stream.write_all(format!("{request}\r\nhost: here\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[test]
@@ -125,7 +112,7 @@ fn the_user_who_runs_the_daemon_cannot_look_into_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_counted_by_method_and_fault_and_only_metrics_are_served() {
-    let address = free_address();
+    let address = free_address().unwrap();
     let setup = Setup { more: format!("metrics = \"{address}\"\n"), ..Setup::allowing_raw() };
     let daemon = Daemon::with(&setup).unwrap();
     let user = Caller::new(daemon.channel().await.unwrap());
@@ -134,7 +121,7 @@ async fn metrics_are_counted_by_method_and_fault_and_only_metrics_are_served() {
     user.sign("raw/one", b"two").await.unwrap();
     user.sign("raw/none", b"three").await.unwrap_err();
 
-    let page = http(address, "GET /metrics HTTP/1.1");
+    let page = http(address, "GET /metrics HTTP/1.1").unwrap();
 
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     for line in [
@@ -158,8 +145,8 @@ async fn metrics_are_counted_by_method_and_fault_and_only_metrics_are_served() {
         assert!(document.contains(&format!("| `{name}{suffix}` |")), "{name} is not in docs/config.md");
     }
     assert!(!page.contains("raw/one"), "a key's name is in the metrics\n{page}");
-    assert!(http(address, "GET / HTTP/1.1").starts_with("HTTP/1.1 404"));
-    assert!(http(address, "POST /metrics HTTP/1.1").starts_with("HTTP/1.1 405"));
+    assert!(http(address, "GET / HTTP/1.1").unwrap().starts_with("HTTP/1.1 404"));
+    assert!(http(address, "POST /metrics HTTP/1.1").unwrap().starts_with("HTTP/1.1 405"));
     let long = format!("GET /metrics HTTP/1.1\r\nx: {}", "y".repeat(100_000));
     let mut flood = TcpStream::connect(address).unwrap();
     flood.set_read_timeout(Some(SOON)).unwrap();
@@ -167,7 +154,7 @@ async fn metrics_are_counted_by_method_and_fault_and_only_metrics_are_served() {
     let mut answer = Vec::new();
     let _ = flood.read_to_end(&mut answer); // a reset is an answer, too
     assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
-    assert!(http(address, "HEAD /metrics HTTP/1.1").starts_with("HTTP/1.1 200"));
+    assert!(http(address, "HEAD /metrics HTTP/1.1").unwrap().starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,7 +275,7 @@ async fn an_internal_error_is_found_in_the_log_under_the_id_that_its_caller_read
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_does_not_read_is_malformed_for_every_method_and_wakes_nobody() {
-    let address = free_address();
+    let address = free_address().unwrap();
     let daemon = Daemon::with(&Setup { more: format!("metrics = \"{address}\"\n"), ..Setup::default() }).unwrap();
     let channel = daemon.channel().await.unwrap();
     let methods = methods().unwrap();
@@ -311,7 +298,7 @@ async fn a_request_that_does_not_read_is_malformed_for_every_method_and_wakes_no
         }
     }
 
-    let page = http(address, "GET /metrics HTTP/1.1");
+    let page = http(address, "GET /metrics HTTP/1.1").unwrap();
     let counted = |answer: &str| {
         let label = format!("answer=\"{answer}\"");
         let lines = page.lines().filter(|line| line.starts_with("trustd_calls_total") && line.contains(&label));
