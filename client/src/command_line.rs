@@ -108,7 +108,11 @@ pub(crate) enum Command {
     /// Makes the daemon forget its root key; nothing is signed until `unseal`.
     Seal,
     /// Gives the daemon the passphrase of its root key, from the terminal or from standard input.
-    Unseal,
+    Unseal {
+        /// Without a passphrase: by the token that has the root key wrapped.
+        #[arg(long)]
+        by_token: bool,
+    },
     /// Shows and rotates the keys that seal all others.
     #[command(subcommand)]
     Kek(KekCommand),
@@ -222,7 +226,23 @@ pub(crate) enum KekCommand {
     /// Lists the versions of the ring.
     List,
     /// Adds a version and seals every key anew under it; may be interrupted and run again.
-    Rotate,
+    Rotate(RotateArguments),
+}
+
+/// `kek rotate`
+#[derive(Debug, Args)]
+pub(crate) struct RotateArguments {
+    /// Another root key, too, and where it is to be: `token NAME`, `file PATH` or `passphrase`. The old one opens
+    /// nothing afterwards.
+    #[arg(long, num_args = 1..=2, value_names = ["PLACE", "NAME"])]
+    pub(crate) to: Option<Vec<String>>,
+    /// What opens when the token is lost: `passphrase` (asked on the terminal, or read from standard input) or
+    /// `token NAME`.
+    #[arg(long, num_args = 1..=2, value_names = ["PLACE", "NAME"], requires = "to")]
+    pub(crate) recovery: Option<Vec<String>>,
+    /// Nothing opens when the token is lost: then every key is lost with it.
+    #[arg(long, requires = "to", conflicts_with = "recovery")]
+    pub(crate) no_recovery: bool,
 }
 
 /// `backup`

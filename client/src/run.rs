@@ -77,7 +77,7 @@ async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {
         Command::Audit(command) => audit::run(context, command).await?,
         Command::Status => status::run(context).await?,
         Command::Seal => sealing::seal(context).await?,
-        Command::Unseal => sealing::unseal(context).await?,
+        Command::Unseal { by_token } => sealing::unseal(context, by_token).await?,
         Command::Kek(command) => sealing::kek(context, command).await?,
         Command::Hsm(command) => hsm::run(context, command).await?,
         Command::Backup(arguments) => backup::run(context, &arguments).await?,

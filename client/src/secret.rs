@@ -13,17 +13,34 @@ use crate::failure::Failure;
 /// Reads `what`, at most `bytes_max` bytes, from the terminal or else from standard input, to its end; one line feed
 /// behind it is not part of it.
 pub(crate) fn typed(what: &str, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let name = format!("{}{}", what.get(..1).unwrap_or_default().to_uppercase(), what.get(1..).unwrap_or_default());
+    asked(what, &[name], bytes_max)
+}
+
+/// The same of one that is new: on a terminal it is typed twice, so that a slip is noticed.
+pub(crate) fn new(what: &str, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    asked(what, &[format!("New {what}"), "Once more".to_owned()], bytes_max)
+}
+
+/// Asks with each prompt, on a terminal; every answer must be the same.
+fn asked(what: &str, prompts: &[String], bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let unread = |error| Failure::other(format!("read the {what}"), REMEDY).because(error);
-    if std::io::stdin().is_terminal() {
-        let prompt =
-            format!("{}{}: ", what.get(..1).unwrap_or_default().to_uppercase(), what.get(1..).unwrap_or_default());
-        let typed: Zeroizing<String> = Zeroizing::new(rpassword::prompt_password(prompt).map_err(unread)?);
-        let mut bytes = Zeroizing::new(Vec::with_capacity(typed.len()));
-        bytes.extend_from_slice(typed.as_bytes());
+    if !std::io::stdin().is_terminal() {
+        let bytes = whole(&mut std::io::stdin().lock(), bytes_max).map_err(unread)?;
         return fitting(what, bytes, bytes_max);
     }
-    let bytes = whole(&mut std::io::stdin().lock(), bytes_max).map_err(unread)?;
-    fitting(what, bytes, bytes_max)
+    let mut answer: Option<Zeroizing<Vec<u8>>> = None;
+    for prompt in prompts {
+        let typed: Zeroizing<String> =
+            Zeroizing::new(rpassword::prompt_password(format!("{prompt}: ")).map_err(unread)?);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(typed.len()));
+        bytes.extend_from_slice(typed.as_bytes());
+        if answer.as_ref().is_some_and(|first| *first != bytes) {
+            return Err(Failure::usage("the two differ; nothing was changed", format!("type the same {what} twice")));
+        }
+        answer = Some(bytes);
+    }
+    fitting(what, answer.unwrap_or_default(), bytes_max)
 }
 
 /// The same from a file that nobody else may read.

@@ -20,6 +20,8 @@ struct Status {
     log_size: u64,
     policy_revision: String,
     started_at: String,
+    /// Where the root key is.
+    root_kek: String,
     custodians: Vec<Custodian>,
 }
 
@@ -47,6 +49,7 @@ impl Status {
             log_size: answer.log_size,
             policy_revision: answer.policy_revision,
             started_at: rfc3339(answer.started_at_unix_seconds),
+            root_kek: answer.root_kek,
             custodians: custodians.collect(),
         }
     }
@@ -55,7 +58,8 @@ impl Status {
 impl Shown for Status {
     fn text(&self, paint: Paint) -> String {
         let state = if self.sealed {
-            format!("{}: nothing is signed until `trustctl unseal`", paint.bad("sealed"))
+            let why = self.health.split_once("; ").map(|(_, why)| format!(" ({})", printable(why))).unwrap_or_default();
+            format!("{}: nothing is signed until `trustctl unseal`{why}", paint.bad("sealed"))
         } else if self.health == "serving" {
             paint.good("serving")
         } else {
@@ -67,6 +71,7 @@ impl Shown for Status {
             format!("  you are  {}", printable(&self.principal)),
             format!("  log      {}, {} leaves", printable(&self.log_origin), self.log_size),
             format!("  policy   {}", printable(&self.policy_revision)),
+            format!("  root     {}", printable(&self.root_kek)),
         ];
         for custodian in &self.custodians {
             let restarts = match custodian.restarts {

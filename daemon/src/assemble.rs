@@ -16,7 +16,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use tracing::{error, info, warn};
 use trust::Principal;
 use trust_hsm::worker::{self, Supervisor, TokenWorker, WorkerConfig, WorkerCustodian};
-use trust_hsm::{Custodian, KeyRing, Passphrase, RootSource, TokenPlace};
+use trust_hsm::{Custodian, KeyRing, Passphrase, RootPlace, RootSource, TokenPlace, Unsealed};
 use trust_proto::v1;
 
 use crate::api::{CallLayer, Door};
@@ -33,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::notify;
 use crate::records::{RecordLimits, Records, ReplayLimits};
 use crate::recover::Recovery;
+use crate::root;
 use crate::scrape;
 use crate::serving;
 use crate::store::{DirectoryLock, SledOptions, SledStore, Store};
@@ -55,6 +56,7 @@ const SESSIONS_SPARE: usize = 2;
 pub(crate) async fn serve(config: Config) -> Result<()> {
     let clock = Clock::system();
     let _lock = DirectoryLock::take(&config.data_directory)?;
+    let root_place = root::place(&config)?;
     let records = open_records(&config, clock.clone()).await?;
     let (audit, history) = open_log(&config, records.store_uuid(), clock.clone())?;
     let audit = Arc::new(audit);
@@ -68,13 +70,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     background.spawn(Arc::clone(&audit).publish());
 
     // Before anything is written: a log that was put back is left as it is.
-    match &config.root_kek {
-        RootConfig::File(path) => {
-            let opened = house.open_up(RootSource::File { path: path.clone() }).await;
-            opened.with_context(|| format!("open the house with the root key {}", path.display()))?;
-        }
-        RootConfig::Passphrase => warn!("sealed: nothing is signed until `trustctl unseal`"),
-    }
+    root::open_house(&house, &config, root_place).await?;
     announce(&house).await?;
 
     // Before the doors open: whoever finds them open may send a signal, and it must not end the daemon.
@@ -89,6 +85,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     }
     background.spawn(chores(Arc::clone(&house)));
     background.spawn(Arc::clone(&house).follow_custody());
+    background.spawn(Arc::clone(&house).follow_token());
     background.spawn(health::probe_tokens(Arc::clone(&house)));
     background.spawn(health::watch(Arc::clone(&house), drain.clone()));
     notify::ready();
@@ -304,7 +301,7 @@ pub(crate) fn spawn_worker(config: &Config) -> Result<Arc<WorkerCustodian>> {
         ring: absolute(&config.ring())?,
         root_file: match &config.root_kek {
             RootConfig::File(path) => Some(absolute(path)?),
-            RootConfig::Passphrase => None,
+            RootConfig::Passphrase | RootConfig::Token(_) => None,
         },
         sessions_max: config.custody.sessions.saturating_add(SESSIONS_SPARE),
         opened_keys_max: config.custody.opened_keys_max,
@@ -389,6 +386,10 @@ fn services(house: &Arc<House>) -> Result<tonic::service::Routes> {
     Ok(routes.routes().into_axum_router().layer(CallLayer::new(Arc::clone(house))).into())
 }
 
+async fn unseal_with(worker: Arc<WorkerCustodian>, source: RootSource) -> Result<Unsealed> {
+    tokio::task::spawn_blocking(move || worker.unseal(source)).await?.context("open the KEK ring")
+}
+
 /// `trustd recover`: opens store and log, compares them, does again what restricts and says what it cannot (D17).
 pub(crate) async fn recover(config: &Config, passphrase: Option<Passphrase>) -> Result<std::process::ExitCode> {
     let clock = Clock::system();
@@ -396,12 +397,20 @@ pub(crate) async fn recover(config: &Config, passphrase: Option<Passphrase>) -> 
     let records = open_records(config, clock.clone()).await?;
     let (audit, history) = open_log(config, records.store_uuid(), clock.clone())?;
     let worker = spawn_worker(config)?;
-    let source = match (&config.root_kek, passphrase) {
-        (RootConfig::File(path), _) => RootSource::File { path: path.clone() },
-        (RootConfig::Passphrase, Some(passphrase)) => RootSource::Passphrase(passphrase),
-        (RootConfig::Passphrase, None) => bail!("the root key needs a passphrase"),
-    };
-    let unsealed = tokio::task::spawn_blocking(move || worker.unseal(source)).await?.context("open the KEK ring")?;
+    let unsealed = match (root::place(config)?, &config.root_kek, passphrase) {
+        (RootPlace::File, RootConfig::File(path), _) => {
+            unseal_with(worker, RootSource::File { path: path.clone() }).await
+        }
+        (RootPlace::Token { wraps, .. }, _, None) => {
+            let tokens = mount_tokens(config, records.store_uuid())?;
+            let unseal = move || root::unseal_by_token(&*worker, &tokens, &wraps);
+            tokio::task::spawn_blocking(unseal).await?.context("open the KEK ring by its token")
+        }
+        (RootPlace::Passphrase | RootPlace::Token { .. }, _, Some(passphrase)) => {
+            unseal_with(worker, RootSource::Passphrase(passphrase)).await
+        }
+        (RootPlace::Passphrase | RootPlace::File, _, _) => bail!("the root key needs a passphrase, or its file"),
+    }?;
     records.unseal(&unsealed.store_key).await?;
     let principal = Principal::LocalUid(rustix::process::geteuid().as_raw());
     let recovery = Recovery { records: &records, audit: &audit, history: &history, clock: &clock, principal };

@@ -15,6 +15,7 @@ use crate::backup::Recipients;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigFault, PolicyConfig, Reading, RootConfig, TlsConfig};
 use crate::init::{UNFINISHED, was_cut_short};
+use crate::root;
 use crate::serving::group_id;
 use crate::tls;
 
@@ -173,6 +174,15 @@ fn guarded(shown: &str, metadata: &std::fs::Metadata, findings: &mut Findings) {
 
 fn root_kek(config: &Config, findings: &mut Findings) {
     const PLACE: &str = "[root_kek] file";
+    // Where there is a ring it says where the root key is; one that does not read, the start finds.
+    if let Ok((_, place)) = trust_hsm::root_place(&config.ring()) {
+        if let Some(why) = root::unreachable(&place, config) {
+            return findings.fault(PLACE, why);
+        }
+        if place != trust_hsm::RootPlace::File {
+            return;
+        }
+    }
     let RootConfig::File(path) = &config.root_kek else { return };
     // A new key opens nothing of what is there, whatever else is missing.
     if !path.exists() && absent(&config.data_directory).len() == INSIDE.len() {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use reader::Section;
 pub use token::TokenConfig;
 use token::tokens;
+use trust_hsm::TokenName;
 
 /// The longest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -70,6 +71,8 @@ pub enum RootConfig {
     File(PathBuf),
     /// A person: the daemon starts sealed.
     Passphrase,
+    /// A token that has it wrapped.
+    Token(TokenName),
 }
 
 /// The Unix socket.
@@ -288,7 +291,7 @@ impl Config {
             }
         };
         let mut root = Section::root(table);
-        let config = Self {
+        let mut config = Self {
             data_directory: root.path("data_directory"),
             log_origin: root.text(
                 "log_origin",
@@ -307,6 +310,12 @@ impl Config {
             limits: limits(root.section("limits")),
             logging: logging(root.section("logging")),
         };
+        if let RootConfig::Token(name) = &config.root_kek
+            && config.tokens.iter().all(|token| token.name != *name)
+        {
+            root.fault("root_kek.token", "the name of a [[token]]");
+            config.root_kek = RootConfig::Passphrase;
+        }
         Reading { config: Some(config), faults: root.finish() }
     }
 
@@ -403,12 +412,15 @@ fn root_kek(mut section: Section) -> RootConfig {
     let credential = section.optional_text("credential", "a credential's name", |text| {
         !text.is_empty() && !text.contains('/') && !text.starts_with('.')
     });
-    match (file, credential, section.flag("passphrase", false)) {
-        (Some(file), None, false) => RootConfig::File(file),
-        (None, Some(name), false) => RootConfig::File(credentials().join(name)),
-        (None, None, true) => RootConfig::Passphrase,
+    let token = section.optional_text("token", "the name of a [[token]]", |text| text.parse::<TokenName>().is_ok());
+    let token = token.and_then(|name| name.parse().ok());
+    match (file, credential, token, section.flag("passphrase", false)) {
+        (Some(file), None, None, false) => RootConfig::File(file),
+        (None, Some(name), None, false) => RootConfig::File(credentials().join(name)),
+        (None, None, Some(name), false) => RootConfig::Token(name),
+        (None, None, None, true) => RootConfig::Passphrase,
         _ => {
-            section.fault("file", "exactly one of file, credential, passphrase = true");
+            section.fault("file", "exactly one of file, credential, token, passphrase = true");
             RootConfig::Passphrase
         }
     }

@@ -98,7 +98,8 @@ impl House {
         let tokens = self.custodians().tokens();
         let named =
             tokens.iter().filter_map(|token| token.trouble.as_ref().map(|why| format!("; {}: {why}", token.name)));
-        named.fold(health, |health, token| health + &token)
+        let health = named.fold(health, |health, token| health + &token);
+        self.root_trouble().map_or_else(|| health.clone(), |why| format!("{health}; {why}"))
     }
 }
 

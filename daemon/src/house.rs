@@ -3,10 +3,12 @@
 mod backup;
 mod log;
 mod lost;
+mod root;
 mod sealing;
 mod start;
 mod tokens;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,7 +28,8 @@ use crate::metrics::Metrics;
 use crate::records::{LogAnchor, Records};
 use crate::verification::Verifier;
 
-pub(crate) use sealing::{Progress, kek_state};
+pub(crate) use root::{Recovery, RootTarget};
+pub(crate) use sealing::{Opening, Progress, kek_state};
 pub(crate) use start::log_context;
 pub(crate) use tokens::TokenView;
 
@@ -39,6 +42,10 @@ pub(crate) struct House {
     history: Mutex<Option<History>>,
     /// One seal, unseal or rotation at a time.
     sealing: tokio::sync::Mutex<()>,
+    /// An operator has sealed: only an operator unseals.
+    held: AtomicBool,
+    /// What the last try to open by a token met.
+    root_trouble: Mutex<Option<String>>,
     /// Held for reading from the making of a key until it is in the store.
     births: tokio::sync::RwLock<()>,
 }
@@ -74,6 +81,8 @@ impl House {
             verifier,
             history: Mutex::new(Some(history)),
             sealing: tokio::sync::Mutex::default(),
+            held: AtomicBool::new(false),
+            root_trouble: Mutex::new(None),
             births: tokio::sync::RwLock::default(),
         })
     }

@@ -30,7 +30,7 @@ pub(crate) use making::{UNFINISHED, private_directory, was_cut_short};
 /// How long the log's key may take.
 const GENERATE_PATIENCE: Duration = Duration::from_secs(30);
 /// A passphrase is the whole root: no shorter one is taken, in bytes.
-const PASSPHRASE_BYTES_MIN: usize = 8;
+pub(crate) const PASSPHRASE_BYTES_MIN: usize = 8;
 
 /// Makes the data directory of `config`. `passphrase` is needed only where the configuration wants one.
 pub(crate) async fn init(config: &Config, passphrase: Option<Zeroizing<Vec<u8>>>) -> Result<VerifierKey> {
@@ -38,6 +38,12 @@ pub(crate) async fn init(config: &Config, passphrase: Option<Zeroizing<Vec<u8>>>
         bail!(
             "the passphrase is shorter than {PASSPHRASE_BYTES_MIN} bytes\nwhoever guesses it has every key: take a long \
              one, as five words drawn by lot; nothing was made"
+        );
+    }
+    if let RootConfig::Token(name) = &config.root_kek {
+        bail!(
+            "`trustd init` makes no root key in a token\nsay file = … or passphrase = true in [root_kek], run `trustd init` \
+             and `trustd serve`, then `trustctl kek rotate --to token {name}`; nothing was made"
         );
     }
     let making = Making::begin(config, "trustd init")?;
@@ -63,7 +69,7 @@ async fn fill(config: &Config, passphrase: Option<Zeroizing<Vec<u8>>>) -> Result
             (RootConfig::Passphrase, Some(bytes)) => {
                 RootSource::Passphrase(Passphrase::take(&mut Zeroizing::new(bytes.to_vec()))?)
             }
-            (RootConfig::Passphrase, None) => bail!("the configuration wants a passphrase"),
+            (RootConfig::Passphrase | RootConfig::Token(_), _) => bail!("the configuration wants a passphrase"),
         })
     };
     let unsealed = init_ring(&ring, store_uuid, &source()?, PassphraseCost::default())?;

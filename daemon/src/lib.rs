@@ -29,6 +29,7 @@ mod order;
 mod permit;
 pub mod records;
 mod recover;
+mod root;
 mod run;
 mod scrape;
 mod serving;

@@ -128,7 +128,7 @@ impl Caller {
     /// # Errors
     /// The daemon's.
     pub async fn unseal(&self, passphrase: &str) -> Result<(), Status> {
-        let request = UnsealRequest { passphrase: passphrase.as_bytes().to_vec().into() };
+        let request = UnsealRequest { passphrase: passphrase.as_bytes().to_vec().into(), by_token: false };
         self.admin().unseal(request).await.map(|_| ())
     }
 
@@ -153,7 +153,7 @@ impl Caller {
     /// # Errors
     /// The daemon's; also when the stream ends before the rotation does.
     pub async fn rotate_kek(&self) -> Result<u32, Status> {
-        let mut progress = self.admin().rotate_kek(RotateKekRequest {}).await?.into_inner();
+        let mut progress = self.admin().rotate_kek(RotateKekRequest::default()).await?.into_inner();
         while let Some(told) = progress.message().await? {
             if told.done {
                 return Ok(told.version);

@@ -35,11 +35,19 @@ impl Token {
         let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", token.objects().display());
         std::fs::write(token.path("softhsm2.conf"), text).context("write SoftHSM's configuration")?;
         token.write_pin(PIN, 0o600)?;
-        let mut command = Command::new(tool("softhsm2-util", "apt-get install softhsm2")?);
-        command.env("SOFTHSM2_CONF", token.path("softhsm2.conf"));
-        command.args(["--init-token", "--free", "--label", LABEL, "--so-pin", "12345678", "--pin", PIN]);
-        run(&mut command)?.ok()?;
+        token.add()?;
         Ok(token)
+    }
+
+    /// Makes a token of the same label: the only one, or another beside it.
+    ///
+    /// # Errors
+    /// When SoftHSM is not installed.
+    pub fn add(&self) -> Result<()> {
+        let mut command = Command::new(tool("softhsm2-util", "apt-get install softhsm2")?);
+        command.env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
+        command.args(["--init-token", "--free", "--label", LABEL, "--so-pin", "12345678", "--pin", PIN]);
+        run(&mut command)?.ok().map(drop)
     }
 
     /// A file in the token's directory: `pin`, `softhsm2.conf`.
@@ -94,6 +102,15 @@ impl Token {
     /// When it is there.
     pub fn put_back(&self) -> Result<()> {
         std::fs::rename(self.path("aside"), self.objects()).context("put the token back")
+    }
+
+    /// Puts another token's objects in the place of these: the same label, other keys.
+    ///
+    /// # Errors
+    /// When either is away.
+    pub fn exchange(&self, other: &Self) -> Result<()> {
+        self.take_away()?;
+        std::fs::rename(other.objects(), self.objects()).context("put the other token in")
     }
 
     /// `pkcs11-tool` as the token's user.

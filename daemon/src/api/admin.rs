@@ -4,14 +4,15 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use trust::{Fault, FaultKind};
-use trust_hsm::Passphrase;
+use trust_hsm::{Passphrase, TokenName};
 use trust_proto::v1;
 use zeroize::Zeroizing;
 
 use super::{Door, answer};
 use crate::authorize::Action;
-use crate::house::{Progress, kek_state};
+use crate::house::{Progress, Recovery, RootTarget, kek_state};
 use crate::identity::Caller;
+use crate::init::PASSPHRASE_BYTES_MIN;
 
 #[tonic::async_trait]
 impl v1::admin_server::Admin for Door {
@@ -42,6 +43,7 @@ impl v1::admin_server::Admin for Door {
             started_at_unix_seconds: self.house.parts.started_at_unix_seconds,
             custodians: std::iter::once(software).chain(tokens).collect(),
             principal: principal.to_string(),
+            root_kek: self.house.root_words(),
         }))
     }
 
@@ -53,8 +55,8 @@ impl v1::admin_server::Admin for Door {
             return Err(answer(Fault::new(FaultKind::Refused, "unseal: over the Unix socket only")));
         }
         let deadline = self.deadline(&request);
-        let mut typed = Zeroizing::new(Vec::from(request.into_inner().passphrase));
-        let passphrase = Passphrase::take(&mut typed).map_err(|malformed| answer(malformed.into()))?;
+        let asked = request.into_inner();
+        let passphrase = if asked.by_token { None } else { Some(passphrase(asked.passphrase).map_err(answer)?) };
         self.house.unseal(&principal, passphrase, deadline).await.map_err(answer)?;
         Ok(Response::new(v1::UnsealResponse {}))
     }
@@ -77,7 +79,7 @@ impl v1::admin_server::Admin for Door {
                 created_at_unix_seconds: 0,
             })
             .collect();
-        Ok(Response::new(v1::ListKeksResponse { versions }))
+        Ok(Response::new(v1::ListKeksResponse { versions, root_kek: self.house.root_words() }))
     }
 
     async fn rotate_kek(
@@ -85,19 +87,37 @@ impl v1::admin_server::Admin for Door {
         request: Request<v1::RotateKekRequest>,
     ) -> Result<Response<Self::RotateKekStream>, Status> {
         let principal = self.caller(&request)?;
+        let is_local = matches!(request.extensions().get::<Caller>(), Some(caller) if caller.is_local());
         let deadline = self.deadline(&request);
+        let target = request.into_inner().root.map(root_target);
+        if target.is_some() {
+            // Whoever may not do it at all hears that, not how it is done.
+            self.house.allow(&principal, Action::ManageKek).map_err(answer)?;
+            if !is_local {
+                let why = "another root key: over the Unix socket only";
+                return Err(answer(Fault::new(FaultKind::Refused, why)));
+            }
+        }
+        let target = target.transpose().map_err(answer)?;
         let (progress, mut told) = mpsc::channel::<Progress>(PROGRESS_WAITING_MAX);
         let (answers, stream) = mpsc::channel(PROGRESS_WAITING_MAX);
         let house = self.house.clone();
         let rotation = {
             let house = house.clone();
-            async move { house.rotate_kek(&principal, deadline, progress).await }
+            async move {
+                match target {
+                    None => house.rotate_kek(&principal, deadline, progress).await,
+                    Some(target) => house.change_root(&principal, deadline, target, progress).await,
+                }
+            }
         };
-        house.parts.tasks.spawn(async move {
+        let tasks = house.parts.tasks.clone();
+        tasks.spawn(async move {
             let forward = async {
                 while let Some(progress) = told.recv().await {
                     // Whoever watched may have gone; the rotation goes on.
-                    let _ = answers.send(Ok(progress_to_wire(progress))).await;
+                    let root = if progress.done { house.root_words() } else { String::new() };
+                    let _ = answers.send(Ok(progress_to_wire(progress, root))).await;
                 }
             };
             let (ended, ()) = tokio::join!(rotation, forward);
@@ -133,14 +153,56 @@ impl v1::admin_server::Admin for Door {
     }
 }
 
+/// The longest path of a root key file, in bytes (`PATH_MAX`).
+const PATH_BYTES_MAX: usize = 4096;
 /// Answers of a stream that wait for the caller.
 const PROGRESS_WAITING_MAX: usize = 8;
 
-fn progress_to_wire(progress: Progress) -> v1::RotateKekResponse {
+fn progress_to_wire(progress: Progress, root_kek: String) -> v1::RotateKekResponse {
     v1::RotateKekResponse {
         rewrapped: progress.rewrapped,
         total: progress.total,
         version: progress.version,
         done: progress.done,
+        root_kek,
     }
+}
+
+fn passphrase(typed: bytes::Bytes) -> Result<Passphrase, Fault> {
+    let mut typed = Zeroizing::new(Vec::from(typed));
+    Passphrase::take(&mut typed).map_err(Fault::from)
+}
+
+/// Where another root key is to be: exactly one place, and for a token exactly one word about its loss (D20).
+fn root_target(root: v1::NewRoot) -> Result<RootTarget, Fault> {
+    let malformed = |what: &str| Fault::new(FaultKind::Malformed, format!("root: expected {what}"));
+    let v1::NewRoot { file, token, passphrase: words, recovery_token, no_recovery } = root;
+    let words = if words.is_empty() { None } else { Some(new_passphrase(words)?) };
+    let name = |text: &str| text.parse::<TokenName>().map_err(Fault::from);
+    match (file.as_str(), token.as_str(), words, recovery_token.as_str(), no_recovery) {
+        (file, "", None, "", false) if file.starts_with('/') && file.len() <= PATH_BYTES_MAX => {
+            Ok(RootTarget::File(file.into()))
+        }
+        ("", "", Some(words), "", false) => Ok(RootTarget::Passphrase(words)),
+        ("", token, Some(words), "", false) => Ok(RootTarget::Token(name(token)?, Recovery::Passphrase(words))),
+        ("", token, None, "", true) if !token.is_empty() => Ok(RootTarget::Token(name(token)?, Recovery::Nothing)),
+        ("", token, None, spare, false) if !token.is_empty() && !spare.is_empty() => {
+            Ok(RootTarget::Token(name(token)?, Recovery::Token(name(spare)?)))
+        }
+        ("", token, None, "", false) if !token.is_empty() => {
+            Err(malformed("what opens when the token is lost: a passphrase, a recovery_token, or no_recovery"))
+        }
+        _ => Err(malformed("an absolute file, or a token with one recovery, or a passphrase")),
+    }
+}
+
+fn new_passphrase(typed: bytes::Bytes) -> Result<Passphrase, Fault> {
+    if typed.len() < PASSPHRASE_BYTES_MIN {
+        drop(passphrase(typed));
+        return Err(Fault::new(
+            FaultKind::Malformed,
+            format!("the passphrase is shorter than {PASSPHRASE_BYTES_MIN} bytes"),
+        ));
+    }
+    passphrase(typed)
 }

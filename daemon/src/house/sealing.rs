@@ -1,17 +1,20 @@
 //! Unseal, seal and the rotation of key-encryption keys.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use trust::{Fault, FaultKind, Principal};
-use trust_hsm::{CustodianState, CustodyError, KekInfo, KekState, Material, Passphrase, RewrapOrder, RootSource};
+use trust_hsm::{
+    CustodianState, CustodyError, KekInfo, KekState, Material, Passphrase, RewrapOrder, RootPlace, RootSource,
+};
 
+use super::start::unseal_fault;
 use super::{House, blocking};
 use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
 use crate::authorize::Action;
-use crate::config::RootConfig;
 use crate::custody;
 use crate::keys::record_fault;
 use crate::permit::{Operation, Permit};
@@ -50,23 +53,38 @@ pub(crate) struct Progress {
     pub(crate) done: bool,
 }
 
+/// What opens the ring.
+pub(crate) enum Opening {
+    /// A file or a passphrase.
+    Secret(RootSource),
+    /// A token that has the root key wrapped.
+    Token,
+}
+
 impl House {
-    /// Opens custody and store with a passphrase.
+    /// Opens custody and store, with a passphrase or by the token.
     pub(crate) async fn unseal(
         self: &Arc<Self>,
         principal: &Principal,
-        passphrase: Passphrase,
+        passphrase: Option<Passphrase>,
         deadline: Duration,
     ) -> Result<(), Fault> {
         let house = Arc::clone(self);
         let work = async move {
-            if house.config().root_kek != RootConfig::Passphrase {
+            let place = house.root_place().map_err(unseal_fault)?;
+            if place == RootPlace::File {
                 return Err(Fault::new(FaultKind::Refused, "the root key of this daemon is in a file"));
             }
             if !house.is_sealed() {
                 return Err(Fault::new(FaultKind::Refused, "the daemon is not sealed"));
             }
-            house.open_up(RootSource::Passphrase(passphrase)).await
+            let held = house.held.swap(false, Ordering::Relaxed);
+            let opening = passphrase.map_or(Opening::Token, |words| Opening::Secret(RootSource::Passphrase(words)));
+            let opened = house.open_up(opening).await;
+            if opened.is_err() {
+                house.held.fetch_or(held, Ordering::Relaxed);
+            }
+            opened
         };
         self.administer(principal, Action::Unseal, "unseal", deadline, work).await
     }
@@ -75,6 +93,8 @@ impl House {
     pub(crate) async fn seal(self: &Arc<Self>, principal: &Principal, deadline: Duration) -> Result<(), Fault> {
         let house = Arc::clone(self);
         let work = async move {
+            // First of all: what opens by itself must not do so any more.
+            house.held.store(true, Ordering::Relaxed);
             // At once: a rotation that is under way fails and is taken up later. Then for good: an unseal that was
             // under way has ended when the lock is had.
             house.shut().await?;
@@ -152,7 +172,7 @@ impl House {
         .await?
     }
 
-    async fn rewrap_all(&self, progress: mpsc::Sender<Progress>) -> Result<(), Fault> {
+    pub(super) async fn rewrap_all(&self, progress: mpsc::Sender<Progress>) -> Result<(), Fault> {
         let _one = self.sealing.lock().await;
         loop {
             // Destroyed before the new version is made, so it never seals them. What an interrupted rotation left

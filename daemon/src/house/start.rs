@@ -1,14 +1,15 @@
 //! From sealed to open: root key, store, log key, and the comparison of store and log (D17).
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tracing::info;
 use trust::tlog::VerifierKey;
 use trust::{Algorithm, Fault, FaultKind, KeyId, KeyRef, KeyVersion, Purpose, Scope, Sha256Digest, Signable};
-use trust_hsm::{Custodian, CustodyError, RootSource, SealContext, SigningOrder};
+use trust_hsm::{Custodian, CustodyError, SealContext, SigningOrder};
 
-use super::{House, blocking};
+use super::{House, Opening, blocking};
 use crate::audit::{Ended, History, LogSigner, OpenIntent, OutcomeLeaf};
 use crate::custody;
 use crate::records::{LogKey, RecordError, UnsealError};
@@ -53,19 +54,27 @@ pub(crate) fn log_context(store: [u8; 16], key: KeyRef) -> SealContext {
 impl House {
     /// Opens everything with the root key; at the first time, compares store and log and closes open intents. Where
     /// that fails, what was sealed is sealed again.
-    pub(crate) async fn open_up(&self, source: RootSource) -> Result<(), Fault> {
+    pub(crate) async fn open_up(&self, opening: Opening) -> Result<(), Fault> {
         let _one = self.sealing.lock().await;
+        if matches!(opening, Opening::Token) && self.held.load(Ordering::Relaxed) {
+            return Err(Fault::new(FaultKind::Refused, "sealed by an operator meanwhile"));
+        }
         let was_sealed = self.records().is_sealed();
-        let opened = self.open_all(source).await;
+        let opened = self.open_all(opening).await;
         if opened.is_err() && was_sealed {
             self.shut().await?;
         }
         opened
     }
 
-    async fn open_all(&self, source: RootSource) -> Result<(), Fault> {
-        let keyring = Arc::clone(&self.parts.keyring);
-        let unsealed = blocking(move || keyring.unseal(source)).await?.map_err(unseal_fault)?;
+    async fn open_all(&self, opening: Opening) -> Result<(), Fault> {
+        let unsealed = match opening {
+            Opening::Secret(source) => {
+                let keyring = Arc::clone(&self.parts.keyring);
+                blocking(move || keyring.unseal(source)).await?.map_err(unseal_fault)?
+            }
+            Opening::Token => self.unseal_by_token().await?,
+        };
         if unsealed.store != self.store_uuid() {
             return Err(Fault::new(FaultKind::Refused, "the key ring belongs to another store"));
         }
@@ -196,7 +205,7 @@ fn start_fault(error: StartError) -> Fault {
     Fault::new(FaultKind::Refused, error.to_string())
 }
 
-fn unseal_fault(error: CustodyError) -> Fault {
+pub(super) fn unseal_fault(error: CustodyError) -> Fault {
     match error {
         CustodyError::Refused { why } => Fault::new(FaultKind::Refused, why),
         error => custody::fault(error),

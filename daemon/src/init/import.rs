@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use trust::Sha256Digest;
-use trust_hsm::{KeyRing as _, RootSource};
+use trust_hsm::{KeyRing as _, RootPlace, RootSource, root_place_in};
 
 use super::making::{Making, private_directory};
 use crate::assemble::{record_limits, spawn_worker};
@@ -20,6 +20,7 @@ use crate::backup::{self, Identities, Imported};
 use crate::clock::Clock;
 use crate::config::{Config, RootConfig};
 use crate::records::Records;
+use crate::root;
 use crate::store::{SledOptions, SledStore, Store};
 
 /// The longest checkpoint that leaf 0 of the new log cites, in bytes: escaped it must fit into a leaf.
@@ -55,15 +56,25 @@ pub(crate) async fn import(config: &Config, identity: &Path, backup: &Path) -> R
     let now = Clock::system().now_unix_ms();
     Audit::create(&log, InitLeaf::new(now, &config.log_origin, &imported.store_uuid, cites))?;
 
-    let next = match (&inner.root_kek, &config.root_kek) {
-        (RootConfig::File(path), _) if path.exists() => {
+    let (_, place) = root_place_in(&imported.ring).context("read the backup's KEK ring")?;
+    if let Some(why) = root::unreachable(&place, config) {
+        bail!("{why}; nothing was made");
+    }
+    let next = match (&place, &inner.root_kek, &config.root_kek) {
+        (RootPlace::Token { wraps, has_passphrase }, _, _) => {
+            let token = root::names(wraps);
+            let else_ =
+                if *has_passphrase { "; without it, `trustctl unseal` with the recovery passphrase" } else { "" };
+            format!("connect the token {token}, which has the root key wrapped, then start `trustd serve`{else_}")
+        }
+        (RootPlace::File, RootConfig::File(path), _) if path.exists() => {
             try_out(inner, path.clone(), store, &imported).await?;
             "start it with `trustd serve`".to_owned()
         }
-        (_, RootConfig::File(path)) => {
+        (RootPlace::File, _, RootConfig::File(path)) => {
             format!("put the old daemon's root key file at {}, mode 0600, then start `trustd serve`", path.display())
         }
-        (_, RootConfig::Passphrase) => {
+        (RootPlace::File | RootPlace::Passphrase, _, _) => {
             "start `trustd serve`, then `trustctl unseal` with the old daemon's passphrase".to_owned()
         }
     };

@@ -48,7 +48,7 @@ impl Making {
         // A root key below the data directory is made with it.
         let root_kek = match &config.root_kek {
             RootConfig::File(path) => RootConfig::File(moved(path, &target, &made)),
-            RootConfig::Passphrase => RootConfig::Passphrase,
+            other @ (RootConfig::Passphrase | RootConfig::Token(_)) => other.clone(),
         };
         let config = Config { data_directory: made, root_kek, ..config.clone() };
         Ok(Self { target, config, inside, is_finished: false })

@@ -22,10 +22,10 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
     let key = key.to_owned();
     match method.label().as_str() {
         "Admin/GetStatus" => GetStatusRequest {}.encode_to_vec(),
-        "Admin/Unseal" => UnsealRequest { passphrase: PASSPHRASE.into() }.encode_to_vec(),
+        "Admin/Unseal" => UnsealRequest { passphrase: PASSPHRASE.into(), by_token: false }.encode_to_vec(),
         "Admin/Seal" => SealRequest {}.encode_to_vec(),
         "Admin/ListKeks" => ListKeksRequest {}.encode_to_vec(),
-        "Admin/RotateKek" => RotateKekRequest {}.encode_to_vec(),
+        "Admin/RotateKek" => RotateKekRequest::default().encode_to_vec(),
         "Admin/Backup" => BackupRequest {}.encode_to_vec(),
         "Audit/GetCheckpoint" => GetCheckpointRequest {}.encode_to_vec(),
         "Audit/GetInclusionProof" => GetInclusionProofRequest { leaf: 0 }.encode_to_vec(),
