@@ -219,7 +219,7 @@ mod tests {
     fn a_sealed_daemon_is_administered_and_read_and_nothing_else() {
         let serving: Vec<&str> = SERVICES.into_iter().filter(|service| serves(service, &[Trouble::Sealed])).collect();
 
-        assert_eq!(serving, ["trust.v1.Admin", "trust.v1.Audit"]);
+        assert_eq!(serving, ["trust.v1.Admin", "trust.v1.Audit", "trust.v1.Hsm"]);
         assert!(SERVICES.into_iter().all(|service| serves(service, &[])));
         assert!(SERVICES.into_iter().all(|service| serves(service, &[Trouble::Token])));
     }
