@@ -16,6 +16,7 @@ use crate::connect::Daemon;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Format;
+use crate::repeat::{idempotency_key, until_answered};
 use shown::{KeyChange, KeyView, Keys, PublicView};
 
 /// The most keys of one page.
@@ -48,7 +49,8 @@ pub(crate) async fn run(context: &Context, command: KeyCommand) -> Result<(), Fa
 
 async fn create(context: &Context, arguments: &KeyCreate) -> Result<(), Failure> {
     let request = creation(arguments)?;
-    let answer = context.daemon().await?.keys().create_key(request).await?.into_inner();
+    let daemon = context.daemon().await?;
+    let answer = until_answered(async || daemon.keys().create_key(request.clone()).await).await?;
     show_change(context, "created", answer.key, answer.receipt)
 }
 
@@ -75,13 +77,21 @@ fn creation(arguments: &KeyCreate) -> Result<v1::CreateKeyRequest, Failure> {
     let patterns = arguments.scope.iter().map(|typed| RepositoryPattern::normalise(typed));
     let scope = trust::Scope::new(purpose, patterns.collect::<Result<_, _>>()?)?;
     let forms = arguments.forms.iter().map(|word| word.parse::<Form>()).collect::<Result<Vec<_>, _>>()?;
+    let possible = purpose.forms(algorithm.unwrap_or(purpose.default_algorithm()));
+    if let Some(form) = forms.iter().find(|form| !possible.contains(form)) {
+        let algorithm = algorithm.unwrap_or(purpose.default_algorithm());
+        return Err(Failure::usage(
+            format!("a {purpose} key of {algorithm} leaves no form {form}"),
+            format!("--forms has to be of {}", possible.iter().map(|form| form.name()).collect::<Vec<_>>().join(", ")),
+        ));
+    }
     Ok(v1::CreateKeyRequest {
         name: name.to_string(),
         purpose: purpose.to_wire(),
         algorithm: algorithm.map_or(0, Algorithm::to_wire),
         scope: scope.patterns().iter().map(ToString::to_string).collect(),
         forms: forms.into_iter().map(Form::to_wire).collect(),
-        idempotency_key: String::new(),
+        idempotency_key: idempotency_key()?,
         token: arguments.token.clone().unwrap_or_default(),
     })
 }
@@ -136,14 +146,16 @@ async fn public(context: &Context, arguments: &KeyPublic) -> Result<(), Failure>
 }
 
 async fn rotate(context: &Context, key: String) -> Result<(), Failure> {
-    let request = v1::RotateKeyRequest { key, idempotency_key: String::new() };
-    let answer = context.daemon().await?.keys().rotate_key(request).await?.into_inner();
+    let request = v1::RotateKeyRequest { key, idempotency_key: idempotency_key()? };
+    let daemon = context.daemon().await?;
+    let answer = until_answered(async || daemon.keys().rotate_key(request.clone()).await).await?;
     show_change(context, "rotated", answer.key, answer.receipt)
 }
 
 async fn change(context: &Context, key: String, change: v1::UseChange, done: &'static str) -> Result<(), Failure> {
-    let request = v1::ChangeUseRequest { key, change: change.into(), idempotency_key: String::new() };
-    let answer = context.daemon().await?.keys().change_use(request).await?.into_inner();
+    let request = v1::ChangeUseRequest { key, change: change.into(), idempotency_key: idempotency_key()? };
+    let daemon = context.daemon().await?;
+    let answer = until_answered(async || daemon.keys().change_use(request.clone()).await).await?;
     show_change(context, done, answer.key, answer.receipt)
 }
 
@@ -170,9 +182,10 @@ async fn distrust(context: &Context, arguments: KeyDistrust) -> Result<(), Failu
         key: arguments.key,
         reason: reason.to_wire(),
         since_leaf: arguments.since_leaf,
-        idempotency_key: String::new(),
+        idempotency_key: idempotency_key()?,
     };
-    let answer = context.daemon().await?.keys().distrust_key(request).await?.into_inner();
+    let daemon = context.daemon().await?;
+    let answer = until_answered(async || daemon.keys().distrust_key(request.clone()).await).await?;
     show_change(context, "distrusted", answer.key, answer.receipt)
 }
 
@@ -200,6 +213,8 @@ fn incomplete() -> Failure {
 mod tests {
     use super::*;
 
+    const P256: &str = "ecdsa-p256-sha256";
+
     fn typed(purpose: &str, algorithm: Option<&str>, scope: &[&str]) -> KeyCreate {
         KeyCreate {
             name: "team/app".to_owned(),
@@ -226,6 +241,8 @@ mod tests {
             (typed("image", Some("rsa3072-pss-sha256"), &["busybox"]), "ecdsa-p256-sha256"),
             (typed("release-blob", Some("ed25519"), &[]), "rsa3072-pkcs1-sha256"),
             (typed("release-blob", None, &["busybox"]), "empty"),
+            (KeyCreate { forms: vec!["minisig".to_owned()], ..typed("release-statement", Some(P256), &[]) }, "sshsig"),
+            (KeyCreate { forms: vec!["manifest".to_owned()], ..typed("release-blob", None, &[]) }, "sig, bundle"),
             (KeyCreate { name: "Team/App".to_owned(), ..typed("image", None, &["busybox"]) }, "a-z"),
         ] {
             let failure = creation(&call).unwrap_err();

@@ -27,6 +27,7 @@ mod pinning;
 mod places;
 mod registry;
 mod release;
+mod repeat;
 mod run;
 mod sealing;
 mod secret;

@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::file_digest::{FileDigest, digest};
 use crate::files::{self, Existing};
 use crate::output::{Paint, Shown};
+use crate::repeat::{idempotency_key, until_answered};
 
 /// Permissions of signatures: they are public.
 const MODE: u32 = 0o644;
@@ -121,9 +122,10 @@ async fn sign(
         key: key.to_owned(),
         statement: Some(v1::Statement { kind: Some(v1::statement::Kind::Blob(statement)) }),
         forms: forms.iter().map(|form| form.to_wire()).collect(),
+        idempotency_key: idempotency_key()?,
         ..v1::SignRequest::default()
     };
-    let answer = daemon.signing().sign(request).await?.into_inner();
+    let answer = until_answered(async || daemon.signing().sign(request.clone()).await).await?;
     let written = files_of(&answer, &digest.sha256)?;
     let mut signatures = Vec::new();
     for (form, bytes) in written {

@@ -173,7 +173,7 @@ async fn a_ciphertext_is_for_one_key_of_one_principal_once() {
             purpose: Word::ReleaseBlob,
             algorithm: trust::Algorithm::EcdsaP256Sha256,
             scope: &Scope::new(Word::ReleaseBlob, Vec::new()).unwrap(),
-            forms: Word::ReleaseBlob.forms(),
+            forms: Word::ReleaseBlob.forms(trust::Algorithm::EcdsaP256Sha256),
             custodian: ImportBinding::SOFTWARE,
         };
         let random = &mut UnwrapErr(getrandom::SysRng);

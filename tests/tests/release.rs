@@ -118,6 +118,14 @@ fn a_release_that_was_tampered_with_is_refused_and_what_it_was_is_named() {
         std::fs::write(at(&format!("none{end}")), b"").unwrap();
         refused(&user, &[&format!("none{end} is not of this release")]);
     }
+    // A form of the blob key that was taken from every file leaves no trace but in the manifest.
+    for end in [".sig", ".sigstore.json"] {
+        again();
+        for (name, _) in FILES {
+            std::fs::remove_file(at(&format!("{name}{end}"))).unwrap();
+        }
+        refused(&user, &["app-1.0.tar is unsigned", "notes for 1.0.txt is unsigned", end]);
+    }
     again();
     swap(app, notes);
     refused(&user, &["app-1.0.tar is altered", "notes for 1.0.txt is altered"]);
@@ -267,7 +275,7 @@ fn a_statement_key_signs_no_digest_and_a_blob_key_no_release() {
     user.run(&["sign", "--key", "statement", "release/app-1.0.tar"]).unwrap().exited(1).unwrap();
     user.run(&["release", "sign", "release", "--key", "blob"]).unwrap().exited(1).unwrap();
 
-    let other = ["key", "create", "p256", "--purpose", "release-statement", "--algorithm", "ecdsa-p256-sha256"];
+    let other = ["key", "create", "pss", "--purpose", "release-statement", "--algorithm", "rsa3072-pss-sha256"];
     let ran = user.run(&other).unwrap().exited(2).unwrap();
     assert!(ran.stderr.contains("ed25519"), "{ran}");
 }

@@ -42,7 +42,12 @@ fn file(name: &str) -> ReleaseFile {
 }
 
 fn release(files: Vec<ReleaseFile>) -> Release {
-    Release { files, version: "1.0".to_owned(), source_revision: "9f2c1d".to_owned() }
+    Release {
+        files,
+        version: "1.0".to_owned(),
+        source_revision: "9f2c1d".to_owned(),
+        blob_forms: vec![Form::Sig.into()],
+    }
 }
 
 /// The same in the words of the formats.
@@ -57,7 +62,8 @@ fn parsed(release: &Release) -> format::Release {
         };
         format::ReleaseFile::new(FileName::parse(&file.name).unwrap(), digests).unwrap()
     });
-    format::Release::new(files.collect(), label(&release.version), label(&release.source_revision)).unwrap()
+    let parsed = format::Release::new(files.collect(), label(&release.version), label(&release.source_revision));
+    parsed.unwrap().with_blob_forms(vec![trust::Form::Sig]).unwrap()
 }
 
 fn request(release: Release) -> SignBatchRequest {
@@ -198,6 +204,7 @@ async fn hostile_releases_are_malformed_by_their_sin() {
         ("a size beyond JSON's", with(&|file| file.size = 1 << 53)),
         ("a version of two lines", labelled("1.0\n")),
         ("a long version", labelled(&"1".repeat(256))),
+        ("a blob form that is none", Release { blob_forms: vec![Form::Sshsig.into()], ..release(vec![file("a")]) }),
     ] {
         let refused = sign(&channel, request(release)).await.unwrap_err();
 
@@ -206,7 +213,7 @@ async fn hostile_releases_are_malformed_by_their_sin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_statement_key_signs_releases_and_its_algorithm_is_ed25519() {
+async fn only_a_statement_key_signs_releases_and_its_algorithm_decides_over_its_forms() {
     let (_daemon, channel) = scene(&Setup::default()).await;
 
     let asked = SignBatchRequest { key: "blob".to_owned(), ..request(release(vec![file("a")])) };
@@ -214,13 +221,34 @@ async fn only_a_statement_key_signs_releases_and_its_algorithm_is_ed25519() {
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     assert!(refused.message().contains("release-blob"), "{refused:?}");
 
-    let other = CreateKeyRequest {
-        name: "p256".to_owned(),
+    let of = |algorithm: Algorithm, forms: &[Form]| CreateKeyRequest {
+        name: "other".to_owned(),
         purpose: Purpose::ReleaseStatement.into(),
-        algorithm: Algorithm::EcdsaP256Sha256.into(),
+        algorithm: algorithm.into(),
+        forms: forms.iter().map(|form| (*form).into()).collect(),
         ..CreateKeyRequest::default()
     };
-    assert!(KeysClient::new(channel).create_key(other).await.is_err());
+    let mut keys = KeysClient::new(channel.clone());
+    for (algorithm, forms, word) in [
+        (Algorithm::EcdsaP256Sha256, &[Form::Manifest, Form::Minisig][..], "no minisig"),
+        (Algorithm::Rsa3072Pkcs1Sha256, &[Form::Minisig], "no minisig"),
+        (Algorithm::EcdsaP384Sha256, &[Form::Sshsig], "no sshsig"),
+        (Algorithm::EcdsaP384Sha384, &[], "cannot be ecdsa-p384-sha384"),
+        (Algorithm::Rsa3072PssSha256, &[], "cannot be rsa3072-pss-sha256"),
+    ] {
+        let refused = keys.create_key(of(algorithm, forms)).await.unwrap_err();
+        assert!(refused.message().contains(word), "{refused:?}");
+    }
+    let made = keys.create_key(of(Algorithm::EcdsaP256Sha256, &[])).await.unwrap().into_inner().key.unwrap();
+    assert_eq!(made.forms, [Form::Bundle, Form::Manifest, Form::Sig, Form::Sshsig].map(i32::from));
+    // What was asked for by name and cannot be is refused, not left out.
+    let asked = SignBatchRequest {
+        key: "other".to_owned(),
+        forms: vec![Form::Manifest.into(), Form::Minisig.into()],
+        ..request(release(vec![file("a")]))
+    };
+    let refused = sign(&channel, asked).await.unwrap_err();
+    assert!(refused.message().contains("no form minisig"), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

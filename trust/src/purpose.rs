@@ -94,11 +94,12 @@ impl Purpose {
     ///
     /// Images: cosign and skopeo refuse RSA-PSS, and verify P-384 with SHA-256.
     /// Blobs: only a digest reaches the daemon, which pure Ed25519 cannot sign.
-    /// Statements of releases: minisign knows Ed25519 alone.
+    /// Statements of releases: what cosign takes without being told a hash, as for images; minisign's form is left out
+    /// where the key is not Ed25519, OpenSSH's where it is P-384 ([`Purpose::forms`]).
     #[must_use]
     pub const fn allows(self, algorithm: Algorithm) -> bool {
         match self {
-            Self::Image => matches!(
+            Self::Image | Self::ReleaseStatement => matches!(
                 algorithm,
                 Algorithm::EcdsaP256Sha256
                     | Algorithm::EcdsaP384Sha256
@@ -106,7 +107,7 @@ impl Purpose {
                     | Algorithm::Rsa3072Pkcs1Sha256
                     | Algorithm::Rsa4096Pkcs1Sha256
             ),
-            Self::Log | Self::ReleaseStatement => matches!(algorithm, Algorithm::Ed25519),
+            Self::Log => matches!(algorithm, Algorithm::Ed25519),
             Self::Raw => true,
             Self::ReleaseBlob => matches!(
                 algorithm,
@@ -127,13 +128,25 @@ impl Purpose {
         }
     }
 
-    /// The forms a key of this purpose may leave behind, in the order they are made.
+    /// The forms a key of this purpose and algorithm may leave behind, in the order they are made; none where
+    /// [`Purpose::allows`] says no (docs/config.md prints the table).
+    ///
+    /// minisign knows Ed25519 alone. OpenSSH signs P-384 with SHA-384 and nothing else (RFC 5656 §6.2.1), where all
+    /// other forms of such a key have SHA-256. OpenPGP's form and minisign's older one are not among them, and must
+    /// never be: see [`ReleaseFile::new`](crate::format::release::ReleaseFile::new).
     #[must_use]
-    pub const fn forms(self) -> &'static [Form] {
-        match self {
-            Self::Image | Self::ReleaseBlob => &[Form::Sig, Form::Bundle],
-            Self::Log | Self::Raw => &[Form::Raw],
-            Self::ReleaseStatement => &[Form::Bundle, Form::Manifest, Form::Minisig, Form::Sig, Form::Sshsig],
+    pub const fn forms(self, algorithm: Algorithm) -> &'static [Form] {
+        if !self.allows(algorithm) {
+            return &[];
+        }
+        match (self, algorithm) {
+            (Self::Image | Self::ReleaseBlob, _) => &[Form::Sig, Form::Bundle],
+            (Self::Log | Self::Raw, _) => &[Form::Raw],
+            (Self::ReleaseStatement, Algorithm::Ed25519) => {
+                &[Form::Bundle, Form::Manifest, Form::Minisig, Form::Sig, Form::Sshsig]
+            }
+            (Self::ReleaseStatement, Algorithm::EcdsaP384Sha256) => &[Form::Bundle, Form::Manifest, Form::Sig],
+            (Self::ReleaseStatement, _) => &[Form::Bundle, Form::Manifest, Form::Sig, Form::Sshsig],
         }
     }
 }
@@ -152,5 +165,31 @@ impl FromStr for Purpose {
             .into_iter()
             .find(|purpose| purpose.name() == text)
             .ok_or(Malformed::new("purpose", "one of image, raw, release-blob, release-statement"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_that_is_refused_leaves_no_form_and_any_other_leaves_some() {
+        for purpose in Purpose::ALL {
+            for algorithm in Algorithm::ALL {
+                let forms = purpose.forms(algorithm);
+                assert_eq!(forms.is_empty(), !purpose.allows(algorithm), "{purpose} {algorithm}");
+            }
+            assert!(purpose.allows(purpose.default_algorithm()));
+        }
+    }
+
+    #[test]
+    fn every_statement_key_leaves_a_manifest_and_only_ed25519_minisigns_form() {
+        for algorithm in Algorithm::ALL.into_iter().filter(|one| Purpose::ReleaseStatement.allows(*one)) {
+            let forms = Purpose::ReleaseStatement.forms(algorithm);
+            assert!(forms.contains(&Form::Manifest) && forms.is_sorted(), "{algorithm}");
+            assert_eq!(forms.contains(&Form::Minisig), algorithm == Algorithm::Ed25519);
+            assert_eq!(forms.contains(&Form::Sshsig), algorithm != Algorithm::EcdsaP384Sha256);
+        }
     }
 }

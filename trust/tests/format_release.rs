@@ -146,10 +146,40 @@ fn the_signatures_that_ssh_keygen_takes_verify_and_ours_are_those_bytes() {
     assert_eq!((read.namespace.as_str(), read.hash), (sshsig::NAMESPACE, Hash::Sha512));
     verify::one(&key(), &Signable::Message(sshsig::signed(&file())), &read.signature).unwrap();
     let signature = Signature::new(Algorithm::Ed25519, read.signature).unwrap();
-    assert_eq!(sshsig::to_text(&key(), &signature), SSHSIG);
+    assert_eq!(sshsig::to_text(&key(), &signature).unwrap(), SSHSIG);
     let sha256 = Sshsig::read(include_bytes!("samples/release/f.ed25519.sha256.sshsig")).unwrap();
     assert_eq!(sha256.hash, Hash::Sha256);
     sha256.verify(&key(), &file()).unwrap();
+}
+
+#[test]
+fn the_ecdsa_signature_that_ssh_keygen_takes_verifies_under_its_own_key_alone() {
+    let p256 = PublicKey::from_pem(include_str!("samples/release/p256.pub")).unwrap();
+    let read = Sshsig::read(include_bytes!("samples/release/f.p256.sshsig")).unwrap();
+
+    read.verify(&p256, &file()).unwrap();
+    assert!(read.verify(&p256, &changed()).is_err());
+    assert!(read.verify(&PublicKey::from_pem(include_str!("samples/cosign/cosign.pub")).unwrap(), &file()).is_err());
+    // A zero more before s is another file of the same signature.
+    let padded = rebuilt(include_str!("samples/release/f.p256.sshsig"), b"\0\0\0\x20;d", b"\0\0\0\x21\0;d");
+    assert!(Sshsig::read(padded.as_bytes()).is_err());
+    let mut flipped = read;
+    *flipped.signature.last_mut().unwrap() ^= 1;
+    assert!(flipped.verify(&p256, &file()).is_err());
+}
+
+#[test]
+fn a_key_with_a_hash_function_that_openssh_does_not_take_leaves_no_openssh_form() {
+    // RFC 6979 appendix A.2.6's public key, on P-384.
+    let point = "04ec3a4e415b4e19a4568618029f427fa5da9a8bc4ae92e02e06aae5286b300c64def8f0ea9055866064a254515480bc13\
+                 8015d9b72d7d57244ea8ef9ac0c621896708a59367f9dfb9f54ca84b3f1c9db1288b231c3ae0d4fe7344fd2533264720";
+    let der = [hex::decode("3076301006072a8648ce3d020106052b81040022036200").unwrap(), hex::decode(point).unwrap()];
+    let key = PublicKey::from_spki_der(Algorithm::EcdsaP384Sha256, &der.concat()).unwrap();
+    let signature = Signature::new(key.algorithm(), vec![0x30, 6, 2, 1, 1, 2, 1, 1]).unwrap();
+
+    assert!(sshsig::to_text(&key, &signature).is_err());
+    let other = Sshsig::read(SSHSIG.as_bytes()).unwrap();
+    assert!(other.verify(&key, &file()).is_err());
 }
 
 #[test]
@@ -250,11 +280,23 @@ fn a_manifest_binds_names_sizes_digests_version_revision_and_forms() {
 
     assert_eq!(String::from_utf8(bytes.clone()).unwrap(), expected);
     assert_eq!(Manifest::read(&bytes).unwrap(), manifest);
+    let with = |forms: &[Form]| release().with_blob_forms(forms.to_vec());
+    for (forms, words) in
+        [(&[][..], "[]"), (&[Form::Sig], "[\"sig\"]"), (&[Form::Bundle, Form::Sig], "[\"bundle\",\"sig\"]")]
+    {
+        let manifest = Manifest { release: with(forms).unwrap(), forms: manifest.forms.clone() };
+        let text = expected.replace("\"predicate\":{", &format!("\"predicate\":{{\"blobForms\":{words},"));
+        assert_eq!(String::from_utf8(manifest.to_bytes()).unwrap(), text);
+        assert_eq!(Manifest::read(text.as_bytes()).unwrap(), manifest);
+    }
+    assert!(with(&[Form::Sig, Form::Bundle]).is_err() && with(&[Form::Minisig]).is_err());
     assert_eq!(Manifest::signed(b"{}"), b"DSSEv1 28 application/vnd.in-toto+json 2 {}");
     for (sin, from, to) in [
         ("another type", "Statement/v1", "Statement/v2"),
         ("an image signature", "urn:trustd:release:v1", "https://sigstore.dev/cosign/sign/v1"),
         ("a member too many", "\"predicate\":{", "\"predicate\":{\"a\":1,"),
+        ("a blob form that is none", "\"predicate\":{", "\"predicate\":{\"blobForms\":[\"sshsig\"],"),
+        ("blob forms that are none", "\"predicate\":{", "\"predicate\":{\"blobForms\":null,"),
         ("white space", "{\"_type\"", "{ \"_type\""),
         ("another name beside the size", "{\"name\":\"f\",\"size\":17}", "{\"name\":\"g\",\"size\":17}"),
         ("a file without size", ",{\"name\":\"f\",\"size\":17}", ""),

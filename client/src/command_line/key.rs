@@ -55,7 +55,7 @@ pub(crate) struct KeyCreate {
     /// A repository it signs for, or a prefix followed by /*; for image keys, may be given again.
     #[arg(long, value_name = "REPOSITORY")]
     pub(crate) scope: Vec<String>,
-    /// The signatures it may leave behind; all of its purpose where none is given.
+    /// The signatures it may leave behind; all that its purpose and algorithm have where none is given.
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle", "manifest", "minisig", "sshsig", "raw"]))]
     pub(crate) forms: Vec<String>,
     /// The daemon's token that it is made in and never leaves; in the daemon's own custody where none is given.

@@ -12,6 +12,7 @@ use super::judge;
 use super::manifests::Instance;
 use crate::connect::Daemon;
 use crate::failure::Failure;
+use crate::repeat::{idempotency_key, until_answered};
 
 /// One request holds no more: the daemon takes 8 MiB and 4096 items where it is not configured otherwise.
 const REQUEST_BYTES_MAX: usize = 6 * 1024 * 1024;
@@ -123,9 +124,10 @@ async fn ask(daemon: &Daemon, order: &Order, part: &[Instance]) -> Result<Answer
             key: order.key.clone(),
             statement: Some(std::mem::take(only)),
             forms,
+            idempotency_key: idempotency_key()?,
             ..v1::SignRequest::default()
         };
-        let answer = daemon.signing().sign(request).await?.into_inner();
+        let answer = until_answered(async || daemon.signing().sign(request.clone()).await).await?;
         let items = vec![v1::SignedItem { signatures: answer.signatures, failure: String::new() }];
         return Ok(Answer { receipt: answer.receipt, spki_der: answer.spki_der, algorithm: answer.algorithm, items });
     }
@@ -133,9 +135,9 @@ async fn ask(daemon: &Daemon, order: &Order, part: &[Instance]) -> Result<Answer
         key: order.key.clone(),
         items: Some(v1::sign_batch_request::Items::Statements(v1::StatementList { statements })),
         forms,
-        ..v1::SignBatchRequest::default()
+        idempotency_key: idempotency_key()?,
     };
-    let answer = daemon.signing().sign_batch(request).await?.into_inner();
+    let answer = until_answered(async || daemon.signing().sign_batch(request.clone()).await).await?;
     let Some(v1::sign_batch_response::Items::List(list)) = answer.items else {
         return Err(wrong("no list of items"));
     };

@@ -12,6 +12,7 @@ use super::{creation, incomplete, show_change};
 use crate::command_line::key::{KeyCreate, KeyImport};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::repeat::idempotency_key;
 
 /// Runs `trustctl key import`.
 pub(super) async fn run(context: &Context, arguments: KeyImport) -> Result<(), Failure> {
@@ -43,7 +44,7 @@ pub(super) async fn run(context: &Context, arguments: KeyImport) -> Result<(), F
         imported: Some(imported),
         offer_id: offer.offer_id,
         envelope: sealed.into(),
-        idempotency_key: String::new(),
+        idempotency_key: idempotency_key()?,
     };
     let answer = daemon.keys().import_key(request).await?.into_inner();
     show_change(context, "imported", answer.key, answer.receipt)?;
@@ -62,14 +63,15 @@ fn seal(
     let purpose = Purpose::from_wire(imported.purpose)?;
     let patterns = imported.scope.iter().map(|pattern| pattern.parse()).collect::<Result<Vec<_>, _>>()?;
     let forms = imported.forms.iter().map(|form| trust::Form::from_wire(*form)).collect::<Result<Vec<_>, _>>()?;
+    let algorithm = Algorithm::from_wire(imported.algorithm)?;
     let binding = ImportBinding {
         store: offer.store.first_chunk().filter(|_| offer.store.len() == 16).ok_or_else(incomplete)?,
         principal: &offer.principal,
         name: &imported.name.parse::<KeyName>()?,
         purpose,
-        algorithm: Algorithm::from_wire(imported.algorithm)?,
+        algorithm,
         scope: &Scope::new(purpose, patterns)?,
-        forms: if forms.is_empty() { purpose.forms() } else { &forms },
+        forms: if forms.is_empty() { purpose.forms(algorithm) } else { &forms },
         custodian: if imported.token.is_empty() { ImportBinding::SOFTWARE } else { &imported.token },
     };
     let public_key = offer.public_key.first_chunk().filter(|_| offer.public_key.len() == 32).ok_or_else(incomplete)?;
@@ -111,7 +113,8 @@ mod tests {
             (Kind::EcdsaP384, "image", Some(Algorithm::EcdsaP384Sha256)),
             (Kind::Rsa { bits: 3072 }, "release-blob", Some(Algorithm::Rsa3072Pkcs1Sha256)),
             (Kind::Rsa { bits: 2048 }, "raw", None),
-            (Kind::EcdsaP256, "release-statement", None),
+            (Kind::EcdsaP256, "release-statement", Some(Algorithm::EcdsaP256Sha256)),
+            (Kind::Ed25519, "release-blob", None),
         ] {
             assert_eq!(algorithm(kind, None, purpose).ok(), expected, "{kind}");
         }

@@ -64,6 +64,7 @@ impl Answer {
             }
             for signed in of(Form::Sshsig) {
                 let text = sshsig::to_text(&self.key, &self.signature(signed)?);
+                let text = text.map_err(|error| unfit().because(error))?;
                 files.insert(format!("{}.sshsig", file.name()), text.into_bytes());
             }
         }
@@ -105,6 +106,18 @@ impl Answer {
             }
         }
         Ok(files)
+    }
+
+    /// The forms of its first item, in order; the others have the same, or the answer does not pass its judge.
+    pub(super) fn forms(&self) -> Result<Vec<Form>, Failure> {
+        let first = self.items.first().ok_or_else(unfit)?;
+        let mut forms = first
+            .signatures
+            .iter()
+            .map(|signed| Form::from_wire(signed.form).map_err(|error| unfit().because(error)))
+            .collect::<Result<Vec<_>, _>>()?;
+        forms.sort_unstable();
+        Ok(forms)
     }
 
     fn signature(&self, signed: &v1::SignedForm) -> Result<Signature, Failure> {

@@ -1,7 +1,7 @@
 //! Whether a directory is the release that its manifest says: pure, over names, digests and whatever reads signatures.
 //!
-//! Every signature that lies there has to be valid, every form that the manifest names has to be there for every
-//! file: what somebody took away is missed.
+//! Every signature that lies there has to be valid, every form that the manifest names, of the blob key too, has to be
+//! there for every file: what somebody took away is missed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -151,13 +151,18 @@ fn difference(manifest: &Manifest, bytes: &[u8]) -> String {
     }
 }
 
-/// Which blob signatures every file has to have: all of the forms that any file has.
+/// Which blob signatures every file has to have: those that the manifest names. One of before they were named leaves all
+/// of the forms that any file has.
 fn blob_endings(manifest: &Manifest, keys: &Keys, signatures: &BTreeSet<String>) -> Vec<(Form, &'static str)> {
     let files = manifest.release.files();
     let blobs = ENDINGS.into_iter().filter(|(form, _)| matches!(form, Form::Bundle | Form::Sig));
     let is_there = |end: &str| files.iter().any(|file| signatures.contains(&format!("{}{end}", file.name())));
-    let there: Vec<_> = blobs.clone().filter(|(_, end)| is_there(end)).collect();
-    if there.is_empty() && !keys.blob.is_empty() { blobs.collect() } else { there }
+    let expected: Vec<_> = match manifest.release.blob_forms() {
+        Some(forms) => blobs.clone().filter(|(form, _)| forms.contains(form)).collect(),
+        None => blobs.clone().filter(|(_, end)| is_there(end)).collect(),
+    };
+    // Whoever names a blob key wants every file signed with it.
+    if expected.is_empty() && !keys.blob.is_empty() { blobs.collect() } else { expected }
 }
 
 fn beside_file(form: Form, keys: &Keys, file: &ReleaseFile, name: &str, read: Read<'_>) -> Result<(), String> {

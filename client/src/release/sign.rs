@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use trust::format::release::{FILES_MAX, FileName, Label, Release, ReleaseFile, manifest};
 use trust_proto::v1;
+use trust_proto::words::Word as _;
 
 use super::answer::{Answer, Files, unfit};
 use super::judge::{self, Keys};
@@ -16,6 +17,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::files::Existing;
 use crate::output::{Paint, Shown};
+use crate::repeat::{idempotency_key, until_answered};
 
 /// The longest name of a file: with the longest ending it has to fit the 255 bytes of a directory's entry.
 const NAME_BYTES_MAX: usize = 240;
@@ -85,15 +87,20 @@ pub(crate) async fn sign(context: &Context, arguments: &ReleaseSign) -> Result<(
     let files = found.iter().map(|(name, digests)| ReleaseFile::new(name.clone(), digests.clone()));
     let release = Release::new(files.collect::<Result<_, _>>()?, version, source_revision)?;
     let daemon = context.daemon().await?;
+    // First: the manifest says in which forms it signed.
+    let blob = match &arguments.blob_key {
+        Some(name) => Some(ask_blob(&daemon, name, &release).await?),
+        None => None,
+    };
+    let release = release.with_blob_forms(blob.as_ref().map(Answer::forms).transpose()?.unwrap_or_default())?;
     let statement = ask_statement(&daemon, &arguments.key, &release).await?;
     let mut output = statement.statement_files(&release)?;
     let mut keys = Keys { statement: vec![statement.key.clone()], ..Keys::default() };
     let mut by = vec![signed_by(&arguments.key, &statement)];
-    if let Some(name) = &arguments.blob_key {
-        let blob = ask_blob(&daemon, name, &release).await?;
+    if let (Some(name), Some(blob)) = (&arguments.blob_key, &blob) {
         output.append(&mut blob.blob_files(&release)?);
         keys.blob.push(blob.key.clone());
-        by.push(signed_by(name, &blob));
+        by.push(signed_by(name, blob));
     }
     check_answer(&release, &found, &keys, &output)?;
     placing::write(&listing.directory, &output, existing)?;
@@ -151,6 +158,7 @@ async fn ask_statement(daemon: &Daemon, key: &str, release: &Release) -> Result<
         files: files.collect(),
         version: release.version().unwrap_or_default().to_owned(),
         source_revision: release.source_revision().unwrap_or_default().to_owned(),
+        blob_forms: release.blob_forms().unwrap_or_default().iter().map(|form| form.to_wire()).collect(),
     };
     let items = v1::sign_batch_request::Items::Release(wire);
     // The whole is an item, too.
@@ -176,8 +184,9 @@ async fn ask(
     items: v1::sign_batch_request::Items,
     count: usize,
 ) -> Result<Answer, Failure> {
-    let request = v1::SignBatchRequest { key: key.to_owned(), items: Some(items), ..v1::SignBatchRequest::default() };
-    Answer::read(daemon.signing().sign_batch(request).await?.into_inner(), count)
+    let idempotency_key = idempotency_key()?;
+    let request = v1::SignBatchRequest { key: key.to_owned(), items: Some(items), forms: Vec::new(), idempotency_key };
+    Answer::read(until_answered(async || daemon.signing().sign_batch(request.clone()).await).await?, count)
 }
 
 /// What does not verify here verifies nowhere: the answer is judged as a release of somebody else.

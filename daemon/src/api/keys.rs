@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 use trust::scope::RepositoryPattern;
 use trust::state::DistrustReason;
-use trust::{Algorithm, Fault, KeyName, Purpose, Scope, envelope};
+use trust::{Algorithm, Fault, FaultKind, Form, KeyName, Purpose, Scope, envelope};
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
@@ -205,10 +205,17 @@ fn new_key(wire: v1::CreateKeyRequest) -> Result<NewKey, Fault> {
     let patterns = wire.scope.iter().map(|text| text.parse()).collect::<Result<Vec<RepositoryPattern>, _>>()?;
     let scope = Scope::new(purpose, patterns)?;
     let asked = forms(&wire.forms)?;
-    let forms = if asked.is_empty() { purpose.forms().to_vec() } else { asked };
-    if forms.iter().any(|form| !purpose.forms().contains(form)) {
-        return Err(malformed("forms: those of the key's purpose"));
+    let possible = purpose.forms(algorithm);
+    // A pair that is refused has no forms: what is wrong with it is said where it is refused.
+    if let Some(form) = asked.iter().find(|form| purpose.allows(algorithm) && !possible.contains(form)) {
+        let fault = format!("forms: a {purpose} key of {algorithm} leaves {}, and no {form}", words(possible));
+        return Err(Fault::new(FaultKind::Malformed, fault));
     }
+    let forms = if asked.is_empty() { possible.to_vec() } else { asked };
     let token = if wire.token.is_empty() { None } else { Some(wire.token.parse()?) };
     Ok(NewKey { name, purpose, algorithm, scope, forms, token })
+}
+
+fn words(forms: &[Form]) -> String {
+    forms.iter().map(|form| form.name()).collect::<Vec<_>>().join(", ")
 }

@@ -124,7 +124,8 @@ fn release(wire: v1::Release) -> Result<Vec<Statement>, Fault> {
     }
     let label = |text: &str| if text.is_empty() { Ok(None) } else { Label::parse(text).map(Some) };
     let files = wire.files.iter().map(release_file).collect::<Result<Vec<_>, _>>()?;
-    let release = Arc::new(Release::new(files.clone(), label(&wire.version)?, label(&wire.source_revision)?)?);
+    let release = Release::new(files.clone(), label(&wire.version)?, label(&wire.source_revision)?)?;
+    let release = Arc::new(release.with_blob_forms(forms(&wire.blob_forms)?)?);
     let each = files.into_iter().map(|file| Statement::ReleaseFile { file, release: Arc::clone(&release) });
     Ok(each.chain([Statement::Release(Arc::clone(&release))]).collect())
 }

@@ -192,7 +192,16 @@ fn hash(request: &SigningRequest) -> Sha256Digest {
             Statement::Release(release) => hash
                 .add(b"release")
                 .add(release.version().unwrap_or_default().as_bytes())
-                .add(release.source_revision().unwrap_or_default().as_bytes()),
+                .add(release.source_revision().unwrap_or_default().as_bytes())
+                .add(
+                    release
+                        .blob_forms()
+                        .unwrap_or_default()
+                        .iter()
+                        .map(|form| form.name())
+                        .collect::<String>()
+                        .as_bytes(),
+                ),
             Statement::ReleaseComment { file, signature, comment, .. } => {
                 add_file(hash.add(b"comment").add(signature).add(comment.as_bytes()), file)
             }

@@ -13,7 +13,7 @@ pub mod minisig;
 pub mod sshsig;
 pub mod sums;
 
-use crate::Malformed;
+use crate::{Form, Malformed};
 
 pub use self::file::{FileDigests, FileName, ReleaseFile};
 
@@ -26,6 +26,7 @@ pub struct Release {
     files: Vec<ReleaseFile>,
     version: Option<Label>,
     source_revision: Option<Label>,
+    blob_forms: Option<Vec<Form>>,
 }
 
 impl Release {
@@ -45,7 +46,19 @@ impl Release {
         if !files.is_sorted_by(|one, next| one.name() < next.name()) {
             return Err(Malformed::new("release", "files in the order of their names' bytes, each once"));
         }
-        Ok(Self { files, version, source_revision })
+        Ok(Self { files, version, source_revision, blob_forms: None })
+    }
+
+    /// The same release, of which a blob key signed every file in these forms: none, where it has no blob key.
+    ///
+    /// # Errors
+    /// [`Malformed`] for another form than `bundle` and `sig`, and for forms out of order.
+    pub fn with_blob_forms(self, forms: Vec<Form>) -> Result<Self, Malformed> {
+        let of_blobs = forms.iter().all(|form| matches!(form, Form::Bundle | Form::Sig));
+        if !of_blobs || !forms.is_sorted_by(|one, next| one < next) {
+            return Err(Malformed::new("blob forms of a release", "bundle and sig in this order, each at most once"));
+        }
+        Ok(Self { blob_forms: Some(forms), ..self })
     }
 
     /// The files: at least one.
@@ -58,6 +71,12 @@ impl Release {
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.version.as_ref().map(Label::as_str)
+    }
+
+    /// The forms in which a blob key signed every file; `None` where nobody said so.
+    #[must_use]
+    pub fn blob_forms(&self) -> Option<&[Form]> {
+        self.blob_forms.as_deref()
     }
 
     /// The revision of its source, if it is known.

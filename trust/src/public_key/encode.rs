@@ -168,7 +168,7 @@ pub(crate) fn ssh_string(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The bytes of a positive `mpint` of RFC 4251 §5: a zero before a set top bit.
-fn mpint(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn mpint(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.first().is_some_and(|first| first & 0x80 != 0) {
         bytes.insert(0, 0);
     }

@@ -81,6 +81,9 @@ pub struct ReleaseFile {
 impl ReleaseFile {
     /// Puts name and content together.
     ///
+    /// A statement key never gets an OpenPGP form or minisign's older one: both sign a bare hash or a whole file, as
+    /// minisign's first signature is over 64 bare bytes, so the caller could choose a digest that is one of theirs.
+    ///
     /// # Errors
     /// [`Malformed`] for more than 2⁵³−1 bytes, and for a BLAKE2b value that is a text or begins as another form does:
     /// minisign's form signs it as it is, so it would be a signature of that text.

@@ -1,7 +1,7 @@
 //! The manifest of a release: an in-toto statement (v1) that binds every file, version and source revision together.
 //!
-//! It also says which forms were signed with it, so that a signature that was taken away is missed. It lies in a
-//! sigstore bundle, as cosign's `verify-blob-attestation` reads it.
+//! It also says which forms were signed with it, and which by a blob key, so that a signature that was taken away is
+//! missed. It lies in a sigstore bundle, as cosign's `verify-blob-attestation` reads it.
 
 use super::{FILES_MAX, FileDigests, FileName, Label, Release, ReleaseFile};
 use crate::format::cosign::STATEMENT_MEDIA_TYPE;
@@ -49,10 +49,13 @@ impl Manifest {
             let size = Integer::try_from(file.digests().size_bytes).unwrap_or(Integer::MAX);
             Value::object([("name", file.name().as_str().into()), ("size", size.into())])
         });
+        let words = |forms: &[Form]| Value::Array(forms.iter().map(|form| Value::from(form.name())).collect());
         let mut predicate = Object::new();
+        if let Some(forms) = release.blob_forms() {
+            predicate.insert("blobForms".to_owned(), words(forms));
+        }
         predicate.insert("files".to_owned(), Value::Array(files.collect()));
-        let forms = self.forms.iter().map(|form| Value::from(form.name()));
-        predicate.insert("forms".to_owned(), Value::Array(forms.collect()));
+        predicate.insert("forms".to_owned(), words(&self.forms));
         for (name, label) in [("sourceRevision", release.source_revision()), ("version", release.version())] {
             if let Some(label) = label {
                 predicate.insert(name.to_owned(), label.into());
@@ -72,7 +75,7 @@ impl Manifest {
         dsse::pae(STATEMENT_MEDIA_TYPE, payload)
     }
 
-    /// Reads what [`Manifest::to_bytes`] writes, and nothing else.
+    /// Reads what [`Manifest::to_bytes`] writes, and nothing else. A manifest of before blob forms were named has none.
     ///
     /// # Errors
     /// [`Malformed`] for more than [`BYTES_MAX`] bytes, another type, a member that is missing or too many, a subject
@@ -96,9 +99,15 @@ impl Manifest {
             None => Ok(None),
             Some(label) => Label::parse(label.as_str().ok_or(SHAPE)?).map(Some),
         };
-        let release = Release::new(files.collect::<Result<_, _>>()?, label("version")?, label("sourceRevision")?)?;
-        let forms = predicate.member("forms").and_then(Value::as_array).ok_or(SHAPE)?;
-        let forms = forms.iter().map(|form| form.as_str().ok_or(SHAPE)?.parse()).collect::<Result<Vec<Form>, _>>()?;
+        let words = |value: &Value| -> Result<Vec<Form>, Malformed> {
+            let words = value.as_array().ok_or(SHAPE)?;
+            words.iter().map(|form| form.as_str().ok_or(SHAPE)?.parse()).collect()
+        };
+        let mut release = Release::new(files.collect::<Result<_, _>>()?, label("version")?, label("sourceRevision")?)?;
+        if let Some(forms) = predicate.member("blobForms") {
+            release = release.with_blob_forms(words(forms)?)?;
+        }
+        let forms = words(predicate.member("forms").ok_or(SHAPE)?)?;
         if !forms.is_sorted_by(|one, next| one < next) {
             return Err(Malformed::new(WHAT, "forms in order, each once"));
         }

@@ -1,4 +1,10 @@
-//! OpenSSH's signatures: `FILE.sshsig` (openssh-portable, PROTOCOL.sshsig), with Ed25519 keys and the namespace `file`.
+//! OpenSSH's signatures: `FILE.sshsig` (openssh-portable, PROTOCOL.sshsig), in the namespace `file`, by Ed25519, P-256
+//! and RSA keys.
+//!
+//! RSA signs with `rsa-sha2-256`, which `ssh-keygen` verifies as it does its own `rsa-sha2-512`: a key here has one hash
+//! function. P-384 keys are left out for the same reason: OpenSSH gives them SHA-384, cosign SHA-256.
+
+mod signature;
 
 use super::ReleaseFile;
 use crate::format::base64;
@@ -17,6 +23,7 @@ const VERSION: [u8; 4] = [0, 0, 0, 1];
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----\n";
 const END: &str = "\n-----END SSH SIGNATURE-----";
 const EXPECTED: Malformed = Malformed::new(WHAT, "an armoured SSHSIG of version 1, at most 4 KiB");
+const NO_KIND: Malformed = Malformed::new("key for OpenSSH's form", "an Ed25519, P-256 or RSA key (PKCS#1 v1.5)");
 /// Letters of a line, as `ssh-keygen` breaks them.
 const LINE: usize = 70;
 
@@ -49,7 +56,7 @@ pub struct Sshsig {
     pub namespace: String,
     /// Of the file.
     pub hash: Hash,
-    /// `ssh-ed25519` and the like.
+    /// `ssh-ed25519` and the like (see the module).
     pub signature_type: String,
     /// In the type's own encoding.
     pub signature: Vec<u8>,
@@ -70,11 +77,16 @@ fn signed_with(file: &ReleaseFile, hash: Hash) -> Vec<u8> {
     MAGIC.iter().copied().chain(fields.into_iter().flat_map(ssh_string)).collect()
 }
 
-/// The text of a file's signature by an Ed25519 key.
-#[must_use]
-pub fn to_text(key: &PublicKey, signature: &Signature) -> String {
-    let (kind, blob) = key.ssh_blob();
-    let inner = [ssh_string(kind.as_bytes()), ssh_string(signature.as_bytes())].concat();
+/// The text of a file's signature.
+///
+/// # Errors
+/// [`Malformed`] for a key of an algorithm that OpenSSH does not verify, and a signature that is none of its own.
+pub fn to_text(key: &PublicKey, signature: &Signature) -> Result<String, Malformed> {
+    let kind = signature::kind(key.algorithm()).ok_or(NO_KIND)?;
+    let (_, blob) = key.ssh_blob();
+    let bytes = signature::encode(key.algorithm(), signature.as_bytes());
+    let bytes = bytes.ok_or(Malformed::new(WHAT, "a signature of the key's algorithm"))?;
+    let inner = [ssh_string(kind.as_bytes()), ssh_string(&bytes)].concat();
     let fields = [&blob, NAMESPACE.as_bytes(), b"", Hash::Sha512.name().as_bytes(), &inner];
     let bytes: Vec<u8> = MAGIC.iter().chain(&VERSION).copied().chain(fields.into_iter().flat_map(ssh_string)).collect();
     let mut text = BEGIN.to_owned();
@@ -86,7 +98,7 @@ pub fn to_text(key: &PublicKey, signature: &Signature) -> String {
     }
     text.push_str(END);
     text.push('\n');
-    text
+    Ok(text)
 }
 
 impl Sshsig {
@@ -121,19 +133,20 @@ impl Sshsig {
         })
     }
 
-    /// Checks that it was made for files, by this Ed25519 key, over this file.
+    /// Checks that it was made for files, by this key, over this file.
     ///
     /// # Errors
     /// [`NotVerified`] says why it does not count.
     pub fn verify(&self, key: &PublicKey, file: &ReleaseFile) -> Result<(), NotVerified> {
-        let (kind, blob) = key.ssh_blob();
-        if kind != "ssh-ed25519" || self.signature_type != kind || self.public_key != blob {
-            return Err(Malformed::new(WHAT, "a signature by this Ed25519 key").into());
+        let kind = signature::kind(key.algorithm()).ok_or(NO_KIND)?;
+        if self.signature_type != kind || self.public_key != key.ssh_blob().1 {
+            return Err(Malformed::new(WHAT, "a signature by this key").into());
         }
         if self.namespace != NAMESPACE {
             return Err(Malformed::new(WHAT, "a signature for the namespace file").into());
         }
-        Ok(verify::one(key, &Signable::Message(signed_with(file, self.hash)), &self.signature)?)
+        let signature = signature::decode(key.algorithm(), &self.signature).ok_or(EXPECTED)?;
+        Ok(verify::one(key, &Signable::Message(signed_with(file, self.hash)), &signature)?)
     }
 }
 
