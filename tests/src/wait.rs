@@ -31,3 +31,19 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     let result = work();
     (start.elapsed(), result)
 }
+
+/// Asks `probe` again and again for so long; it has to say yes each time.
+///
+/// # Errors
+/// The first no, naming `what`; or the probe's own error.
+#[expect(clippy::disallowed_methods, reason = "a real program runs in real time")]
+pub fn throughout(what: &str, time: Duration, mut probe: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        if !probe()? {
+            bail!("{what}: not any more after {:?}", start.elapsed());
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
