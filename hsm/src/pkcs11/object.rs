@@ -44,8 +44,9 @@ fn only(session: &Session, class: ObjectClass, id: ObjectId) -> Result<ObjectHan
         [handle] => Ok(*handle),
         // Whoever is not logged in does not see private keys; that is no reason to call one lost.
         [] if !is_inside(session)? => Err(Fault::Login("look for a key: nobody is logged in".to_owned())),
+        [] => Err(Fault::Missing(format!("the token has no object {class} with the id {id}"))),
         found => {
-            let (count, class) = (found.len(), class.to_string());
+            let count = found.len();
             Err(CustodyError::corrupt(format!("the token has {count} objects {class} with the id {id}, not one"))
                 .into())
         }

@@ -77,13 +77,18 @@ impl TokenSession {
             only_unsound &= fault == Fault::Unsound;
             rung = match (fault, rung) {
                 (Fault::Final(error), _) => return Err(error),
-                (Fault::Session(_) | Fault::Unsound, Rung::Session) => Rung::Login,
-                (Fault::Session(_) | Fault::Unsound | Fault::Login(_), Rung::Session | Rung::Login) => {
+                (Fault::Session(_) | Fault::Unsound | Fault::Missing(_), Rung::Session) => Rung::Login,
+                (
+                    Fault::Session(_) | Fault::Unsound | Fault::Missing(_) | Fault::Login(_),
+                    Rung::Session | Rung::Login,
+                ) => {
                     self.inner.renew_login(seen).map_err(|fault| self.inner.give_up(&fault))?;
                     Rung::Process
                 }
                 // One key that signs wrongly is no reason to take the others from everybody.
                 (Fault::Unsound, Rung::Process) if only_unsound => return Err(CustodyError::failed(UNSOUND)),
+                // Nor is one that is gone, now that the token has taken a new login and should show it.
+                (Fault::Missing(what), Rung::Process) => return Err(CustodyError::corrupt(what)),
                 (fault, _) => return Err(self.inner.give_up(&fault).into()),
             };
         }

@@ -46,7 +46,7 @@ impl Examination<'_> {
                 Some(Ok(key)) => self.keys.delete(&key),
                 // The session may have died of it; the token is gone where there is no other.
                 Some(Err(Fault::Session(_) | Fault::Login(_) | Fault::Child(_))) => self.keys.renew()?,
-                Some(Err(Fault::Unsound | Fault::Final(_))) | None => {}
+                Some(Err(Fault::Unsound | Fault::Missing(_) | Fault::Final(_))) | None => {}
             }
         }
         Ok(findings)
@@ -95,7 +95,7 @@ fn sign_once(
 /// What a fault is to a reader.
 pub(super) fn words(fault: &Fault) -> String {
     match fault {
-        Fault::Session(what) | Fault::Login(what) => what.clone(),
+        Fault::Session(what) | Fault::Login(what) | Fault::Missing(what) => what.clone(),
         Fault::Unsound => "its signature does not verify".to_owned(),
         Fault::Child(trouble) => trouble.to_string(),
         Fault::Final(error) => error.to_string(),
