@@ -36,7 +36,7 @@ pub fn unseal_through(
 /// deleted again, as far as they still can.
 ///
 /// # Errors
-/// What [`KeyRing::draw_root`] and [`TokenWorker::wrap_root`] answer.
+/// What [`KeyRing::draw_root`] and `TokenWorker::wrap_root` answer.
 pub fn draw_and_wrap(ring: &dyn KeyRing, tokens: &[Arc<TokenWorker>]) -> Result<Vec<WrappedRoot>, CustodyError> {
     let offers = tokens.iter().map(|token| token.offer()).collect::<Result<Vec<_>, _>>()?;
     let sealed = ring.draw_root(&offers).inspect_err(|_| {
