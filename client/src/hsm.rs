@@ -17,6 +17,79 @@ pub(crate) async fn run(context: &Context, command: HsmCommand) -> Result<(), Fa
     match command {
         HsmCommand::List => list(context).await,
         HsmCommand::Login(arguments) => login(context, arguments).await,
+        HsmCommand::Orphans { token } => orphans(context, token).await,
+    }
+}
+
+async fn orphans(context: &Context, token: Option<String>) -> Result<(), Failure> {
+    let request = v1::ListOrphansRequest { token: token.unwrap_or_default() };
+    let answer = context
+        .daemon()
+        .await?
+        .hsm()
+        .list_orphans(request)
+        .await
+        .map_err(|status| Failure::from(status).refusal_remedied_by("`trustctl hsm list` shows the tokens"))?;
+    let answer = answer.into_inner();
+    context.output.show(&Orphans { orphans: answer.orphans.into_iter().map(Orphan::read).collect() })?;
+    // What was not looked at is not free of orphans.
+    let missed: Vec<String> =
+        answer.not_listed.iter().map(|missed| format!("{}: {}", missed.token, missed.why)).collect();
+    if missed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::unreachable(
+        format!("not all was looked at: {}", missed.join("; ")),
+        "`trustctl hsm list` says what each token needs; then look again",
+    ))
+}
+
+#[derive(Debug, Serialize)]
+struct Orphans {
+    orphans: Vec<Orphan>,
+}
+
+/// An object in a token that is no key of the daemon's.
+#[derive(Debug, Serialize)]
+struct Orphan {
+    token: String,
+    /// Its CKA_ID, hexadecimal.
+    id: String,
+    label: String,
+    /// privkey, pubkey
+    half: String,
+    key_type: String,
+    /// Whether label and id have the form that the daemon gives to its own.
+    looks_ours: bool,
+}
+
+impl Orphan {
+    fn read(orphan: v1::Orphan) -> Self {
+        Self {
+            token: orphan.token,
+            id: hex::encode(&orphan.id),
+            label: orphan.label,
+            half: orphan.half,
+            key_type: orphan.key_type,
+            looks_ours: orphan.looks_ours,
+        }
+    }
+}
+
+impl Shown for Orphans {
+    fn text(&self, paint: Paint) -> String {
+        if self.orphans.is_empty() {
+            return format!("{}: every key that was found in a token is one of the daemon's", paint.good("no orphans"));
+        }
+        let line = |orphan: &Orphan| {
+            let whose = if orphan.looks_ours { "looks like ours" } else { "somebody else's" };
+            let says = format!(
+                "{}  {}  {:7}  {}  {:?}  {whose}",
+                orphan.token, orphan.id, orphan.half, orphan.key_type, orphan.label
+            );
+            printable(&says)
+        };
+        self.orphans.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -183,6 +183,8 @@ fn key_to_wire(view: &KeyView) -> v1::Key {
         versions: view.versions.iter().map(version_to_wire).collect(),
         created_at_unix_seconds: view.record.created_at_unix_seconds,
         shred_pending: view.state.shred_pending,
+        custodian: view.record.custodian().to_owned(),
+        object_pending: view.object_pending(),
     }
 }
 

@@ -182,7 +182,7 @@ async fn archive_policy(house: &House) -> Result<()> {
     Ok(())
 }
 
-/// Destroys keys whose wait is over.
+/// Destroys keys whose wait is over, in the store and in their tokens.
 async fn chores(house: Arc<House>) {
     loop {
         tokio::time::sleep(DESTRUCTION_INTERVAL).await;
@@ -191,6 +191,9 @@ async fn chores(house: Arc<House>) {
         }
         if let Err(fault) = house.finish_destructions().await {
             error!(%fault, "keys whose wait is over could not be destroyed");
+        }
+        if let Err(fault) = house.remove_objects().await {
+            error!(%fault, "the objects of destroyed keys could not be looked for in their tokens");
         }
     }
 }

@@ -18,7 +18,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use trust::{Fault, FaultKind, KeyId, Scheme, Sha256Digest, Signature};
 use trust_hsm::{
-    Custodian, CustodianState, CustodyError, Generated, ImportOrder, Material, Offer, RewrapOrder, SealContext,
+    Custodian, CustodianState, CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer, Removed,
+    RewrapOrder, SealContext, TokenObjects,
 };
 
 use crate::clock::Clock;
@@ -57,6 +58,8 @@ enum Work {
     Offer { answer: oneshot::Sender<Result<Offer, CustodyError>> },
     Rewrap { orders: Vec<RewrapOrder>, answer: oneshot::Sender<Vec<Result<Material, CustodyError>>> },
     Forget { key: KeyId, answer: oneshot::Sender<Result<(), CustodyError>> },
+    Destroy { order: DestroyOrder, answer: oneshot::Sender<Result<Removed, CustodyError>> },
+    Objects { answer: oneshot::Sender<Result<TokenObjects, CustodyError>> },
 }
 
 impl Work {
@@ -78,7 +81,11 @@ impl Work {
                 each.saturating_mul(u32::try_from(order.inputs()).unwrap_or(u32::MAX))
                     .saturating_add(Duration::from_nanos(bytes.saturating_mul(6)))
             }
-            Self::Generate { .. } | Self::Import { .. } | Self::Rewrap { .. } => Duration::from_secs(1),
+            Self::Generate { .. }
+            | Self::Import { .. }
+            | Self::Rewrap { .. }
+            | Self::Destroy { .. }
+            | Self::Objects { .. } => Duration::from_secs(1),
             Self::Forget { .. } | Self::Offer { .. } => Duration::from_millis(1),
         }
     }
@@ -210,6 +217,20 @@ impl Custody {
         let (answer, forgotten) = oneshot::channel();
         self.push(Work::Forget { key, answer })?;
         forgotten.await.map_err(|_| gone())?
+    }
+
+    /// Takes a key version's objects out of the token. Call it under an intent only.
+    pub(crate) async fn destroy(&self, order: DestroyOrder) -> Result<Removed, CustodyError> {
+        let (answer, destroyed) = oneshot::channel();
+        self.push(Work::Destroy { order, answer })?;
+        destroyed.await.map_err(|_| gone())?
+    }
+
+    /// Every key in the token, whoever made it.
+    pub(crate) async fn objects(&self) -> Result<TokenObjects, CustodyError> {
+        let (answer, objects) = oneshot::channel();
+        self.push(Work::Objects { answer })?;
+        objects.await.map_err(|_| gone())?
     }
 
     /// Waits until no session still runs that began before this call (D10). Commit the new state first.

@@ -3,6 +3,7 @@
 mod backup;
 mod log;
 mod lost;
+mod orphans;
 mod root;
 mod sealing;
 mod start;
@@ -24,10 +25,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::custody::{Custodians, Custody};
 use crate::identity::{Caller, Identity};
+use crate::keys::Removals;
 use crate::metrics::Metrics;
 use crate::records::{LogAnchor, Records};
 use crate::verification::Verifier;
 
+pub(crate) use orphans::Orphan;
 pub(crate) use root::{Recovery, RootTarget};
 pub(crate) use sealing::{Opening, Progress, kek_state};
 pub(crate) use start::log_context;
@@ -48,6 +51,10 @@ pub(crate) struct House {
     root_trouble: Mutex<Option<String>>,
     /// Held for reading from the making of a key until it is in the store.
     births: tokio::sync::RwLock<()>,
+    /// Keys that are being made in tokens.
+    token_births: orphans::TokenBirths,
+    /// Objects of destroyed keys that are still in their token, or may be.
+    removals: Removals,
 }
 
 /// What `assemble` puts together.
@@ -84,6 +91,8 @@ impl House {
             held: AtomicBool::new(false),
             root_trouble: Mutex::new(None),
             births: tokio::sync::RwLock::default(),
+            token_births: orphans::TokenBirths::default(),
+            removals: Removals::default(),
         })
     }
 
@@ -133,6 +142,11 @@ impl House {
     /// The log's name.
     pub(crate) fn log_origin(&self) -> &str {
         &self.parts.config.log_origin
+    }
+
+    /// Objects of destroyed keys that are still in their token, or may be.
+    pub(crate) const fn removals(&self) -> &Removals {
+        &self.removals
     }
 
     /// Size and root of the durable log: what a change of the store is anchored to.

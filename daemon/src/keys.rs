@@ -8,6 +8,7 @@ mod change;
 mod create;
 mod import;
 mod lookup;
+mod remove;
 
 use std::fmt;
 
@@ -22,6 +23,7 @@ use crate::records::{KeyView, RecordError};
 
 pub(crate) use import::NewImport;
 pub(crate) use lookup::Sight;
+pub(crate) use remove::Removals;
 
 /// How often work that met another state or policy than it was permitted under is authorized afresh.
 const ATTEMPTS_MAX: usize = 3;

@@ -44,6 +44,7 @@ pub(crate) struct SignOrder {
 
 impl Operation for SignOrder {
     fn describe(&self, leaf: &mut IntentLeaf) {
+        leaf.custodian = Some(self.material.custodian().to_owned());
         leaf.operation = "sign";
         leaf.name_key(self.key);
         leaf.algorithm = Some(self.public_key.algorithm().name());

@@ -20,11 +20,12 @@ mod stored;
 mod types;
 mod writer;
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use trust::{KeyId, KeyName, KeyRef, Purpose, Repository, Sha256Digest};
-use trust_hsm::{Material, StoreKey};
+use trust_hsm::{Material, ObjectId, StoreKey, TokenName};
 
 use crate::clock::Clock;
 use crate::store::Store;
@@ -267,8 +268,9 @@ impl Records {
         self.key_by_id(id).await?.ok_or(RecordError::Missing)
     }
 
-    /// Changes the state of a key that is of `expected_epoch`. A change to [`trust::Use::Destroyed`] takes the materials
-    /// of every version away in the same write and leaves the key `shred_pending`.
+    /// Changes the state of a key that is of `expected_epoch`. A change to [`trust::Use::Destroyed`] takes the sealed
+    /// materials of every version away in the same write and leaves the key `shred_pending`; a token's objects stay
+    /// named until [`Records::forget_object`].
     ///
     /// # Errors
     /// [`RecordError::Moved`] when the epoch is another, [`RecordError::Refused`] when the life of a key does not go
@@ -327,6 +329,31 @@ impl Records {
             return Err(RecordError::TooLarge);
         }
         self.change(Mutation::FinishShred { ids }, None, None).await
+    }
+
+    /// Destroyed keys whose objects a token may still have; at most [`Records::PAGE_MAX`].
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Damaged`].
+    pub fn object_pending(&self) -> Result<Vec<KeyView>, RecordError> {
+        let entries = self.read(|index| index.object_pending(Self::PAGE_MAX))?;
+        entries.iter().map(|entry| entry.view()).collect()
+    }
+
+    /// The objects in a token that keys have, or had until they were destroyed and have not left it yet.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`].
+    pub fn objects_in(&self, token: &TokenName) -> Result<HashSet<ObjectId>, RecordError> {
+        self.read(|index| index.objects_in(token))
+    }
+
+    /// Notes that the object of a destroyed key's version is gone from its token. Answers 1, or 0 when that was known.
+    ///
+    /// # Errors
+    /// [`RecordError::Missing`], [`RecordError::Refused`] when the key is not destroyed; as [`Records::create_key`].
+    pub async fn forget_object(&self, key: KeyRef, anchor: LogAnchor) -> Result<usize, RecordError> {
+        self.change(Mutation::ForgetObject { key }, Some(anchor), None).await
     }
 
     /// Keeps the answer to a request under its idempotency key.

@@ -28,14 +28,19 @@ mod wrapped_root;
 pub use error::{CustodyError, TokenTrouble};
 pub use keyring::{KekInfo, KekState, KekVersion, KeyRing, PassphraseCost, RootChange, RootSource, Unsealed};
 pub use offer::{Offer, OfferId, seal_to};
-pub use order::{Generated, ImportOrder, Material, RewrapOrder, SealContext, SealedKey, SignedOrder, SigningOrder};
+pub use order::{
+    DestroyOrder, Generated, ImportOrder, Material, Removed, RewrapOrder, SealContext, SealedKey, SignedOrder,
+    SigningOrder,
+};
 pub use pin::Pin;
 pub use pkcs11::{Pkcs11Custodian, TokenPlace};
 pub use ring::{place_in as root_place_in, root_place};
 pub use secret::{Passphrase, StoreKey};
 pub use software::root::make_root_file;
 pub use software::{SoftwareCustodian, create_root_file, examine_root_file, init_ring};
-pub use token::{ObjectId, PinState, TokenFacts, TokenKey, TokenName, TokenSelector};
+pub use token::{
+    KeyHalf, ObjectId, PinState, TokenFacts, TokenKey, TokenName, TokenObject, TokenObjects, TokenSelector,
+};
 pub use wrapped_root::{RootPlace, WrapKeyId, WrappedRoot, Wrapping};
 
 use std::time::Duration;
@@ -130,6 +135,21 @@ pub trait Session: Send {
     ///
     /// A record that is already under it comes back unchanged.
     fn rewrap(&mut self, orders: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>>;
+
+    /// Takes a key version's objects out of a token: those with its `CKA_ID`, and only after their public half was
+    /// seen to be the registered one. What was interrupted is finished by doing it again. Software custody keeps nothing
+    /// but what is open, and drops that.
+    ///
+    /// # Errors
+    /// [`CustodyError::Unavailable`], [`CustodyError::Late`]: what was done is then unknown;
+    /// [`CustodyError::Corrupt`] where an object cannot be told from another key's: it is left alone.
+    fn destroy(&mut self, order: &DestroyOrder) -> Result<Removed, CustodyError>;
+
+    /// Every private and public key in a token, whoever made it; none in software custody.
+    ///
+    /// # Errors
+    /// [`CustodyError::Unavailable`], [`CustodyError::Late`].
+    fn objects(&mut self) -> Result<TokenObjects, CustodyError>;
 
     /// Drops what is open of every version of a key (disable, destroy). Wiped memory, not merely freed.
     ///

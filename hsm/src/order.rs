@@ -99,6 +99,17 @@ pub enum Material {
     Token(TokenKey),
 }
 
+impl Material {
+    /// The name of the custodian that has it: `software`, or the token's.
+    #[must_use]
+    pub fn custodian(&self) -> &str {
+        match self {
+            Self::Sealed(_) => crate::software::NAME,
+            Self::Token(key) => key.token.as_str(),
+        }
+    }
+}
+
 /// A key that was just made.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -174,6 +185,28 @@ impl SigningOrder {
 
 /// The answer to one order: why it was not begun, or one answer per input, in order.
 pub type SignedOrder = Result<Vec<Result<Signature, CustodyError>>, CustodyError>;
+
+/// A key version whose private half is to be gone from its custodian.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct DestroyOrder {
+    /// What the material is bound to.
+    pub context: Arc<SealContext>,
+    /// SHA-256 of the public key's DER `SubjectPublicKeyInfo`.
+    pub spki_sha256: Sha256Digest,
+    /// Where the private half is.
+    pub material: Material,
+}
+
+/// How a key version's objects came to be gone from a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: they were there, or were not")]
+pub enum Removed {
+    /// They were found, and deleted now.
+    Deleted,
+    /// None was found. A token that is going away shows none either: ask again, later, before it is believed.
+    NotFound,
+}
 
 /// A sealed record to be wrapped anew.
 #[derive(Debug, Clone)]

@@ -14,10 +14,12 @@ mod doctor;
 mod fault;
 mod generate;
 mod import;
+mod listing;
 mod login;
 mod mechanism;
 mod object;
 mod public;
+mod remove;
 mod session;
 mod wrapping;
 

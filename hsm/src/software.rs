@@ -22,9 +22,9 @@ use crate::offer::Offers;
 use crate::ring::{self, Ring};
 use crate::sealing;
 use crate::{
-    Custodian, CustodianState, CustodyError, Generated, ImportOrder, KekInfo, KekVersion, KeyRing, Material, Offer,
-    OfferId, PassphraseCost, RewrapOrder, RootChange, RootSource, SealContext, SealedKey, Session, SignedOrder,
-    SigningOrder, Unsealed,
+    Custodian, CustodianState, CustodyError, DestroyOrder, Generated, ImportOrder, KekInfo, KekVersion, KeyRing,
+    Material, Offer, OfferId, PassphraseCost, Removed, RewrapOrder, RootChange, RootSource, SealContext, SealedKey,
+    Session, SignedOrder, SigningOrder, TokenObjects, Unsealed,
 };
 use key::PrivateKey;
 use opened::OpenedKeys;
@@ -294,6 +294,14 @@ impl Session for SoftwareSession {
         let rewrapped = orders.iter().map(|order| self.0.with_ring(|ring| rewrap_one(ring, order))).collect();
         scrub_stack();
         rewrapped
+    }
+
+    fn destroy(&mut self, order: &DestroyOrder) -> Result<Removed, CustodyError> {
+        self.forget(order.context.key.id).map(|()| Removed::Deleted)
+    }
+
+    fn objects(&mut self) -> Result<TokenObjects, CustodyError> {
+        Ok(TokenObjects { objects: Vec::new(), is_whole: true })
     }
 
     fn forget(&mut self, key: KeyId) -> Result<(), CustodyError> {

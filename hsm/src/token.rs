@@ -1,6 +1,7 @@
 //! The words for keys that live in a token: safe to store, useless without it.
 
 mod facts;
+mod object;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +14,7 @@ use trust::{Malformed, Sha256Digest};
 use crate::{CustodyError, SealContext};
 
 pub use facts::{PinState, TokenFacts};
+pub use object::{KeyHalf, TokenObject, TokenObjects};
 
 /// What the operator calls a token: 1 to 32 of `a-z`, `0-9` and `-`, a letter first, not `software`.
 ///

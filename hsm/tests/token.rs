@@ -15,8 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use trust::{Algorithm, Purpose, Signable};
 use trust_hsm::worker::{Supervisor, TokenConfig, TokenWorker};
 use trust_hsm::{
-    Custodian as _, CustodianState, CustodyError, Material, Pin, PinState, Session, SigningOrder, TokenSelector,
-    TokenTrouble,
+    Custodian as _, CustodianState, CustodyError, DestroyOrder, KeyHalf, Material, Pin, PinState, Removed, Session,
+    SigningOrder, TokenSelector, TokenTrouble,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -268,4 +268,91 @@ fn a_login_to_a_token_that_is_not_there_says_so_and_leaves_nothing() {
 
     assert!(matches!(&absent, CustodyError::Unavailable { why } if why.contains(LABEL)), "{absent}");
     assert_eq!(worker.pin_state(), PinState::Missing);
+}
+
+fn destroy_order(order: &SigningOrder) -> DestroyOrder {
+    let (context, material) = (order.context.clone(), order.material.clone());
+    DestroyOrder { context, spki_sha256: order.spki_sha256, material }
+}
+
+#[test]
+fn destroying_a_key_takes_its_two_objects_and_no_others() {
+    let house = TokenHouse::new();
+    let worker = house.mount();
+    let (mut session, gone) = ready(&worker);
+    let other = context(Algorithm::Ed25519, Purpose::Raw);
+    let kept = session.generate(&other).unwrap();
+    let kept = order(&other, &kept, vec![Signable::Message(b"m".to_vec())]);
+    let count = |session: &mut dyn Session| session.objects().unwrap().objects.len();
+    assert_eq!(count(&mut *session), 4);
+
+    assert_eq!(session.destroy(&destroy_order(&gone)).unwrap(), Removed::Deleted);
+
+    assert_eq!(count(&mut *session), 2);
+    assert!(sign_once(&mut *session, &gone).is_err());
+    sign_once(&mut *session, &kept).unwrap();
+    assert_eq!(session.destroy(&destroy_order(&gone)).unwrap(), Removed::NotFound);
+}
+
+#[test]
+fn an_object_that_is_not_the_registered_key_is_not_deleted() {
+    let house = TokenHouse::new();
+    let worker = house.mount();
+    let (mut session, order) = ready(&worker);
+    let right = destroy_order(&order);
+    let wrong = DestroyOrder { spki_sha256: trust::Sha256Digest::of(b"another"), ..right.clone() };
+    let altered = DestroyOrder { context: context(Algorithm::Ed25519, Purpose::Raw).into(), ..right.clone() };
+
+    for refused in [wrong, altered] {
+        let refused = session.destroy(&refused).unwrap_err();
+
+        assert!(matches!(refused, CustodyError::Corrupt { .. }), "{refused}");
+        assert_eq!(session.objects().unwrap().objects.len(), 2);
+    }
+    // A private half without its public one cannot be told from another key's.
+    let Material::Token(key) = &order.material else { unreachable!() };
+    let id = key.object.to_string();
+    house.pkcs11_tool(&["--delete-object", "--type", "pubkey", "--id", &id]);
+    let refused = session.destroy(&right).unwrap_err();
+    assert!(matches!(&refused, CustodyError::Corrupt { what } if what.contains("not one of each")), "{refused}");
+}
+
+#[test]
+fn a_deletion_that_was_interrupted_is_finished() {
+    let house = TokenHouse::new();
+    let worker = house.mount();
+    let (mut session, order) = ready(&worker);
+    let Material::Token(key) = &order.material else { unreachable!() };
+    house.pkcs11_tool(&["--delete-object", "--type", "privkey", "--id", &key.object.to_string()]);
+
+    assert_eq!(session.destroy(&destroy_order(&order)).unwrap(), Removed::Deleted);
+
+    assert_eq!(session.objects().unwrap().objects, []);
+}
+
+#[test]
+fn every_key_in_the_token_is_listed_whoever_made_it() {
+    let house = TokenHouse::new();
+    let worker = house.mount();
+    let (mut session, order) = ready(&worker);
+    house.pkcs11_tool(&["--keypairgen", "--key-type", "rsa:2048", "--id", "0a0b", "--label", "theirs"]);
+
+    let listed = session.objects().unwrap();
+
+    let Material::Token(key) = &order.material else { unreachable!() };
+    let label = format!("trustd {}", order.context.key);
+    let mut found: Vec<_> = listed
+        .objects
+        .iter()
+        .map(|object| (object.half, object.id.as_slice(), &*object.label, &*object.key_type))
+        .collect();
+    let mut expected = Vec::new();
+    for half in [KeyHalf::Private, KeyHalf::Public] {
+        expected.push((half, key.object.as_bytes().as_slice(), &*label, "ec"));
+        expected.push((half, &[0x0a, 0x0b][..], "theirs", "rsa"));
+    }
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert!(listed.is_whole);
 }

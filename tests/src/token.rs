@@ -1,10 +1,11 @@
 //! A PKCS#11 token of a test's own: SoftHSM, with its configuration, its PIN file and what a daemon is told of it.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::daemon::Setup;
@@ -122,5 +123,24 @@ impl Token {
         command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).env("TOKEN_PIN", PIN);
         command.args(["--module", MODULE, "--token-label", LABEL, "--login", "--pin", "env:TOKEN_PIN"]);
         run(command.args(arguments))
+    }
+
+    /// The private keys in it, by `CKA_ID` in hexadecimal, with their labels.
+    ///
+    /// # Errors
+    /// As [`Token::pkcs11_tool`], and where that fails or prints something else.
+    pub fn private_keys(&self) -> Result<BTreeMap<String, String>> {
+        let listed = self.pkcs11_tool(&["--list-objects", "--type", "privkey"])?.ok()?.stdout;
+        let (mut keys, mut label) = (BTreeMap::new(), String::new());
+        for line in listed.lines().map(str::trim) {
+            if let Some(text) = line.strip_prefix("label:") {
+                text.trim().clone_into(&mut label);
+            }
+            if let Some(id) = line.strip_prefix("ID:") {
+                let before = keys.insert(id.trim().to_owned(), std::mem::take(&mut label));
+                ensure!(before.is_none(), "two private keys have the id {id}");
+            }
+        }
+        Ok(keys)
     }
 }

@@ -11,6 +11,12 @@ pub(crate) enum HsmCommand {
     List,
     /// Gives the daemon a token's PIN, from the terminal, a file or standard input; tried once.
     Login(HsmLogin),
+    /// Lists the keys in the tokens that are no key of the daemon's; nothing is done with them.
+    Orphans {
+        /// One token, by its name in the daemon's configuration; without it, all.
+        #[arg(value_name = "TOKEN")]
+        token: Option<String>,
+    },
 }
 
 /// `hsm login`

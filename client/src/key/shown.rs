@@ -10,6 +10,7 @@ use trust_proto::v1;
 use trust_proto::words::Word as _;
 
 use crate::command_line::key::Encoding;
+use crate::failure::printable;
 use crate::output::{Paint, Shown};
 use crate::time::{rfc3339, rfc3339_or_none};
 
@@ -34,6 +35,10 @@ pub(super) struct KeyView {
     #[serde(skip_serializing_if = "Option::is_none")]
     distrusted_since_leaf: Option<u64>,
     shred_pending: bool,
+    /// software, or the token's name
+    custodian: String,
+    /// Destroyed here, and not gone from its token yet.
+    object_pending: bool,
     created_at: String,
     versions: Vec<VersionView>,
 }
@@ -67,6 +72,8 @@ impl KeyView {
                 .then(|| DistrustReason::from_wire(key.distrust_reason).map_or("unknown", DistrustReason::name)),
             distrusted_since_leaf: distrusted.then_some(key.distrusted_since_leaf),
             shred_pending: key.shred_pending,
+            custodian: key.custodian.clone(),
+            object_pending: key.object_pending,
             created_at: rfc3339(key.created_at_unix_seconds),
             versions: key.versions.iter().map(VersionView::read).collect(),
         }
@@ -83,6 +90,9 @@ impl KeyView {
         }
         if self.shred_pending {
             words.push("shred pending".to_owned());
+        }
+        if self.object_pending {
+            words.push(paint.bad(&format!("object pending in token {}", self.custodian)));
         }
         words.join(" ")
     }
@@ -118,6 +128,7 @@ impl Shown for KeyView {
             format!("  id         {}", paint.faint(&self.id)),
             format!("  purpose    {}, {}, forms {}", self.purpose, self.algorithm, self.forms.join(" ")),
         ];
+        lines.push(format!("  custodian  {}", printable(&self.custodian)));
         if !self.scope.is_empty() {
             lines.push(format!("  scope      {}", paint_all(&self.scope)));
         }
@@ -139,7 +150,7 @@ impl Shown for KeyView {
 
 /// Patterns from the daemon, fit for a terminal.
 fn paint_all(words: &[String]) -> String {
-    crate::failure::printable(&words.join(", "))
+    printable(&words.join(", "))
 }
 
 /// What `key list` found.

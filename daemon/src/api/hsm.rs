@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::{Door, answer};
 use crate::authorize::Action;
 use crate::custody;
-use crate::house::TokenView;
+use crate::house::{Orphan, TokenView};
 use crate::identity::Caller;
 
 #[tonic::async_trait]
@@ -37,6 +37,35 @@ impl v1::hsm_server::Hsm for Door {
         let pin = Pin::take(&mut typed).map_err(|error| answer(custody::told(error)))?;
         self.house.login_token(&principal, &token, pin, deadline).await.map_err(answer)?;
         Ok(Response::new(v1::LoginResponse {}))
+    }
+
+    async fn list_orphans(
+        &self,
+        request: Request<v1::ListOrphansRequest>,
+    ) -> Result<Response<v1::ListOrphansResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let name = request.into_inner().token;
+        let token = if name.is_empty() { None } else { Some(name.parse::<TokenName>()) };
+        let token = token.transpose().map_err(|malformed| answer(malformed.into()))?;
+        let listed = self.house.list_orphans(&principal, token.as_ref()).await.map_err(answer)?;
+        let not_listed =
+            listed.not_listed.into_iter().map(|(token, why)| v1::NotListed { token: token.to_string(), why });
+        Ok(Response::new(v1::ListOrphansResponse {
+            orphans: listed.orphans.into_iter().map(orphan_to_wire).collect(),
+            not_listed: not_listed.collect(),
+        }))
+    }
+}
+
+fn orphan_to_wire(orphan: Orphan) -> v1::Orphan {
+    let looks_ours = orphan.looks_ours();
+    v1::Orphan {
+        token: orphan.token.to_string(),
+        half: orphan.object.half.name().to_owned(),
+        id: orphan.object.id.into(),
+        label: orphan.object.label,
+        key_type: orphan.object.key_type,
+        looks_ours,
     }
 }
 

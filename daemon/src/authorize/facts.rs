@@ -117,6 +117,7 @@ pub(super) fn key(facts: &KeyFacts<'_>) -> Option<Entity> {
                 ("scope", set(record.scope.patterns().iter().map(ToString::to_string))),
                 ("forms", forms(&record.forms)),
                 ("binds_name", RestrictedExpression::new_bool(binds_name(record.purpose))),
+                ("custodian", text(record.custodian())),
             ],
         ),
         KeyFacts::Unknown(name) => (
@@ -128,6 +129,7 @@ pub(super) fn key(facts: &KeyFacts<'_>) -> Option<Entity> {
                 ("scope", set([])),
                 ("forms", set([])),
                 ("binds_name", RestrictedExpression::new_bool(false)),
+                ("custodian", text("unknown")),
             ],
         ),
     };

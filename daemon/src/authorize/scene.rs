@@ -93,6 +93,7 @@ mod tests {
             scope: Scope::Unbound,
             forms: Vec::new(),
             created_at_unix_seconds: 0,
+            token: None,
         }
     }
 

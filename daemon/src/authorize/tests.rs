@@ -18,6 +18,7 @@ fn record(name: &str) -> KeyRecord {
         scope: Scope::new(Purpose::Image, vec!["r.example/acme/*".parse().unwrap()]).unwrap(),
         forms: vec![Form::Bundle, Form::Sig],
         created_at_unix_seconds: 0,
+        token: None,
     }
 }
 
@@ -380,4 +381,23 @@ fn every_question_is_one_that_the_schema_knows() {
             }
         }
     }
+}
+
+#[test]
+fn a_policy_sees_where_a_key_is() {
+    let authorizer = from_text(
+        "permit (principal, action == Action::\"create-key\", resource) when { resource.custodian == \"hsm\" };\n\
+         permit (principal, action == Action::\"get-key\", resource) when { resource.custodian == \"software\" };",
+    )
+    .unwrap();
+    let software = record("acme/release");
+    let in_token = KeyRecord { token: Some("hsm".parse().unwrap()), ..software.clone() };
+    let allows = |action, key| {
+        let decision = authorizer.decide(&Principal::LocalUid(1), action, Some(&key), &RequestFacts::default());
+        matches!(decision, Decision::Allow(_))
+    };
+
+    assert!(allows(Action::CreateKey, KeyFacts::New(&in_token)) && !allows(Action::GetKey, KeyFacts::New(&in_token)));
+    assert!(allows(Action::GetKey, KeyFacts::New(&software)) && !allows(Action::CreateKey, KeyFacts::New(&software)));
+    assert!(!allows(Action::GetKey, KeyFacts::Unknown("acme/release")));
 }

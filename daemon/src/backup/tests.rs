@@ -46,6 +46,7 @@ async fn records(keys: u32) -> Records {
             scope: Scope::Unbound,
             forms: vec![Form::Raw],
             created_at_unix_seconds: 1,
+            token: None,
         };
         let first = VersionRecord {
             key: KeyRef { id, version: KeyVersion::FIRST },

@@ -38,6 +38,8 @@ pub(super) fn run(mut session: Box<dyn Session>, shared: &Shared) {
                 Work::Import { order, answer } => drop(answer.send(session.import(&order))),
                 Work::Offer { answer } => drop(answer.send(session.offer())),
                 Work::Rewrap { orders, answer } => drop(answer.send(session.rewrap(&orders))),
+                Work::Destroy { order, answer } => drop(answer.send(session.destroy(&order))),
+                Work::Objects { answer } => drop(answer.send(session.objects())),
                 Work::Forget { key, answer } => drop(answer.send(session.forget(key))),
             }
         }

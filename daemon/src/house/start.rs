@@ -169,6 +169,8 @@ impl House {
             ("create" | "import" | "rotate", Some((id, version))) => {
                 (self.records().knows_version(KeyRef { id, version }).unwrap_or(false), Ended::Unknown)
             }
+            // It is done again, as long as the store does not know that it was done.
+            ("remove-object", _) => (false, Ended::Unknown),
             (_, Some((id, _))) if intent.operation != "sign" => {
                 let reached = |epoch: u64| self.records().knows_epoch(id, epoch.saturating_add(1)).unwrap_or(false);
                 (intent.epoch.is_some_and(reached), Ended::NotStarted)

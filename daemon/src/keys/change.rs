@@ -24,6 +24,7 @@ const SCAN: usize = 256;
 /// A change that is permitted.
 struct Changing {
     key: KeyRef,
+    custodian: String,
     change: Change,
     epoch: u64,
     to: StateChange,
@@ -34,6 +35,7 @@ impl Operation for Changing {
     fn describe(&self, leaf: &mut IntentLeaf) {
         leaf.operation = self.change.name();
         leaf.name_key(self.key);
+        leaf.custodian = Some(self.custodian.clone());
         leaf.epoch = Some(self.epoch);
         // What `trustd recover` needs to do it again.
         match (self.change, &self.to) {
@@ -103,7 +105,8 @@ impl House {
         let to = self
             .after(&view, request.change)
             .map_err(|fault| self.refused(&request.principal, &request.key, action, &view, "state", fault))?;
-        let changing = Changing { key: newest_of(&view), change: request.change, epoch: view.state.epoch, to, replay };
+        let (key, custodian) = (newest_of(&view), view.record.custodian().to_owned());
+        let changing = Changing { key, custodian, change: request.change, epoch: view.state.epoch, to, replay };
         self.carry_change(changing, grounds, request.principal, request.deadline).await
     }
 
@@ -141,7 +144,8 @@ impl House {
         let deadline = self.clock().monotonic() + self.config().limits.request_time_max;
         let (change, epoch) = (Change::FinishDestroy, view.state.epoch);
         let to = self.after(view, change)?;
-        let changing = Changing { key: newest_of(view), change, epoch, to, replay: None };
+        let (key, custodian) = (newest_of(view), view.record.custodian().to_owned());
+        let changing = Changing { key, custodian, change, epoch, to, replay: None };
         self.carry_change(changing, grounds, who, deadline).await
     }
 

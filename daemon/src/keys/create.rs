@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{Instrument as _, info};
 use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Origin, Principal, Trust};
-use trust_hsm::{CustodyError, Material, SealContext, TokenName};
+use trust_hsm::{CustodyError, SealContext, TokenName};
 
 use super::change::{Replayed, key_hash, newest_of};
 use super::import::Brought;
@@ -40,6 +40,7 @@ impl Operation for Birth {
         };
         leaf.name_key(self.key());
         leaf.algorithm = Some(self.record.algorithm.name());
+        leaf.custodian = Some(self.record.custodian().to_owned());
         leaf.epoch = self.epoch;
         leaf.purpose = Some(self.record.purpose.name());
         leaf.forms = self.record.forms.iter().map(|form| form.name()).collect();
@@ -160,10 +161,7 @@ impl House {
         let version = next_version(&view)
             .map_err(|fault| self.refused(principal, key, Action::RotateKey, &view, "state", fault))?;
         // A key stays where it is.
-        let token = match view.newest().and_then(|version| version.materials.first()) {
-            Some(Material::Token(key)) => Some(key.token.clone()),
-            _ => None,
-        };
+        let token = view.record.token.clone();
         let (record, epoch) = ((*view.record).clone(), Some(view.state.epoch));
         let birth = Birth { record, version, epoch, token, brought: None, replay };
         let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
@@ -206,11 +204,12 @@ impl House {
         }
         let context: SealContext = birth.record.seal_context(self.store_uuid(), birth.version);
         // A key in a token is under no key-encryption key: its making, which may take long, holds up no rotation.
-        let _until_stored = match &birth.token {
+        let _until_stored = match &birth.record.token {
             None => Some(self.birth().await),
             Some(_) => None,
         };
         let custody = self.custody_of(birth.token.as_ref())?;
+        let _in_flight = birth.token.is_some().then(|| self.token_birth(birth.key()));
         let made = match &birth.brought {
             None => custody.generate(context).await,
             Some(brought) => custody.import(brought.order(context)).await,
@@ -249,6 +248,7 @@ impl House {
             scope: new.scope,
             forms: new.forms,
             created_at_unix_seconds: self.clock().now_unix_seconds(),
+            token: new.token,
         })
     }
 }
@@ -256,7 +256,7 @@ impl House {
 /// What a token refuses is for whoever asked to read: a mechanism that it lacks, or that it is full. And so is what
 /// is wrong with a key that somebody brought.
 fn made_nowhere(birth: &Birth, error: CustodyError) -> Fault {
-    match (&birth.token, error) {
+    match (&birth.record.token, error) {
         (Some(token), CustodyError::Refused { why }) => Fault::new(FaultKind::Refused, format!("token {token}: {why}")),
         (Some(token), CustodyError::Unavailable { why }) => {
             Fault::new(FaultKind::Unavailable, format!("token {token} is unavailable")).because(why)

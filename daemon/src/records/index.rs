@@ -1,11 +1,11 @@
 //! Keys in memory: by id, by name, by public key, by scope.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
-use trust::{KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Repository, Sha256Digest, Trust};
-use trust_hsm::Material;
+use trust::{KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Repository, Sha256Digest, Trust, Use};
+use trust_hsm::{Material, ObjectId, TokenName};
 
 use super::anchor::Anchor;
 use super::replay::Replays;
@@ -50,6 +50,11 @@ impl Entry {
         at.and_then(|at| self.versions.get(at)).is_some_and(|(version, _)| version.materials.contains(material))
     }
 
+    /// Whether it is destroyed, and a token may still have its objects.
+    fn object_pending(&self) -> bool {
+        self.state.use_ == Use::Destroyed && self.versions.iter().any(|(version, _)| !version.materials.is_empty())
+    }
+
     fn parse(&self) -> Result<Vec<VersionRecord>, RecordError> {
         self.numbered().map(|(key, version, _)| parse_version(&self.record, key, version)).collect()
     }
@@ -82,6 +87,7 @@ pub(super) struct Index {
     /// texts would take 50 MB. Whoever is found by it is asked again whether it covers the repository.
     scopes: BTreeSet<([u8; 16], KeyId)>,
     shred_pending: BTreeSet<KeyId>,
+    object_pending: BTreeSet<KeyId>,
 }
 
 impl Index {
@@ -97,6 +103,7 @@ impl Index {
             public_keys: HashMap::new(),
             scopes: BTreeSet::new(),
             shred_pending: BTreeSet::new(),
+            object_pending: BTreeSet::new(),
         }
     }
 
@@ -110,6 +117,11 @@ impl Index {
             self.shred_pending.insert(id);
         } else {
             self.shred_pending.remove(&id);
+        }
+        if entry.object_pending() {
+            self.object_pending.insert(id);
+        } else {
+            self.object_pending.remove(&id);
         }
         if !self.entries.contains_key(&id) {
             self.names.insert(entry.record.name.clone(), id);
@@ -184,6 +196,22 @@ impl Index {
 
     pub(super) fn shred_pending(&self) -> Vec<KeyId> {
         self.shred_pending.iter().copied().collect()
+    }
+
+    /// The destroyed keys whose objects a token may still have.
+    pub(super) fn object_pending(&self, limit: usize) -> Vec<Arc<Entry>> {
+        self.object_pending.iter().filter_map(|id| self.entries.get(id)).take(limit).cloned().collect()
+    }
+
+    /// The objects of a token that a key has or had.
+    pub(super) fn objects_in(&self, token: &TokenName) -> HashSet<ObjectId> {
+        let materials =
+            self.entries.values().flat_map(|entry| &entry.versions).flat_map(|(version, _)| &version.materials);
+        let object = |material: &Material| match material {
+            Material::Token(key) if key.token == *token => Some(key.object),
+            _ => None,
+        };
+        materials.filter_map(object).collect()
     }
 
     /// Every key as it is now; shares, does not copy.

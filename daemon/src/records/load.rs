@@ -8,11 +8,12 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use trust::{KeyId, KeyRef, KeyVersion};
+use trust_hsm::Material;
 
 use super::anchor::{Anchor, RowSum, xor};
 use super::crypto::{Keys, RowMark};
 use super::index::{Entry, Index};
-use super::stored::{self, Held, StoredAnchor};
+use super::stored::{self, Held, StoredAnchor, Version};
 use super::{KeyRecord, KeyState, LogAnchor, Records, UnsealError, layout};
 use crate::store::{Change, RowKey, Store, StoreError};
 
@@ -234,9 +235,21 @@ impl Found {
             let key = KeyRef { id, version: state.newest };
             self.fault(format!("{} is not the newest there is", layout::describe(&layout::version(key))));
         }
-        let versions = versions.into_iter().map(|found| (found.version, found.held)).collect();
+        let versions: Vec<_> = versions.into_iter().map(|found| (found.version, found.held)).collect();
+        let record = placed(record, &versions);
         Some(Entry { record: Arc::new(record), state, state_row, versions, parsed: OnceLock::new() })
     }
+}
+
+/// Rows of before there were other custodians do not say where a key is; its versions do.
+fn placed(record: KeyRecord, versions: &[(Version, Held)]) -> KeyRecord {
+    let of = |material: &Material| match material {
+        Material::Token(key) => Some(key.token.clone()),
+        _ => None,
+    };
+    let token =
+        record.token.clone().or_else(|| versions.iter().flat_map(|(version, _)| &version.materials).find_map(of));
+    KeyRecord { token, ..record }
 }
 
 /// Tells which single row was put in or exchanged, where the difference of the sums tells.

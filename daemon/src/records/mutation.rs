@@ -18,6 +18,7 @@ pub(super) enum Mutation {
     AddVersion { expected_epoch: u64, version: VersionRecord },
     CreateKey { record: Arc<KeyRecord>, first: VersionRecord },
     FinishShred { ids: Vec<KeyId> },
+    ForgetObject { key: KeyRef },
     Nothing,
     ReplaceLogMaterial { material: Material },
     ReplaceMaterials { items: Vec<(KeyRef, Vec<Material>)> },
@@ -82,6 +83,7 @@ impl Mutation {
         match self {
             Self::AddVersion { version, .. } => group.ids.contains(&version.key.id),
             Self::CreateKey { record, .. } => group.ids.contains(&record.id),
+            Self::ForgetObject { key } => group.ids.contains(&key.id),
             Self::FinishShred { ids } => ids.iter().any(|id| group.ids.contains(id)),
             Self::Nothing => false,
             Self::ReplaceLogMaterial { .. } | Self::SetLogKey { .. } => group.log_key,
@@ -96,6 +98,7 @@ impl Scene<'_> {
         let mut plan = match mutation {
             Mutation::AddVersion { expected_epoch, version } => self.add_version(*expected_epoch, version)?,
             Mutation::CreateKey { record, first } => self.create_key(record, first)?,
+            Mutation::ForgetObject { key } => self.forget_object(*key)?,
             Mutation::FinishShred { ids } => self.finish_shred(ids)?,
             Mutation::Nothing => Plan::default(),
             Mutation::ReplaceLogMaterial { material } => self.replace_log_material(material)?,
@@ -127,7 +130,7 @@ impl Scene<'_> {
         let rows = vec![
             create(layout::name(self.keys, &record.name), record.id.as_bytes().to_vec()),
             create(layout::public(self.keys, spki), layout::key_ref_bytes(key).to_vec()),
-            create(layout::key(record.id), stored::encode(&StoredKey::of(record))?),
+            create(layout::key(record.id), StoredKey::encode(record)?),
             create(layout::version(key), version.encode()?),
             create(layout::state(record.id), stored::encode(&StoredState::of(&state))?),
         ];
@@ -173,15 +176,39 @@ impl Scene<'_> {
         draft.state.epoch = draft.state.epoch.saturating_add(1);
         let mut rows = Vec::new();
         if to.use_ == Use::Destroyed && was != Use::Destroyed {
-            draft.state.shred_pending = true;
-            for (key, version, held) in entry.numbered() {
-                let bare = Version { materials: Vec::new(), ..version.clone() };
-                rows.push(RowChange::Replace { key: layout::version(key), held: *held, plain: bare.encode()? });
+            // What a token has is no secret: it stays named until its object is gone, too.
+            let stays = |material: &Material| matches!(material, Material::Token(_));
+            for ((key, _, held), version) in entry.numbered().zip(&mut draft.versions) {
+                if !version.materials.iter().all(stays) {
+                    draft.state.shred_pending = true;
+                    version.materials.retain(stays);
+                    rows.push(RowChange::Replace { key: layout::version(key), held: *held, plain: version.encode()? });
+                }
             }
-            draft.versions.iter_mut().for_each(|version| version.materials.clear());
         }
         rows.push(state_row(entry, &draft.state)?);
         Ok(Plan { rows, effects: vec![Effect::Key(draft)], count: 1 })
+    }
+
+    fn forget_object(&self, key: KeyRef) -> Result<Plan, RecordError> {
+        let entry = self.index.entry(key.id).ok_or(RecordError::Missing)?;
+        if entry.state.use_ != Use::Destroyed {
+            return Err(RecordError::Refused { why: "only a destroyed key forgets its place" });
+        }
+        // Not a change of what the key may do: the epoch stays.
+        let mut draft = draft_of(entry);
+        let mut plan = Plan::default();
+        for ((numbered, _, held), version) in entry.numbered().zip(&mut draft.versions) {
+            if numbered == key && !version.materials.is_empty() {
+                version.materials.clear();
+                plan.rows.push(RowChange::Replace { key: layout::version(key), held: *held, plain: version.encode()? });
+                plan.count = 1;
+            }
+        }
+        if plan.count > 0 {
+            plan.effects.push(Effect::Key(draft));
+        }
+        Ok(plan)
     }
 
     fn finish_shred(&self, ids: &[KeyId]) -> Result<Plan, RecordError> {

@@ -79,7 +79,7 @@ impl Snapshot {
         let id: KeyId = entry.record.id;
         let name = layout::name(&self.open.keys, &entry.record.name);
         self.add(name, id.as_bytes(), rows)?;
-        self.add(layout::key(id), &stored::encode(&StoredKey::of(&entry.record))?, rows)?;
+        self.add(layout::key(id), &StoredKey::encode(&entry.record)?, rows)?;
         self.add(layout::state(id), &stored::encode(&StoredState::of(&entry.state))?, rows)?;
         for (key, version, _) in entry.numbered() {
             let public = layout::public(&self.open.keys, Sha256Digest::of(&version.spki_der));

@@ -37,8 +37,23 @@ pub(super) struct StoredKey<'a> {
     created_at_unix_seconds: u64,
 }
 
+/// The word for software custody in rows; no token has it for a name.
+const SOFTWARE: &str = "software";
+
 impl<'a> StoredKey<'a> {
-    pub(super) fn of(record: &'a KeyRecord) -> Self {
+    pub(super) fn encode(record: &'a KeyRecord) -> Result<Vec<u8>, RecordError> {
+        encode(&(Self::of(record), record.custodian()))
+    }
+
+    pub(super) fn decode(plain: &'a [u8], id: KeyId) -> Option<KeyRecord> {
+        let (stored, rest) = postcard::take_from_bytes::<Self>(plain).ok()?;
+        // Rows of before there were other custodians end here.
+        let custodian = if rest.is_empty() { SOFTWARE } else { decode::<&str>(rest)? };
+        let token = if custodian == SOFTWARE { None } else { Some(custodian.parse().ok()?) };
+        Some(KeyRecord { token, ..stored.read(id)? })
+    }
+
+    fn of(record: &'a KeyRecord) -> Self {
         Self {
             name: record.name.as_str(),
             purpose: record.purpose.name(),
@@ -49,7 +64,7 @@ impl<'a> StoredKey<'a> {
         }
     }
 
-    pub(super) fn read(self, id: KeyId) -> Option<KeyRecord> {
+    fn read(self, id: KeyId) -> Option<KeyRecord> {
         let purpose = self.purpose.parse().ok()?;
         let patterns = self.scope.iter().map(|pattern| pattern.parse().ok()).collect::<Option<Vec<_>>>()?;
         Some(KeyRecord {
@@ -60,6 +75,7 @@ impl<'a> StoredKey<'a> {
             scope: Scope::new(purpose, patterns).ok()?,
             forms: self.forms.iter().map(|form| form.parse().ok()).collect::<Option<Vec<_>>>()?,
             created_at_unix_seconds: self.created_at_unix_seconds,
+            token: None,
         })
     }
 }
@@ -265,6 +281,42 @@ mod tests {
         let read = Version::decode(&row_without_origin()).unwrap();
 
         assert_eq!((read.origin, read.created_at_unix_seconds, read.leaf), (Origin::Generated, 300, 7));
+    }
+
+    /// What stores hold already must be read for ever.
+    #[test]
+    fn a_tokens_key_is_written_and_read_as_ever() {
+        let key = TokenKey { token: "hsm".parse().unwrap(), object: ObjectId::from_bytes([5; 32]) };
+        let material = Material::Token(key);
+
+        let row = encode(&StoredMaterial::of(&material).unwrap()).unwrap();
+
+        assert_eq!(row, [&b"\x01\x03hsm"[..], &[5; 32]].concat());
+        assert_eq!(decode::<StoredMaterial>(&row).unwrap().read(), Some(material));
+    }
+
+    #[test]
+    fn a_record_says_where_its_key_is_and_an_older_one_does_not() {
+        let record = KeyRecord {
+            id: KeyId::from_bytes([1; 16]),
+            name: "a".parse().unwrap(),
+            purpose: trust::Purpose::Raw,
+            algorithm: Algorithm::Ed25519,
+            scope: Scope::Unbound,
+            forms: vec![trust::Form::Raw],
+            created_at_unix_seconds: 9,
+            token: Some("hsm".parse().unwrap()),
+        };
+        let older: &[u8] = b"\x01a\x03raw\x07ed25519\x00\x01\x03raw\x09";
+
+        let row = StoredKey::encode(&record).unwrap();
+
+        assert_eq!(row, [older, b"\x03hsm"].concat());
+        assert_eq!(StoredKey::decode(&row, record.id), Some(record.clone()));
+        let without = KeyRecord { token: None, ..record };
+        assert_eq!(StoredKey::decode(older, without.id), Some(without.clone()));
+        assert_eq!(StoredKey::encode(&without).unwrap(), [older, b"\x08software"].concat());
+        assert!(StoredKey::decode(&[older, b"\x03HSM"].concat(), without.id).is_none());
     }
 
     #[test]

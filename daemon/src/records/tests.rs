@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use trust::state::DistrustReason;
 use trust::{Algorithm, Form, KeyVersion, Origin, Principal, PublicKey, Scope, Trust, Use, UseChange};
-use trust_hsm::SealedKey;
+use trust_hsm::{SealedKey, TokenKey};
 
 use super::*;
 use crate::store::{Change, RowKey, SledOptions, SledStore, Store};
@@ -89,6 +89,7 @@ fn record(byte: u8, text: &str, scope: &[&str]) -> KeyRecord {
         scope: Scope::new(Purpose::Image, patterns).unwrap(),
         forms: vec![Form::Sig, Form::Bundle],
         created_at_unix_seconds: 11,
+        token: None,
     }
 }
 
@@ -387,6 +388,39 @@ async fn destruction_drops_the_material_and_keeps_the_public_key() {
     assert!(records.shred_pending().unwrap().is_empty());
     assert_eq!(records.state_now(id(1)).unwrap().epoch, gone.state.epoch);
     assert!(bench.reopened().await.unwrap().shred_pending().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_destroyed_key_names_its_object_in_the_token_until_it_is_gone() {
+    let bench = bench().await;
+    let token: TokenName = "hsm".parse().unwrap();
+    let object = |byte: u8| ObjectId::from_bytes([byte; 32]);
+    let in_token = |byte: u8, version: VersionRecord| VersionRecord {
+        materials: vec![Material::Token(TokenKey { token: token.clone(), object: object(byte) })],
+        ..version
+    };
+    let record = KeyRecord { token: Some(token.clone()), ..record(1, "a", &["r.example.com/*"]) };
+    let view = bench.records.create_key(record, in_token(7, version(1, 1, 1)), anchor(1), None).await.unwrap();
+    let next = in_token(8, version(1, 2, 100));
+    let view = bench.records.add_version(view.state.epoch, next, anchor(2), None).await.unwrap();
+    let living = bench.records.forget_object(version(1, 1, 1).key, anchor(3)).await;
+    assert!(matches!(living.unwrap_err(), RecordError::Refused { .. }));
+
+    let gone = destroyed(&bench.records, view).await;
+
+    assert!(gone.object_pending() && !gone.state.shred_pending, "no store has its secret");
+    let records = bench.reopened().await.unwrap();
+    assert_eq!(records.object_pending().unwrap().len(), 1);
+    assert_eq!(records.objects_in(&token).unwrap(), [object(7), object(8)].into());
+    assert!(records.objects_in(&"other".parse().unwrap()).unwrap().is_empty());
+    assert_eq!(records.forget_object(version(1, 1, 1).key, anchor(9)).await.unwrap(), 1);
+    assert_eq!(records.forget_object(version(1, 1, 1).key, anchor(9)).await.unwrap(), 0);
+    assert_eq!(records.objects_in(&token).unwrap(), [object(8)].into());
+    assert_eq!(records.forget_object(version(1, 2, 100).key, anchor(10)).await.unwrap(), 1);
+    let records = bench.reopened().await.unwrap();
+    let read = records.key_by_id(id(1)).await.unwrap().unwrap();
+    assert!(!read.object_pending() && records.object_pending().unwrap().is_empty());
+    assert_eq!((read.record.custodian(), read.state.epoch), ("hsm", gone.state.epoch), "where it was stays known");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use trust::{
     Algorithm, Form, KeyId, KeyName, KeyRef, KeyVersion, Origin, PublicKey, Purpose, Scope, Sha256Digest, Trust, Use,
 };
-use trust_hsm::{Material, SealContext};
+use trust_hsm::{Material, SealContext, TokenName};
 
 use super::ReplayLimits;
 
@@ -38,9 +38,17 @@ pub struct KeyRecord {
     pub forms: Vec<Form>,
     /// When it was made: seconds since the Unix epoch.
     pub created_at_unix_seconds: u64,
+    /// The token that its private half is in, in every version; `None` for software custody.
+    pub token: Option<TokenName>,
 }
 
 impl KeyRecord {
+    /// Where its private half is: `software`, or the token's name in the configuration.
+    #[must_use]
+    pub fn custodian(&self) -> &str {
+        self.token.as_ref().map_or("software", TokenName::as_str)
+    }
+
     /// What the material of one of its versions is sealed to.
     #[must_use]
     pub fn seal_context(&self, store: [u8; 16], version: KeyVersion) -> SealContext {
@@ -62,7 +70,7 @@ pub struct VersionRecord {
     pub key: KeyRef,
     /// The public half; stays for ever.
     pub public_key: PublicKey,
-    /// Where the private half is; empty after destruction.
+    /// Where the private half is; empty after destruction. A token keeps its object named until it is gone.
     pub materials: Vec<Material>,
     /// When it was made: seconds since the Unix epoch.
     pub created_at_unix_seconds: u64,
@@ -101,6 +109,12 @@ pub struct KeyView {
 }
 
 impl KeyView {
+    /// Whether the key is destroyed, and the token may still have its objects.
+    #[must_use]
+    pub fn object_pending(&self) -> bool {
+        self.state.use_ == Use::Destroyed && self.versions.iter().any(|version| !version.materials.is_empty())
+    }
+
     /// The version that signs.
     #[must_use]
     pub fn newest(&self) -> Option<&VersionRecord> {

@@ -9,12 +9,12 @@ use trust::{Algorithm, KeyId, KeyRef, Signable, Signature, verify};
 
 use super::fault::Fault;
 use super::object::{self, Found};
-use super::{Inner, generate, import, mechanism};
+use super::{Inner, generate, import, listing, mechanism, remove};
 use crate::cipher::scrub_stack;
 use crate::imported;
 use crate::{
-    CustodyError, Generated, ImportOrder, Material, Offer, RewrapOrder, SealContext, Session, SignedOrder,
-    SigningOrder, TokenKey,
+    CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer, Removed, RewrapOrder, SealContext, Session,
+    SignedOrder, SigningOrder, TokenKey, TokenObjects,
 };
 
 /// The most handles that a session keeps; when there are more, it begins anew.
@@ -212,6 +212,19 @@ impl Session for TokenSession {
             Ok(order.material.clone())
         };
         orders.iter().map(rewrap).collect()
+    }
+
+    fn destroy(&mut self, order: &DestroyOrder) -> Result<Removed, CustodyError> {
+        let key = token_key(&order.material)?;
+        self.inner.check(&order.context, key)?;
+        let (object, algorithm, spki) = (key.object, order.context.algorithm, order.spki_sha256);
+        let removed = self.climb(Access::Make, |_, link| remove::remove(&link.session, object, algorithm, spki));
+        self.link = None;
+        removed
+    }
+
+    fn objects(&mut self) -> Result<TokenObjects, CustodyError> {
+        self.climb(Access::Use, |_, link| listing::list(&link.session))
     }
 
     /// Drops this session's handles of the key; a handle is a number, and no secret is in this process.

@@ -20,9 +20,9 @@ use super::reach::Reach;
 use super::{frame, sandbox};
 use crate::pkcs11::MODULE_STACK_BYTES;
 use crate::{
-    Custodian, CustodyError, Generated, ImportOrder, KekState, KeyRing as _, Offer, OfferId, Passphrase, Pin,
-    Pkcs11Custodian, RewrapOrder, RootSource, Session, SigningOrder, SoftwareCustodian, TokenPlace, TokenTrouble,
-    Unsealed,
+    Custodian, CustodyError, DestroyOrder, Generated, ImportOrder, KekState, KeyRing as _, Offer, OfferId, Passphrase,
+    Pin, Pkcs11Custodian, Removed, RewrapOrder, RootSource, Session, SigningOrder, SoftwareCustodian, TokenPlace,
+    TokenTrouble, Unsealed,
 };
 
 /// The most session threads, far more than the daemon opens: dead sessions may not have been noticed yet.
@@ -308,6 +308,20 @@ fn answer(session: &mut dyn Session, ask: &Ask<'_>, outgoing: &mut Vec<u8>) -> i
         Ask::Offer => match session.offer() {
             Ok(Offer { id, public_key }) => {
                 frame::encode(&Answer::Offered { id: *id.as_bytes(), public_key }, outgoing)
+            }
+            Err(error) => frame::encode(&Answer::Failed(error), outgoing),
+        },
+        Ask::Destroy(record) => {
+            let RewrapOrder { context, spki_sha256, material } = record.read().map_err(|_| garbage())?;
+            match session.destroy(&DestroyOrder { context, spki_sha256, material }) {
+                Ok(removed) => frame::encode(&Answer::Destroyed { were_there: removed == Removed::Deleted }, outgoing),
+                Err(error) => frame::encode(&Answer::Failed(error), outgoing),
+            }
+        }
+        Ask::Objects => match session.objects() {
+            Ok(listed) => {
+                let objects = listed.objects.iter().map(Into::into).collect();
+                frame::encode(&Answer::Objects { objects, is_whole: listed.is_whole }, outgoing)
             }
             Err(error) => frame::encode(&Answer::Failed(error), outgoing),
         },

@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::doctor::{Plan, Progress, Report};
 use crate::{
-    CustodyError, Material, ObjectId, OfferId, Passphrase, RewrapOrder, RootChange, SealContext, SealedKey,
-    SigningOrder, TokenFacts, TokenKey, TokenSelector, TokenTrouble, WrappedRoot,
+    CustodyError, DestroyOrder, KeyHalf, Material, ObjectId, OfferId, Passphrase, RewrapOrder, RootChange, SealContext,
+    SealedKey, SigningOrder, TokenFacts, TokenKey, TokenObject, TokenSelector, TokenTrouble, WrappedRoot,
 };
 
 /// Both sides speak exactly this; they are one program.
@@ -258,6 +258,8 @@ pub(super) enum Ask<'a> {
         info: Bytes<'a>,
         envelope: Bytes<'a>,
     },
+    Destroy(Record<'a>),
+    Objects,
 }
 
 /// Answered over a session.
@@ -271,6 +273,13 @@ pub(super) enum Answer<'a> {
     Signed(Vec<SignedBytes<'a>>),
     Rewrapped(Vec<Result<Kept<'a>, CustodyError>>),
     Forgotten,
+    Destroyed {
+        were_there: bool,
+    },
+    Objects {
+        objects: Vec<Object<'a>>,
+        is_whole: bool,
+    },
     Offered {
         id: [u8; 16],
         public_key: [u8; 32],
@@ -278,6 +287,30 @@ pub(super) enum Answer<'a> {
     Failed(CustodyError),
     /// Nothing was done, and nothing will be: this worker asks to be replaced.
     Sick(TokenTrouble),
+}
+
+/// [`TokenObject`] as bytes.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Object<'a> {
+    is_private: bool,
+    #[serde(borrow)]
+    id: Bytes<'a>,
+    label: &'a str,
+    key_type: &'a str,
+}
+
+impl<'a> From<&'a TokenObject> for Object<'a> {
+    fn from(object: &'a TokenObject) -> Self {
+        let is_private = object.half == KeyHalf::Private;
+        Self { is_private, id: Bytes(&object.id), label: &object.label, key_type: &object.key_type }
+    }
+}
+
+impl Object<'_> {
+    pub(super) fn read(&self) -> TokenObject {
+        let half = if self.is_private { KeyHalf::Private } else { KeyHalf::Public };
+        TokenObject::new(half, self.id.0, self.label, self.key_type)
+    }
 }
 
 /// [`Material`] as bytes.
@@ -408,6 +441,12 @@ impl<'a> From<&'a RewrapOrder> for Record<'a> {
     }
 }
 
+impl<'a> From<&'a DestroyOrder> for Record<'a> {
+    fn from(order: &'a DestroyOrder) -> Self {
+        Self::of(&order.context, order.spki_sha256, &order.material)
+    }
+}
+
 impl<'a> From<&'a SigningOrder> for Order<'a> {
     fn from(order: &'a SigningOrder) -> Self {
         let inputs = order.inputs.iter().map(|input| match input {
@@ -453,7 +492,8 @@ mod tests {
             Ok(Ask::Generate(context) | Ask::Import { context, .. }) => drop(context.read()),
             Ok(Ask::Sign(orders)) => orders.iter().for_each(|order| drop(order.read())),
             Ok(Ask::Rewrap(records)) => records.iter().for_each(|record| drop(record.read())),
-            Ok(Ask::Forget(_) | Ask::Offer) | Err(_) => {}
+            Ok(Ask::Destroy(record)) => drop(record.read()),
+            Ok(Ask::Objects | Ask::Forget(_) | Ask::Offer) | Err(_) => {}
         }
     }
 

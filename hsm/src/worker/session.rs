@@ -9,15 +9,17 @@ use std::time::Duration;
 use trust::{Algorithm, KeyId, PublicKey, Scheme, Signature};
 
 use super::frame;
-use super::message::{Answer, Ask, Bytes, Context, Kept, Order, Record, SignedBytes};
+use super::message::{Answer, Ask, Bytes, Context, Kept, Object, Order, Record, SignedBytes};
 use super::supervisor::{Live, Shared};
 use crate::{
-    CustodyError, Generated, ImportOrder, Material, Offer, OfferId, RewrapOrder, SealContext, SealedKey, Session,
-    SignedOrder, SigningOrder,
+    CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer, OfferId, Removed, RewrapOrder, SealContext,
+    SealedKey, Session, SignedOrder, SigningOrder, TokenObjects,
 };
 
 /// What one record, its context and the lengths of both take in a frame, in bytes, at most.
 const RECORD_BYTES: usize = SealedKey::BYTES_MAX + 256;
+/// What a list of every key in a token may take beyond the patience with any call: two calls to the module for each.
+const LISTING_PATIENCE: Duration = Duration::from_secs(60);
 /// What one input takes besides its own bytes.
 const INPUT_BYTES: usize = 8;
 /// The longest message that a frame packs, in bytes: the bound of a frame less room for what is around.
@@ -231,6 +233,25 @@ impl Session for WorkerSession {
 
     fn rewrap(&mut self, orders: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>> {
         orders.chunks(RECORDS_MAX).flat_map(|orders| self.rewrap_frame(orders)).collect()
+    }
+
+    fn destroy(&mut self, order: &DestroyOrder) -> Result<Removed, CustodyError> {
+        self.call(&Ask::Destroy(Record::from(order)), self.patience())?;
+        self.answer(|answer| match answer {
+            Answer::Destroyed { were_there: true } => Some(Ok(Removed::Deleted)),
+            Answer::Destroyed { were_there: false } => Some(Ok(Removed::NotFound)),
+            _ => None,
+        })
+    }
+
+    fn objects(&mut self) -> Result<TokenObjects, CustodyError> {
+        self.call(&Ask::Objects, self.patience().saturating_add(LISTING_PATIENCE))?;
+        self.answer(|answer| match answer {
+            Answer::Objects { objects, is_whole } if objects.len() <= TokenObjects::MAX => {
+                Some(Ok(TokenObjects { objects: objects.iter().map(Object::read).collect(), is_whole }))
+            }
+            _ => None,
+        })
     }
 
     fn forget(&mut self, key: KeyId) -> Result<(), CustodyError> {

@@ -80,7 +80,7 @@ fn read(keys: &Keys, kind: u8, rest: &[u8], plain: &[u8], held: Held) -> Option<
     Some(match kind {
         layout::KEY => {
             let id = layout::read_key_id(rest)?;
-            let record = stored::decode::<StoredKey<'_>>(plain)?.read(id)?;
+            let record = StoredKey::decode(plain, id)?;
             let name = layout::name_hash(keys, &record.name);
             Content::Key(id, record, name)
         }
