@@ -279,10 +279,11 @@ fn a_module_that_crashes_or_hangs_over_the_unwrap_costs_a_moment() {
         let failed = unseal_through(&*house.ring, &token, &wraps[0]).map(drop).unwrap_err();
 
         assert!(format!("{failed:?}").starts_with(expected), "{failed:?}");
-        let mut tries = 0;
+        // A start that fails on a busy machine has the next ones refused at once: count time, not tries.
+        let failed = std::time::Instant::now();
         while let Err(error) = unseal_through(&*house.ring, &token, &wraps[0]).map(drop) {
-            tries += 1;
-            assert!(tries < 1_000, "{error}");
+            assert!(failed.elapsed() < Duration::from_secs(60), "{error}");
+            std::thread::yield_now();
         }
     }
 }

@@ -127,5 +127,8 @@ pub(super) fn ask<T>(
         ControlAnswer::Failed(error) => Some(Err(error)),
         other => read(&live, other),
     });
+    if answer.is_some() {
+        live.proved_useful();
+    }
     answer.unwrap_or_else(|| Err(shared.judge(&live, &std::io::ErrorKind::InvalidData.into())))
 }

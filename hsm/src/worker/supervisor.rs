@@ -61,7 +61,7 @@ struct State {
     reopen: Option<PathBuf>,
     open: bool,
     stopping: bool,
-    /// Workers in a row that died without having answered a session.
+    /// Workers in a row that died without having answered anybody.
     useless: u32,
     /// Why the last worker of a token did not serve.
     trouble: Option<TokenTrouble>,
@@ -84,7 +84,7 @@ impl Live {
         Self { pid, handle, control: Mutex::new(control), useful: AtomicBool::new(false) }
     }
 
-    /// Notes that it answered a session: when it dies, it did not die at once.
+    /// Notes that it answered somebody: when it dies, it did not die at once.
     pub(super) fn proved_useful(&self) {
         self.useful.store(true, Ordering::Relaxed);
     }
