@@ -56,8 +56,8 @@ struct Orphan {
     /// Its CKA_ID, hexadecimal.
     id: String,
     label: String,
-    /// privkey, pubkey
-    half: String,
+    /// privkey, pubkey, secrkey
+    class: String,
     key_type: String,
     /// Whether label and id have the form that the daemon gives to its own.
     looks_ours: bool,
@@ -69,7 +69,7 @@ impl Orphan {
             token: orphan.token,
             id: hex::encode(&orphan.id),
             label: orphan.label,
-            half: orphan.half,
+            class: orphan.class,
             key_type: orphan.key_type,
             looks_ours: orphan.looks_ours,
         }
@@ -85,7 +85,7 @@ impl Shown for Orphans {
             let whose = if orphan.looks_ours { "looks like ours" } else { "somebody else's" };
             let says = format!(
                 "{}  {}  {:7}  {}  {:?}  {whose}",
-                orphan.token, orphan.id, orphan.half, orphan.key_type, orphan.label
+                orphan.token, orphan.id, orphan.class, orphan.key_type, orphan.label
             );
             printable(&says)
         };

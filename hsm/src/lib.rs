@@ -39,7 +39,7 @@ pub use secret::{Passphrase, StoreKey};
 pub use software::root::make_root_file;
 pub use software::{SoftwareCustodian, create_root_file, examine_root_file, init_ring};
 pub use token::{
-    KeyHalf, ObjectId, PinState, TokenFacts, TokenKey, TokenName, TokenObject, TokenObjects, TokenSelector,
+    KeyClass, ObjectId, PinState, TokenFacts, TokenKey, TokenName, TokenObject, TokenObjects, TokenSelector,
 };
 pub use wrapped_root::{RootPlace, WrapKeyId, WrappedRoot, Wrapping};
 

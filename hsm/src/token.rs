@@ -14,7 +14,7 @@ use trust::{Malformed, Sha256Digest};
 use crate::{CustodyError, SealContext};
 
 pub use facts::{PinState, TokenFacts};
-pub use object::{KeyHalf, TokenObject, TokenObjects};
+pub use object::{KeyClass, TokenObject, TokenObjects};
 
 /// What the operator calls a token: 1 to 32 of `a-z`, `0-9` and `-`, a letter first, not `software`.
 ///

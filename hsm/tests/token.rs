@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use trust::{Algorithm, Purpose, Signable};
 use trust_hsm::worker::{Supervisor, TokenConfig, TokenWorker};
 use trust_hsm::{
-    Custodian as _, CustodianState, CustodyError, DestroyOrder, KeyHalf, Material, Pin, PinState, Removed, Session,
+    Custodian as _, CustodianState, CustodyError, DestroyOrder, KeyClass, Material, Pin, PinState, Removed, Session,
     SigningOrder, TokenSelector, TokenTrouble,
 };
 
@@ -344,12 +344,12 @@ fn every_key_in_the_token_is_listed_whoever_made_it() {
     let mut found: Vec<_> = listed
         .objects
         .iter()
-        .map(|object| (object.half, object.id.as_slice(), &*object.label, &*object.key_type))
+        .map(|object| (object.class, object.id.as_slice(), &*object.label, &*object.key_type))
         .collect();
     let mut expected = Vec::new();
-    for half in [KeyHalf::Private, KeyHalf::Public] {
-        expected.push((half, key.object.as_bytes().as_slice(), &*label, "ec"));
-        expected.push((half, &[0x0a, 0x0b][..], "theirs", "rsa"));
+    for class in [KeyClass::Private, KeyClass::Public] {
+        expected.push((class, key.object.as_bytes().as_slice(), &*label, "ec"));
+        expected.push((class, &[0x0a, 0x0b][..], "theirs", "rsa"));
     }
     found.sort();
     expected.sort();

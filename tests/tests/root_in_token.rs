@@ -194,6 +194,11 @@ fn a_root_moves_away_from_the_token_which_keeps_nothing_of_it() {
     // Once more into the token: another key, and the first is gone.
     user.run(&["kek", "rotate", "--to", "token", "hsm", "--no-recovery"]).unwrap().ok().unwrap();
     assert_eq!(listed(&token).matches("trustd root-kek").count(), 1);
+    let none = user.run(&["hsm", "orphans"]).unwrap().ok().unwrap();
+    assert!(none.stdout.contains("no orphans"), "{none}");
+    token.pkcs11_tool(&["--keygen", "--key-type", "AES:32", "--id", "0a", "--label", "theirs"]).unwrap().ok().unwrap();
+    let theirs = user.run(&["hsm", "orphans"]).unwrap().ok().unwrap().stdout;
+    assert!(theirs.lines().count() == 1 && theirs.contains("0a  secrkey  aes  \"theirs\""), "{theirs}");
     let moved = user.run(&["kek", "rotate", "--to", "file", path.to_str().unwrap()]).unwrap().ok().unwrap();
 
     assert!(moved.stdout.contains("root key: file"), "{moved}");

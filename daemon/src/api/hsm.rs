@@ -61,7 +61,7 @@ fn orphan_to_wire(orphan: Orphan) -> v1::Orphan {
     let looks_ours = orphan.looks_ours();
     v1::Orphan {
         token: orphan.token.to_string(),
-        half: orphan.object.half.name().to_owned(),
+        class: orphan.object.class.name().to_owned(),
         id: orphan.object.id.into(),
         label: orphan.object.label,
         key_type: orphan.object.key_type,

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use trust::{Fault, FaultKind, KeyRef, Principal};
-use trust_hsm::{ObjectId, TokenName, TokenObject};
+use trust_hsm::{ObjectId, RootPlace, TokenName, TokenObject};
 
 use super::House;
 use crate::authorize::Action;
@@ -71,7 +71,8 @@ impl House {
         TokenBirth { births, label }
     }
 
-    /// The objects of one token, or of all, whose `CKA_ID` is no record's, whatever its state.
+    /// The keys of one token, or of all, whose `CKA_ID` is no record's, whatever its state, and no wrapping key's of the
+    /// root key.
     pub(crate) async fn list_orphans(
         &self,
         principal: &Principal,
@@ -98,6 +99,9 @@ impl House {
 
     async fn list_orphans_of(&self, token: TokenName, listed: &mut Orphans) -> Result<(), Fault> {
         let Some(custody) = self.custodians().token(&token) else { return Ok(()) };
+        // A change of the root makes keys before the ring names them, and deletes them after it does not any more: what
+        // either ring names is not an orphan.
+        let mut wrapping = self.wrapping_keys(&token).await?;
         let found = match custody.objects().await {
             Ok(found) => found,
             Err(error) => {
@@ -109,9 +113,11 @@ impl House {
         // is there by now.
         let being_made = self.token_births.labels();
         let known = self.records().objects_in(&token).map_err(record_fault)?;
+        wrapping.extend(self.wrapping_keys(&token).await?);
         let is_known = |object: &TokenObject| {
             let id = <[u8; 32]>::try_from(object.id.as_slice());
-            id.is_ok_and(|id| known.contains(&ObjectId::from_bytes(id))) || being_made.contains(&object.label)
+            id.is_ok_and(|id| known.contains(&ObjectId::from_bytes(id)) || wrapping.contains(&id))
+                || being_made.contains(&object.label)
         };
         let orphans = found.objects.into_iter().filter(|object| !is_known(object));
         listed.orphans.extend(orphans.map(|object| Orphan { token: token.clone(), object }));
@@ -119,5 +125,14 @@ impl House {
             listed.not_listed.push((token, format!("it has more than {} keys", trust_hsm::TokenObjects::MAX)));
         }
         Ok(())
+    }
+
+    /// The ids of the keys in the token under which the ring says its root is, once nobody is changing that.
+    async fn wrapping_keys(&self, token: &TokenName) -> Result<HashSet<[u8; 32]>, Fault> {
+        let _unchanged = self.sealing.lock().await;
+        let place = self.root_place().map_err(custody::told)?;
+        let RootPlace::Token { wraps, .. } = place else { return Ok(HashSet::new()) };
+        let here = wraps.iter().filter(|wrapped| wrapped.token == *token);
+        Ok(here.map(|wrapped| *wrapped.key.as_bytes()).collect())
     }
 }

@@ -5,17 +5,23 @@ use cryptoki::session::Session;
 
 use super::fault::Fault;
 use super::login::is_inside;
-use crate::{KeyHalf, TokenObject, TokenObjects};
+use crate::{KeyClass, TokenObject, TokenObjects};
 
-/// The private and public keys that the token keeps; not what lives in a session alone.
+const CLASSES: [(ObjectClass, KeyClass); 3] = [
+    (ObjectClass::PRIVATE_KEY, KeyClass::Private),
+    (ObjectClass::PUBLIC_KEY, KeyClass::Public),
+    (ObjectClass::SECRET_KEY, KeyClass::Secret),
+];
+
+/// The keys that the token keeps; not what lives in a session alone.
 pub(super) fn list(session: &Session) -> Result<TokenObjects, Fault> {
     // Whoever is not logged in does not see private keys.
     if !is_inside(session)? {
         return Err(Fault::Login("list the keys: nobody is logged in".to_owned()));
     }
     let mut listed = TokenObjects { objects: Vec::new(), is_whole: true };
-    for (class, half) in [(ObjectClass::PRIVATE_KEY, KeyHalf::Private), (ObjectClass::PUBLIC_KEY, KeyHalf::Public)] {
-        let template = [Attribute::Class(class), Attribute::Token(true)];
+    for (object, class) in CLASSES {
+        let template = [Attribute::Class(object), Attribute::Token(true)];
         let handles = session.find_objects(&template).map_err(|error| Fault::of("list the keys", &error))?;
         for handle in handles {
             if listed.objects.len() >= TokenObjects::MAX {
@@ -25,13 +31,13 @@ pub(super) fn list(session: &Session) -> Result<TokenObjects, Fault> {
             let types = [AttributeType::Id, AttributeType::Label, AttributeType::KeyType];
             let attributes =
                 session.get_attributes(handle, &types).map_err(|error| Fault::of("look at a key", &error))?;
-            listed.objects.push(read(half, &attributes));
+            listed.objects.push(read(class, &attributes));
         }
     }
     Ok(listed)
 }
 
-fn read(half: KeyHalf, attributes: &[Attribute]) -> TokenObject {
+fn read(class: KeyClass, attributes: &[Attribute]) -> TokenObject {
     let (mut id, mut label, mut key_type) = (&[][..], String::new(), String::new());
     for attribute in attributes {
         match attribute {
@@ -41,14 +47,10 @@ fn read(half: KeyHalf, attributes: &[Attribute]) -> TokenObject {
             _ => {}
         }
     }
-    TokenObject::new(half, id, &label, &key_type)
+    TokenObject::new(class, id, &label, &key_type)
 }
 
+/// `CKK_EC_EDWARDS` is `ec-edwards`.
 fn name(kind: KeyType) -> String {
-    match kind {
-        KeyType::EC => "ec".to_owned(),
-        KeyType::EC_EDWARDS => "ec-edwards".to_owned(),
-        KeyType::RSA => "rsa".to_owned(),
-        other => other.to_string().to_lowercase(),
-    }
+    kind.to_string().trim_start_matches("CKK_").to_lowercase().replace('_', "-")
 }

@@ -1,18 +1,20 @@
 //! Key objects as a token lists them, whoever made them.
 
+use serde::{Deserialize, Serialize};
+
 use crate::token::facts::plain;
 
 /// A key object in a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenObject {
-    /// Which half it is.
-    pub half: KeyHalf,
+    /// Which kind of key.
+    pub class: KeyClass,
     /// Its `CKA_ID`, at most [`TokenObject::ID_BYTES_MAX`] bytes of it.
     pub id: Vec<u8>,
     /// Its `CKA_LABEL`, at most [`TokenObject::LABEL_BYTES_MAX`] bytes of it, without control characters.
     pub label: String,
-    /// Its `CKA_KEY_TYPE` in lower case: `ec`, `ec-edwards`, `rsa`, or the number in hexadecimal.
+    /// Its `CKA_KEY_TYPE` in lower case: `ec`, `ec-edwards`, `rsa`, `aes`, or another of the standard's, or its number.
     pub key_type: String,
 }
 
@@ -26,9 +28,9 @@ impl TokenObject {
 
     /// Takes what a module said: a stranger's words, so each is cut to its length.
     #[must_use]
-    pub fn new(half: KeyHalf, id: &[u8], label: &str, key_type: &str) -> Self {
+    pub fn new(class: KeyClass, id: &[u8], label: &str, key_type: &str) -> Self {
         Self {
-            half,
+            class,
             id: id.iter().take(Self::ID_BYTES_MAX).copied().collect(),
             label: plain(label, Self::LABEL_BYTES_MAX),
             key_type: plain(key_type, Self::TYPE_BYTES_MAX),
@@ -36,23 +38,26 @@ impl TokenObject {
     }
 }
 
-/// Which half of a key an object is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(clippy::exhaustive_enums, reason = "closed set: a key has two halves")]
-pub enum KeyHalf {
+/// The `CKA_CLASS` of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: the kinds of keys of PKCS#11")]
+pub enum KeyClass {
     /// `CKO_PRIVATE_KEY`.
     Private,
     /// `CKO_PUBLIC_KEY`.
     Public,
+    /// `CKO_SECRET_KEY`: a root key's wrapping key is one.
+    Secret,
 }
 
-impl KeyHalf {
+impl KeyClass {
     /// The word for it in lists, which `pkcs11-tool --type` takes, too.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Private => "privkey",
             Self::Public => "pubkey",
+            Self::Secret => "secrkey",
         }
     }
 }

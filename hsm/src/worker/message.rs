@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::doctor::{Plan, Progress, Report};
 use crate::{
-    CustodyError, DestroyOrder, KeyHalf, Material, ObjectId, OfferId, Passphrase, RewrapOrder, RootChange, SealContext,
+    CustodyError, DestroyOrder, KeyClass, Material, ObjectId, OfferId, Passphrase, RewrapOrder, RootChange, SealContext,
     SealedKey, SigningOrder, TokenFacts, TokenKey, TokenObject, TokenSelector, TokenTrouble, WrappedRoot,
 };
 
@@ -292,7 +292,7 @@ pub(super) enum Answer<'a> {
 /// [`TokenObject`] as bytes.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Object<'a> {
-    is_private: bool,
+    class: KeyClass,
     #[serde(borrow)]
     id: Bytes<'a>,
     label: &'a str,
@@ -301,15 +301,13 @@ pub(super) struct Object<'a> {
 
 impl<'a> From<&'a TokenObject> for Object<'a> {
     fn from(object: &'a TokenObject) -> Self {
-        let is_private = object.half == KeyHalf::Private;
-        Self { is_private, id: Bytes(&object.id), label: &object.label, key_type: &object.key_type }
+        Self { class: object.class, id: Bytes(&object.id), label: &object.label, key_type: &object.key_type }
     }
 }
 
 impl Object<'_> {
     pub(super) fn read(&self) -> TokenObject {
-        let half = if self.is_private { KeyHalf::Private } else { KeyHalf::Public };
-        TokenObject::new(half, self.id.0, self.label, self.key_type)
+        TokenObject::new(self.class, self.id.0, self.label, self.key_type)
     }
 }
 
