@@ -47,6 +47,8 @@ const DESTRUCTION_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(8);
 /// How long the whole end may take: requests, and work past its permit.
 const END_MAX: Duration = Duration::from_secs(10);
+/// How long the index may take on its way into its file, at the end.
+const SAVE_MAX: Duration = Duration::from_secs(5);
 /// The exit code of an end that did not wait.
 const FORCED: i32 = 1;
 /// Sessions beside those of the custody threads: the log's key and one spare.
@@ -57,8 +59,11 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let clock = Clock::system();
     let _lock = DirectoryLock::take(&config.data_directory)?;
     let root_place = root::place(&config)?;
+    // Log and store are read at the same time, and compared when both are open.
+    let log = audit_config(&config);
+    let log = tokio::task::spawn_blocking(move || Audit::read(log));
     let records = open_records(&config, clock.clone()).await?;
-    let (audit, history) = open_log(&config, records.store_uuid(), clock.clone())?;
+    let (audit, history) = Audit::open(log.await.context("read the log")??, &records.store_uuid(), clock.clone())?;
     let audit = Arc::new(audit);
     let authorizer = Arc::new(Authorizer::load(policy_source(&config.policy))?);
     let worker = spawn_worker(&config)?;
@@ -84,6 +89,8 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         background.spawn(listener.serve(Arc::clone(&house), drain.clone()));
     }
     background.spawn(chores(Arc::clone(&house)));
+    background.spawn(Arc::clone(&house).check_rows());
+    background.spawn(Arc::clone(&house).save_index_at_times());
     background.spawn(Arc::clone(&house).follow_custody());
     background.spawn(Arc::clone(&house).follow_token());
     background.spawn(health::probe_tokens(Arc::clone(&house)));
@@ -98,6 +105,10 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     drain.cancel();
     if tokio::time::timeout(END_MAX, end(&house, served)).await.is_err() {
         warn!("some work past its permit did not end in time; start-up recovery closes its intents");
+    }
+    background.shutdown().await;
+    if tokio::time::timeout(SAVE_MAX, house.save_index()).await.is_err() {
+        warn!("the file of the index was not written in time; the next start reads every row");
     }
     Ok(())
 }
@@ -285,14 +296,13 @@ pub(crate) fn record_limits(config: &Config) -> RecordLimits {
     }
 }
 
-fn open_log(config: &Config, store: [u8; 16], clock: Clock) -> Result<(Audit, History)> {
-    let audit = AuditConfig {
+fn audit_config(config: &Config) -> AuditConfig {
+    AuditConfig {
         directory: config.log_directory(),
         origin: config.log_origin.clone(),
         waiting_max: config.limits.log_waiting_max,
         free_bytes_min: config.limits.log_free_bytes_min,
-    };
-    Ok(Audit::open(audit, &store, clock)?)
+    }
 }
 
 /// Starts the custody worker: this very program, as its hidden subcommand.
@@ -398,7 +408,8 @@ pub(crate) async fn recover(config: &Config, passphrase: Option<Passphrase>) -> 
     let clock = Clock::system();
     let _lock = DirectoryLock::take(&config.data_directory)?;
     let records = open_records(config, clock.clone()).await?;
-    let (audit, history) = open_log(config, records.store_uuid(), clock.clone())?;
+    let read = Audit::read(audit_config(config))?;
+    let (audit, history) = Audit::open(read, &records.store_uuid(), clock.clone())?;
     let worker = spawn_worker(config)?;
     let unsealed = match (root::place(config)?, &config.root_kek, passphrase) {
         (RootPlace::File, RootConfig::File(path), _) => {

@@ -5,6 +5,7 @@
 //! from it. Audit is evidence, not logging.
 
 mod batch;
+mod error;
 mod frames;
 mod hashes;
 mod leaf;
@@ -27,6 +28,7 @@ use trust::tlog::{
 use crate::clock::Clock;
 
 pub(crate) use batch::batch_root;
+pub(crate) use error::{AuditError, OpenError};
 pub(crate) use leaf::{
     BatchBody, DistrustBody, Ended, InitLeaf, IntentLeaf, Leaf, OutcomeLeaf, PolicyLeaf, RecoveryLeaf, RefusalLeaf,
     StartLeaf, SubjectBody,
@@ -51,65 +53,6 @@ const ENTRIES: &str = "entries";
 /// Where the item lists of batches stand.
 const BATCHES: &str = "batches";
 
-/// Why the log did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AuditError {
-    /// The disk is full; it is tried again with the next entry.
-    #[error("the disk of the log is full")]
-    Full,
-    /// Stays so until the process starts again: a flush failed, or the daemon is stopping.
-    #[error("the log is closed: {reason}")]
-    Closed {
-        /// What happened first.
-        reason: Arc<str>,
-    },
-    /// The entry does not fit into the log.
-    #[error("a leaf of {bytes} bytes, at most {ENTRY_BYTES_MAX} are allowed")]
-    TooLarge {
-        /// How long it is.
-        bytes: usize,
-    },
-    /// The leaf or size asked for is not in the tree.
-    #[error("outside the log")]
-    Outside,
-    /// The checkpoint that was asked for is not signed yet: the daemon is sealed.
-    #[error("no signed checkpoint yet")]
-    NoCheckpoint,
-    /// A file of the log does not read.
-    #[error("the log does not read")]
-    Damaged(#[source] FramesError),
-}
-
-/// Why a log is not made or opened.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    /// Its files.
-    #[error(transparent)]
-    Frames(#[from] FramesError),
-    /// It belongs to another store.
-    #[error("the log at {path} does not begin as the log of this store: one of the two was replaced")]
-    Foreign {
-        /// Where it is.
-        path: PathBuf,
-    },
-    /// It does not begin with the tree that its own checkpoint promised.
-    #[error(
-        "the log at {path} has {leaves} leaves and does not begin with the {promised} that its signed checkpoint \
-         promises: leaves were lost, or one of the two was put back. Bring back the newer entries"
-    )]
-    Shortened {
-        /// Where it is.
-        path: PathBuf,
-        /// How many leaves it has.
-        leaves: u64,
-        /// How many it promised.
-        promised: u64,
-    },
-    /// The writer could not be started.
-    #[error("start the log's writer")]
-    Thread(#[source] std::io::Error),
-}
-
 /// How the log is opened.
 #[derive(Debug, Clone)]
 pub(crate) struct AuditConfig {
@@ -132,6 +75,14 @@ pub(crate) struct Audit {
     clock: Clock,
     writer: Mutex<Option<JoinHandle<()>>>,
     intents: AtomicU64,
+}
+
+/// A log that has been read and belongs to nobody yet.
+pub(crate) struct ReadLog {
+    config: AuditConfig,
+    frames: Frames,
+    hashes: Hashes,
+    history: History,
 }
 
 /// A leaf's proof in the tree of a signed checkpoint.
@@ -160,9 +111,8 @@ impl Audit {
         Ok(())
     }
 
-    /// Opens the log of the store `store`, reads all of it, and starts its writer.
-    /// The history says what was open and what was completed.
-    pub(crate) fn open(config: AuditConfig, store: &[u8; 16], clock: Clock) -> Result<(Self, History), OpenError> {
+    /// Reads the whole log. Blocks; nobody needs to know yet whose it is.
+    pub(crate) fn read(config: AuditConfig) -> Result<ReadLog, OpenError> {
         let mut history = History::default();
         let mut hashes = Hashes::new(&config.directory);
         let mut failed = None;
@@ -173,13 +123,21 @@ impl Audit {
                 failed.get_or_insert(error);
             }
         })?;
-        if let Some(error) = failed {
-            return Err(error.into());
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(ReadLog { config, frames, hashes, history }),
         }
+    }
+
+    /// Opens the log of the store `store` that has been read, and starts its writer.
+    /// The history says what was open and what was completed.
+    pub(crate) fn open(read: ReadLog, store: &[u8; 16], clock: Clock) -> Result<(Self, History), OpenError> {
+        let ReadLog { config, frames, hashes, history } = read;
         if !history.belongs_to(store, &config.origin) {
             return Err(OpenError::Foreign { path: config.directory });
         }
-        if let Some(promised) = publisher::last_promise(&config.directory)
+        let promised = publisher::last_promise(&config.directory);
+        if let Some(promised) = &promised
             && root_at(promised.size, |node| hashes.read(node)).ok() != Some(promised.root)
         {
             return Err(OpenError::Shortened {
@@ -188,7 +146,8 @@ impl Audit {
                 promised: promised.size,
             });
         }
-        let published = Arc::new(Published::new(&config.directory, &config.origin));
+        let published =
+            Arc::new(Published::new(&config.directory, &config.origin, promised.map_or(0, |promised| promised.size)));
         let shared = Arc::new(Shared::new(frames, hashes, config.waiting_max));
         let writer = {
             let shared = Arc::clone(&shared);

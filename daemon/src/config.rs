@@ -346,6 +346,12 @@ impl Config {
         self.data_directory.join("store")
     }
 
+    /// The file of the index, with which a start is quick. Derived from the store: without it a start takes longer.
+    #[must_use]
+    pub fn index_file(&self) -> PathBuf {
+        self.data_directory.join("index")
+    }
+
     /// Where the evidence is.
     #[must_use]
     pub fn log_directory(&self) -> PathBuf {

@@ -1,6 +1,7 @@
 //! What every door and every stage stands on, assembled once.
 
 mod backup;
+mod index;
 mod log;
 mod lost;
 mod orphans;
@@ -13,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
 use trust::{Fault, FaultKind, KeyId, Principal};
@@ -55,6 +56,8 @@ pub(crate) struct House {
     token_births: orphans::TokenBirths,
     /// Objects of destroyed keys that are still in their token, or may be.
     removals: Removals,
+    /// Told when an unseal did not read the rows: [`House::check_rows`] does.
+    unread: Notify,
 }
 
 /// What `assemble` puts together.
@@ -93,6 +96,7 @@ impl House {
             births: tokio::sync::RwLock::default(),
             token_births: orphans::TokenBirths::default(),
             removals: Removals::default(),
+            unread: Notify::new(),
         })
     }
 

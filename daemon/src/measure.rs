@@ -31,7 +31,7 @@ impl LogAlone {
             waiting_max: 16_384,
             free_bytes_min: 0,
         };
-        let (audit, _) = Audit::open(config, &STORE, clock.clone())?;
+        let (audit, _) = Audit::open(Audit::read(config)?, &STORE, clock.clone())?;
         Ok(Self { audit, clock })
     }
 

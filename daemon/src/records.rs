@@ -14,10 +14,13 @@ mod index;
 mod layout;
 mod load;
 mod mutation;
+mod recheck;
 mod replay;
+mod saved;
 mod snapshot;
 mod stored;
 mod types;
+mod unseal;
 mod writer;
 
 use std::collections::HashSet;
@@ -25,22 +28,25 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use trust::{KeyId, KeyName, KeyRef, Purpose, Repository, Sha256Digest};
-use trust_hsm::{Material, ObjectId, StoreKey, TokenName};
+use trust_hsm::{Material, ObjectId, TokenName};
 
 use crate::clock::Clock;
 use crate::store::Store;
 
 pub use self::error::{RecordError, UnsealError};
 pub use self::replay::{Replay, ReplayLimits, StoredReplay};
+pub use self::saved::SaveError;
 pub use self::snapshot::{Snapshot, SnapshotRow};
 pub use self::types::{
     KeyRecord, KeyState, KeyView, LogAnchor, LogKey, Provenance, RecordLimits, SealedVersion, StateChange,
     VersionRecord,
 };
+pub use self::unseal::Rows;
 
 use self::crypto::Keys;
 use self::index::Index;
 use self::mutation::Mutation;
+use self::recheck::Recheck;
 use self::writer::Waiting;
 
 /// The records of one store. Cheap to clone; clones are the same records.
@@ -62,6 +68,8 @@ struct Inner {
 struct Open {
     keys: Arc<Keys>,
     index: RwLock<Index>,
+    /// How far the rows behind a saved index are read, while they are.
+    recheck: std::sync::Mutex<Option<Recheck>>,
 }
 
 impl Records {
@@ -71,62 +79,6 @@ impl Records {
     pub const QUEUE_MAX: usize = 1024;
     /// The most items a page has; a larger limit is cut to this.
     pub const PAGE_MAX: usize = 1024;
-
-    /// Makes the first rows in an empty store. The answer is unsealed.
-    ///
-    /// # Errors
-    /// [`UnsealError::NotEmpty`] when there are records already; else [`UnsealError::Store`].
-    pub async fn create(
-        store: Store,
-        store_uuid: [u8; 16],
-        key: &StoreKey,
-        limits: RecordLimits,
-        clock: Clock,
-    ) -> Result<Self, UnsealError> {
-        load::create(&store, store_uuid, &Keys::derive(key, store_uuid)).await?;
-        let records = Self::open(store, limits, clock).await?;
-        records.unseal(key).await?;
-        Ok(records)
-    }
-
-    /// Finds the records of a store. The answer is sealed: it knows the store's uuid and nothing else.
-    ///
-    /// # Errors
-    /// [`UnsealError::Missing`] when there are none, [`UnsealError::TooNew`] when a newer trustd made them.
-    pub async fn open(store: Store, limits: RecordLimits, clock: Clock) -> Result<Self, UnsealError> {
-        let store_uuid = load::read_format(&store).await?;
-        let (inbox, outbox) = mpsc::channel(Self::QUEUE_MAX);
-        let inner =
-            Arc::new(Inner { store, store_uuid, clock, limits, open: RwLock::new(None), gate: Mutex::new(()), inbox });
-        // Ends with the last clone of the records: it holds them weakly, and the queue closes then.
-        tokio::spawn(writer::run(Arc::downgrade(&inner), outbox));
-        Ok(Self(inner))
-    }
-
-    /// Reads and checks every row; afterwards keys are reported and changed.
-    ///
-    /// # Errors
-    /// [`UnsealError::WrongKey`] for another store's key, [`UnsealError::Tampered`] when rows are not as they were
-    /// left, naming them as far as what remains tells; else [`UnsealError::Store`]. Nothing is unsealed then.
-    pub async fn unseal(&self, key: &StoreKey) -> Result<(), UnsealError> {
-        let keys = Arc::new(Keys::derive(key, self.0.store_uuid));
-        let _gate = self.0.gate.lock().await;
-        let index = load::load(&self.0.store, &keys).await?;
-        let open = Arc::new(Open { keys, index: RwLock::new(index) });
-        *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
-        Ok(())
-    }
-
-    /// Forgets keys and index; a change that is being written is finished first or fails.
-    pub fn seal(&self) {
-        *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Whether nothing can be read now.
-    #[must_use]
-    pub fn is_sealed(&self) -> bool {
-        self.opened().is_err()
-    }
 
     /// The store's uuid: readable while sealed, authenticated at unseal.
     #[must_use]

@@ -70,6 +70,11 @@ impl fmt::Debug for RowKey {
 pub struct Revision(u64);
 
 impl Revision {
+    /// The revision of this number, which a store gave out earlier.
+    pub(crate) const fn of(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The number, 1 or more.
     #[must_use]
     pub const fn number(self) -> u64 {

@@ -5,7 +5,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -52,16 +52,29 @@ pub(super) struct Published {
     pub(super) newest: watch::Sender<Option<Arc<SignedCheckpoint>>>,
     /// Leaves up to here are wanted in a checkpoint now.
     pub(super) wanted: watch::Sender<u64>,
+    bundles: Mutex<Bundles>,
+}
+
+/// Up to which leaf there are entry bundles.
+#[derive(Debug, Clone, Copy)]
+struct Bundles {
+    /// Derived in this run, or in an earlier one before it signed a checkpoint.
+    written: u64,
+    /// Of an earlier run: looked at once, for they were not flushed. Not before a checkpoint is signed, so that a
+    /// start does not wait for the whole log to be read a second time.
+    unseen: u64,
 }
 
 impl Published {
-    pub(super) fn new(directory: &Path, origin: &str) -> Self {
+    /// `promised` leaves are in the checkpoint that an earlier run signed.
+    pub(super) fn new(directory: &Path, origin: &str, promised: u64) -> Self {
         Self {
             directory: directory.to_owned(),
             origin: origin.to_owned(),
             signer: Mutex::new(None),
             newest: watch::Sender::new(None),
             wanted: watch::Sender::new(0),
+            bundles: Mutex::new(Bundles { written: promised, unseen: promised }),
         }
     }
 
@@ -77,7 +90,7 @@ impl Published {
 
     /// Publishes the durable tree as it is now.
     fn publish(&self, shared: &Shared) -> Result<(), FramesError> {
-        let had = self.newest.borrow().as_ref().map_or(0, |signed| signed.checkpoint().size);
+        let Bundles { written, unseen } = *self.bundles();
         let (size, root, full, partial) = {
             let hashes = shared.hashes.read().unwrap_or_else(PoisonError::into_inner);
             (hashes.size(), hashes.root(), hashes.unwritten(), hashes.partial())
@@ -90,8 +103,18 @@ impl Published {
         for (tile, bytes) in partial {
             write_derived(&self.directory.join(tile.path()), &bytes)?;
         }
-        self.publish_entries(shared, had, size)?;
-        self.sign(size, root)
+        self.publish_entries(shared, written, size)?;
+        self.bundles().written = size;
+        self.sign(size, root)?;
+        if unseen > 0 && self.newest.borrow().is_some() {
+            self.publish_entries(shared, 0, unseen)?;
+            self.bundles().unseen = 0;
+        }
+        Ok(())
+    }
+
+    fn bundles(&self) -> MutexGuard<'_, Bundles> {
+        self.bundles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn publish_entries(&self, shared: &Shared, had: u64, size: u64) -> Result<(), FramesError> {

@@ -18,7 +18,7 @@ fn create(directory: &Path) {
 }
 
 fn open(directory: &Path) -> (Audit, History) {
-    Audit::open(config(directory), &STORE, Clock::manual(1_000)).unwrap()
+    Audit::open(Audit::read(config(directory)).unwrap(), &STORE, Clock::manual(1_000)).unwrap()
 }
 
 fn signer() -> LogSigner {
@@ -79,7 +79,8 @@ async fn the_log_of_another_store_is_not_opened() {
     let directory = tempfile::tempdir().unwrap();
     create(directory.path());
 
-    let error = Audit::open(config(directory.path()), &[8; 16], Clock::manual(1)).err().unwrap();
+    let read = Audit::read(config(directory.path())).unwrap();
+    let error = Audit::open(read, &[8; 16], Clock::manual(1)).err().unwrap();
 
     assert!(matches!(error, OpenError::Foreign { .. }));
 }

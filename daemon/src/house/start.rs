@@ -12,7 +12,7 @@ use trust_hsm::{Custodian, CustodyError, SealContext, SigningOrder};
 use super::{House, Opening, blocking};
 use crate::audit::{Ended, History, LogSigner, OpenIntent, OutcomeLeaf};
 use crate::custody;
-use crate::records::{LogKey, RecordError, UnsealError};
+use crate::records::{LogKey, RecordError, Rows, UnsealError};
 use crate::recover::{self, Apart};
 
 /// How long the log's key may take for a checkpoint.
@@ -78,7 +78,8 @@ impl House {
         if unsealed.store != self.store_uuid() {
             return Err(Fault::new(FaultKind::Refused, "the key ring belongs to another store"));
         }
-        self.records().unseal(&unsealed.store_key).await.map_err(|error| match error {
+        let file = self.config().index_file();
+        let rows = self.records().unseal_from(&file, &unsealed.store_key).await.map_err(|error| match error {
             UnsealError::Store(_) => Fault::internal(error),
             error => Fault::new(FaultKind::Refused, error.to_string()),
         })?;
@@ -86,7 +87,10 @@ impl House {
         self.adopt_import().await.map_err(start_fault)?;
         self.take_log_key().map_err(start_fault)?;
         self.close_open_intents().await?;
-        info!(stage = "custody", "unsealed");
+        info!(stage = "custody", rows = if rows == Rows::Read { "read" } else { "to be read" }, "unsealed");
+        if rows == Rows::Unread {
+            self.unread.notify_one();
+        }
         Ok(())
     }
 

@@ -21,8 +21,18 @@ const TAG_BYTES: usize = 16;
 pub(super) struct Keys {
     store_uuid: [u8; 16],
     seal: XChaCha20Poly1305,
+    index: XChaCha20Poly1305,
     names: Hmac<Sha256>,
     rows: Hmac<Sha256>,
+}
+
+/// Which chunk of which file of the index.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChunkPlace {
+    /// Random, at the start of the file.
+    pub(super) file: [u8; 16],
+    /// From 0.
+    pub(super) number: u64,
 }
 
 /// Which sealing of a row this is. The nonce is random and never comes twice, so it stands for the content.
@@ -39,6 +49,7 @@ impl Keys {
         Self {
             store_uuid,
             seal: XChaCha20Poly1305::new((&*expand::<32>(&hkdf, b"trustd/records/v1/seal")).into()),
+            index: XChaCha20Poly1305::new((&*expand::<32>(&hkdf, b"trustd/records/v1/index")).into()),
             names: <Hmac<Sha256> as KeyInit>::new((&*expand::<64>(&hkdf, b"trustd/records/v1/names")).into()),
             rows: <Hmac<Sha256> as KeyInit>::new((&*expand::<64>(&hkdf, b"trustd/records/v1/rows")).into()),
         }
@@ -59,13 +70,16 @@ impl Keys {
     }
 
     /// Opens a row; none when it is not what was sealed under this key, in this store.
-    pub(super) fn open(&self, key: &RowKey, value: &[u8]) -> Option<(Zeroizing<Vec<u8>>, RowMark)> {
-        let mut value = Zeroizing::new(value.to_vec());
+    pub(super) fn open(&self, key: &RowKey, value: Vec<u8>) -> Option<(Zeroizing<Vec<u8>>, RowMark)> {
+        let mut value = Zeroizing::new(value);
         let (plain, mark) = self.open_in_place(key, &mut value)?;
-        Some((Zeroizing::new(plain.to_vec()), mark))
+        let plain_bytes = plain.len();
+        value.drain(..HEADER_BYTES);
+        value.truncate(plain_bytes);
+        Some((value, mark))
     }
 
-    /// [`Keys::open`] without a copy: afterwards `value` holds the plaintext, and the caller wipes it.
+    /// [`Keys::open`] where the row lies: afterwards `value` holds the plaintext, and the caller wipes it.
     pub(super) fn open_in_place<'a>(&self, key: &RowKey, value: &'a mut [u8]) -> Option<(&'a [u8], RowMark)> {
         let (header, sealed) = value.split_first_chunk_mut::<HEADER_BYTES>()?;
         let (format, rest) = header.split_first()?;
@@ -79,6 +93,26 @@ impl Keys {
         let tag = Tag::from(*tag);
         self.seal.decrypt_inout_detached(&XNonce::from(mark.nonce), &aad, (&mut *text).into(), &tag).ok()?;
         Some((text, mark))
+    }
+
+    /// Seals a chunk of the index's file: nonce, ciphertext with its tag.
+    pub(super) fn seal_chunk(&self, place: &ChunkPlace, mut plain: Vec<u8>) -> Result<Vec<u8>, RecordError> {
+        let unable = |reason: &str| RecordError::Closed { reason: reason.into() };
+        let mut nonce = [0_u8; 24];
+        getrandom::fill(&mut nonce).map_err(|_| unable("the system gives no random bytes"))?;
+        self.index
+            .encrypt_in_place(&XNonce::from(nonce), &self.chunk_aad(place), &mut plain)
+            .map_err(|_| unable("a chunk does not seal"))?;
+        Ok([nonce.as_slice(), &plain].concat())
+    }
+
+    /// Opens a chunk where it lies; none when it is not what was sealed for this place.
+    pub(super) fn open_chunk<'a>(&self, place: &ChunkPlace, sealed: &'a mut [u8]) -> Option<&'a [u8]> {
+        let (nonce, sealed) = sealed.split_first_chunk_mut::<24>()?;
+        let (text, tag) = sealed.split_last_chunk_mut::<TAG_BYTES>()?;
+        let (nonce, tag) = (XNonce::from(*nonce), Tag::from(*tag));
+        self.index.decrypt_inout_detached(&nonce, &self.chunk_aad(place), (&mut *text).into(), &tag).ok()?;
+        Some(text)
     }
 
     /// What a row adds to the anchor: unpredictable without the keys, so that no set of other rows adds up to it.
@@ -98,6 +132,10 @@ impl Keys {
             mac.update(part);
         }
         mac.finalize().into_bytes().into()
+    }
+
+    fn chunk_aad(&self, place: &ChunkPlace) -> Vec<u8> {
+        [b"trustd/index/v1".as_slice(), &self.store_uuid, &place.file, &place.number.to_be_bytes()].concat()
     }
 
     /// The row key, which starts with the row's kind, comes last: nothing can be read two ways.

@@ -9,6 +9,7 @@ use trust_hsm::{Material, ObjectId, TokenName};
 
 use super::anchor::Anchor;
 use super::replay::Replays;
+use super::saved::Taken;
 use super::stored::{Held, Version};
 use super::{KeyRecord, KeyState, KeyView, LogKey, Provenance, RecordError, SealedVersion, VersionRecord};
 use crate::store::Revision;
@@ -212,6 +213,18 @@ impl Index {
             _ => None,
         };
         materials.filter_map(object).collect()
+    }
+
+    /// Everything at this instant, for the file of the index.
+    pub(super) fn take(&self) -> Taken {
+        Taken {
+            anchor: self.anchor,
+            anchor_revision: self.anchor_revision,
+            log_key: self.log_key.clone(),
+            provenance: self.provenance.clone(),
+            entries: self.all(),
+            replays: self.replays.all(),
+        }
     }
 
     /// Every key as it is now; shares, does not copy.

@@ -15,9 +15,11 @@ use super::crypto::{Keys, RowMark};
 use super::index::{Entry, Index};
 use super::stored::{self, Held, StoredAnchor, Version};
 use super::{KeyRecord, KeyState, LogAnchor, Records, UnsealError, layout};
-use crate::store::{Change, RowKey, Store, StoreError};
+use crate::store::{Change, Revision, RowKey, Store, StoreError};
 
-use page::{Content, FoundVersion, NameHash, Page, PublicHash};
+pub(super) use page::Page;
+
+use page::{Content, FoundVersion, NameHash, PublicHash};
 
 /// How many faults are named.
 const FAULTS_MAX: usize = 16;
@@ -58,13 +60,19 @@ pub(super) async fn create(store: &Store, store_uuid: [u8; 16], keys: &Keys) -> 
     Ok(())
 }
 
+/// Reads the anchor row, and which write it is from.
+pub(super) async fn read_anchor(store: &Store, keys: &Keys) -> Result<(Anchor, Revision), UnsealError> {
+    let key = layout::single(layout::ANCHOR);
+    let row = store.fetch(&key).await?.ok_or_else(|| tampered("the anchor row is missing".to_owned()))?;
+    let (plain, _) = keys.open(&key, row.value).ok_or(UnsealError::WrongKey)?;
+    let stored: StoredAnchor = stored::decode(&plain).ok_or(UnsealError::WrongKey)?;
+    Ok((Anchor::read(&stored), row.revision))
+}
+
 /// Reads and checks everything, on all processors: reading, opening and sorting in go on at the same time.
 pub(super) async fn load(store: &Store, keys: &Arc<Keys>) -> Result<Index, UnsealError> {
-    let anchor_key = layout::single(layout::ANCHOR);
-    let row = store.fetch(&anchor_key).await?.ok_or_else(|| tampered("the anchor row is missing".to_owned()))?;
-    let (plain, _) = keys.open(&anchor_key, &row.value).ok_or(UnsealError::WrongKey)?;
-    let stored: StoredAnchor = stored::decode(&plain).ok_or(UnsealError::WrongKey)?;
-    let mut found = Found::new(Index::new(Anchor::read(&stored), row.revision));
+    let (anchor, anchor_revision) = read_anchor(store, keys).await?;
+    let mut found = Found::new(Index::new(anchor, anchor_revision));
     let (pages, mut opening) = mpsc::channel(PAGES_MAX);
     let mut readers = JoinSet::new();
     for part in Part::all() {
@@ -264,18 +272,18 @@ async fn name_exchanged(store: &Store, keys: &Keys, left: RowSum, found: RowSum)
     let mut is_last = found.rows != left.rows && !is_extra;
     while !is_last {
         let page = store.scan(&[], after.as_ref(), Store::SCAN_ROWS_MAX).await?;
-        for (key, row) in &page {
-            let Some((_, mark)) = keys.open(key, &row.value) else { continue };
-            if is_extra && is_added(key, &mark) {
-                return Ok(format!("{} was put back", layout::describe(key)));
+        is_last = page.len() < Store::SCAN_ROWS_MAX;
+        after = page.last().map(|(key, _)| key.clone());
+        for (key, row) in page {
+            let Some((_, mark)) = keys.open(&key, row.value) else { continue };
+            if is_extra && is_added(&key, &mark) {
+                return Ok(format!("{} was put back", layout::describe(&key)));
             }
-            if !is_extra && is_exchanged(key, &mark) {
+            if !is_extra && is_exchanged(&key, &mark) {
                 let sequence = mark.sequence;
-                return Ok(format!("{} is an older one, of write {sequence}", layout::describe(key)));
+                return Ok(format!("{} is an older one, of write {sequence}", layout::describe(&key)));
             }
         }
-        is_last = page.len() < Store::SCAN_ROWS_MAX;
-        after = page.into_iter().next_back().map(|(key, _)| key);
     }
     Ok(match (left.rows.checked_sub(found.rows), found.rows.checked_sub(left.rows)) {
         (Some(0), _) => "several rows are not the ones that were written last".to_owned(),

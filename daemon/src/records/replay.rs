@@ -61,16 +61,17 @@ pub struct StoredReplay {
     pub response: Vec<u8>,
 }
 
+/// The row of an answer. Borrowed: what is read of it lies in a buffer that is wiped.
 #[derive(Serialize, Deserialize)]
-pub(super) struct StoredRow {
+struct StoredRow<'a> {
     principal: [u8; 16],
     made_at_unix_ms: u64,
     request_hash: [u8; 32],
-    response: Vec<u8>,
+    response: &'a [u8],
 }
 
 /// What the index keeps of an answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Slot {
     principal: [u8; 16],
     made_at_unix_ms: u64,
@@ -97,12 +98,12 @@ impl Slot {
             principal: self.principal,
             made_at_unix_ms: self.made_at_unix_ms,
             request_hash: *replay.request_hash.as_bytes(),
-            response: replay.response.clone(),
+            response: &replay.response,
         })
     }
 
     pub(super) fn decode(plain: &[u8]) -> Option<Self> {
-        let row: StoredRow = stored::decode(plain)?;
+        let row: StoredRow<'_> = stored::decode(plain)?;
         Some(Self { principal: row.principal, made_at_unix_ms: row.made_at_unix_ms })
     }
 }
@@ -145,6 +146,11 @@ impl Replays {
             && self.slots.len().saturating_add(pending.len()) < limits.total_max
     }
 
+    /// Every answer that is kept, expired ones too.
+    pub(super) fn all(&self) -> Vec<([u8; 32], Slot, Held)> {
+        self.slots.iter().map(|(tag, (slot, held))| (*tag, *slot, *held)).collect()
+    }
+
     /// The oldest answers that have expired, at most `limit`.
     pub(super) fn expired(&self, now_unix_ms: u64, keep: Duration, limit: usize) -> Vec<([u8; 32], Held)> {
         let old = self.by_age.iter().take_while(|(made, _)| is_expired(*made, now_unix_ms, keep)).take(limit);
@@ -175,11 +181,11 @@ pub(super) async fn find(
     // Gone since: it has expired.
     let Some(row) = inner.store.fetch(&row_key).await? else { return Ok(None) };
     let damaged = || RecordError::damaged(format!("{} does not open", layout::describe(&row_key)));
-    let (plain, mark) = open.keys.open(&row_key, &row.value).ok_or_else(damaged)?;
+    let (plain, mark) = open.keys.open(&row_key, row.value).ok_or_else(damaged)?;
     if mark != held.mark {
         return Err(RecordError::damaged(format!("{} is an older one", layout::describe(&row_key))));
     }
-    let stored: StoredRow = stored::decode(&plain).ok_or_else(damaged)?;
+    let stored: StoredRow<'_> = stored::decode(&plain).ok_or_else(damaged)?;
     let request_hash = Sha256Digest::from_bytes(stored.request_hash);
-    Ok(Some(StoredReplay { request_hash, response: stored.response }))
+    Ok(Some(StoredReplay { request_hash, response: stored.response.to_vec() }))
 }

@@ -49,11 +49,10 @@ impl<'a> StoredKey<'a> {
         let (stored, rest) = postcard::take_from_bytes::<Self>(plain).ok()?;
         // Rows of before there were other custodians end here.
         let custodian = if rest.is_empty() { SOFTWARE } else { decode::<&str>(rest)? };
-        let token = if custodian == SOFTWARE { None } else { Some(custodian.parse().ok()?) };
-        Some(KeyRecord { token, ..stored.read(id)? })
+        stored.read(id, custodian)
     }
 
-    fn of(record: &'a KeyRecord) -> Self {
+    pub(super) fn of(record: &'a KeyRecord) -> Self {
         Self {
             name: record.name.as_str(),
             purpose: record.purpose.name(),
@@ -64,7 +63,8 @@ impl<'a> StoredKey<'a> {
         }
     }
 
-    fn read(self, id: KeyId) -> Option<KeyRecord> {
+    /// The key, with the word for where it is: [`KeyRecord::custodian`].
+    pub(super) fn read(self, id: KeyId, custodian: &str) -> Option<KeyRecord> {
         let purpose = self.purpose.parse().ok()?;
         let patterns = self.scope.iter().map(|pattern| pattern.parse().ok()).collect::<Option<Vec<_>>>()?;
         Some(KeyRecord {
@@ -75,7 +75,7 @@ impl<'a> StoredKey<'a> {
             scope: Scope::new(purpose, patterns).ok()?,
             forms: self.forms.iter().map(|form| form.parse().ok()).collect::<Option<Vec<_>>>()?,
             created_at_unix_seconds: self.created_at_unix_seconds,
-            token: None,
+            token: if custodian == SOFTWARE { None } else { Some(custodian.parse().ok()?) },
         })
     }
 }
@@ -161,11 +161,41 @@ impl StoredMaterial {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredVersion<'a> {
+pub(super) struct StoredVersion<'a> {
     spki_der: &'a [u8],
     materials: Vec<StoredMaterial>,
     created_at_unix_seconds: u64,
     leaf: u64,
+}
+
+impl<'a> StoredVersion<'a> {
+    pub(super) fn of(version: &'a Version) -> Result<Self, RecordError> {
+        Ok(Self {
+            spki_der: &version.spki_der,
+            materials: version.materials.iter().map(StoredMaterial::of).collect::<Result<_, _>>()?,
+            created_at_unix_seconds: version.created_at_unix_seconds,
+            leaf: version.leaf,
+        })
+    }
+
+    pub(super) fn read(&self, origin: Origin) -> Option<Version> {
+        Some(Version {
+            spki_der: self.spki_der.into(),
+            materials: self.materials.iter().map(StoredMaterial::read).collect::<Option<_>>()?,
+            created_at_unix_seconds: self.created_at_unix_seconds,
+            leaf: self.leaf,
+            origin,
+        })
+    }
+
+    /// About how many bytes it takes when it is written.
+    pub(super) fn about_bytes(&self) -> usize {
+        let materials = self.materials.iter().map(|material| match material {
+            StoredMaterial::Sealed(sealed) => sealed.len(),
+            StoredMaterial::Token { token, object } => token.len().saturating_add(object.len()),
+        });
+        materials.sum::<usize>().saturating_add(self.spki_der.len())
+    }
 }
 
 /// One version of a key as the index keeps it: its public key is parsed when it is first asked for.
@@ -180,26 +210,14 @@ pub(super) struct Version {
 
 impl Version {
     pub(super) fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        let stored = StoredVersion {
-            spki_der: &self.spki_der,
-            materials: self.materials.iter().map(StoredMaterial::of).collect::<Result<_, _>>()?,
-            created_at_unix_seconds: self.created_at_unix_seconds,
-            leaf: self.leaf,
-        };
-        encode(&(stored, self.origin.name()))
+        encode(&(StoredVersion::of(self)?, self.origin.name()))
     }
 
     pub(super) fn decode(plain: &[u8]) -> Option<Self> {
         let (stored, rest) = postcard::take_from_bytes::<StoredVersion<'_>>(plain).ok()?;
         // Rows of before there was another origin end here.
         let origin = if rest.is_empty() { Origin::Generated } else { decode::<&str>(rest)?.parse().ok()? };
-        Some(Self {
-            spki_der: stored.spki_der.into(),
-            materials: stored.materials.iter().map(StoredMaterial::read).collect::<Option<_>>()?,
-            created_at_unix_seconds: stored.created_at_unix_seconds,
-            leaf: stored.leaf,
-            origin,
-        })
+        stored.read(origin)
     }
 }
 
@@ -232,7 +250,7 @@ impl StoredLogKey {
 }
 
 /// The anchor row.
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredAnchor {
     pub(super) sequence: u64,
     pub(super) log_size: u64,

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use trust::state::DistrustReason;
 use trust::{Algorithm, Form, KeyVersion, Origin, Principal, PublicKey, Scope, Trust, Use, UseChange};
-use trust_hsm::{SealedKey, TokenKey};
+use trust_hsm::{SealedKey, StoreKey, TokenKey};
 
 use super::*;
 use crate::store::{Change, RowKey, SledOptions, SledStore, Store};
+
+mod saved;
 
 const START_UNIX_MS: u64 = 1_800_000_000_000;
 

@@ -5,10 +5,11 @@ use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::anchor::Anchor;
-use super::crypto::RowMark;
+use super::anchor::{Anchor, RowSum};
+use super::crypto::{Keys, RowMark};
 use super::index::{Entry, Index};
 use super::mutation::{Draft, Effect, Group, Mutation, Plan, RowChange, Scene};
+use super::recheck::Recheck;
 use super::stored::Held;
 use super::{Inner, LogAnchor, Open, RecordError, Replay, layout, stored};
 use crate::store::{Change, Revision, RowKey};
@@ -130,11 +131,13 @@ async fn write(inner: &Inner, open: &Open, group: Merged) -> Result<(), RecordEr
     };
     anchor.sequence = anchor.sequence.saturating_add(1);
     group.log.iter().for_each(|log| anchor.reach(*log));
-    let (mut changes, marks) = seal_rows(open, group.rows, &mut anchor)?;
+    let mut reread = Reread::of(open);
+    let (mut changes, marks) = seal_rows(open, group.rows, &mut anchor, &mut reread)?;
     let key = layout::single(layout::ANCHOR);
     let (value, _) = open.keys.seal(&key, anchor.sequence, &stored::encode(&anchor.stored())?)?;
     changes.push(Change::Replace { key, expected: anchor_revision, value });
     let revision = inner.store.write(changes).await?;
+    reread.done(open);
     let mut index = open.index.write().unwrap_or_else(PoisonError::into_inner);
     index.anchor = anchor;
     index.anchor_revision = revision;
@@ -147,6 +150,7 @@ fn seal_rows(
     open: &Open,
     rows: Vec<RowChange>,
     anchor: &mut Anchor,
+    reread: &mut Reread,
 ) -> Result<(Vec<Change>, HashMap<RowKey, RowMark>), RecordError> {
     let mut changes = Vec::with_capacity(rows.len().saturating_add(1));
     let mut marks = HashMap::with_capacity(rows.len());
@@ -156,6 +160,7 @@ fn seal_rows(
             RowChange::Create { key, plain } => {
                 let (value, mark) = keys.seal(&key, anchor.sequence, &plain)?;
                 anchor.sum.add(keys, &key, &mark);
+                reread.change(keys, &key, None, Some(&mark));
                 marks.insert(key.clone(), mark);
                 changes.push(Change::Create { key, value });
             }
@@ -163,16 +168,45 @@ fn seal_rows(
                 let (value, mark) = keys.seal(&key, anchor.sequence, &plain)?;
                 anchor.sum.subtract(keys, &key, &held.mark);
                 anchor.sum.add(keys, &key, &mark);
+                reread.change(keys, &key, Some(&held.mark), Some(&mark));
                 marks.insert(key.clone(), mark);
                 changes.push(Change::Replace { key, expected: held.revision, value });
             }
             RowChange::Remove { key, held } => {
                 anchor.sum.subtract(keys, &key, &held.mark);
+                reread.change(keys, &key, Some(&held.mark), None);
                 changes.push(Change::Remove { key, expected: held.revision });
             }
         }
     }
     Ok((changes, marks))
+}
+
+/// What a write does to rows that [`super::recheck`] has read already: the gate is held from the one to the other.
+struct Reread {
+    last: Option<RowKey>,
+    changed: RowSum,
+}
+
+impl Reread {
+    fn of(open: &Open) -> Self {
+        let recheck = open.recheck.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { last: recheck.as_ref().and_then(Recheck::last), changed: RowSum::default() }
+    }
+
+    fn change(&mut self, keys: &Keys, key: &RowKey, from: Option<&RowMark>, to: Option<&RowMark>) {
+        if self.last.as_ref().is_some_and(|last| key <= last) {
+            from.into_iter().for_each(|mark| self.changed.subtract(keys, key, mark));
+            to.into_iter().for_each(|mark| self.changed.add(keys, key, mark));
+        }
+    }
+
+    /// The write is durable.
+    fn done(self, open: &Open) {
+        if let Some(recheck) = open.recheck.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            recheck.join(&self.changed);
+        }
+    }
 }
 
 /// The rows that were just written.

@@ -17,10 +17,10 @@ pub(super) type NameHash = [u8; 32];
 pub(super) type PublicHash = [u8; 32];
 
 /// What the rows of a page say.
-pub(super) struct Page {
-    pub(super) sum: RowSum,
+pub(in super::super) struct Page {
+    pub(in super::super) sum: RowSum,
     pub(super) contents: Vec<Content>,
-    pub(super) faults: Vec<String>,
+    pub(in super::super) faults: Vec<String>,
 }
 
 /// What one row says.
@@ -45,7 +45,7 @@ pub(super) struct FoundVersion {
 
 impl Page {
     /// Opens every row.
-    pub(super) fn open(keys: &Keys, rows: Vec<(RowKey, Row)>) -> Self {
+    pub(in super::super) fn open(keys: &Keys, rows: Vec<(RowKey, Row)>) -> Self {
         let mut page = Self { sum: RowSum::default(), contents: Vec::with_capacity(rows.len()), faults: Vec::new() };
         for (key, row) in rows {
             page.take(keys, &key, row);

@@ -1,0 +1,67 @@
+//! What can go wrong with the log, by what the caller can do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use trust::tlog::ENTRY_BYTES_MAX;
+
+use super::frames::FramesError;
+
+/// Why the log did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuditError {
+    /// The disk is full; it is tried again with the next entry.
+    #[error("the disk of the log is full")]
+    Full,
+    /// Stays so until the process starts again: a flush failed, or the daemon is stopping.
+    #[error("the log is closed: {reason}")]
+    Closed {
+        /// What happened first.
+        reason: Arc<str>,
+    },
+    /// The entry does not fit into the log.
+    #[error("a leaf of {bytes} bytes, at most {ENTRY_BYTES_MAX} are allowed")]
+    TooLarge {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// The leaf or size asked for is not in the tree.
+    #[error("outside the log")]
+    Outside,
+    /// The checkpoint that was asked for is not signed yet: the daemon is sealed.
+    #[error("no signed checkpoint yet")]
+    NoCheckpoint,
+    /// A file of the log does not read.
+    #[error("the log does not read")]
+    Damaged(#[source] FramesError),
+}
+
+/// Why a log is not made or opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// Its files.
+    #[error(transparent)]
+    Frames(#[from] FramesError),
+    /// It belongs to another store.
+    #[error("the log at {path} does not begin as the log of this store: one of the two was replaced")]
+    Foreign {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// It does not begin with the tree that its own checkpoint promised.
+    #[error(
+        "the log at {path} has {leaves} leaves and does not begin with the {promised} that its signed checkpoint \
+         promises: leaves were lost, or one of the two was put back. Bring back the newer entries"
+    )]
+    Shortened {
+        /// Where it is.
+        path: PathBuf,
+        /// How many leaves it has.
+        leaves: u64,
+        /// How many it promised.
+        promised: u64,
+    },
+    /// The writer could not be started.
+    #[error("start the log's writer")]
+    Thread(#[source] std::io::Error),
+}

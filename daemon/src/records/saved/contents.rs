@@ -1,0 +1,165 @@
+//! What the chunks of the file say: postcard, in the words of [`super::super::stored`].
+
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+use trust::KeyId;
+use zeroize::Zeroizing;
+
+use super::super::anchor::Anchor;
+use super::super::crypto::{ChunkPlace, Keys, RowMark};
+use super::super::index::{Entry, Index};
+use super::super::replay::Slot;
+use super::super::stored::{self, Held, StoredAnchor, StoredKey, StoredLogKey, StoredState, StoredVersion};
+use super::super::{Provenance, RecordError};
+use super::{Opened, Taken};
+use crate::store::Revision;
+
+/// One chunk.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Chunk<'a> {
+    Head(Box<Head>),
+    #[serde(borrow)]
+    Keys(Vec<SavedKey<'a>>),
+    Replays(Vec<SavedReplay>),
+}
+
+/// The first chunk: of which rows the index was taken, and how much follows.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Head {
+    anchor: StoredAnchor,
+    anchor_revision: u64,
+    pub(super) keys: usize,
+    pub(super) replays: usize,
+    log_key: Option<(StoredLogKey, SavedHeld)>,
+    provenance: Option<Provenance>,
+}
+
+/// Where a row lies.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SavedHeld {
+    revision: u64,
+    nonce: [u8; 24],
+    sequence: u64,
+}
+
+/// One key.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SavedKey<'a> {
+    id: [u8; 16],
+    #[serde(borrow)]
+    record: StoredKey<'a>,
+    custodian: &'a str,
+    state: StoredState,
+    state_row: SavedHeld,
+    #[serde(borrow)]
+    versions: Vec<(StoredVersion<'a>, &'a str, SavedHeld)>,
+}
+
+/// One answer to an earlier request.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SavedReplay {
+    tag: [u8; 32],
+    slot: Slot,
+    held: SavedHeld,
+}
+
+impl Head {
+    pub(super) fn of(taken: &Taken) -> Result<Self, RecordError> {
+        let log_key = taken.log_key.as_ref();
+        let log_key = log_key.map(|(key, held)| StoredLogKey::of(key).map(|key| (key, SavedHeld::of(held))));
+        Ok(Self {
+            anchor: taken.anchor.stored(),
+            anchor_revision: taken.anchor_revision.number(),
+            keys: taken.entries.len(),
+            replays: taken.replays.len(),
+            log_key: log_key.transpose()?,
+            provenance: taken.provenance.clone(),
+        })
+    }
+
+    /// Whether the index was taken of the rows that this anchor vouches for.
+    pub(super) fn is_of(&self, anchor: &Anchor, revision: Revision) -> bool {
+        self.anchor == anchor.stored() && self.anchor_revision == revision.number()
+    }
+
+    pub(super) fn put(self, index: &mut Index) -> Option<()> {
+        index.log_key = match self.log_key {
+            Some((key, held)) => Some((key.read()?, held.read())),
+            None => None,
+        };
+        index.provenance = self.provenance;
+        Some(())
+    }
+}
+
+impl SavedHeld {
+    fn of(held: &Held) -> Self {
+        let RowMark { nonce, sequence } = held.mark;
+        Self { revision: held.revision.number(), nonce, sequence }
+    }
+
+    fn read(&self) -> Held {
+        let mark = RowMark { nonce: self.nonce, sequence: self.sequence };
+        Held { revision: Revision::of(self.revision), mark }
+    }
+}
+
+impl<'a> SavedKey<'a> {
+    pub(super) fn of(entry: &'a Entry) -> Result<Self, RecordError> {
+        let versions = entry.versions.iter();
+        Ok(Self {
+            id: *entry.record.id.as_bytes(),
+            record: StoredKey::of(&entry.record),
+            custodian: entry.record.custodian(),
+            state: StoredState::of(&entry.state),
+            state_row: SavedHeld::of(&entry.state_row),
+            versions: versions
+                .map(|(version, held)| {
+                    StoredVersion::of(version).map(|stored| (stored, version.origin.name(), SavedHeld::of(held)))
+                })
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// About what it takes in a chunk: a scope has its bound, versions have none.
+    pub(super) fn about_bytes(&self) -> usize {
+        self.versions
+            .iter()
+            .map(|(version, ..)| version.about_bytes().saturating_add(64))
+            .sum::<usize>()
+            .saturating_add(256)
+    }
+
+    fn read(self) -> Option<Entry> {
+        let record = self.record.read(KeyId::from_bytes(self.id), self.custodian)?;
+        let versions = self.versions.into_iter();
+        let versions = versions.map(|(version, origin, held)| Some((version.read(origin.parse().ok()?)?, held.read())));
+        Some(Entry {
+            record: Arc::new(record),
+            state: self.state.read()?,
+            state_row: self.state_row.read(),
+            versions: versions.collect::<Option<_>>()?,
+            parsed: OnceLock::new(),
+        })
+    }
+}
+
+impl SavedReplay {
+    pub(super) fn of((tag, slot, held): &([u8; 32], Slot, Held)) -> Self {
+        Self { tag: *tag, slot: *slot, held: SavedHeld::of(held) }
+    }
+}
+
+/// Opens a chunk; none when it is not what was written there.
+pub(super) fn open(keys: &Keys, place: &ChunkPlace, sealed: Vec<u8>) -> Option<Opened> {
+    let mut sealed = Zeroizing::new(sealed);
+    let chunk: Chunk<'_> = stored::decode(keys.open_chunk(place, &mut sealed)?)?;
+    Some(match chunk {
+        Chunk::Head(head) => Opened::Head(head),
+        Chunk::Keys(saved) => Opened::Keys(saved.into_iter().map(SavedKey::read).collect::<Option<_>>()?),
+        Chunk::Replays(saved) => {
+            Opened::Replays(saved.into_iter().map(|saved| (saved.tag, saved.slot, saved.held.read())).collect())
+        }
+    })
+}
