@@ -1,7 +1,7 @@
 //! The one place that names concrete backends and puts the house together.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
+mod tokens;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tracing::{error, info, warn};
 use trust::Principal;
-use trust_hsm::worker::{self, Supervisor, TokenWorker, WorkerConfig, WorkerCustodian};
-use trust_hsm::{Custodian, KeyRing, Passphrase, RootPlace, RootSource, TokenPlace, Unsealed};
+use trust_hsm::worker::{Supervisor, WorkerConfig, WorkerCustodian};
+use trust_hsm::{Custodian, CustodyError, KeyRing, Passphrase, RootPlace, RootSource, Unsealed};
 use trust_proto::v1;
 
 use crate::api::{CallLayer, Door};
@@ -24,8 +24,8 @@ use crate::archive;
 use crate::audit::{Audit, AuditConfig, History, Leaf, PolicyLeaf, StartLeaf};
 use crate::authorize::{Authorizer, Pace, PolicySource};
 use crate::clock::Clock;
-use crate::config::{Config, PolicyConfig, RootConfig, TokenConfig};
-use crate::custody::{Custodians, Custody, CustodyLimits, Token};
+use crate::config::{Config, PolicyConfig, RootConfig};
+use crate::custody::{Custodians, Custody, CustodyLimits};
 use crate::health;
 use crate::house::{House, Parts};
 use crate::identity::Identity;
@@ -38,6 +38,8 @@ use crate::scrape;
 use crate::serving;
 use crate::store::{DirectoryLock, SledOptions, SledStore, Store};
 use crate::tls::TlsState;
+
+pub(crate) use self::tokens::token_worker;
 
 /// How long an answer to a retry is kept (D14).
 const REPLAYS_KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -67,9 +69,12 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let audit = Arc::new(audit);
     let authorizer = Arc::new(Authorizer::load(policy_source(&config.policy))?);
     let worker = spawn_worker(&config)?;
-    let tokens = mount_tokens(&config, records.store_uuid())?;
     let tls = config.tls.as_ref().map(|tls| TlsState::load(tls, clock.clone())).transpose()?.map(Arc::new);
-    let house = build(&config, clock, records, Arc::clone(&audit), authorizer, &worker, tokens, tls.clone(), history)?;
+    let start = custody_starter(&config, &clock, &records, &authorizer);
+    let tokens = tokens::mount(&config, records.store_uuid(), &start).await?;
+    let software = start(Arc::<WorkerCustodian>::clone(&worker), config.custody.sessions)?;
+    let custody = Custodians::new(software, tokens);
+    let house = build(&config, clock, records, Arc::clone(&audit), authorizer, &worker, custody, tls.clone(), history);
     // Aborted when it is dropped.
     let mut background = JoinSet::new();
     background.spawn(Arc::clone(&audit).publish());
@@ -130,26 +135,15 @@ fn build(
     audit: Arc<Audit>,
     authorizer: Arc<Authorizer>,
     worker: &Arc<WorkerCustodian>,
-    tokens: Vec<Arc<TokenWorker>>,
+    custody: Custodians,
     tls: Option<Arc<TlsState>>,
     history: History,
-) -> Result<Arc<House>> {
-    let start = |custodian: Arc<dyn Custodian>, sessions: usize| {
-        let authorizer = Arc::clone(&authorizer);
-        let limits = CustodyLimits { sessions, waiting_max: config.limits.custody_waiting_max };
-        let revision = Box::new(move || authorizer.revision());
-        Custody::start(custodian, records.clone(), clock.clone(), limits, revision)
-    };
-    let software = start(Arc::<WorkerCustodian>::clone(worker), config.custody.sessions)?;
-    let mut mounted = Vec::new();
-    for (worker, token) in tokens.iter().zip(&config.tokens) {
-        let custody = start(Arc::<TokenWorker>::clone(worker), token.sessions)?;
-        mounted.push(Token { custody, worker: Arc::clone(worker) });
-    }
-    let custody = Custodians::new(software, mounted);
+) -> Arc<House> {
     let pids = {
-        let worker = Arc::clone(worker);
-        Box::new(move || worker.pids().into_iter().chain(tokens.iter().flat_map(|token| token.pids())).collect())
+        let (worker, tokens) = (Arc::clone(worker), custody.all_tokens().to_vec());
+        let of_tokens =
+            move || tokens.iter().filter_map(|token| token.worker()).flat_map(|worker| worker.pids()).collect();
+        Box::new(move || [worker.pids(), of_tokens()].concat())
     };
     let keyring: Arc<dyn KeyRing> = Arc::<WorkerCustodian>::clone(worker);
     let started_at_unix_seconds = clock.now_unix_seconds();
@@ -168,7 +162,21 @@ fn build(
         tasks: TaskTracker::new(),
         started_at_unix_seconds,
     };
-    Ok(House::new(parts, history))
+    House::new(parts, history)
+}
+
+/// Starts the session threads of a custodian.
+pub(crate) type CustodyStarter = Arc<dyn Fn(Arc<dyn Custodian>, usize) -> Result<Custody, CustodyError> + Send + Sync>;
+
+fn custody_starter(config: &Config, clock: &Clock, records: &Records, authorizer: &Arc<Authorizer>) -> CustodyStarter {
+    let (clock, records, authorizer) = (clock.clone(), records.clone(), Arc::clone(authorizer));
+    let waiting_max = config.limits.custody_waiting_max;
+    Arc::new(move |custodian, sessions| {
+        let authorizer = Arc::clone(&authorizer);
+        let limits = CustodyLimits { sessions, waiting_max };
+        let revision = Box::new(move || authorizer.revision());
+        Custody::start(custodian, records.clone(), clock.clone(), limits, revision)
+    })
 }
 
 /// The daemon's first leaves: that it started, and which policy is in force.
@@ -280,7 +288,12 @@ async fn reload(house: &House) {
 async fn open_records(config: &Config, clock: Clock) -> Result<Records> {
     let directory = config.store_directory();
     if !directory.exists() {
-        bail!("no store in {}: run `trustd init` first", config.data_directory.display());
+        let remedy = if config.log_directory().exists() || config.ring().exists() {
+            "its log or key ring is there: bring the store back, or import a backup into a new directory"
+        } else {
+            "run `trustd init` first"
+        };
+        bail!("no store in {}\n{remedy}", config.data_directory.display());
     }
     let store = SledStore::open(&directory, SledOptions::default())?;
     Ok(Records::open(Store::Sled(Arc::new(store)), record_limits(config), clock).await?)
@@ -320,48 +333,6 @@ pub(crate) fn spawn_worker(config: &Config) -> Result<Arc<WorkerCustodian>> {
         opened_keys_max: config.custody.opened_keys_max,
         hang_after: config.custody.hang_after,
     })?)
-}
-
-/// Starts a worker for each token. One that is not there is mounted all the same, unless it is required.
-fn mount_tokens(config: &Config, store: [u8; 16]) -> Result<Vec<Arc<TokenWorker>>> {
-    let mut workers = Vec::new();
-    for token in &config.tokens {
-        let name = &token.name;
-        let marks = config.token_marks();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&marks)
-            .with_context(|| format!("make {}", marks.display()))?;
-        let worker =
-            Supervisor::mount(token_worker(config, token, store)).with_context(|| format!("mount token {name}"))?;
-        match worker.trouble() {
-            Some(trouble) if token.required => bail!("token {name} is required: {trouble}"),
-            Some(trouble) => warn!(token = name.as_str(), %trouble, "a token does not serve; it is tried again"),
-            None => info!(token = name.as_str(), state = worker.state().name(), "token mounted"),
-        }
-        workers.push(worker);
-    }
-    Ok(workers)
-}
-
-/// How a token's worker is run: this very program, as [`spawn_worker`] does it.
-pub(crate) fn token_worker(config: &Config, token: &TokenConfig, store: [u8; 16]) -> worker::TokenConfig {
-    worker::TokenConfig {
-        program: PathBuf::from("/proc/self/exe"),
-        arguments: vec!["custody-worker".into()],
-        place: TokenPlace { name: token.name.clone(), store, module: token.module.clone(), token: token.token.clone() },
-        pin_file: token.pin_file.clone(),
-        pin_mark: config.token_marks().join(format!("{}.wrong-pin", token.name)),
-        environment: token.environment.clone(),
-        readable: token.readable.clone(),
-        writable: token.writable.clone(),
-        connect: token.connect.clone(),
-        sockets: token.sockets.clone(),
-        devices: token.devices.clone(),
-        sessions_max: token.sessions,
-        hang_after: token.hang_after,
-    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -416,7 +387,7 @@ pub(crate) async fn recover(config: &Config, passphrase: Option<Passphrase>) -> 
             unseal_with(worker, RootSource::File { path: path.clone() }).await
         }
         (RootPlace::Token { wraps, .. }, _, None) => {
-            let tokens = mount_tokens(config, records.store_uuid())?;
+            let tokens = tokens::mount_one_by_one(config, records.store_uuid())?;
             let unseal = move || root::unseal_by_token(&*worker, &tokens, &wraps);
             tokio::task::spawn_blocking(unseal).await?.context("open the KEK ring by its token")
         }

@@ -27,7 +27,7 @@ use crate::order::SignOrder;
 use crate::permit::Intent;
 use crate::records::Records;
 
-pub(crate) use tokens::{Custodians, Token, TokenStatus};
+pub(crate) use tokens::{Custodians, Mounted, Token, TokenStatus};
 
 use grace::Grace;
 use queue::Queue;

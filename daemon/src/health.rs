@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::{error, info, warn};
 use trust_hsm::CustodianState;
 
+use crate::custody::Token;
 use crate::house::House;
 use crate::notify;
 
@@ -138,12 +140,20 @@ async fn tell(reporter: &HealthReporter, serves: impl Fn(&str) -> bool) {
 }
 
 /// Has every token's worker look whether the token is there, until it is aborted: one that went away is noticed
-/// although nobody signs with it.
+/// although nobody signs with it. Each by itself: one that hangs holds up no other.
 pub(crate) async fn probe_tokens(house: Arc<House>) {
-    let workers = house.custodians().workers();
-    while !workers.is_empty() {
+    let mut probes = JoinSet::new();
+    for token in house.custodians().all_tokens() {
+        probes.spawn(probe(Arc::clone(token)));
+    }
+    // They end with this one.
+    while probes.join_next().await.is_some() {}
+}
+
+async fn probe(token: Arc<Token>) {
+    loop {
         tokio::time::sleep(PROBE_INTERVAL).await;
-        for worker in workers.clone() {
+        if let Some(worker) = token.worker().cloned() {
             // Ended early only with the daemon.
             drop(tokio::task::spawn_blocking(move || worker.probe()).await);
         }

@@ -204,3 +204,33 @@ fn a_token_without_a_pin_serves_after_hsm_login_until_the_daemon_stops() {
     user.run_with_input(&["hsm", "login", "hsm"], PIN.as_bytes()).unwrap().ok().unwrap();
     assert!(signs(&user, "release"));
 }
+
+#[test]
+fn tokens_whose_modules_hang_hold_up_neither_the_start_nor_a_software_key() {
+    let token = Token::new();
+    let module = token.path("hangs.so");
+    std::fs::write(
+        token.path("hangs.c"),
+        "#include <unistd.h>\n__attribute__((constructor)) void hang(void) { for (;;) sleep(100); }\n",
+    )
+    .unwrap();
+    let mut compiler = std::process::Command::new(tool("cc", "apt-get install gcc").unwrap());
+    compiler.args(["-shared", "-fPIC", "-o"]).args([&module, &token.path("hangs.c")]);
+    run(&mut compiler).unwrap().ok().unwrap();
+    let mut setup = token.setup(module.to_str().unwrap(), LABEL, "hang_after_ms = 600000");
+    setup.more += &setup.more.replace("\"hsm\"", "\"other\"");
+
+    let mut daemon = Daemon::with(&setup).unwrap();
+
+    let user = daemon.user().unwrap();
+    create(&user, "soft", &[]);
+    assert!(signs(&user, "soft"));
+    let status = user.run(&["status"]).unwrap().ok().unwrap().stdout;
+    for name in ["hsm", "other"] {
+        assert!(status.contains(&format!("{name}: unavailable")), "{status}");
+    }
+    assert!(status.contains("it is being mounted"), "{status}");
+    let refused = user.run(&["key", "create", "hard", "--purpose", "release-blob", "--token", "hsm"]).unwrap();
+    assert!(refused.stderr.contains("token hsm is unavailable"), "{}", refused.stderr);
+    assert!(daemon.terminate().unwrap().success());
+}

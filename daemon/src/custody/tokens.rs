@@ -1,14 +1,20 @@
 //! The tokens of the configuration, each with session threads of its own: one that is slow or gone holds up no other.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use trust_hsm::worker::TokenWorker;
-use trust_hsm::{Custodian as _, CustodianState, CustodyError, Material, TokenName};
+use trust_hsm::{CustodianState, CustodyError, Material, TokenName};
 
 use super::Custody;
 
-/// One token, and what waits for it.
+/// One token of the configuration. It is mounted beside the start of the daemon: one that hangs holds up nothing.
 pub(crate) struct Token {
+    name: TokenName,
+    mounted: OnceLock<Result<Mounted, String>>,
+}
+
+/// A token that is mounted, and what waits for it.
+pub(crate) struct Mounted {
     pub(crate) custody: Custody,
     pub(crate) worker: Arc<TokenWorker>,
 }
@@ -16,7 +22,7 @@ pub(crate) struct Token {
 /// Software custody and every token.
 pub(crate) struct Custodians {
     software: Custody,
-    tokens: Vec<Token>,
+    tokens: Vec<Arc<Token>>,
 }
 
 /// How a token is, for status, health and metrics.
@@ -32,8 +38,48 @@ pub(crate) struct TokenStatus {
     pub(crate) trouble: Option<String>,
 }
 
+impl Token {
+    pub(crate) const fn new(name: TokenName) -> Self {
+        Self { name, mounted: OnceLock::new() }
+    }
+
+    /// Says how the mounting ended. Only the first end counts: there is one.
+    pub(crate) fn settle(&self, mounted: Result<Mounted, String>) {
+        let _ = self.mounted.set(mounted);
+    }
+
+    /// Its worker, once it is mounted.
+    pub(crate) fn worker(&self) -> Option<&Arc<TokenWorker>> {
+        self.mounted().ok().map(|mounted| &mounted.worker)
+    }
+
+    fn mounted(&self) -> Result<&Mounted, CustodyError> {
+        let why = match self.mounted.get() {
+            Some(Ok(mounted)) => return Ok(mounted),
+            Some(Err(why)) => why.clone(),
+            None => "it is being mounted".to_owned(),
+        };
+        Err(CustodyError::Unavailable { why })
+    }
+
+    fn status(&self) -> TokenStatus {
+        let mounted = match self.mounted() {
+            Ok(mounted) => mounted,
+            Err(error) => {
+                let (name, trouble) = (self.name.to_string(), Some(error.to_string()));
+                return TokenStatus { name, state: CustodianState::Unavailable, restarts: 0, trouble };
+            }
+        };
+        let (name, state, restarts) = mounted.custody.status();
+        let trouble = (state != CustodianState::Ready).then(|| {
+            mounted.worker.trouble().map_or("its worker is being restarted".to_owned(), |why| why.to_string())
+        });
+        TokenStatus { name, state, restarts, trouble }
+    }
+}
+
 impl Custodians {
-    pub(crate) const fn new(software: Custody, tokens: Vec<Token>) -> Self {
+    pub(crate) const fn new(software: Custody, tokens: Vec<Arc<Token>>) -> Self {
         Self { software, tokens }
     }
 
@@ -42,20 +88,26 @@ impl Custodians {
         &self.software
     }
 
-    /// The custody of the token with this name.
-    pub(crate) fn token(&self, name: &TokenName) -> Option<&Custody> {
-        self.tokens.iter().find(|token| token.worker.name() == name.as_str()).map(|token| &token.custody)
+    /// The custody of the token with this name; none when the configuration has no such token.
+    ///
+    /// # Errors
+    /// [`CustodyError::Unavailable`] for one that is not mounted.
+    pub(crate) fn token(&self, name: &TokenName) -> Option<Result<&Custody, CustodyError>> {
+        let token = self.tokens.iter().find(|token| token.name == *name)?;
+        Some(token.mounted().map(|mounted| &mounted.custody))
     }
 
     /// Where a key is used.
     ///
     /// # Errors
-    /// [`CustodyError::Unavailable`] for a key in a token that the configuration does not have.
+    /// [`CustodyError::Unavailable`] for a key in a token that the configuration does not have, or is not mounted.
     pub(crate) fn of(&self, material: &Material) -> Result<&Custody, CustodyError> {
         match material {
             Material::Sealed(_) => Ok(&self.software),
-            Material::Token(key) => self.token(&key.token).ok_or_else(|| CustodyError::Unavailable {
-                why: format!("the configuration has no [[token]] with the name {}", key.token),
+            Material::Token(key) => self.token(&key.token).unwrap_or_else(|| {
+                Err(CustodyError::Unavailable {
+                    why: format!("the configuration has no [[token]] with the name {}", key.token),
+                })
             }),
             _ => Err(CustodyError::Failed { what: "a kind of material that no custodian has".to_owned() }),
         }
@@ -64,8 +116,9 @@ impl Custodians {
     /// Waits until no session still runs anywhere that began before this call (D10).
     pub(crate) async fn settle(&self) {
         self.software.settle().await;
-        for token in &self.tokens {
-            token.custody.settle().await;
+        // What is not mounted yet begins its sessions later than now.
+        for mounted in self.tokens.iter().filter_map(|token| token.mounted().ok()) {
+            mounted.custody.settle().await;
         }
     }
 
@@ -80,29 +133,46 @@ impl Custodians {
     /// See [`Custody::nudge`].
     pub(crate) fn nudge(&self) {
         self.software.nudge();
-        self.tokens.iter().for_each(|token| token.custody.nudge());
+        self.tokens.iter().filter_map(|token| token.mounted().ok()).for_each(|mounted| mounted.custody.nudge());
     }
 
     /// How each token is.
     pub(crate) fn tokens(&self) -> Vec<TokenStatus> {
-        let status = |token: &Token| {
-            let (name, state, restarts) = token.custody.status();
-            let trouble = (state != CustodianState::Ready).then(|| {
-                token.worker.trouble().map_or("its worker is being restarted".to_owned(), |why| why.to_string())
-            });
-            TokenStatus { name, state, restarts, trouble }
-        };
-        self.tokens.iter().map(status).collect()
+        self.tokens.iter().map(|token| token.status()).collect()
     }
 
-    /// The process with the module of the token with this name.
+    /// The process with the module of the token with this name, once it is mounted.
     pub(crate) fn worker(&self, name: &TokenName) -> Option<Arc<TokenWorker>> {
-        let found = self.tokens.iter().find(|token| token.worker.name() == name.as_str());
-        found.map(|token| Arc::clone(&token.worker))
+        self.tokens.iter().find(|token| token.name == *name)?.worker().cloned()
     }
 
-    /// The processes with a module in them.
+    /// The processes with a module in them, of the tokens that are mounted.
     pub(crate) fn workers(&self) -> Vec<Arc<TokenWorker>> {
-        self.tokens.iter().map(|token| Arc::clone(&token.worker)).collect()
+        self.tokens.iter().filter_map(|token| token.worker().cloned()).collect()
+    }
+
+    /// Every token of the configuration, mounted or not.
+    pub(crate) fn all_tokens(&self) -> &[Arc<Token>] {
+        &self.tokens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_not_mounted_is_unavailable_and_says_why() {
+        let token = Token::new("hsm".parse().unwrap());
+        let trouble = |token: &Token| {
+            let status = token.status();
+            assert_eq!((status.name.as_str(), status.state), ("hsm", CustodianState::Unavailable));
+            status.trouble.unwrap()
+        };
+
+        assert!(trouble(&token).contains("it is being mounted"), "{}", trouble(&token));
+        token.settle(Err("the module does not load".to_owned()));
+        assert!(trouble(&token).contains("the module does not load"), "{}", trouble(&token));
+        assert!(token.worker().is_none());
     }
 }

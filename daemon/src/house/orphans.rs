@@ -98,11 +98,15 @@ impl House {
     }
 
     async fn list_orphans_of(&self, token: TokenName, listed: &mut Orphans) -> Result<(), Fault> {
-        let Some(custody) = self.custodians().token(&token) else { return Ok(()) };
+        let Some(mounted) = self.custodians().token(&token) else { return Ok(()) };
         // A change of the root makes keys before the ring names them, and deletes them after it does not any more: what
         // either ring names is not an orphan.
         let mut wrapping = self.wrapping_keys(&token).await?;
-        let found = match custody.objects().await {
+        let found = match mounted {
+            Ok(custody) => custody.objects().await,
+            Err(error) => Err(error),
+        };
+        let found = match found {
             Ok(found) => found,
             Err(error) => {
                 listed.not_listed.push((token, custody::told(error).public().to_owned()));

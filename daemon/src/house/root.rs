@@ -78,7 +78,13 @@ impl House {
             return Err(Fault::new(FaultKind::Refused, "no token has the root key of this daemon wrapped"));
         };
         let (keyring, workers) = (Arc::clone(&self.parts.keyring), self.custodians().workers());
+        // One that is still being mounted may yet serve.
+        let mounting = wraps.iter().find_map(|wrap| self.custodians().token(&wrap.token)?.err());
         let opened = blocking(move || root::unseal_by_token(&*keyring, &workers, &wraps)).await?;
+        let opened = match (opened, mounting) {
+            (Err(CustodyError::Refused { .. }), Some(mounting)) => Err(mounting),
+            (opened, _) => opened,
+        };
         let met = opened.as_ref().err().map(ToString::to_string);
         *self.root_trouble.lock().unwrap_or_else(PoisonError::into_inner) = met;
         opened.map_err(root_fault)

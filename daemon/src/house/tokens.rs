@@ -10,7 +10,8 @@ use trust_hsm::{Pin, PinState, TokenFacts, TokenName};
 use super::sealing::Administration;
 use super::{House, blocking};
 use crate::authorize::Action;
-use crate::custody::{self, TokenStatus};
+use crate::config::TokenConfig;
+use crate::custody::{self, Token, TokenStatus};
 
 /// A token, for people.
 #[derive(Debug)]
@@ -34,18 +35,14 @@ impl House {
     pub(crate) fn list_tokens(&self, principal: &Principal) -> Result<Vec<TokenView>, Fault> {
         self.allow(principal, Action::ListTokens)?;
         let statuses = self.custodians().tokens();
-        let workers = self.custodians().workers();
-        let tokens = statuses.into_iter().zip(workers).zip(&self.config().tokens);
-        let view = |((status, worker), config): ((TokenStatus, Arc<trust_hsm::worker::TokenWorker>), &_)| {
-            let config: &crate::config::TokenConfig = config;
-            TokenView {
-                status,
-                module: config.module.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-                selector: config.token.to_string(),
-                facts: worker.facts(),
-                sessions: config.sessions,
-                pin: worker.pin_state(),
-            }
+        let tokens = statuses.into_iter().zip(self.custodians().all_tokens()).zip(&self.config().tokens);
+        let view = |((status, token), config): ((TokenStatus, &Arc<Token>), &TokenConfig)| TokenView {
+            status,
+            module: config.module.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            selector: config.token.to_string(),
+            facts: token.worker().and_then(|worker| worker.facts()),
+            sessions: config.sessions,
+            pin: token.worker().map_or(before_mount(config), |worker| worker.pin_state()),
         };
         Ok(tokens.map(view).collect())
     }
@@ -59,10 +56,12 @@ impl House {
         deadline: Duration,
     ) -> Result<(), Fault> {
         self.allow(principal, Action::LoginToken)?;
-        let Some(worker) = self.custodians().worker(token) else {
+        let Some(mounted) = self.custodians().token(token) else {
             self.note_refusal(principal, Action::LoginToken, "token", None);
             return Err(Fault::new(FaultKind::Refused, format!("the daemon has no token with the name {token}")));
         };
+        let worker = mounted.map_err(custody::told).map(|_| self.custodians().worker(token))?;
+        let worker = worker.ok_or_else(|| Fault::internal("a mounted token without a worker"))?;
         let name = token.clone();
         let work = async move {
             blocking(move || worker.login(pin)).await?.map_err(custody::told)?;
@@ -72,4 +71,9 @@ impl House {
         let login = Administration { operation: "token-login", custodian: Some(token.to_string()) };
         self.administer(principal, Action::LoginToken, login, deadline, work).await
     }
+}
+
+/// What is known about the PIN of a token that is not mounted.
+const fn before_mount(config: &TokenConfig) -> PinState {
+    if config.pin_file.is_some() { PinState::Unproven } else { PinState::Missing }
 }

@@ -127,9 +127,12 @@ impl House {
     pub(super) fn custody_of(&self, token: Option<&TokenName>) -> Result<&Custody, Fault> {
         match token {
             None => Ok(self.custody()),
-            Some(name) => self.custodians().token(name).ok_or_else(|| {
-                Fault::new(FaultKind::Unavailable, format!("the daemon has no token with the name {name} now"))
-            }),
+            Some(name) => {
+                let gone = || CustodyError::Unavailable { why: "the configuration has it no more".to_owned() };
+                self.custodians().token(name).unwrap_or_else(|| Err(gone())).map_err(|error| {
+                    Fault::new(FaultKind::Unavailable, format!("token {name} is unavailable")).because(error)
+                })
+            }
         }
     }
 

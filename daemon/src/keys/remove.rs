@@ -90,7 +90,7 @@ impl House {
         let Some(Material::Token(token)) = version.materials.first() else { return Ok(()) };
         let serves = |custody: &custody::Custody| custody.status().1 == CustodianState::Ready;
         // Away, or of no configuration any more: it is looked at again, and no leaf is spent on it.
-        if !self.custodians().token(&token.token).is_some_and(serves) {
+        if !self.custodians().token(&token.token).is_some_and(|mounted| mounted.is_ok_and(serves)) {
             self.removals().clear(version.key);
             return Ok(());
         }
