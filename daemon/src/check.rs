@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use trust_hsm::CustodyError;
 use trust_hsm::worker::examine_token;
 
 use crate::assemble::{policy_source, token_worker};
@@ -109,8 +110,11 @@ fn examine(config: &Config, examine_tls: TlsExamination) -> Findings {
     }
     for token in &config.tokens {
         // Which store the keys are of does not matter to the files.
-        if let Err(error) = examine_token(&token_worker(config, token, [0; 16])) {
-            findings.fault("[token]", format!("{}: {error}", token.name));
+        match examine_token(&token_worker(config, token, [0; 16])) {
+            Err(error) if !token.pin_file.as_deref().is_some_and(|pin| is_the_services(config, pin, &error)) => {
+                findings.fault("[token]", format!("{}: {error}", token.name));
+            }
+            Ok(()) | Err(_) => {}
         }
     }
     if let Some(config) = &config.tls {
@@ -195,12 +199,18 @@ fn root_kek(config: &Config, findings: &mut Findings) {
         );
     }
     match trust_hsm::examine_root_file(path) {
-        // Only root may look into a user's key file; whether it is that user's, `serve` sees.
-        Err(error) if !rustix::process::geteuid().is_root() || !error.to_string().contains("belongs to uid") => {
-            findings.fault(PLACE, error.to_string());
-        }
+        Err(error) if !is_the_services(config, path, &error) => findings.fault(PLACE, error.to_string()),
         Ok(()) | Err(_) => {}
     }
+}
+
+/// Whether all that is wrong with a secret file is that root looks at one of the service's user: that is the user
+/// whom the data directory belongs to. Before `trustd init` nobody knows, and `serve` sees.
+fn is_the_services(config: &Config, path: &Path, fault: &CustodyError) -> bool {
+    let owner = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.uid()).ok();
+    rustix::process::geteuid().is_root()
+        && fault.to_string().contains("belongs to uid")
+        && owner(&config.data_directory).is_none_or(|service| owner(path) == Some(service))
 }
 
 fn socket(path: &Path, findings: &mut Findings) {

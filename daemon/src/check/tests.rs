@@ -220,3 +220,30 @@ fn a_data_directory_of_another_user_is_refused_to_root_too() {
 
     assert!(findings.faults.iter().any(|fault| fault.what.contains("belongs to uid")), "{findings:?}");
 }
+
+#[test]
+fn root_takes_secret_files_of_the_user_whom_the_data_directory_belongs_to_and_of_no_other() {
+    // Whoever is not root cannot give a file away, and finds another's a fault: nothing else is to be seen then.
+    let is_root = rustix::process::geteuid().is_root();
+    let directory = TempDir::new().unwrap();
+    let config = config(directory.path());
+    inhabited(&config);
+    let pin = directory.path().join("pin");
+    std::fs::write(&pin, "736451").unwrap();
+    mode(&pin, 0o600);
+    let fault = CustodyError::Refused { why: "the PIN file belongs to uid 4242, not to us or root".to_owned() };
+    if is_root {
+        std::os::unix::fs::chown(&pin, Some(4242), None).unwrap();
+    }
+
+    assert!(!is_the_services(&config, &pin, &fault));
+
+    if is_root {
+        std::os::unix::fs::chown(&config.data_directory, Some(4242), None).unwrap();
+    }
+    assert_eq!(is_the_services(&config, &pin, &fault), is_root);
+    let loose = CustodyError::Refused { why: "the PIN file has mode 0644".to_owned() };
+    assert!(!is_the_services(&config, &pin, &loose));
+    std::fs::remove_dir_all(&config.data_directory).unwrap();
+    assert_eq!(is_the_services(&config, &pin, &fault), is_root);
+}
