@@ -26,9 +26,32 @@ pub(super) fn keep(directory: &Path, items: &[Vec<u8>]) -> Result<BatchBody, Fra
         bytes.extend_from_slice(item);
     }
     let path = directory.join(&root);
-    // The name says what is inside, so a list that is there already is this one.
-    if !path.exists() {
+    // A list of that name should be this one; one that is not was altered, and would be evidence of something else.
+    let is_there = std::fs::metadata(&path).is_ok_and(|there| usize::try_from(there.len()) == Ok(bytes.len()))
+        && std::fs::read(&path).is_ok_and(|there| there == bytes);
+    if !is_there {
         replace_file(&path, &bytes, Durability::Flushed)?;
     }
     Ok(BatchBody { count: u64::try_from(items.len()).unwrap_or(u64::MAX), root })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_altered_or_cut_is_written_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let items = [b"first".to_vec(), b"second".to_vec()];
+        let body = keep(directory.path(), &items).unwrap();
+        let path = directory.path().join(&body.root);
+        let whole = std::fs::read(&path).unwrap();
+        let altered: Vec<u8> = whole.iter().map(|byte| byte ^ 1).collect();
+
+        for wrong in [&altered, &whole[..7], &[]] {
+            std::fs::write(&path, wrong).unwrap();
+            assert_eq!(keep(directory.path(), &items).unwrap().root, body.root);
+            assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+    }
 }
