@@ -34,6 +34,9 @@ pub(crate) enum FramesError {
     /// A frame that is not the last does not read.
     #[error("the log is damaged at byte {offset} of {path}: restore it from a copy")]
     Damaged { path: PathBuf, offset: u64 },
+    /// Entries that were durable are gone while the log is open.
+    #[error("the log was cut: {path} ends before entries that were flushed. Restore it from a copy")]
+    Cut { path: PathBuf },
     /// A segment is missing.
     #[error("the log misses the entries before {path}: restore the missing file")]
     Gap { path: PathBuf },
@@ -188,7 +191,10 @@ impl Frames {
 }
 
 impl Window {
-    /// Reads up to `count` entries, and at most `bytes_max` of them (one in any case).
+    /// Reads `count` entries, all of which must be durable, or as many as have `bytes_max` (one in any case).
+    ///
+    /// # Errors
+    /// [`FramesError::Cut`] when there are fewer; else what the files said.
     pub(crate) fn read(&self, count: u64, bytes_max: usize) -> Result<Vec<Vec<u8>>, FramesError> {
         let mut entries = Vec::new();
         let (mut skip, mut total, mut offset) = (self.skip, 0_usize, self.offset);
@@ -211,7 +217,10 @@ impl Window {
                 entries.push(entry);
             }
         }
-        Ok(entries)
+        match (u64::try_from(entries.len()).unwrap_or(u64::MAX) < count, self.paths.last()) {
+            (true, Some(path)) => Err(FramesError::Cut { path: path.clone() }),
+            (true, None) | (false, _) => Ok(entries),
+        }
     }
 }
 
@@ -454,13 +463,29 @@ mod tests {
 
         assert_eq!(frames.window(0).read(300, usize::MAX).unwrap(), all);
         assert_eq!(frames.window(130).read(3, usize::MAX).unwrap(), all[130..133]);
-        assert_eq!(frames.window(299).read(9, usize::MAX).unwrap(), all[299..]);
-        assert_eq!(frames.window(300).read(9, usize::MAX).unwrap(), Vec::<Vec<u8>>::new());
+        assert_eq!(frames.window(299).read(1, usize::MAX).unwrap(), all[299..]);
+        assert_eq!(frames.window(300).read(0, usize::MAX).unwrap(), Vec::<Vec<u8>>::new());
         assert_eq!(frames.window(5).read(9, 1).unwrap(), all[5..6]);
         drop(frames);
         let (frames, seen) = reopen(&directory).unwrap();
         assert_eq!(seen, all);
         assert_eq!(frames.window(257).read(2, usize::MAX).unwrap(), all[257..259]);
+    }
+
+    #[test]
+    fn entries_that_are_cut_off_under_a_reader_are_an_error_and_not_nothing() {
+        let (_log, directory) = log_directory();
+        let mut frames = Frames::create(&directory).unwrap();
+        frames.append(&entries(100)).unwrap();
+        frames.flush().unwrap();
+        let file = OpenOptions::new().write(true).open(only_file(&directory)).unwrap();
+
+        for length in [file.metadata().unwrap().len() - 1, 100, 0] {
+            file.set_len(length).unwrap();
+            let cut = frames.window(0).read(100, usize::MAX);
+            assert!(matches!(cut, Err(FramesError::Cut { .. })), "{length}: {cut:?}");
+            assert!(frames.window(99).read(1, usize::MAX).is_err(), "{length}");
+        }
     }
 
     #[test]
