@@ -1,6 +1,7 @@
 //! What every door and every stage stands on, assembled once.
 
 mod backup;
+mod closing;
 mod index;
 mod log;
 mod lost;

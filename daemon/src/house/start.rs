@@ -10,7 +10,7 @@ use trust::{Algorithm, Fault, FaultKind, KeyId, KeyRef, KeyVersion, Purpose, Sco
 use trust_hsm::{Custodian, CustodyError, SealContext, SigningOrder};
 
 use super::{House, Opening, blocking};
-use crate::audit::{Ended, History, LogSigner, OpenIntent, OutcomeLeaf};
+use crate::audit::{History, LogSigner};
 use crate::custody;
 use crate::records::{LogKey, RecordError, Rows, UnsealError};
 use crate::recover::{self, Apart};
@@ -86,7 +86,8 @@ impl House {
         self.compare().map_err(start_fault)?;
         self.adopt_import().await.map_err(start_fault)?;
         self.take_log_key().map_err(start_fault)?;
-        self.close_open_intents().await?;
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.close_open_intents(history).await?;
         info!(stage = "custody", rows = if rows == Rows::Read { "read" } else { "to be read" }, "unsealed");
         if rows == Rows::Unread {
             self.unread.notify_one();
@@ -152,44 +153,6 @@ impl House {
         self.audit()
             .set_signer(Some(LogSigner { key, sign: Box::new(move |text| sign_text(&*custodian, &order, text)) }));
         Ok(())
-    }
-
-    async fn close_open_intents(&self) -> Result<(), Fault> {
-        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let open: Vec<OpenIntent> = history.iter().flat_map(History::open).cloned().collect();
-        for intent in open {
-            self.write_outcome(self.end_of(&intent)).await?;
-        }
-        Ok(())
-    }
-
-    /// How an intent ended that the last run of the daemon left open (D12).
-    fn end_of(&self, intent: &OpenIntent) -> OutcomeLeaf {
-        let now = self.clock().now_unix_ms();
-        let key = intent.key.zip(intent.version.and_then(KeyVersion::new));
-        // The intent is durable before the key is used, and nobody knows how far custody came. A change of state is
-        // one write of the store alone: it is there, or nothing was begun.
-        let (done, otherwise) = match (intent.operation.as_str(), key) {
-            ("create" | "import" | "rotate", Some((id, version))) => {
-                (self.records().knows_version(KeyRef { id, version }).unwrap_or(false), Ended::Unknown)
-            }
-            // It is done again, as long as the store does not know that it was done.
-            ("remove-object", _) => (false, Ended::Unknown),
-            (_, Some((id, _))) if intent.operation != "sign" => {
-                let reached = |epoch: u64| self.records().knows_epoch(id, epoch.saturating_add(1)).unwrap_or(false);
-                (intent.epoch.is_some_and(reached), Ended::NotStarted)
-            }
-            _ => (false, Ended::Unknown),
-        };
-        if !done {
-            return OutcomeLeaf::new(now, intent.leaf, otherwise);
-        }
-        match key.and_then(|(id, _)| Some((id, self.records().state_now(id).ok()?))) {
-            Some((id, state)) => {
-                OutcomeLeaf::of_key(now, intent.leaf, KeyRef { id, version: state.newest }, state.epoch)
-            }
-            None => OutcomeLeaf::new(now, intent.leaf, Ended::Done),
-        }
     }
 }
 
