@@ -89,7 +89,7 @@ impl Published {
     }
 
     /// Publishes the durable tree as it is now.
-    fn publish(&self, shared: &Shared) -> Result<(), FramesError> {
+    pub(super) fn publish(&self, shared: &Shared) -> Result<(), FramesError> {
         let Bundles { written, unseen } = *self.bundles();
         let (size, root, full, partial) = {
             let hashes = shared.hashes.read().unwrap_or_else(PoisonError::into_inner);

@@ -114,6 +114,44 @@ async fn a_leaf_is_proved_in_a_signed_checkpoint_and_the_old_one_in_the_new() {
     publisher.abort();
 }
 
+/// Appends so many leaves and publishes once.
+async fn grow(audit: &Audit, leaves: u64) {
+    for _ in 1..leaves {
+        audit.append_soon(intent()).await.unwrap();
+    }
+    audit.append(intent()).await.unwrap();
+    audit.published.publish(&audit.shared).unwrap();
+}
+
+#[tokio::test]
+async fn a_sealed_log_derives_no_bundle_twice_and_looks_after_those_of_an_earlier_run_once_it_signs() {
+    let directory = tempfile::tempdir().unwrap();
+    let bundle = |name: &str| directory.path().join("tile/entries").join(name);
+    create(directory.path());
+    let (audit, _) = open(directory.path());
+    grow(&audit, 300).await;
+    let whole = std::fs::read(bundle("000")).unwrap();
+    std::fs::remove_file(bundle("000")).unwrap();
+    grow(&audit, 100).await;
+    assert!(bundle("001.p/145").exists(), "what grew is derived while it is sealed");
+    assert!(!bundle("000").exists(), "what was derived in this run is not derived again");
+    audit.set_signer(Some(signer()));
+    grow(&audit, 1).await;
+    assert!(!bundle("000").exists());
+    drop(audit);
+
+    let (audit, _) = open(directory.path());
+    grow(&audit, 100).await;
+    assert!(bundle("001.p/246").exists());
+    assert!(!bundle("000").exists(), "before it signs, nobody waits for the whole log to be read again");
+    audit.set_signer(Some(signer()));
+    grow(&audit, 1).await;
+    assert_eq!(std::fs::read(bundle("000")).unwrap(), whole, "a crash may have lost it: it was never flushed");
+    std::fs::remove_file(bundle("000")).unwrap();
+    grow(&audit, 1).await;
+    assert!(!bundle("000").exists(), "once is enough");
+}
+
 #[tokio::test]
 async fn what_does_not_exist_is_outside() {
     let directory = tempfile::tempdir().unwrap();
