@@ -104,7 +104,8 @@ fn what_is_no_key_of_the_daemon_is_listed_and_left_alone() {
     token.pkcs11_tool(&foreign).unwrap().ok().unwrap();
 
     let orphans = json(&user, &["hsm", "orphans", "hsm"])["orphans"].clone();
-    let classes: Vec<&str> = orphans.as_array().unwrap().iter().map(|orphan| orphan["class"].as_str().unwrap()).collect();
+    let classes: Vec<&str> =
+        orphans.as_array().unwrap().iter().map(|orphan| orphan["class"].as_str().unwrap()).collect();
     assert_eq!(classes, ["privkey", "pubkey"], "{orphans}");
     for orphan in orphans.as_array().unwrap() {
         assert_eq!((&orphan["id"], &orphan["label"]), (&"0102".into(), &"theirs".into()), "{orphan}");

@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::doctor::{Plan, Progress, Report};
 use crate::{
-    CustodyError, DestroyOrder, KeyClass, Material, ObjectId, OfferId, Passphrase, RewrapOrder, RootChange, SealContext,
-    SealedKey, SigningOrder, TokenFacts, TokenKey, TokenObject, TokenSelector, TokenTrouble, WrappedRoot,
+    CustodyError, DestroyOrder, KeyClass, Material, ObjectId, OfferId, Passphrase, RewrapOrder, RootChange,
+    SealContext, SealedKey, SigningOrder, TokenFacts, TokenKey, TokenObject, TokenSelector, TokenTrouble, WrappedRoot,
 };
 
 /// Both sides speak exactly this; they are one program.
