@@ -57,7 +57,7 @@ const RANDOM: &[&str] = &["/dev/random", "/dev/urandom"];
 /// The most memory a module's process may map, in bytes: a length that a module made up costs its own process at most.
 const MODULE_MEMORY_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 
-/// Libraries, the module's own directory and what the configuration lists; no other program.
+/// Libraries, the module's own file and what the configuration lists; no other program.
 pub(super) fn confine_module(
     module: &Path,
     readable: &[PathBuf],
@@ -78,7 +78,7 @@ fn landlock_module(
     writable: &[PathBuf],
     reach: &Reach,
 ) -> Result<(), landlock::RulesetError> {
-    let libraries = LIBRARIES.iter().chain(RANDOM).map(Path::new).chain(module.parent());
+    let libraries = LIBRARIES.iter().chain(RANDOM).map(Path::new).chain([module]);
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = read
         | AccessFs::WriteFile
@@ -148,5 +148,35 @@ fn allow(
     match PathFd::new(place) {
         Ok(opened) => ruleset.add_rule(PathBeneath::new(opened, access)),
         Err(_) => Ok(ruleset),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_module_reads_its_own_file_what_is_listed_and_nothing_beside_it() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for name in ["module.so", "beside.so", "listed.conf"] {
+            fs::write(path(name), name).unwrap();
+        }
+        // As vendors install them: the name is a link to the version.
+        std::os::unix::fs::symlink("module.so", path("module")).unwrap();
+        let [link, module, beside, listed] = ["module", "module.so", "beside.so", "listed.conf"].map(path);
+
+        let nowhere = Reach { connect: Vec::new(), unix_sockets: false, devices: Vec::new() };
+
+        // In a thread of its own: a rule set is for ever.
+        let confined = std::thread::spawn(move || {
+            landlock_module(&link, std::slice::from_ref(&listed), &[], &nowhere).unwrap();
+            [&link, &module, &listed, &beside].map(|path| fs::read(path).map(drop).map_err(|error| error.kind()))
+        });
+
+        assert_eq!(confined.join().unwrap(), [Ok(()), Ok(()), Ok(()), Err(ErrorKind::PermissionDenied)]);
     }
 }

@@ -46,7 +46,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_getrandom,
     // open streams
     libc::SYS_close,
-    libc::SYS_fcntl,
     libc::SYS_getsockopt,
     libc::SYS_poll,
     libc::SYS_ppoll,
@@ -136,6 +135,23 @@ const ALLOWED_MODULE_OLDER: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_MODULE_OLDER: &[libc::c_long] = &[];
 
+/// What may be done to an open stream or file by `fcntl`. Not `F_SETOWN` and `F_SETSIG`: with these the kernel sends any
+/// signal to any process of the same uid, which is the daemon's.
+const ALLOWED_FCNTL: &[libc::c_int] = &[
+    libc::F_DUPFD,
+    libc::F_DUPFD_CLOEXEC,
+    libc::F_GETFD,
+    libc::F_GETFL,
+    libc::F_GETLK,
+    libc::F_OFD_GETLK,
+    libc::F_OFD_SETLK,
+    libc::F_OFD_SETLKW,
+    libc::F_SETFD,
+    libc::F_SETFL,
+    libc::F_SETLK,
+    libc::F_SETLKW,
+];
+
 /// Gives up every other system call, for this thread and those it starts.
 pub(super) fn allow_few() -> Result<(), seccompiler::Error> {
     allow_only(ALLOWED.iter().chain(ALLOWED_OLDER), BTreeMap::new())
@@ -157,6 +173,9 @@ fn allow_only<'a>(
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(()) };
     allowed.extend(calls.map(|call| (*call, Vec::new())));
     allowed.insert(libc::SYS_clone, vec![threads_only()?]);
+    let fcntl: Result<_, _> =
+        ALLOWED_FCNTL.iter().map(|command| argument_is(1, command.unsigned_abs().into())).collect();
+    allowed.insert(libc::SYS_fcntl, fcntl?);
     // Limits of ourselves, signals to ourselves: the daemon has the same uid.
     allowed.insert(libc::SYS_prlimit64, vec![argument_is(0, 0)?]);
     allowed.insert(libc::SYS_tgkill, vec![argument_is(0, std::process::id().into())?]);
@@ -275,6 +294,34 @@ mod tests {
         );
 
         assert_eq!((limits, mode), (rustix::io::Errno::PERM, ErrorKind::PermissionDenied));
+    }
+
+    #[test]
+    fn no_stream_is_made_to_send_signals_to_another_process() {
+        let nothing_listed = || allow_module(&nowhere());
+        for give_up in [allow_few, nothing_listed] {
+            let (_ours, theirs) = UnixStream::pair().unwrap();
+            let parent = libc::pid_t::try_from(std::os::unix::process::parent_id()).unwrap();
+
+            let outcomes = confined_to(give_up, move || {
+                let stream = std::os::fd::AsRawFd::as_raw_fd(&theirs);
+                let owner = [1, parent];
+                let set = |command, argument: libc::c_long| {
+                    #[expect(unsafe_code, reason = "no safe call sets a stream's owner")]
+                    // SAFETY: a descriptor of ours, and an argument that lives as long as the call.
+                    let outcome = unsafe { libc::fcntl(stream, command, argument) };
+                    (outcome, std::io::Error::last_os_error().raw_os_error())
+                };
+                theirs.try_clone().unwrap();
+                [
+                    set(libc::F_SETOWN, parent.into()),
+                    set(10, libc::c_long::from(libc::SIGKILL)), // F_SETSIG
+                    set(15, owner.as_ptr().expose_provenance().try_into().unwrap()), // F_SETOWN_EX
+                ]
+            });
+
+            assert_eq!(outcomes, [(-1, Some(libc::EPERM)); 3]);
+        }
     }
 
     #[test]
