@@ -14,24 +14,56 @@ pub(super) enum Action {
     Corrupt,
     Delay(Duration),
     Hang,
+    Hold(Duration),
     Length(CK_ULONG),
-    Return(CK_RV),
+    Lose,
+    Rv(CK_RV),
     Segv,
     Swap,
 }
 
 /// Counts a call of the function and says what is to be done at it.
 pub(super) fn due(name: &str) -> Vec<Action> {
-    let count = count(name);
-    commands(name, |when| match when.strip_prefix('/') {
-        Some(every) => every.parse::<u64>().is_ok_and(|every| count.checked_rem(every) == Some(0)),
-        None => when == "*" || when.parse::<u64>().is_ok_and(|when| when == count),
-    })
+    let number = count(name);
+    let actions = commands(name, |when| match (when.strip_prefix('/'), when.strip_prefix('~')) {
+        (Some(every), _) => every.parse::<u64>().is_ok_and(|every| number.checked_rem(every) == Some(0)),
+        (_, Some(random)) => is_drawn(random, name, number),
+        _ => when == "*" || when.parse::<u64>().is_ok_and(|when| when == number),
+    });
+    // A length is made up where nothing is counted; see `made_up`.
+    actions.iter().filter(|action| !matches!(action, Action::Length(_))).for_each(|action| done(name, *action));
+    actions
 }
 
-/// What is to be done at a call that does not count.
-pub(super) fn now(name: &str) -> Vec<Action> {
-    commands(name, |when| when == "*")
+/// The length to make up at a call that asks for it, and does not count.
+pub(super) fn made_up(name: &str) -> Option<CK_ULONG> {
+    let actions = commands(name, |when| when == "*");
+    let made_up = actions.into_iter().find(|action| matches!(action, Action::Length(_)))?;
+    done(name, made_up);
+    if let Action::Length(length) = made_up { Some(length) } else { None }
+}
+
+/// Counts something that is done to a call: a test sees by it that its command came true.
+fn done(name: &str, action: Action) {
+    let word = format!("{action:?}").to_ascii_lowercase();
+    let word = word.split('(').next().unwrap_or_default();
+    count(&format!("{name}.{word}"));
+}
+
+/// `N@SEED`: whether this call is among one in N that are drawn by chance, the same calls for the same seed.
+fn is_drawn(random: &str, name: &str, number: u64) -> bool {
+    let Some((every, seed)) = random.split_once('@') else { return false };
+    let (Ok(every), Ok(seed)) = (every.parse::<u64>(), seed.parse::<u64>()) else { return false };
+    let named = name.bytes().fold(seed, |mixed, byte| mix(mixed ^ u64::from(byte)));
+    mix(named.wrapping_add(number)).checked_rem(every) == Some(0)
+}
+
+/// One step of SplitMix64.
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
 }
 
 fn commands(name: &str, is_due: impl Fn(&str) -> bool) -> Vec<Action> {
@@ -55,8 +87,10 @@ fn action_of(action: &str, number: Option<&str>) -> Option<Action> {
         ("corrupt", None) => Action::Corrupt,
         ("delay", Some(milliseconds)) => Action::Delay(Duration::from_millis(milliseconds)),
         ("hang", None) => Action::Hang,
+        ("hold", Some(milliseconds)) => Action::Hold(Duration::from_millis(milliseconds)),
         ("length", Some(length)) => Action::Length(length),
-        ("rv", Some(code)) => Action::Return(code),
+        ("lose", None) => Action::Lose,
+        ("rv", Some(code)) => Action::Rv(code),
         ("segv", None) => Action::Segv,
         ("swap", None) => Action::Swap,
         _ => return None,

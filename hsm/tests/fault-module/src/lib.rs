@@ -9,11 +9,16 @@
 //! C_Login 3 abort          at the third call of all
 //! C_Sign /7 rv 0xB3        at every seventh: return this CKR code and do nothing
 //! C_Sign * delay 5         at every call: take five milliseconds more
+//! C_Sign ~97@1 corrupt     at one in 97 calls, drawn by chance; with another seed than 1 at others
+//! C_SignInit.1041 * segv   only where the mechanism has this number, in hexadecimal
 //! ```
 //!
-//! Actions: `abort`, `corrupt` (one bit of the signature), `delay MS`, `hang`, `length N`
-//! (the signature's, when it is asked for), `rv CODE`, `segv`, `swap` (another key's handle
-//! in its place, of those seen before). Of `C_Sign` only calls that sign count.
+//! Actions: `abort`, `corrupt` (one bit of the signature), `delay MS`, `hang`, `hold MS`
+//! (delay, and let no other call in meanwhile, as modules do that make a key), `length N`
+//! (the signature's, when it is asked for), `lose` (do it, and abort before the answer),
+//! `rv CODE`, `segv`, `swap` (another key's handle in its place, of those seen before).
+//! Of `C_Sign` only calls that sign count. What was done is counted, too: in a file with
+//! the function's name and the action's, as `C_Sign.corrupt`.
 //!
 //! A file `reach` lists what is tried when the module is loaded, as `reach.rs` says.
 #![expect(unsafe_code, reason = "a module's interface is C: pointers that its caller vouches for")]
@@ -22,7 +27,7 @@ mod command;
 mod reach;
 
 use std::ffi::OsStr;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use cryptoki_sys::{
@@ -50,6 +55,9 @@ unsafe impl Sync for Wrapped {}
 static WRAPPED: OnceLock<Option<Wrapped>> = OnceLock::new();
 /// Keys that were signed with, for `swap`.
 static SEEN: Mutex<Vec<CK_OBJECT_HANDLE>> = Mutex::new(Vec::new());
+
+/// Held for writing by a call that lets no other in.
+static HELD: RwLock<()> = RwLock::new(());
 
 fn wrapped() -> Option<&'static Wrapped> {
     WRAPPED.get_or_init(|| load(&std::env::var_os("FAULT_REAL")?)).as_ref()
@@ -97,11 +105,23 @@ fn before(name: &str) -> Result<Option<Action>, CK_RV> {
                 std::thread::sleep(Duration::from_secs(3600));
             },
             Action::Delay(time) => std::thread::sleep(time),
-            Action::Return(code) => return Err(code),
-            Action::Corrupt | Action::Length(_) | Action::Swap => after = Some(action),
+            Action::Hold(time) => {
+                let _held = HELD.write().unwrap_or_else(PoisonError::into_inner);
+                std::thread::sleep(time);
+            }
+            Action::Rv(code) => return Err(code),
+            Action::Corrupt | Action::Length(_) | Action::Lose | Action::Swap => after = Some(action),
         }
     }
+    drop(HELD.read().unwrap_or_else(PoisonError::into_inner));
     Ok(after)
+}
+
+/// Does what a command says after a call.
+fn after(action: Option<Action>) {
+    if action == Some(Action::Lose) {
+        std::process::abort();
+    }
 }
 
 /// A watched function: breaks as commanded, else does what the real one does.
@@ -112,9 +132,13 @@ macro_rules! watch {
             unsafe extern "C" fn $name($($argument: $type),*) -> CK_RV {
                 match before(stringify!($name)) {
                     Err(code) => code,
-                    Ok(_) => match wrapped().and_then(|wrapped| wrapped.real.$name) {
-                        // SAFETY: the caller's arguments, as they came.
-                        Some(real) => unsafe { real($($argument),*) },
+                    Ok(action) => match wrapped().and_then(|wrapped| wrapped.real.$name) {
+                        Some(real) => {
+                            // SAFETY: the caller's arguments, as they came.
+                            let code = unsafe { real($($argument),*) };
+                            after(action);
+                            code
+                        }
                         None => CKR_FUNCTION_NOT_SUPPORTED,
                     },
                 }
@@ -165,7 +189,10 @@ unsafe extern "C" fn C_SignInit(
     mechanism: CK_MECHANISM_PTR,
     key: CK_OBJECT_HANDLE,
 ) -> CK_RV {
-    let action = match before("C_SignInit") {
+    // SAFETY: the caller's promise; where it is null there is no mechanism.
+    let number = unsafe { mechanism.as_ref() }.map_or(0, |mechanism| mechanism.mechanism);
+    let action = match before("C_SignInit").and_then(|action| Ok(before(&format!("C_SignInit.{number:x}"))?.or(action)))
+    {
         Ok(action) => action,
         Err(code) => return code,
     };
@@ -195,11 +222,9 @@ unsafe extern "C" fn C_Sign(
     if signature.is_null() {
         // SAFETY: the caller's arguments, as they came.
         let code = unsafe { real(session, data, data_length, signature, signature_length) };
-        for action in command::now("C_Sign") {
-            if let Action::Length(length) = action {
-                // SAFETY: where the real module has just written.
-                unsafe { *signature_length = length };
-            }
+        if let Some(length) = command::made_up("C_Sign") {
+            // SAFETY: where the real module has just written.
+            unsafe { *signature_length = length };
         }
         return code;
     }
@@ -209,6 +234,7 @@ unsafe extern "C" fn C_Sign(
     };
     // SAFETY: the caller's arguments, as they came.
     let code = unsafe { real(session, data, data_length, signature, signature_length) };
+    after(action);
     if code == CKR_OK && action == Some(Action::Corrupt) {
         // SAFETY: the real module has written a signature of this length, which is not empty.
         unsafe { *signature.add(usize::try_from(*signature_length).unwrap_or(1) / 2) ^= 0x10 };
