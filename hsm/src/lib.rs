@@ -33,7 +33,7 @@ pub use order::{
     SigningOrder,
 };
 pub use pin::Pin;
-pub use pkcs11::{Pkcs11Custodian, TokenPlace};
+pub use pkcs11::{FoundToken, Judged, Pkcs11Custodian, TokenPlace};
 pub use ring::{place_in as root_place_in, root_place};
 pub use secret::{Passphrase, StoreKey};
 pub use software::root::make_root_file;
@@ -125,7 +125,8 @@ pub trait Session: Send {
     ///
     /// Orders share frames of the worker protocol, so many small ones cost little
     /// more than one. `deadline` is the time left to the most impatient caller: at
-    /// zero nothing is sent and every order answers [`CustodyError::Late`]. A call in
+    /// zero nothing is sent and every order answers [`CustodyError::Late`]; a worker's session
+    /// looks again before each frame, and so before each input of a token's. A call in
     /// progress is not cut short by it, only by the custodian's own patience
     /// ([`worker::WorkerConfig::hang_after`]): otherwise callers in a hurry could
     /// have the worker killed.

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::session::Session as Pkcs11Session;
 use cryptoki::slot::{Slot, TokenInfo};
 
 use crate::doctor::{Plan, Progress, Report};
@@ -39,6 +40,8 @@ use crate::{
 use fault::Fault;
 use login::Login;
 use session::TokenSession;
+
+pub use login::Judged;
 
 /// Stack of a thread in which a vendor's code runs, in bytes: what such code is tested with.
 pub(crate) const MODULE_STACK_BYTES: usize = 8 * 1024 * 1024;
@@ -77,28 +80,68 @@ struct Inner {
     offers: Offers,
 }
 
+/// A token that was found, and that nobody has shown a PIN yet.
+pub struct FoundToken {
+    name: TokenName,
+    store: [u8; 16],
+    context: Pkcs11,
+    slot: Slot,
+    keeper: Pkcs11Session,
+    facts: TokenFacts,
+    counted: bool,
+}
+
+impl FoundToken {
+    /// Loads the module, finds the token and opens a session: everything that can fail before a PIN is shown.
+    ///
+    /// # Errors
+    /// [`TokenTrouble`], never about the PIN but [`TokenTrouble::PinLocked`].
+    pub fn find(place: &TokenPlace) -> Result<Self, TokenTrouble> {
+        let context = load(&place.module)?;
+        let (slot, info) = find(&context, &place.token)?;
+        if info.user_pin_locked() {
+            return Err(TokenTrouble::PinLocked { what: "the token says so, and was not asked".to_owned() });
+        }
+        let keeper = login::open(&context, slot).map_err(|fault| trouble_of(&fault))?;
+        let counted = info.user_pin_count_low() || info.user_pin_final_try();
+        let facts = facts_of(&info);
+        Ok(Self { name: place.name.clone(), store: place.store, context, slot, keeper, facts, counted })
+    }
+
+    /// Whether the token says that it counted a wrong PIN since the last right one (PKCS#11 2.40 §3.2,
+    /// `CKF_USER_PIN_COUNT_LOW`). Not every token says so.
+    #[must_use]
+    pub fn has_counted_a_wrong_pin(&self) -> bool {
+        self.counted
+    }
+
+    /// Shows the token the PIN, once.
+    ///
+    /// # Errors
+    /// [`TokenTrouble`]. After [`TokenTrouble::PinWrong`] the PIN must not be shown again, nor without thought after
+    /// [`TokenTrouble::PinUnanswered`].
+    pub fn log_in(self, pin: Pin) -> Result<(Pkcs11Custodian, Judged), TokenTrouble> {
+        let Self { name, store, context, slot, keeper, facts, .. } = self;
+        let (login, judged) = Login::begin(keeper, pin)?;
+        let (login, trouble) = (Mutex::new(login), Mutex::new(None));
+        let offers = Offers::new();
+        Ok((Pkcs11Custodian(Arc::new(Inner { name, store, context, slot, facts, login, trouble, offers })), judged))
+    }
+}
+
+impl fmt::Debug for FoundToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FoundToken({})", self.name)
+    }
+}
+
 impl Pkcs11Custodian {
     /// Loads the module, finds the token and logs in, once.
     ///
     /// # Errors
     /// [`TokenTrouble`]; after [`TokenTrouble::PinWrong`] the PIN must not be tried again.
     pub fn mount(place: &TokenPlace, pin: Pin) -> Result<Self, TokenTrouble> {
-        let context = load(&place.module)?;
-        let (slot, info) = find(&context, &place.token)?;
-        if info.user_pin_locked() {
-            return Err(TokenTrouble::PinLocked { what: "the token says so, and was not asked".to_owned() });
-        }
-        let login = Login::begin(&context, slot, pin).map_err(|fault| trouble_of(&fault))?;
-        Ok(Self(Arc::new(Inner {
-            name: place.name.clone(),
-            store: place.store,
-            context,
-            slot,
-            facts: facts_of(&info),
-            login: Mutex::new(login),
-            trouble: Mutex::new(None),
-            offers: Offers::new(),
-        })))
+        FoundToken::find(place)?.log_in(pin).map(|(custodian, _)| custodian)
     }
 
     /// What the token said of itself when it was mounted.
@@ -177,7 +220,28 @@ impl Inner {
         trouble.get_or_insert_with(|| trouble_of(fault)).clone()
     }
 
+    /// Looks, and climbs the ladder's first rungs before it says that only a new process can help.
     fn probe(&self) -> Result<(), Fault> {
+        let seen = self.login().generation();
+        let looked = match self.look() {
+            // A session that died alone took no login along.
+            Err(Fault::Session(_)) => {
+                let keeper = login::open(&self.context, self.slot)?;
+                self.login().keep_with(keeper);
+                self.look()
+            }
+            looked => looked,
+        };
+        match looked {
+            Err(Fault::Session(_) | Fault::Login(_)) => {
+                self.renew_login(seen)?;
+                self.look()
+            }
+            looked => looked,
+        }
+    }
+
+    fn look(&self) -> Result<(), Fault> {
         let info = self.context.get_token_info(self.slot).map_err(|error| Fault::of("look at the token", &error))?;
         if info.token_initialized() { self.login().probe() } else { Err(Fault::Child(absent("it is not initialised"))) }
     }

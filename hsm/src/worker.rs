@@ -11,14 +11,19 @@
 //! hang in a test, send `SIGSTOP` to one of [`WorkerCustodian::pids`] and wait until
 //! every `/proc/PID/task/*/stat` says `T`: until then a thread may still answer.
 
+mod breaker;
 mod child;
 mod descriptor;
 mod doctor;
+mod exchange;
 mod frame;
 #[cfg(test)]
 mod hostile;
+mod live;
+mod making;
 mod message;
 mod pin;
+mod pin_mark;
 mod reach;
 mod root;
 mod sandbox;
@@ -27,14 +32,12 @@ mod start;
 mod supervisor;
 mod syscalls;
 mod token;
+mod watch;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use zeroize::{Zeroize as _, Zeroizing};
@@ -43,9 +46,11 @@ use crate::{
     Custodian, CustodianState, CustodyError, KekInfo, KekState, KekVersion, KeyRing, Offer, OfferId, RootChange,
     RootSource, Session, StoreKey, Unsealed,
 };
+use live::Live;
 use message::{Bytes, Control, ControlAnswer};
 use session::WorkerSession;
-use supervisor::{Live, Shared};
+use supervisor::Shared;
+use watch::Watched;
 
 pub use child::run;
 pub use root::{draw_and_wrap, unseal_through};
@@ -89,15 +94,8 @@ impl Supervisor {
     /// # Errors
     /// [`CustodyError::Unavailable`] when it cannot be started or does not speak our protocol version.
     pub fn spawn(config: WorkerConfig) -> Result<Arc<WorkerCustodian>, CustodyError> {
-        let shared = Arc::new(Shared::new(config));
-        let watched = Arc::clone(&shared);
-        let (first, started) = sync_channel(1);
-        let watch = std::thread::Builder::new()
-            .name("custody-watch".to_owned())
-            .spawn(move || supervisor::watch(&watched, &first))
-            .map_err(|error| CustodyError::unavailable(format!("watch the custody worker: {error}")))?;
-        started.recv().unwrap_or_else(|_| Err(CustodyError::unavailable("the custody worker's watch ended")))?;
-        Ok(Arc::new(WorkerCustodian { shared, watch: Some(watch), ring_change: Mutex::new(()) }))
+        let watched = Watched::start(Shared::new(config))?;
+        Ok(Arc::new(WorkerCustodian { watched, ring_change: Mutex::new(()) }))
     }
 }
 
@@ -105,8 +103,7 @@ impl Supervisor {
 ///
 /// Dropping it ends the child; sessions that are still open then answer [`CustodyError::Unavailable`].
 pub struct WorkerCustodian {
-    shared: Arc<Shared>,
-    watch: Option<JoinHandle<()>>,
+    watched: Watched,
     /// Unseal and seal one after the other, so that what a new worker does by itself follows the last of them.
     ring_change: Mutex<()>,
 }
@@ -115,13 +112,13 @@ impl WorkerCustodian {
     /// The process id of the living worker; the doors refuse a peer that has one of these.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        self.shared.pid().into_iter().collect()
+        self.watched.shared.pid().into_iter().collect()
     }
 
     /// Kills the worker, which is then started again: whatever session hangs in it ends with
     /// [`CustodyError::Unavailable`], and every opened key is gone.
     pub fn restart(&self) {
-        self.shared.kill();
+        self.watched.shared.kill();
     }
 
     fn ask<T>(
@@ -130,7 +127,7 @@ impl WorkerCustodian {
         patience: Duration,
         read: impl FnOnce(&Arc<Live>, ControlAnswer<'_>) -> Option<Result<T, CustodyError>>,
     ) -> Result<T, CustodyError> {
-        root::ask(&self.shared, request, patience, read)
+        root::ask(&self.watched.shared, request, patience, read)
     }
 
     /// Opens the ring; a worker that dies afterwards opens it again from the file `reopen`.
@@ -145,12 +142,12 @@ impl WorkerCustodian {
             bytes.zeroize();
             Some(Ok((Arc::clone(live), Unsealed { store_key, store })))
         })?;
-        self.shared.opened(&live, reopen)?;
+        self.watched.shared.opened(&live, reopen)?;
         Ok(unsealed)
     }
 
     fn patience(&self) -> Duration {
-        self.shared.launch.hang_after
+        self.watched.shared.launch.hang_after
     }
 }
 
@@ -160,18 +157,9 @@ impl fmt::Debug for WorkerCustodian {
     }
 }
 
-impl Drop for WorkerCustodian {
-    fn drop(&mut self) {
-        self.shared.stop();
-        if let Some(watch) = self.watch.take() {
-            let _ = watch.join(); // it cannot have anything to say any more
-        }
-    }
-}
-
 impl Custodian for WorkerCustodian {
     fn open(&self) -> Result<Box<dyn Session>, CustodyError> {
-        Ok(Box::new(WorkerSession::open(Arc::clone(&self.shared))?))
+        Ok(Box::new(WorkerSession::open(Arc::clone(&self.watched.shared))?))
     }
 
     fn name(&self) -> &str {
@@ -179,20 +167,18 @@ impl Custodian for WorkerCustodian {
     }
 
     fn state(&self) -> CustodianState {
-        self.shared.custodian_state()
+        self.watched.shared.custodian_state()
     }
 
     fn restarts(&self) -> u64 {
-        self.shared.restarts.load(Ordering::Relaxed)
+        self.watched.shared.restarts()
     }
 }
 
 impl KeyRing for WorkerCustodian {
     fn unseal(&self, source: RootSource) -> Result<Unsealed, CustodyError> {
         match source {
-            RootSource::File { path } => {
-                self.open_up(&Control::UnsealFile(supervisor::bytes(&path)), Some(path.clone()))
-            }
+            RootSource::File { path } => self.open_up(&Control::UnsealFile(message::bytes(&path)), Some(path.clone())),
             RootSource::Passphrase(passphrase) => {
                 self.open_up(&Control::UnsealPassphrase(Bytes(passphrase.expose())), None)
             }
@@ -222,7 +208,7 @@ impl KeyRing for WorkerCustodian {
         let patience = UNSEAL_PATIENCE.saturating_add(self.patience());
         // Where this fails the file of before stays the one to reopen from: if it is not the root's any more, it is refused.
         self.ask(&Control::ChangeRoot((&change).into()), patience, done)?;
-        self.shared.reopen_from(match change {
+        self.watched.shared.reopen_from(match change {
             RootChange::File { path, .. } => Some(path),
             RootChange::Passphrase(_) | RootChange::Token { .. } => None,
         });
@@ -232,10 +218,10 @@ impl KeyRing for WorkerCustodian {
     fn seal(&self) -> Result<(), CustodyError> {
         let _one_at_a_time = self.ring_change.lock().unwrap_or_else(PoisonError::into_inner);
         // First what a new worker would do, then the worker: one that dies between comes back sealed.
-        self.shared.closing();
+        self.watched.shared.closing();
         let sealed = self.ask(&Control::Seal, self.patience(), done);
         if sealed.is_err() {
-            self.shared.kill();
+            self.watched.shared.kill();
         }
         sealed
     }

@@ -20,9 +20,9 @@ use super::reach::Reach;
 use super::{frame, sandbox};
 use crate::pkcs11::MODULE_STACK_BYTES;
 use crate::{
-    Custodian, CustodyError, DestroyOrder, Generated, ImportOrder, KekState, KeyRing as _, Offer, OfferId, Passphrase,
-    Pin, Pkcs11Custodian, Removed, RewrapOrder, RootSource, Session, SigningOrder, SoftwareCustodian, TokenPlace,
-    TokenTrouble, Unsealed,
+    Custodian, CustodyError, DestroyOrder, FoundToken, Generated, ImportOrder, KekState, KeyRing as _, Offer, OfferId,
+    Passphrase, Pin, Pkcs11Custodian, Removed, RewrapOrder, RootSource, Session, SigningOrder, SoftwareCustodian,
+    TokenPlace, TokenTrouble, Unsealed,
 };
 
 /// The most session threads, far more than the daemon opens: dead sessions may not have been noticed yet.
@@ -63,12 +63,11 @@ fn serve() -> io::Result<()> {
         return Err(io::Error::other("the daemon speaks another version of this protocol"));
     }
     sandbox::die_with(hello.parent)?;
-    let custodian = stand(&hello, &mut outgoing)?;
-    wipe(&mut incoming);
+    let custodian = stand(&hello, &mut control, &mut outgoing)?;
     frame::write(control.stream(), &outgoing)?;
     wipe(&mut outgoing);
 
-    let sessions = Arc::new(AtomicUsize::new(0));
+    let sessions = Places::default();
     while frame::read(&mut control, &mut incoming)? {
         let request = postcard::from_bytes(&incoming).map_err(|_| garbage())?;
         answer_control(&custodian, &sessions, &mut control, request, &mut outgoing)?;
@@ -97,8 +96,8 @@ impl Keeper {
     }
 }
 
-/// Closes the last doors, stands before what is kept, and leaves the welcome in `outgoing`.
-fn stand(hello: &Hello<'_>, outgoing: &mut Vec<u8>) -> io::Result<Keeper> {
+/// Closes the last doors, stands before what is kept, and leaves the last word of the welcome in `outgoing`.
+fn stand(hello: &Hello<'_>, control: &mut Receiver, outgoing: &mut Vec<u8>) -> io::Result<Keeper> {
     match &hello.post {
         Post::Ring { ring, root_file, reopen, opened_keys_max } => {
             let ring = path(*ring);
@@ -108,7 +107,7 @@ fn stand(hello: &Hello<'_>, outgoing: &mut Vec<u8>) -> io::Result<Keeper> {
             frame::encode(&ControlAnswer::Welcome { protocol: PROTOCOL, reopened }, outgoing)?;
             Ok(Keeper::Software(custodian))
         }
-        Post::Token { name, store, module, token, readable, writable, reach, pin } => {
+        Post::Token { name, store, module, token, readable, writable, reach } => {
             let module = path(*module);
             let paths = |list: &[Bytes<'_>]| list.iter().map(|bytes| path(*bytes)).collect::<Vec<_>>();
             let reach = Reach {
@@ -117,24 +116,44 @@ fn stand(hello: &Hello<'_>, outgoing: &mut Vec<u8>) -> io::Result<Keeper> {
                 devices: paths(&reach.devices),
             };
             sandbox::confine_module(&module, &paths(readable), &paths(writable), &reach)?;
-            let mut copy = Zeroizing::new(pin.0.to_vec());
-            let pin = Pin::take(&mut copy).map_err(io::Error::other)?;
             let name = name.parse().map_err(|_| garbage())?;
-            let mounted = Pkcs11Custodian::mount(&TokenPlace { name, store: *store, module, token: token.read() }, pin);
-            let answer = match &mounted {
-                Ok(custodian) => Ok(custodian.facts().into()),
-                Err(trouble) => Err(trouble.clone()),
-            };
-            frame::encode(&ControlAnswer::Mounted { protocol: PROTOCOL, mounted: answer }, outgoing)?;
-            Ok(mounted.map_or(Keeper::Nothing, Keeper::Token))
+            match FoundToken::find(&TokenPlace { name, store: *store, module, token: token.read() }) {
+                Ok(found) => log_in(found, control, outgoing),
+                Err(trouble) => {
+                    frame::encode(&ControlAnswer::Found { protocol: PROTOCOL, counted: Err(trouble) }, outgoing)?;
+                    Ok(Keeper::Nothing)
+                }
+            }
         }
     }
+}
+
+/// Says what the token is like, and waits for the PIN: the daemon notes first that it is about to be shown.
+fn log_in(found: FoundToken, control: &mut Receiver, outgoing: &mut Vec<u8>) -> io::Result<Keeper> {
+    let counted = Ok(found.has_counted_a_wrong_pin());
+    frame::encode(&ControlAnswer::Found { protocol: PROTOCOL, counted }, outgoing)?;
+    frame::write(control.stream(), outgoing)?;
+    let mut incoming = Zeroizing::new(Vec::with_capacity(CONTROL_BYTES));
+    if !frame::read(control, &mut incoming)? {
+        return Err(io::Error::other("the daemon does not show this token its PIN"));
+    }
+    let Ok(Control::LogIn(pin)) = postcard::from_bytes(&incoming) else { return Err(garbage()) };
+    let mut copy = Zeroizing::new(pin.0.to_vec());
+    let pin = Pin::take(&mut copy).map_err(io::Error::other)?;
+    wipe(&mut incoming);
+    let logged_in = found.log_in(pin);
+    let answer = match &logged_in {
+        Ok((custodian, judged)) => Ok((*judged, custodian.facts().into())),
+        Err(trouble) => Err(trouble.clone()),
+    };
+    frame::encode(&ControlAnswer::LoggedIn(answer), outgoing)?;
+    Ok(logged_in.map_or(Keeper::Nothing, |(custodian, _)| Keeper::Token(custodian)))
 }
 
 /// Does what a control message asks and leaves the answer's frame in `outgoing`.
 fn answer_control(
     keeper: &Keeper,
-    sessions: &Arc<AtomicUsize>,
+    sessions: &Places,
     control: &mut Receiver,
     request: Control<'_>,
     outgoing: &mut Vec<u8>,
@@ -148,8 +167,7 @@ fn answer_control(
             super::doctor::answer(custodian, &plan, control.stream(), outgoing)
         }
         (Control::Probe, Keeper::Token(custodian)) => {
-            let mounted = custodian.probe().map(|()| custodian.facts().into());
-            frame::encode(&ControlAnswer::Mounted { protocol: PROTOCOL, mounted }, outgoing)
+            frame::encode(&ControlAnswer::Probed(custodian.probe()), outgoing)
         }
         (request, Keeper::Software(custodian)) => answer_ring(custodian, request, outgoing),
         (request, Keeper::Token(custodian)) => answer_token(custodian, request, outgoing),
@@ -232,15 +250,11 @@ fn unsealed(unsealed: Result<Unsealed, CustodyError>, outgoing: &mut Vec<u8>) ->
 }
 
 /// Starts the thread of a session whose stream came with the message.
-fn attach(keeper: &Keeper, sessions: &Arc<AtomicUsize>, control: &mut Receiver) -> Result<(), CustodyError> {
+fn attach(keeper: &Keeper, sessions: &Places, control: &mut Receiver) -> Result<(), CustodyError> {
     let stream =
         control.descriptor().map(UnixStream::from).ok_or(CustodyError::failed("receive a session's descriptor"))?;
-    let place = |open: usize| (open < SESSIONS_MAX).then(|| open.saturating_add(1));
-    sessions
-        .fetch_update(Ordering::AcqRel, Ordering::Acquire, place)
-        .map_err(|_| CustodyError::unavailable("too many custody sessions"))?;
+    let place = sessions.take()?;
     let session = keeper.custodian()?.open()?;
-    let open = Arc::clone(sessions);
     let (token, stack) = match keeper {
         Keeper::Token(custodian) => (Some(custodian.clone()), MODULE_STACK_BYTES),
         Keeper::Software(_) | Keeper::Nothing => (None, STACK_BYTES),
@@ -251,12 +265,36 @@ fn attach(keeper: &Keeper, sessions: &Arc<AtomicUsize>, control: &mut Receiver) 
         if let Err(error) = serve_session(session, stream, trouble) {
             eprintln!("custody-worker: a session ends: {error}");
         }
-        open.fetch_sub(1, Ordering::AcqRel);
+        drop(place);
     });
     started.map(drop).map_err(|error| CustodyError::unavailable(format!("start a session's thread: {error}")))
 }
 
-/// Answers one session's frames until its stream ends. Where there is `trouble` after a request, that is the answer.
+/// The places of session threads that are taken.
+#[derive(Clone, Default)]
+struct Places(Arc<AtomicUsize>);
+
+/// One of them, given back when it is dropped: also by a thread that panics.
+struct Place(Places);
+
+impl Places {
+    fn take(&self) -> Result<Place, CustodyError> {
+        let more = |taken: usize| (taken < SESSIONS_MAX).then(|| taken.saturating_add(1));
+        match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
+            Ok(_) => Ok(Place(self.clone())),
+            Err(_) => Err(CustodyError::unavailable("too many custody sessions")),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Answers one session's frames until its stream ends. What was not done because of `trouble` is answered by that;
+/// what another session's trouble did not reach is answered as it came out.
 pub(super) fn serve_session(
     mut session: Box<dyn Session>,
     mut stream: UnixStream,
@@ -266,7 +304,9 @@ pub(super) fn serve_session(
     while frame::read(&mut stream, &mut incoming)? {
         let ask = postcard::from_bytes(&incoming).map_err(|_| garbage())?;
         answer(&mut *session, &ask, &mut outgoing)?;
-        if let Some(trouble) = trouble() {
+        if let Some(trouble) = trouble()
+            && was_not_done(&outgoing)
+        {
             frame::encode(&Answer::Sick(trouble), &mut outgoing)?;
         }
         frame::write(&mut stream, &outgoing)?;
@@ -274,6 +314,20 @@ pub(super) fn serve_session(
     Ok(())
 }
 
+/// Whether a frame answers that custody was not there, for all that was asked.
+fn was_not_done(answer: &[u8]) -> bool {
+    let unavailable = |error: &CustodyError| matches!(error, CustodyError::Unavailable { .. });
+    match answer.split_first_chunk::<4>().and_then(|(_, answer)| postcard::from_bytes(answer).ok()) {
+        Some(Answer::Failed(error)) => unavailable(&error),
+        Some(Answer::Signed(orders)) => orders.iter().all(|order| match order {
+            Ok(signed) => signed.iter().all(|one| one.as_ref().is_err_and(unavailable)),
+            Err(error) => unavailable(error),
+        }),
+        Some(_) | None => false,
+    }
+}
+
+/// Does what is asked and leaves the answer's frame in `outgoing`.
 fn answer(session: &mut dyn Session, ask: &Ask<'_>, outgoing: &mut Vec<u8>) -> io::Result<()> {
     match ask {
         Ask::Generate(context) => made(session.generate(&context.read().map_err(|_| garbage())?), outgoing),
@@ -362,4 +416,99 @@ fn wipe(buffer: &mut Vec<u8>) {
 
 fn garbage() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a message that is none of this protocol")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::{Material, SealContext, SignedOrder, TokenObjects};
+
+    /// A session that is one answer, or a panic where it has none.
+    struct Scripted(Option<CustodyError>);
+
+    impl Session for Scripted {
+        fn generate(&mut self, _: &SealContext) -> Result<Generated, CustodyError> {
+            Err(self.0.clone().unwrap())
+        }
+
+        fn offer(&mut self) -> Result<Offer, CustodyError> {
+            Err(self.0.clone().unwrap())
+        }
+
+        fn import(&mut self, _: &ImportOrder) -> Result<Generated, CustodyError> {
+            Err(self.0.clone().unwrap())
+        }
+
+        fn sign(&mut self, _: &[SigningOrder], _: Duration) -> Vec<SignedOrder> {
+            Vec::new()
+        }
+
+        fn rewrap(&mut self, _: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>> {
+            Vec::new()
+        }
+
+        fn destroy(&mut self, _: &DestroyOrder) -> Result<Removed, CustodyError> {
+            Err(self.0.clone().unwrap())
+        }
+
+        fn objects(&mut self) -> Result<TokenObjects, CustodyError> {
+            Err(self.0.clone().unwrap())
+        }
+
+        fn forget(&mut self, _: KeyId) -> Result<(), CustodyError> {
+            self.0.clone().map_or(Ok(()), Err)
+        }
+    }
+
+    fn asked(answer: Option<CustodyError>) -> Vec<u8> {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let mut frame = Vec::new();
+        frame::encode(&Ask::Forget([1; 16]), &mut frame).unwrap();
+        ours.write_all(&frame).unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        serve_session(Box::new(Scripted(answer)), theirs, || Some(TokenTrouble::PinWrong)).unwrap();
+        assert!(frame::read(&mut ours, &mut frame).unwrap());
+        frame
+    }
+
+    #[test]
+    fn an_answer_that_was_found_is_not_replaced_by_the_trouble_of_another_session() {
+        let done = asked(None);
+        let refused = asked(Some(CustodyError::refused("by itself")));
+        let lost = asked(Some(CustodyError::unavailable("no token")));
+
+        assert!(matches!(postcard::from_bytes(&done), Ok(Answer::Forgotten)));
+        assert!(matches!(postcard::from_bytes(&refused), Ok(Answer::Failed(CustodyError::Refused { .. }))));
+        assert!(matches!(postcard::from_bytes(&lost), Ok(Answer::Sick(TokenTrouble::PinWrong))));
+    }
+
+    #[test]
+    fn a_signature_that_was_made_is_worth_more_than_the_trouble_beside_it() {
+        let framed = |orders| {
+            let mut frame = Vec::new();
+            frame::encode(&Answer::Signed(orders), &mut frame).unwrap();
+            frame
+        };
+        let lost = || Err(CustodyError::unavailable("no token"));
+
+        assert!(!was_not_done(&framed(vec![Ok(vec![Ok(Bytes(&[1])), lost()])])));
+        assert!(!was_not_done(&framed(vec![Err(CustodyError::refused("by itself"))])));
+        assert!(was_not_done(&framed(vec![Ok(vec![lost(), lost()]), lost().map(|_: Bytes<'_>| Vec::new())])));
+    }
+
+    #[test]
+    fn a_session_that_panics_gives_its_place_back() {
+        let sessions = Places::default();
+        let place = sessions.take().unwrap();
+        let thread = std::thread::spawn(move || {
+            let _place = place;
+            panic!("as a session may");
+        });
+
+        assert!(thread.join().is_err());
+
+        assert_eq!(sessions.0.load(Ordering::Acquire), 0);
+    }
 }

@@ -7,14 +7,14 @@ use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
+use super::exchange::limit;
 use super::frame;
-use super::message::{Control, ControlAnswer, PROTOCOL};
-use super::session::limit;
-use super::start::{introduce, launch};
-use super::supervisor::{Keeps, Shared};
+use super::message::{Control, ControlAnswer};
+use super::start::{introduce, launch, show};
+use super::supervisor::{Keeps, Shared, lock};
 use super::token::TokenWorker;
 use crate::doctor::{Plan, Progress, Report};
 use crate::{CustodyError, Pin, TokenTrouble};
@@ -85,7 +85,7 @@ impl TokenWorker {
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
-        self.measuring().lock().unwrap_or_else(PoisonError::into_inner)
+        lock(self.measuring())
     }
 }
 
@@ -93,20 +93,20 @@ impl Measuring<'_> {
     /// Has the process load the module and log in.
     fn mount(&mut self, control: &mut UnixStream, pin: &Pin) -> Result<(), CustodyError> {
         let shared = self.worker.shared();
-        let answer = introduce(shared, control, pin).map_err(|error| self.judge(&error))?;
-        match postcard::from_bytes(&answer) {
-            Ok(ControlAnswer::Mounted { protocol: PROTOCOL, mounted: Ok(_) }) => Ok(()),
-            Ok(ControlAnswer::Mounted { mounted: Err(trouble), .. }) => {
-                if trouble == TokenTrouble::PinWrong {
-                    // It was changed in the token meanwhile: this was the one try that it has (D23).
-                    shared.note_login(&Err(TokenTrouble::PinWrong));
-                }
-                Err(CustodyError::unavailable(format!(
-                    "the token cannot be opened a second time, beside the worker that serves it: {trouble}"
-                )))
-            }
-            Ok(_) | Err(_) => Err(self.judge(&io::ErrorKind::InvalidData.into())),
+        let found = introduce(shared, control).map_err(|error| self.judge(&error))?;
+        let mounted = match found {
+            // It has opened the token before: whatever that has counted since, it is no guess (D23).
+            Ok(_counted) => show(control, pin, shared.launch.hang_after).map_err(|error| self.judge(&error))?.map(drop),
+            Err(trouble) => Err(trouble),
+        };
+        let Err(trouble) = mounted else { return Ok(()) };
+        if let (Keeps::Token { pin, .. }, TokenTrouble::PinWrong) = (&shared.keeps, &trouble) {
+            // It was changed in the token meanwhile: this was the one try that it has (D23).
+            lock(pin).refused();
         }
+        Err(CustodyError::unavailable(format!(
+            "the token cannot be opened a second time, beside the worker that serves it: {trouble}"
+        )))
     }
 
     fn ask(
@@ -147,7 +147,7 @@ impl Measuring<'_> {
         let pid = self.child.id();
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                tracing::error!(pid, "a measuring worker hangs: killed");
+                tracing::error!(custodian = self.worker.shared().name(), pid, "a measuring worker hangs: killed");
                 CustodyError::Late
             }
             _ => CustodyError::unavailable(format!("the measuring worker is gone: {error}")),
@@ -167,7 +167,7 @@ fn proven_pin(shared: &Shared) -> Result<Pin, CustodyError> {
     let Keeps::Token { pin, .. } = &shared.keeps else {
         return Err(CustodyError::refused("only a token can be measured"));
     };
-    let proven = pin.lock().unwrap_or_else(PoisonError::into_inner).proven()?;
+    let proven = lock(pin).proven()?;
     proven.ok_or_else(|| CustodyError::refused("its PIN has not opened the token yet, and is not tried for this"))
 }
 

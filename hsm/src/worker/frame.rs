@@ -33,10 +33,19 @@ pub(super) fn write(stream: &mut impl Write, frame: &[u8]) -> io::Result<()> {
 
 /// Replaces `buffer` by the payload of the next frame. `Ok(false)` when the stream ended before one began.
 pub(super) fn read(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    read_patiently(stream, buffer, || false)
+}
+
+/// The same, and asks `waits_on` each time that the stream's timeout passes before a frame begins.
+pub(super) fn read_patiently(
+    stream: &mut impl Read,
+    buffer: &mut Vec<u8>,
+    mut waits_on: impl FnMut() -> bool,
+) -> io::Result<bool> {
     buffer.clear();
     buffer.shrink_to(KEPT_MAX);
     let mut header = [0; 4];
-    match read_some(stream, &mut header)? {
+    match read_some(stream, &mut header, &mut waits_on)? {
         0 => return Ok(false),
         some => stream.read_exact(header.get_mut(some..).unwrap_or_default())?,
     }
@@ -50,10 +59,12 @@ pub(super) fn read(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<b
 }
 
 /// One read that a signal does not disturb.
-fn read_some(stream: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+fn read_some(stream: &mut impl Read, bytes: &mut [u8], waits_on: &mut impl FnMut() -> bool) -> io::Result<usize> {
     loop {
         match stream.read(bytes) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) && waits_on() => {
+            }
             outcome => return outcome,
         }
     }

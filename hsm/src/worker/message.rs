@@ -5,6 +5,8 @@
 //! connection, in buffers that are wiped.
 
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,12 +15,12 @@ use zeroize::Zeroizing;
 
 use crate::doctor::{Plan, Progress, Report};
 use crate::{
-    CustodyError, DestroyOrder, KeyClass, Material, ObjectId, OfferId, Passphrase, RewrapOrder, RootChange,
+    CustodyError, DestroyOrder, Judged, KeyClass, Material, ObjectId, OfferId, Passphrase, RewrapOrder, RootChange,
     SealContext, SealedKey, SigningOrder, TokenFacts, TokenKey, TokenObject, TokenSelector, TokenTrouble, WrappedRoot,
 };
 
 /// Both sides speak exactly this; they are one program.
-pub(super) const PROTOCOL: u16 = 3;
+pub(super) const PROTOCOL: u16 = 4;
 
 /// Asked over the control connection.
 #[derive(Serialize, Deserialize)]
@@ -45,6 +47,8 @@ pub(super) enum Control<'a> {
     Examine(Plan),
     /// To [`ControlAnswer::Examining`]: do it.
     GoOn,
+    /// Show the token this PIN; asked once, after the token was found.
+    LogIn(Bytes<'a>),
     /// Hand out a single-use public key.
     Offer,
     /// Open the ring with the root key that was sealed to an offer.
@@ -140,7 +144,6 @@ pub(super) enum Post<'a> {
         readable: Vec<Bytes<'a>>,
         writable: Vec<Bytes<'a>>,
         reach: Reach<'a>,
-        pin: Bytes<'a>,
     },
 }
 
@@ -183,12 +186,12 @@ impl Selector<'_> {
 pub(super) enum ControlAnswer<'a> {
     /// To [`Hello`]: whether the ring is open, or why it is not though it should.
     Welcome { protocol: u16, reopened: Option<Result<(), CustodyError>> },
-    /// To [`Hello`] and [`Control::Probe`] of a token: whether it serves.
-    Mounted {
-        protocol: u16,
-        #[serde(borrow)]
-        mounted: Result<Facts<'a>, TokenTrouble>,
-    },
+    /// To [`Hello`] of a token: whether it is there, and whether it has counted a wrong PIN since the last right one.
+    Found { protocol: u16, counted: Result<bool, TokenTrouble> },
+    /// To [`Control::LogIn`].
+    LoggedIn(#[serde(borrow)] Result<(Judged, Facts<'a>), TokenTrouble>),
+    /// To [`Control::Probe`]: whether it serves.
+    Probed(Result<(), TokenTrouble>),
     /// Done, with nothing to say.
     Done,
     /// The ring is open.
@@ -285,7 +288,7 @@ pub(super) enum Answer<'a> {
         public_key: [u8; 32],
     },
     Failed(CustodyError),
-    /// Nothing was done, and nothing will be: this worker asks to be replaced.
+    /// This was not done, and nothing will be: this worker asks to be replaced.
     Sick(TokenTrouble),
 }
 
@@ -375,6 +378,11 @@ pub(super) enum Input<'a> {
     Message(#[serde(borrow)] Bytes<'a>),
     Sha256(Bytes<'a>),
     Sha384(Bytes<'a>),
+}
+
+/// A path as it goes into a message.
+pub(super) fn bytes(path: &Path) -> Bytes<'_> {
+    Bytes(path.as_os_str().as_bytes())
 }
 
 /// Bytes that stay where they are.

@@ -1,47 +1,50 @@
-//! A token's PIN between its source and the worker, and the memory of one that was wrong (D23).
+//! A token's PIN between its source and the worker, and the memory of what the token said to it (D23).
 //!
 //! A PIN that has once succeeded is kept, in locked memory, and handed to every new
 //! worker. One that the token has refused is wiped and marked on the disk: it is not
 //! tried again, across restarts of the daemon either, until its source has another.
-//! The mark is an Argon2id hash of the wrong PIN under a salt of its own, so that the
-//! same PIN in a file that was merely written anew is still known for what it is.
+//! A PIN that nobody has proven is marked *before* it is shown to the token: where
+//! the answer is lost, because the module crashed or hung, it may have counted as
+//! wrong. It is shown once more only where the token's own flags say that it did
+//! not, and never a third time (docs/decisions/0007).
 //!
 //! A PIN that an operator gave (`trustctl hsm login`) goes before both and is tried once,
 //! whatever is marked. Only when it opened the token it is kept: in memory, never on a disk.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::Metadata;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::cipher::random;
-use crate::{CustodyError, PassphraseCost, Pin, PinState, TokenName, TokenTrouble, secret_file};
+use super::pin_mark::{Fingerprint, PinMark, Standing};
+use crate::{CustodyError, Judged, Pin, PinState, TokenName, TokenTrouble, secret_file};
 
 /// What messages call the source.
 const WHAT: &str = "PIN file";
-/// The only format of a mark: `1 | 16 salt | 32 hash`.
-const FORMAT: u8 = 1;
-const SALT: usize = 16;
-const HASH: usize = 32;
 
 /// Where the PIN comes from, and what is known about it.
 pub(super) struct PinKeeper {
     token: TokenName,
     /// The file with it; where there is none, an operator gives it.
     source: Option<PathBuf>,
-    mark: PathBuf,
+    mark: PinMark,
     /// Has opened the token, and where it is from.
     proven: Option<(Pin, Origin)>,
-    /// Handed to a worker that has not answered yet, and where it is from.
-    offered: Option<(Pin, Origin)>,
-    /// The file whose content the token has refused.
-    refused: Option<Identity>,
+    /// Handed to a worker that has not answered yet.
+    offered: Option<Offered>,
+    /// What is known about the content of a file, so that it is not stretched at every start of a worker.
+    known: Option<(Identity, Standing)>,
     /// What an operator gave.
     login: Login,
+}
+
+struct Offered {
+    pin: Pin,
+    origin: Origin,
+    standing: Standing,
+    fingerprint: Option<Fingerprint>,
 }
 
 /// Where a PIN is from.
@@ -60,6 +63,13 @@ enum Login {
     Ended(Result<(), TokenTrouble>),
 }
 
+/// Whether the token has counted a wrong PIN since the last right one (`CKF_USER_PIN_COUNT_LOW`, PKCS#11 2.40 §3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    None,
+    Some,
+}
+
 /// A file that was not written since has the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Identity {
@@ -72,16 +82,17 @@ struct Identity {
 
 impl PinKeeper {
     pub(super) fn new(token: TokenName, source: Option<PathBuf>, mark: PathBuf) -> Self {
-        Self { token, source, mark, proven: None, offered: None, refused: None, login: Login::None }
+        let mark = PinMark::at(mark);
+        Self { token, source, mark, proven: None, offered: None, known: None, login: Login::None }
     }
 
     /// What is known about the PIN.
     pub(super) fn state(&self) -> PinState {
-        match (&self.proven, &self.source, self.refused) {
+        match (&self.proven, &self.source, self.known) {
             (Some(_), ..) => PinState::Proven,
             (None, None, _) => PinState::Missing,
-            (None, Some(_), Some(_)) => PinState::Refused,
-            (None, Some(_), None) => PinState::Unproven,
+            (None, Some(_), Some((_, Standing::Refused))) => PinState::Refused,
+            (None, Some(_), _) => PinState::Unproven,
         }
     }
 
@@ -115,16 +126,19 @@ impl PinKeeper {
         }
     }
 
-    /// A PIN that may be tried.
+    /// A PIN that may be tried; see [`PinKeeper::show`] before it is.
     ///
     /// # Errors
     /// [`TokenTrouble::PinMissing`] where there is none, [`TokenTrouble::PinWrong`] for one that the token has refused
-    /// before, [`TokenTrouble::Failed`] for a source that cannot be read.
+    /// before, [`TokenTrouble::PinUnanswered`] for one that it has twice left without an answer,
+    /// [`TokenTrouble::Failed`] for a source or a mark that cannot be read.
     pub(super) fn hand_out(&mut self) -> Result<Pin, TokenTrouble> {
         if let Login::Waiting(_) = &self.login
             && let Login::Waiting(pin) = std::mem::replace(&mut self.login, Login::Tried)
         {
-            self.offered = Some((pin.duplicate().map_err(failed)?, Origin::Operator));
+            let copy = pin.duplicate().map_err(failed)?;
+            let (origin, standing, fingerprint) = (Origin::Operator, Standing::Untried, None);
+            self.offered = Some(Offered { pin: copy, origin, standing, fingerprint });
             return Ok(pin);
         }
         if let Some((pin, _)) = &self.proven {
@@ -134,15 +148,21 @@ impl PinKeeper {
             return Err(TokenTrouble::PinMissing { token: self.token.to_string() });
         };
         let (pin, identity) = read(source).map_err(failed)?;
-        if self.refused == Some(identity) {
-            return Err(TokenTrouble::PinWrong);
+        let (standing, fingerprint) = match self.known {
+            Some((known, standing)) if known == identity => (standing, None),
+            _ => self.mark.of(&pin).map_err(failed)?,
+        };
+        self.known = Some((identity, standing));
+        match standing {
+            Standing::Refused => Err(TokenTrouble::PinWrong),
+            Standing::ShownTwice => Err(TokenTrouble::PinUnanswered),
+            Standing::Untried | Standing::ShownOnce | Standing::Taken => {
+                let copy = pin.duplicate().map_err(failed)?;
+                let origin = Origin::File(identity);
+                self.offered = Some(Offered { pin: copy, origin, standing, fingerprint });
+                Ok(pin)
+            }
         }
-        if self.is_marked(&pin).map_err(failed)? {
-            self.refused = Some(identity);
-            return Err(TokenTrouble::PinWrong);
-        }
-        self.offered = Some((pin.duplicate().map_err(failed)?, Origin::File(identity)));
-        Ok(pin)
     }
 
     /// The PIN that has opened the token, where one has: nothing else may be tried beside the worker that serves.
@@ -150,35 +170,96 @@ impl PinKeeper {
         self.proven.as_ref().map(|(pin, _)| pin.duplicate()).transpose()
     }
 
-    /// Notes that the token took the PIN that was handed out last.
-    pub(super) fn succeeded(&mut self) {
-        let Some((pin, origin)) = self.offered.take() else { return };
-        // A mark that stays behind a file's PIN is of another one. An operator's PIN says nothing about the one in the
-        // file, unless it is the same.
-        if origin != Origin::Operator || self.is_marked(&pin).unwrap_or(false) {
-            self.refused = None;
-            let _ = fs::remove_file(&self.mark);
+    /// Notes, durably, that the token is about to see the PIN that was handed out last.
+    ///
+    /// # Errors
+    /// [`TokenTrouble::PinUnanswered`] where an earlier answer was lost and may have been a refusal,
+    /// [`TokenTrouble::Failed`] where it cannot be noted. The PIN must not be shown then.
+    pub(super) fn show(&mut self, counted: Counted) -> Result<(), TokenTrouble> {
+        // An operator's is tried once in any case, and never by itself again.
+        if self.offered.as_ref().is_some_and(|offered| offered.origin == Origin::Operator) {
+            return Ok(());
         }
-        if origin == Origin::Operator {
+        let next = match (self.offered.as_ref().map(|offered| offered.standing), counted) {
+            (None, _) if self.proven.is_some() => return Ok(()),
+            (Some(Standing::Taken), _) => return Ok(()),
+            (Some(Standing::Untried), _) => Standing::ShownOnce,
+            (Some(Standing::ShownOnce), Counted::None) => Standing::ShownTwice,
+            (_, _) => return Err(TokenTrouble::PinUnanswered),
+        };
+        self.note(next).map_err(failed)
+    }
+
+    /// Notes what the token said to the PIN that was shown. Where it said nothing, what was noted before stays.
+    pub(super) fn heard(&mut self, logged_in: Result<Judged, &TokenTrouble>) {
+        match logged_in {
+            Ok(Judged::Right) => self.taken(),
+            Err(TokenTrouble::PinWrong) => self.refused(),
+            Err(TokenTrouble::PinUnanswered) => {}
+            Ok(Judged::Not) | Err(_) => self.unjudged(),
+        }
+        // The token serves, although nobody knows by which PIN.
+        if logged_in == Ok(Judged::Not) && matches!(self.login, Login::Tried) {
             self.login = Login::Ended(Ok(()));
         }
-        self.proven = Some((pin, origin));
+    }
+
+    /// Notes that the token took the PIN that was handed out last.
+    fn taken(&mut self) {
+        let Some(offered) = &self.offered else { return };
+        let noted = match offered.origin {
+            Origin::File(_) => self.note(Standing::Taken),
+            // It says nothing about the PIN in the file, unless it is the same.
+            Origin::Operator => self.note_operators(),
+        };
+        // Where this is lost, a later daemon takes it for a PIN that was shown and not answered: no harm is done.
+        if let Err(error) = noted {
+            tracing::error!(%error, "a PIN that the token took cannot be marked");
+        }
+        self.proven = self.offered.take().map(|offered| (offered.pin, offered.origin));
+        if matches!(self.login, Login::Tried) {
+            self.login = Login::Ended(Ok(()));
+        }
+    }
+
+    fn note_operators(&mut self) -> Result<(), CustodyError> {
+        let Some(offered) = &self.offered else { return Ok(()) };
+        let (Standing::ShownOnce | Standing::ShownTwice | Standing::Refused, Some(fingerprint)) =
+            self.mark.of(&offered.pin)?
+        else {
+            return Ok(());
+        };
+        self.known = None;
+        self.mark.write(Standing::Taken, &fingerprint)
+    }
+
+    /// Notes that the token answered and did not judge the PIN: it was away, or had us inside already.
+    fn unjudged(&mut self) {
+        let stands = |offered: &&Offered| offered.standing != Standing::Taken && offered.origin != Origin::Operator;
+        let Some(offered) = self.offered.as_ref().filter(stands) else { return };
+        if let Err(error) = self.note(offered.standing) {
+            tracing::error!(%error, "the mark of a PIN that was not judged cannot be taken back");
+        }
     }
 
     /// Notes that the token refused the PIN that was handed out last, durably.
     pub(super) fn refused(&mut self) {
         // What was refused is what was read then: the file may have another by now, which nobody has tried.
-        let Some((pin, origin)) = self.offered.take().or_else(|| self.proven.take()) else { return };
+        let (standing, fingerprint) = (Standing::Untried, None);
+        let proven = |(pin, origin)| Offered { pin, origin, standing, fingerprint };
+        let Some(offered) = self.offered.take().or_else(|| self.proven.take().map(proven)) else { return };
+        let origin = offered.origin;
+        self.offered = Some(offered);
         let marked = match origin {
-            Origin::File(identity) => {
+            Origin::File(_) => {
                 self.proven = None;
-                self.refused = Some(identity);
-                self.write_mark(&pin)
+                self.note(Standing::Refused)
             }
             // The mark of the file's PIN stays; where there is none, the same PIN may come to be in the file.
             Origin::Operator if self.mark.exists() => Ok(()),
-            Origin::Operator => self.write_mark(&pin),
+            Origin::Operator => self.note(Standing::Refused),
         };
+        self.offered = None;
         if matches!(self.login, Login::Tried) {
             self.login = Login::Ended(Err(TokenTrouble::PinWrong));
         }
@@ -196,34 +277,24 @@ impl PinKeeper {
         }
     }
 
-    fn is_marked(&self, pin: &Pin) -> Result<bool, CustodyError> {
-        let at = |error: &io::Error| CustodyError::failed(format!("read {}: {error}", self.mark.display()));
-        let mut bytes = Vec::new();
-        match File::open(&self.mark) {
-            Ok(file) => file.take(64).read_to_end(&mut bytes).map_err(|error| at(&error))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(at(&error)),
+    /// Marks what was offered. A refusal holds for this daemon even where the disk does not take it.
+    fn note(&mut self, standing: Standing) -> Result<(), CustodyError> {
+        let Some(offered) = &mut self.offered else { return Ok(()) };
+        let fingerprint = match offered.fingerprint.take() {
+            Some(fingerprint) => fingerprint,
+            None => Fingerprint::of(&offered.pin)?,
         };
-        let parts = bytes.split_first_chunk::<1>().and_then(|(format, rest)| {
-            let (salt, hash) = rest.split_first_chunk::<SALT>()?;
-            (*format == [FORMAT] && hash.len() == HASH).then_some((salt, hash))
-        });
-        let (salt, hash) = parts.ok_or_else(|| CustodyError::corrupt(format!("the mark {}", self.mark.display())))?;
-        Ok(stretch(pin, salt)?.ct_eq(hash).into())
-    }
-
-    fn write_mark(&self, pin: &Pin) -> Result<(), CustodyError> {
-        let mut salt = [0; SALT];
-        random(&mut salt)?;
-        let bytes = [&[FORMAT][..], &salt, &stretch(pin, &salt)?[..]].concat();
-        let at = |error: io::Error| CustodyError::failed(format!("write {}: {error}", self.mark.display()));
-        let new = self.mark.with_extension("new");
-        let mut options = File::options();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(at)?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(at)?;
-        fs::rename(&new, &self.mark).map_err(at)?;
-        let directory = self.mark.parent().unwrap_or(Path::new("/"));
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(at)
+        let noted = self.mark.write(standing, &fingerprint);
+        offered.fingerprint = Some(fingerprint);
+        match offered.origin {
+            Origin::File(identity) if noted.is_ok() || standing == Standing::Refused => {
+                self.known = Some((identity, standing));
+            }
+            // The file may have the same.
+            Origin::Operator => self.known = None,
+            Origin::File(_) => {}
+        }
+        noted
     }
 }
 
@@ -257,28 +328,20 @@ impl Identity {
     }
 }
 
-/// Argon2id (RFC 9106 §4, second choice): who has the mark has to guess slowly.
-fn stretch(pin: &Pin, salt: &[u8; SALT]) -> Result<[u8; HASH], CustodyError> {
-    let PassphraseCost { memory_kib, passes, lanes } = PassphraseCost::FLOOR;
-    let slow = |error| CustodyError::failed(format!("stretch a PIN: {error}"));
-    let params = Params::new(memory_kib, passes, lanes, Some(HASH)).map_err(slow)?;
-    let mut hash = [0; HASH];
-    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    pin.with(|pin| argon.hash_password_into(pin, salt, &mut hash)).map_err(slow)?;
-    Ok(hash)
-}
-
 fn failed(error: CustodyError) -> TokenTrouble {
     TokenTrouble::Failed { what: error.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use tempfile::TempDir;
 
     use super::*;
+
+    const UNCOUNTED: Counted = Counted::None;
 
     struct Scene {
         directory: TempDir,
@@ -303,12 +366,23 @@ mod tests {
             fs::rename(&new, self.source()).unwrap();
         }
 
+        fn mark(&self) -> PathBuf {
+            self.directory.path().join("hsm.wrong-pin")
+        }
+
         fn keeper(&self) -> PinKeeper {
             self.keeper_of(Some(self.source()))
         }
 
         fn keeper_of(&self, source: Option<PathBuf>) -> PinKeeper {
-            PinKeeper::new("hsm".parse().unwrap(), source, self.directory.path().join("hsm.wrong-pin"))
+            PinKeeper::new("hsm".parse().unwrap(), source, self.mark())
+        }
+
+        /// A daemon hands the PIN out and shows it to the token; what that answers, if it does, comes next.
+        fn shown(&self, counted: Counted) -> Result<PinKeeper, TokenTrouble> {
+            let mut keeper = self.keeper();
+            drop(keeper.hand_out()?);
+            keeper.show(counted).map(|()| keeper)
         }
     }
 
@@ -332,7 +406,7 @@ mod tests {
         assert_eq!(scene.keeper().hand_out().unwrap_err(), TokenTrouble::PinWrong);
         scene.write("4321");
         assert!(is(&keeper.hand_out().unwrap(), "4321"));
-        keeper.succeeded();
+        keeper.taken();
         assert!(is(&scene.keeper().hand_out().unwrap(), "4321"));
     }
 
@@ -341,7 +415,7 @@ mod tests {
         let scene = Scene::with("1234");
         let mut keeper = scene.keeper();
         drop(keeper.hand_out().unwrap());
-        keeper.succeeded();
+        keeper.taken();
         fs::remove_file(scene.source()).unwrap();
 
         assert!(is(&keeper.hand_out().unwrap(), "1234"));
@@ -356,7 +430,7 @@ mod tests {
         let scene = Scene::with("1234");
         let mut keeper = scene.keeper();
         assert!(is(&keeper.hand_out().unwrap(), "1234"));
-        keeper.succeeded();
+        keeper.taken();
 
         // Changed in the token, then in the file, as it is done; noticed at the next login only.
         scene.write("5678");
@@ -380,7 +454,7 @@ mod tests {
         keeper.give(pin("1234")).unwrap();
         assert!(matches!(keeper.give(pin("5678")), Err(CustodyError::Unavailable { .. })));
         assert!(is(&keeper.hand_out().unwrap(), "1234"));
-        keeper.succeeded();
+        keeper.taken();
 
         assert_eq!(keeper.end_login(), Some(Ok(())));
         assert_eq!(keeper.state(), PinState::Proven);
@@ -420,7 +494,7 @@ mod tests {
 
         keeper.give(pin("5678")).unwrap();
         assert!(is(&keeper.hand_out().unwrap(), "5678"));
-        keeper.succeeded();
+        keeper.taken();
         assert_eq!(scene.keeper().hand_out().unwrap_err(), TokenTrouble::PinWrong, "the file still has the wrong one");
 
         let mut keeper = scene.keeper();
@@ -428,7 +502,7 @@ mod tests {
         assert_eq!(keeper.state(), PinState::Refused);
         keeper.give(pin("1234")).unwrap();
         assert!(is(&keeper.hand_out().unwrap(), "1234"));
-        keeper.succeeded();
+        keeper.taken();
         assert!(is(&scene.keeper().hand_out().unwrap(), "1234"));
     }
 
@@ -438,13 +512,13 @@ mod tests {
         let mut keeper = scene.keeper();
         drop(keeper.hand_out().unwrap());
         keeper.refused();
-        let mark = fs::read(&keeper.mark).unwrap();
+        let mark = fs::read(scene.mark()).unwrap();
 
         keeper.give(pin("5678")).unwrap();
         drop(keeper.hand_out().unwrap());
         keeper.refused();
 
-        assert_eq!(fs::read(&keeper.mark).unwrap(), mark);
+        assert_eq!(fs::read(scene.mark()).unwrap(), mark);
         assert_eq!(keeper.hand_out().unwrap_err(), TokenTrouble::PinWrong);
     }
 
@@ -465,12 +539,100 @@ mod tests {
         let mut keeper = scene.keeper();
         drop(keeper.hand_out().unwrap());
         keeper.refused();
-        let mark = fs::read(&keeper.mark).unwrap();
+        let mark = fs::read(scene.mark()).unwrap();
 
-        assert_eq!(fs::metadata(&keeper.mark).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(scene.mark()).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!mark.windows(4).any(|window| window == b"1234"));
-        fs::write(&keeper.mark, &mark[..20]).unwrap();
+        fs::write(scene.mark(), &mark[..20]).unwrap();
         assert!(matches!(scene.keeper().hand_out().unwrap_err(), TokenTrouble::Failed { .. }));
+    }
+
+    #[test]
+    fn an_unproven_pin_whose_answer_was_lost_is_shown_once_more_where_nothing_was_counted_and_never_again() {
+        let scene = Scene::with("1234");
+        drop(scene.shown(UNCOUNTED).unwrap());
+
+        assert_eq!(scene.shown(Counted::Some).err(), Some(TokenTrouble::PinUnanswered));
+        assert_eq!(scene.shown(Counted::Some).err(), Some(TokenTrouble::PinUnanswered));
+        drop(scene.shown(UNCOUNTED).unwrap());
+
+        for _ in 0..3 {
+            assert_eq!(scene.shown(UNCOUNTED).err(), Some(TokenTrouble::PinUnanswered));
+        }
+        scene.write("4321");
+        drop(scene.shown(Counted::Some).unwrap());
+    }
+
+    #[test]
+    fn the_same_holds_for_one_daemon_whose_workers_die() {
+        let scene = Scene::with("1234");
+        let mut keeper = scene.shown(UNCOUNTED).unwrap();
+        drop(keeper.hand_out().unwrap());
+        keeper.show(UNCOUNTED).unwrap();
+
+        assert_eq!(keeper.hand_out().unwrap_err(), TokenTrouble::PinUnanswered);
+    }
+
+    #[test]
+    fn a_pin_that_was_taken_once_is_shown_again_whatever_crashes() {
+        let scene = Scene::with("1234");
+        let mut keeper = scene.shown(UNCOUNTED).unwrap();
+        keeper.taken();
+        for _ in 0..5 {
+            drop(keeper.hand_out().unwrap());
+            keeper.show(Counted::Some).unwrap();
+            drop(scene.shown(Counted::Some).unwrap());
+        }
+
+        scene.shown(UNCOUNTED).unwrap().refused();
+        assert_eq!(scene.shown(UNCOUNTED).err(), Some(TokenTrouble::PinWrong));
+    }
+
+    #[test]
+    fn a_pin_that_the_token_did_not_judge_stands_as_before() {
+        let scene = Scene::with("1234");
+        for _ in 0..3 {
+            scene.shown(UNCOUNTED).unwrap().unjudged();
+            assert!(!scene.mark().exists());
+        }
+        drop(scene.shown(UNCOUNTED).unwrap());
+        for _ in 0..3 {
+            scene.shown(UNCOUNTED).unwrap().unjudged();
+        }
+
+        assert_eq!(scene.shown(Counted::Some).err(), Some(TokenTrouble::PinUnanswered));
+    }
+
+    #[test]
+    fn a_pin_that_cannot_be_marked_is_not_shown_and_may_be_later() {
+        let scene = Scene::with("1234");
+        let mut keeper = PinKeeper::new(
+            "hsm".parse().unwrap(),
+            Some(scene.source()),
+            scene.directory.path().join("nowhere/hsm.wrong-pin"),
+        );
+        for _ in 0..3 {
+            drop(keeper.hand_out().unwrap());
+            assert!(matches!(keeper.show(UNCOUNTED), Err(TokenTrouble::Failed { .. })));
+        }
+        fs::create_dir(scene.directory.path().join("nowhere")).unwrap();
+
+        drop(keeper.hand_out().unwrap());
+        keeper.show(UNCOUNTED).unwrap();
+    }
+
+    #[test]
+    fn of_a_right_pin_one_byte_is_kept_and_a_mark_of_the_older_format_is_read() {
+        let scene = Scene::with("1234");
+        scene.shown(UNCOUNTED).unwrap().refused();
+        let refused = fs::read(scene.mark()).unwrap();
+        fs::write(scene.mark(), [&[1], &refused[2..]].concat()).unwrap();
+        assert_eq!(scene.shown(UNCOUNTED).err(), Some(TokenTrouble::PinWrong));
+
+        scene.write("4321");
+        scene.shown(UNCOUNTED).unwrap().taken();
+
+        assert_eq!(fs::read(scene.mark()).unwrap().len(), 2 + 16 + 1);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::live::Live;
 use super::message::{Bytes, Control, ControlAnswer};
-use super::supervisor::{Live, Shared};
+use super::supervisor::Shared;
 use super::token::TokenWorker;
 use crate::{CustodyError, KeyRing, Offer, OfferId, Unsealed, WrappedRoot};
 
@@ -70,6 +71,8 @@ impl TokenWorker {
     /// # Errors
     /// [`CustodyError::Refused`] for a token without a mechanism for it; [`CustodyError::Unavailable`].
     fn wrap_root(&self, offer: OfferId, sealed: &[u8]) -> Result<WrappedRoot, CustodyError> {
+        // Others who wait for the token meanwhile are told why it is silent.
+        let _made = self.shared().making.begin();
         let request = Control::WrapRoot { offer: *offer.as_bytes(), sealed: Bytes(sealed) };
         self.ask(&request, MAKING_PATIENCE, |answer| match answer {
             ControlAnswer::Wrapped(wrapped) => Some(wrapped),

@@ -1,19 +1,24 @@
 //! A session whose custodian is in the worker.
 
+use std::cell::Cell;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trust::{Algorithm, KeyId, PublicKey, Scheme, Signature};
 
+use super::breaker::Work;
+use super::exchange::{exchange, limit};
 use super::frame;
+use super::live::Live;
+use super::making::MAKING_PATIENCE;
 use super::message::{Answer, Ask, Bytes, Context, Kept, Object, Order, Record, SignedBytes};
-use super::supervisor::{Live, Shared};
+use super::supervisor::Shared;
 use crate::{
     CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer, OfferId, Removed, RewrapOrder, SealContext,
-    SealedKey, Session, SignedOrder, SigningOrder, TokenObjects,
+    SealedKey, Session, SignedOrder, SigningOrder, TokenObjects, TokenTrouble,
 };
 
 /// What one record, its context and the lengths of both take in a frame, in bytes, at most.
@@ -33,6 +38,7 @@ pub(super) struct WorkerSession {
     link: Option<Link>,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
+    cost: Cell<Cost>,
 }
 
 /// A stream to one particular worker process.
@@ -44,13 +50,39 @@ struct Link {
 }
 
 impl Link {
-    fn exchange(&mut self, outgoing: &[u8], incoming: &mut Vec<u8>, patience: Duration) -> io::Result<()> {
+    fn exchange(
+        &mut self,
+        outgoing: &[u8],
+        incoming: &mut Vec<u8>,
+        patience: Duration,
+        waits_on: impl FnMut() -> bool,
+    ) -> io::Result<()> {
         if self.patience != patience {
             limit(&self.stream, patience)?;
             self.patience = patience;
         }
-        exchange(&mut self.stream, outgoing, incoming)
+        exchange(&mut self.stream, outgoing, incoming, waits_on)
     }
+}
+
+/// What the last call has done to its worker.
+#[derive(Clone, Copy)]
+enum Cost {
+    /// Nothing that the work would be to blame for.
+    Nothing,
+    /// It answered.
+    Answered,
+    /// It died of it, hung in it, or gave up at it.
+    Worker,
+}
+
+/// What to do when a token is silent for longer than a call may take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// It may be making an RSA key for another session.
+    MayBeExcused,
+    /// It hangs: this very call had its time.
+    Hangs,
 }
 
 impl WorkerSession {
@@ -62,20 +94,27 @@ impl WorkerSession {
             .sessions
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, place)
             .map_err(|_| CustodyError::unavailable(format!("all {sessions_max} custody sessions are open")))?;
-        Ok(Self { shared, link: None, outgoing: Vec::new(), incoming: Vec::new() })
+        Ok(Self { shared, link: None, outgoing: Vec::new(), incoming: Vec::new(), cost: Cell::new(Cost::Nothing) })
     }
 
     /// Asks and waits; the answer is in `incoming` then.
-    fn call(&mut self, ask: &Ask<'_>, patience: Duration) -> Result<(), CustodyError> {
+    fn call(&mut self, ask: &Ask<'_>, patience: Duration, silence: Silence) -> Result<(), CustodyError> {
         frame::encode(ask, &mut self.outgoing).map_err(|error| CustodyError::refused(error.to_string()))?;
         if self.link.as_ref().is_none_or(|link| !self.shared.is_current(&link.live)) {
             let (live, stream) = self.shared.attach()?;
             self.link = Some(Link { live, stream, patience: Duration::ZERO });
         }
         let link = self.link.as_mut().ok_or(CustodyError::failed("keep a session"))?;
-        match link.exchange(&self.outgoing, &mut self.incoming, patience) {
+        let mut excuses = self.shared.making.excuses(patience);
+        let waits_on = || silence == Silence::MayBeExcused && excuses();
+        match link.exchange(&self.outgoing, &mut self.incoming, patience, waits_on) {
             Ok(()) => Ok(()),
             Err(error) => {
+                // What was lost with a worker that somebody else had killed is not to blame.
+                let hangs = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+                if hangs || !link.live.was_killed() {
+                    self.cost.set(Cost::Worker);
+                }
                 let outcome = self.shared.judge(&link.live, &error);
                 self.link = None;
                 Err(outcome)
@@ -86,13 +125,18 @@ impl WorkerSession {
     /// The answer in `incoming`; an answer out of protocol costs the worker its life.
     fn answer<T>(&self, read: impl FnOnce(Answer<'_>) -> Option<Result<T, CustodyError>>) -> Result<T, CustodyError> {
         let answer = postcard::from_bytes::<Answer<'_>>(&self.incoming).ok().and_then(|answer| match answer {
-            Answer::Sick(trouble) if self.shared.is_token() => {
-                self.link.as_ref().map(|link| Err(self.shared.replace(&link.live, trouble)))
-            }
+            Answer::Sick(trouble) if self.shared.is_token() => self.link.as_ref().map(|link| {
+                // Who is first to say so was at work; a token that is away or takes no PIN is no key's fault.
+                if matches!(trouble, TokenTrouble::Failed { .. }) && self.shared.is_current(&link.live) {
+                    self.cost.set(Cost::Worker);
+                }
+                Err(self.shared.replace(&link.live, trouble))
+            }),
             other => {
                 let read = if let Answer::Failed(error) = other { Some(Err(error)) } else { read(other) };
                 if let (Some(_), Some(link)) = (&read, &self.link) {
                     link.live.proved_useful();
+                    self.cost.set(Cost::Answered);
                 }
                 read
             }
@@ -111,6 +155,26 @@ impl WorkerSession {
         })
     }
 
+    /// Does one piece of work in a token, unless it has cost too many workers, and notes what it cost.
+    fn careful<T>(
+        &mut self,
+        work: Work,
+        call: impl FnOnce(&mut Self) -> Result<T, CustodyError>,
+    ) -> Result<T, CustodyError> {
+        if !self.shared.is_token() {
+            return call(self);
+        }
+        self.shared.breaker.admit(work)?;
+        self.cost.set(Cost::Nothing);
+        let outcome = call(self);
+        match self.cost.get() {
+            Cost::Nothing => {}
+            Cost::Answered => self.shared.breaker.answered(work),
+            Cost::Worker => self.shared.breaker.cost_a_worker(work),
+        }
+        outcome
+    }
+
     fn out_of_protocol(&self) -> CustodyError {
         match &self.link {
             Some(link) => self.shared.judge(&link.live, &io::Error::from(io::ErrorKind::InvalidData)),
@@ -125,7 +189,7 @@ impl WorkerSession {
     fn sign_frame(&mut self, orders: &[SigningOrder]) -> Vec<SignedOrder> {
         let patience = self.patience().saturating_add(orders.iter().map(cost).sum());
         let asked = Ask::Sign(orders.iter().map(Order::from).collect());
-        let signed = self.call(&asked, patience).and_then(|()| {
+        let signed = self.call(&asked, patience, Silence::MayBeExcused).and_then(|()| {
             self.answer(|answer| match answer {
                 Answer::Signed(signed) if signed.len() == orders.len() => orders
                     .iter()
@@ -141,11 +205,18 @@ impl WorkerSession {
 
     /// A frame for every input: a token takes its time for each, and only so does the patience with one call
     /// tell a token that works from one that hangs. What a hop costs is nothing beside it.
-    fn sign_one_by_one(&mut self, order: &SigningOrder) -> SignedOrder {
+    fn sign_one_by_one(&mut self, order: &SigningOrder, is_late: impl Fn() -> bool) -> SignedOrder {
         let mut signed = Vec::with_capacity(order.inputs.len());
         for input in &order.inputs {
             let one = SigningOrder { inputs: vec![input.clone()], ..order.clone_head() };
-            match self.sign_frame(&[one]).pop().unwrap_or(Err(CustodyError::failed("sign"))) {
+            let answer = if is_late() {
+                Err(CustodyError::Late)
+            } else {
+                self.careful(Work::Use(order.context.key), |session| {
+                    session.sign_frame(&[one]).pop().unwrap_or(Err(CustodyError::failed("sign")))
+                })
+            };
+            match answer {
                 Ok(answer) => signed.extend(answer),
                 // The key is not there, or not ours: so it is for the other inputs.
                 Err(error) if signed.is_empty() => return Err(error),
@@ -160,7 +231,7 @@ impl WorkerSession {
 
     fn rewrap_frame(&mut self, orders: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>> {
         let asked = Ask::Rewrap(orders.iter().map(Record::from).collect());
-        let rewrapped = self.call(&asked, self.patience()).and_then(|()| {
+        let rewrapped = self.call(&asked, self.patience(), Silence::MayBeExcused).and_then(|()| {
             self.answer(|answer| match answer {
                 Answer::Rewrapped(records) if records.len() == orders.len() => {
                     let read = |record: Result<Kept<'_>, CustodyError>| match record {
@@ -178,13 +249,20 @@ impl WorkerSession {
 
 impl Session for WorkerSession {
     fn generate(&mut self, context: &SealContext) -> Result<Generated, CustodyError> {
-        // The primes of an RSA key are a matter of luck.
-        let patience = match context.algorithm.scheme() {
-            Scheme::RsaPkcs1 | Scheme::RsaPss => self.patience().saturating_add(Duration::from_secs(60)),
-            Scheme::EcdsaP256 | Scheme::EcdsaP384 | Scheme::Ed25519 => self.patience(),
+        // Others who wait for the token meanwhile are told why it is silent; this call has all its time at once.
+        let shared = Arc::clone(&self.shared);
+        let (patience, made) = match context.algorithm.scheme() {
+            Scheme::RsaPkcs1 | Scheme::RsaPss => {
+                let made = shared.is_token().then(|| shared.making.begin());
+                (self.patience().saturating_add(MAKING_PATIENCE), made)
+            }
+            Scheme::EcdsaP256 | Scheme::EcdsaP384 | Scheme::Ed25519 => (self.patience(), None),
         };
-        self.call(&Ask::Generate(Context::from(context)), patience)?;
-        self.made(context.algorithm)
+        let silence = if made.is_some() { Silence::Hangs } else { Silence::MayBeExcused };
+        self.careful(Work::Make(context.algorithm), |session| {
+            session.call(&Ask::Generate(Context::from(context)), patience, silence)?;
+            session.made(context.algorithm)
+        })
     }
 
     fn import(&mut self, order: &ImportOrder) -> Result<Generated, CustodyError> {
@@ -195,12 +273,15 @@ impl Session for WorkerSession {
             envelope: Bytes(&order.envelope),
         };
         // To check an RSA key takes longer than to use it.
-        self.call(&ask, self.patience().saturating_add(Duration::from_secs(2)))?;
-        self.made(order.context.algorithm)
+        let patience = self.patience().saturating_add(Duration::from_secs(2));
+        self.careful(Work::Make(order.context.algorithm), |session| {
+            session.call(&ask, patience, Silence::MayBeExcused)?;
+            session.made(order.context.algorithm)
+        })
     }
 
     fn offer(&mut self) -> Result<Offer, CustodyError> {
-        self.call(&Ask::Offer, self.patience())?;
+        self.call(&Ask::Offer, self.patience(), Silence::MayBeExcused)?;
         self.answer(|answer| match answer {
             Answer::Offered { id, public_key } => Some(Ok(Offer { id: OfferId::from_bytes(id), public_key })),
             _ => None,
@@ -208,19 +289,22 @@ impl Session for WorkerSession {
     }
 
     fn sign(&mut self, orders: &[SigningOrder], deadline: Duration) -> Vec<SignedOrder> {
-        if deadline.is_zero() {
-            return orders.iter().map(|_| Err(CustodyError::Late)).collect();
-        }
+        let begun = now();
+        let is_late = || begun.elapsed() >= deadline;
         let mut signed = Vec::with_capacity(orders.len());
         let mut rest = orders;
         while let Some((first, others)) = rest.split_first() {
+            if is_late() {
+                signed.extend(rest.iter().map(|_| Err(CustodyError::Late)));
+                break;
+            }
             if let Err(refused) = first.check_size() {
                 signed.push(Err(refused));
                 rest = others;
                 continue;
             }
             if self.shared.is_token() {
-                signed.push(self.sign_one_by_one(first));
+                signed.push(self.sign_one_by_one(first, is_late));
                 rest = others;
                 continue;
             }
@@ -236,16 +320,18 @@ impl Session for WorkerSession {
     }
 
     fn destroy(&mut self, order: &DestroyOrder) -> Result<Removed, CustodyError> {
-        self.call(&Ask::Destroy(Record::from(order)), self.patience())?;
-        self.answer(|answer| match answer {
-            Answer::Destroyed { were_there: true } => Some(Ok(Removed::Deleted)),
-            Answer::Destroyed { were_there: false } => Some(Ok(Removed::NotFound)),
-            _ => None,
+        self.careful(Work::Use(order.context.key), |session| {
+            session.call(&Ask::Destroy(Record::from(order)), session.patience(), Silence::MayBeExcused)?;
+            session.answer(|answer| match answer {
+                Answer::Destroyed { were_there: true } => Some(Ok(Removed::Deleted)),
+                Answer::Destroyed { were_there: false } => Some(Ok(Removed::NotFound)),
+                _ => None,
+            })
         })
     }
 
     fn objects(&mut self) -> Result<TokenObjects, CustodyError> {
-        self.call(&Ask::Objects, self.patience().saturating_add(LISTING_PATIENCE))?;
+        self.call(&Ask::Objects, self.patience().saturating_add(LISTING_PATIENCE), Silence::MayBeExcused)?;
         self.answer(|answer| match answer {
             Answer::Objects { objects, is_whole } if objects.len() <= TokenObjects::MAX => {
                 Some(Ok(TokenObjects { objects: objects.iter().map(Object::read).collect(), is_whole }))
@@ -255,7 +341,7 @@ impl Session for WorkerSession {
     }
 
     fn forget(&mut self, key: KeyId) -> Result<(), CustodyError> {
-        self.call(&Ask::Forget(*key.as_bytes()), self.patience())?;
+        self.call(&Ask::Forget(*key.as_bytes()), self.patience(), Silence::MayBeExcused)?;
         self.answer(|answer| matches!(answer, Answer::Forgotten).then_some(Ok(())))
     }
 }
@@ -266,16 +352,9 @@ impl Drop for WorkerSession {
     }
 }
 
-/// One request, one answer.
-pub(super) fn exchange(stream: &mut UnixStream, outgoing: &[u8], incoming: &mut Vec<u8>) -> io::Result<()> {
-    frame::write(stream, outgoing)?;
-    if frame::read(stream, incoming)? { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-/// Sets how long the other side may keep us waiting.
-pub(super) fn limit(stream: &UnixStream, patience: Duration) -> io::Result<()> {
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))
+#[expect(clippy::disallowed_methods, reason = "a caller's time left is counted from the call; custody knows no Clock")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// How many of the first orders go into one frame: at least one, none of a size that is refused.

@@ -6,20 +6,19 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use zeroize::Zeroizing;
 
-use super::message::{Bytes, Control, ControlAnswer, Hello, PROTOCOL, Post, Reach};
-use super::session::{exchange, limit};
-use super::supervisor::{Keeps, Launch, Live, START_PATIENCE, Shared, bytes};
-use super::{TokenConfig, frame};
-use crate::{CustodyError, Pin, TokenTrouble};
+use super::TokenConfig;
+use super::exchange::converse;
+use super::live::Live;
+use super::message::{Bytes, Control, ControlAnswer, Hello, PROTOCOL, Post, Reach, bytes};
+use super::pin::{Counted, PinKeeper};
+use super::supervisor::{Keeps, Launch, START_PATIENCE, Shared, lock};
+use crate::{CustodyError, Judged, Pin, TokenFacts, TokenTrouble};
 
-/// Room for any control message, so that a passphrase is written into memory that does not move.
-const CONTROL_BYTES: usize = 64 * 1024;
 /// What a worker with a module in it has to start besides its first calls into the module.
 const LOAD_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -50,10 +49,7 @@ pub(super) fn start(shared: &Shared) -> Result<(Child, Arc<Live>), NoStart> {
     // Before anything is started: without a PIN that may be tried there is nothing to start.
     let pin = match &shared.keeps {
         Keeps::Ring { .. } => None,
-        Keeps::Token { pin, .. } => {
-            let handed_out = pin.lock().unwrap_or_else(PoisonError::into_inner).hand_out();
-            Some(handed_out.map_err(NoStart::Token)?)
-        }
+        Keeps::Token { pin, .. } => Some(lock(pin).hand_out().map_err(NoStart::Token)?),
     };
     let (mut child, mut ours) = self::launch(launch).map_err(failed)?;
     let greeted = greet(shared, &mut ours, &child, pin.as_ref());
@@ -73,7 +69,7 @@ pub(super) fn start(shared: &Shared) -> Result<(Child, Arc<Live>), NoStart> {
         }
     };
     let live = shared.enter(Live::new(child.id(), handle, ours), reopened);
-    tracing::info!(pid = live.pid, "custody worker started");
+    tracing::info!(custodian = shared.name(), pid = live.pid, "custody worker started");
     Ok((child, live))
 }
 
@@ -113,7 +109,8 @@ fn greet(
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
     let hang_after = shared.launch.hang_after;
     let parent = i32::try_from(std::process::id()).unwrap_or(0);
-    let answer = match (&shared.keeps, pin) {
+    let say = |post| Control::Hello(Hello { protocol: PROTOCOL, parent, post });
+    let welcome = match (&shared.keeps, pin) {
         (Keeps::Ring { ring, root_file, opened_keys_max }, _) => {
             let reopen = shared.reopen();
             let post = Post::Ring {
@@ -123,40 +120,72 @@ fn greet(
                 reopen: reopen.as_deref().map(bytes),
                 opened_keys_max: u32::try_from(*opened_keys_max).unwrap_or(u32::MAX),
             };
-            let hello = Control::Hello(Hello { protocol: PROTOCOL, parent, post });
-            converse(control, &hello, START_PATIENCE.saturating_add(hang_after))?
+            let answer = converse(control, &say(post), START_PATIENCE.saturating_add(hang_after), || false)?;
+            match postcard::from_bytes(&answer) {
+                Ok(ControlAnswer::Welcome { protocol: PROTOCOL, reopened }) => Welcome::Ring(reopened),
+                other => return Err(no_welcome(other)),
+            }
         }
-        (Keeps::Token { .. }, Some(pin)) => introduce(shared, control, pin)?,
+        (Keeps::Token { pin: keeper, .. }, Some(pin)) => Welcome::Token(match introduce(shared, control)? {
+            Ok(counted) => log_in(keeper, control, pin, counted, hang_after)?.map(|facts| shared.say(facts)),
+            Err(trouble) => Err(trouble),
+        }),
         (Keeps::Token { .. }, None) => return Err(io::Error::other("there is no PIN")),
-    };
-    let welcome = match postcard::from_bytes(&answer) {
-        Ok(ControlAnswer::Welcome { protocol: PROTOCOL, reopened }) if !shared.is_token() => Welcome::Ring(reopened),
-        Ok(ControlAnswer::Mounted { protocol: PROTOCOL, mounted }) if shared.is_token() => {
-            let mounted = mounted.map(|facts| facts.read());
-            shared.note_login(&mounted);
-            Welcome::Token(mounted.map(drop))
-        }
-        Ok(ControlAnswer::Failed(error)) => return Err(io::Error::other(error)),
-        Ok(_) | Err(_) => {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak our protocol version"));
-        }
     };
     Ok((handle, welcome))
 }
 
-/// Tells a process that has just started which token it is to open, and waits for what it says.
-pub(super) fn introduce(shared: &Shared, control: &mut UnixStream, pin: &Pin) -> io::Result<Zeroizing<Vec<u8>>> {
+/// Tells a process that has just started which token it is to find; comes back with whether that has counted a wrong PIN.
+pub(super) fn introduce(shared: &Shared, control: &mut UnixStream) -> io::Result<Result<bool, TokenTrouble>> {
     let Keeps::Token { config, .. } = &shared.keeps else { return Err(io::Error::other("there is no token")) };
     let parent = i32::try_from(std::process::id()).unwrap_or(0);
     let patience = LOAD_PATIENCE.saturating_add(shared.launch.hang_after);
-    pin.with(|pin| {
-        let post = post_of(config, pin);
-        converse(control, &Control::Hello(Hello { protocol: PROTOCOL, parent, post }), patience)
-    })
+    let hello = Control::Hello(Hello { protocol: PROTOCOL, parent, post: post_of(config) });
+    let answer = converse(control, &hello, patience, || false)?;
+    match postcard::from_bytes(&answer) {
+        Ok(ControlAnswer::Found { protocol: PROTOCOL, counted }) => Ok(counted),
+        other => Err(no_welcome(other)),
+    }
 }
 
-fn post_of<'a>(config: &'a TokenConfig, pin: &'a [u8]) -> Post<'a> {
-    let paths = |list: &'a [PathBuf]| list.iter().map(|path| bytes(path)).collect::<Vec<_>>();
+/// Has a process that found its token show it the PIN.
+pub(super) fn show(
+    control: &mut UnixStream,
+    pin: &Pin,
+    patience: Duration,
+) -> io::Result<Result<(Judged, TokenFacts), TokenTrouble>> {
+    let answer = pin.with(|pin| converse(control, &Control::LogIn(Bytes(pin)), patience, || false))?;
+    match postcard::from_bytes(&answer) {
+        Ok(ControlAnswer::LoggedIn(logged_in)) => Ok(logged_in.map(|(judged, facts)| (judged, facts.read()))),
+        other => Err(no_welcome(other)),
+    }
+}
+
+/// Notes what is known of a PIN before it is shown and after.
+fn log_in(
+    keeper: &Mutex<PinKeeper>,
+    control: &mut UnixStream,
+    pin: &Pin,
+    counted: bool,
+    patience: Duration,
+) -> io::Result<Result<TokenFacts, TokenTrouble>> {
+    if let Err(trouble) = lock(keeper).show(if counted { Counted::Some } else { Counted::None }) {
+        return Ok(Err(trouble));
+    }
+    // Where this fails, what was noted stays: the PIN was shown, and nobody knows what the token said.
+    let logged_in = show(control, pin, patience)?;
+    lock(keeper).heard(logged_in.as_ref().map(|(judged, _)| *judged));
+    Ok(logged_in.map(|(_, facts)| facts))
+}
+
+fn no_welcome(answer: Result<ControlAnswer<'_>, postcard::Error>) -> io::Error {
+    match answer {
+        Ok(ControlAnswer::Failed(error)) => io::Error::other(error),
+        Ok(_) | Err(_) => io::Error::new(io::ErrorKind::InvalidData, "it does not speak our protocol version"),
+    }
+}
+
+fn post_of(config: &TokenConfig) -> Post<'_> {
     let mut readable = paths(&config.readable);
     // What the environment names is the module's own configuration.
     readable.extend(config.environment.iter().map(|(_, path)| bytes(path)));
@@ -172,19 +201,9 @@ fn post_of<'a>(config: &'a TokenConfig, pin: &'a [u8]) -> Post<'a> {
             unix_sockets: !config.sockets.is_empty(),
             devices: paths(&config.devices),
         },
-        pin: Bytes(pin),
     }
 }
 
-pub(super) fn converse(
-    control: &mut UnixStream,
-    request: &Control<'_>,
-    patience: Duration,
-) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut outgoing = Zeroizing::new(Vec::with_capacity(CONTROL_BYTES));
-    let mut incoming = Zeroizing::new(Vec::with_capacity(CONTROL_BYTES));
-    frame::encode(request, &mut outgoing)?;
-    limit(control, patience)?;
-    exchange(control, &outgoing, &mut incoming)?;
-    Ok(incoming)
+fn paths(list: &[PathBuf]) -> Vec<Bytes<'_>> {
+    list.iter().map(|path| bytes(path)).collect()
 }

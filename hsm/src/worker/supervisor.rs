@@ -1,34 +1,25 @@
-//! The life of worker processes: start, watch, replace.
-//!
-//! One thread starts every worker and waits for its end. It lives as long as the
-//! custodian does, which the worker relies on: the kernel kills it when the
-//! *thread* that started it ends (`PR_SET_PDEATHSIG`).
+//! What a custodian, its sessions and its watching thread share: the worker that lives now, and why none does.
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Signal, pidfd_send_signal};
 use zeroize::Zeroizing;
 
-use super::message::{Bytes, Control, ControlAnswer};
+use super::breaker::Breaker;
+use super::live::Live;
+use super::making::Making;
+use super::message::Control;
 use super::pin::PinKeeper;
-use super::start::{NoStart, converse, start};
-use super::{TokenConfig, WorkerConfig, descriptor, frame};
+use super::{TokenConfig, WorkerConfig};
 use crate::{CustodianState, CustodyError, TokenFacts, TokenTrouble};
 
 /// How long a session waits for a worker that is being started.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(3);
-/// The longest pause before a worker that dies at once is started again.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How a worker is started, and how long it is waited for.
 pub(super) struct Launch {
@@ -49,8 +40,12 @@ pub(super) enum Keeps {
 pub(super) struct Shared {
     pub(super) launch: Launch,
     pub(super) keeps: Keeps,
-    pub(super) restarts: AtomicU64,
     pub(super) sessions: AtomicUsize,
+    /// What costs the token's workers, and what keeps them busy.
+    pub(super) breaker: Breaker,
+    pub(super) making: Making,
+    /// Workers that have served.
+    started: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -71,28 +66,9 @@ struct State {
     hurry: bool,
 }
 
-/// One running worker.
-pub(super) struct Live {
-    pub(super) pid: u32,
-    handle: OwnedFd,
-    control: Mutex<UnixStream>,
-    useful: AtomicBool,
-}
-
-impl Live {
-    pub(super) fn new(pid: u32, handle: OwnedFd, control: UnixStream) -> Self {
-        Self { pid, handle, control: Mutex::new(control), useful: AtomicBool::new(false) }
-    }
-
-    /// Notes that it answered somebody: when it dies, it did not die at once.
-    pub(super) fn proved_useful(&self) {
-        self.useful.store(true, Ordering::Relaxed);
-    }
-
-    fn kill(&self) {
-        // It may have ended already; then there is nothing to kill.
-        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
-    }
+/// Whatever panicked with it in hand: each of these is whole between any two statements.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -129,8 +105,10 @@ impl Shared {
         Self {
             launch,
             keeps,
-            restarts: AtomicU64::new(0),
             sessions: AtomicUsize::new(0),
+            breaker: Breaker::default(),
+            making: Making::default(),
+            started: AtomicU64::new(0),
             state: Mutex::new(state),
             changed: Condvar::new(),
         }
@@ -146,7 +124,7 @@ impl Shared {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn custodian_state(&self) -> CustodianState {
@@ -167,11 +145,16 @@ impl Shared {
     }
 
     /// The custodian's name.
-    pub(super) fn token_name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match &self.keeps {
             Keeps::Ring { .. } => crate::software::NAME,
             Keeps::Token { config, .. } => config.place.name.as_str(),
         }
+    }
+
+    /// How often a worker has taken the place of another.
+    pub(super) fn restarts(&self) -> u64 {
+        self.started.load(Ordering::Relaxed).saturating_sub(1)
     }
 
     /// Why the token does not serve, where that is known.
@@ -188,7 +171,7 @@ impl Shared {
     pub(super) fn pin(&self) -> Option<MutexGuard<'_, PinKeeper>> {
         match &self.keeps {
             Keeps::Ring { .. } => None,
-            Keeps::Token { pin, .. } => Some(pin.lock().unwrap_or_else(PoisonError::into_inner)),
+            Keeps::Token { pin, .. } => Some(lock(pin)),
         }
     }
 
@@ -208,9 +191,9 @@ impl Shared {
     pub(super) fn replace(&self, live: &Arc<Live>, trouble: TokenTrouble) -> CustodyError {
         let mut state = self.state();
         if state.live.as_ref().is_some_and(|current| Arc::ptr_eq(current, live)) {
-            tracing::error!(pid = live.pid, %trouble, "custody worker asks to be replaced");
-            if trouble == TokenTrouble::PinWrong {
-                self.pin_refused();
+            tracing::error!(custodian = self.name(), pid = live.pid, %trouble, "custody worker asks to be replaced");
+            if let (Keeps::Token { pin, .. }, TokenTrouble::PinWrong) = (&self.keeps, &trouble) {
+                lock(pin).refused();
             }
             state.trouble = Some(trouble.clone());
             state.open = false;
@@ -221,24 +204,9 @@ impl Shared {
         trouble.into()
     }
 
-    fn pin_refused(&self) {
-        if let Some(mut pin) = self.pin() {
-            pin.refused();
-        }
-    }
-
-    /// Notes what the token said to the PIN, if it was asked.
-    pub(super) fn note_login(&self, mounted: &Result<TokenFacts, TokenTrouble>) {
-        match mounted {
-            Ok(facts) => {
-                self.state().facts = Some(facts.clone());
-                if let Some(mut pin) = self.pin() {
-                    pin.succeeded();
-                }
-            }
-            Err(TokenTrouble::PinWrong) => self.pin_refused(),
-            Err(_) => {}
-        }
+    /// Notes what the token says of itself.
+    pub(super) fn say(&self, facts: TokenFacts) {
+        self.state().facts = Some(facts);
     }
 
     pub(super) fn is_current(&self, live: &Arc<Live>) -> bool {
@@ -279,21 +247,9 @@ impl Shared {
     /// A new session's stream into the running worker.
     pub(super) fn attach(&self) -> Result<(Arc<Live>, UnixStream), CustodyError> {
         let live = self.live()?;
-        let failed =
-            |error: io::Error| CustodyError::failed(format!("open a session with the custody worker: {error}"));
-        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-        let mut request = Vec::new();
-        frame::encode(&Control::Attach, &mut request).map_err(failed)?;
-        let mut answer = Vec::new();
-        let control = live.control.lock().unwrap_or_else(PoisonError::into_inner);
         let patience = self.launch.hang_after;
-        let attached = descriptor::send(&control, &request, theirs.as_fd())
-            .and_then(|()| control.set_read_timeout(Some(patience)))
-            .and_then(|()| frame::read(&mut &*control, &mut answer));
-        drop(control);
-        match attached {
-            Ok(_) if matches!(postcard::from_bytes(&answer), Ok(ControlAnswer::Done)) => Ok((live, ours)),
-            Ok(_) => Err(self.judge(&live, &io::ErrorKind::InvalidData.into())),
+        match live.attach(patience, self.making.excuses(patience)) {
+            Ok(stream) => Ok((live, stream)),
             Err(error) => Err(self.judge(&live, &error)),
         }
     }
@@ -305,10 +261,7 @@ impl Shared {
         patience: Duration,
     ) -> Result<(Arc<Live>, Zeroizing<Vec<u8>>), CustodyError> {
         let live = self.live()?;
-        let mut control = live.control.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = converse(&mut control, request, patience);
-        drop(control);
-        match answer {
+        match live.ask(request, patience, self.making.excuses(patience)) {
             Ok(answer) => Ok((live, answer)),
             Err(error) => Err(self.judge(&live, &error)),
         }
@@ -318,12 +271,16 @@ impl Shared {
     pub(super) fn judge(&self, live: &Arc<Live>, error: &io::Error) -> CustodyError {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                tracing::error!(pid = live.pid, "custody worker hangs: killed");
+                tracing::error!(custodian = self.name(), pid = live.pid, "custody worker hangs: killed");
                 live.kill();
                 CustodyError::Late
             }
             io::ErrorKind::InvalidData => {
-                tracing::error!(pid = live.pid, "custody worker answers out of protocol: killed");
+                tracing::error!(
+                    custodian = self.name(),
+                    pid = live.pid,
+                    "custody worker answers out of protocol: killed"
+                );
                 live.kill();
                 CustodyError::unavailable("the custody worker answered out of protocol")
             }
@@ -334,11 +291,12 @@ impl Shared {
     /// Makes a worker that has been greeted the current one; `reopened` says whether it opened its ring by itself.
     pub(super) fn enter(&self, live: Live, reopened: Option<Result<(), CustodyError>>) -> Arc<Live> {
         let live = Arc::new(live);
+        self.started.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state();
         state.open = match reopened {
             Some(Ok(())) => state.reopen.is_some(), // sealed meanwhile: the seal finds the new worker and reaches it
             Some(Err(error)) => {
-                tracing::error!(%error, "the new custody worker comes up sealed");
+                tracing::error!(custodian = self.name(), %error, "the new custody worker comes up sealed");
                 false
             }
             None => self.is_token(), // it has logged in before it was greeted
@@ -380,110 +338,37 @@ impl Shared {
         state.reopen = None;
         state.open = false;
     }
-}
 
-/// The watching thread: starts a worker, waits for its end, starts the next.
-///
-/// `first` hears how the first start went. When that failed the thread ends, unless it is a token that did not come
-/// up for a reason that may pass.
-pub(super) fn watch(shared: &Shared, first: &SyncSender<Result<(), CustodyError>>) {
-    match start(shared) {
-        Ok((child, live)) => {
-            let heard = first.send(Ok(()));
-            if heard.is_ok() {
-                serve(shared, child, live);
-            }
-        }
-        Err(error) => {
-            let stays = shared.failed(&error);
-            let _ = first.send(Err(error.into())); // whoever asked has gone: nobody to tell
-            if !stays {
-                return;
-            }
-        }
-    }
-    while pause(shared) {
-        shared.restarts.fetch_add(1, Ordering::Relaxed);
-        match start(shared) {
-            Ok((child, live)) => serve(shared, child, live),
-            Err(error) => {
-                shared.failed(&error);
-            }
-        }
-    }
-}
-
-impl Shared {
-    /// Notes a start that failed. True where the next one may succeed.
-    fn failed(&self, error: &NoStart) -> bool {
-        let trouble = match error {
-            NoStart::Program(error) => {
-                tracing::error!(%error, "custody worker does not start");
-                self.is_token().then(|| TokenTrouble::Failed { what: error.to_string() })
-            }
-            NoStart::Token(trouble) => Some(trouble.clone()),
-        };
-        if let (Some(mut pin), Some(trouble)) = (self.pin(), &trouble) {
-            pin.not_proven(trouble);
-        }
+    /// Notes that no worker could be started, and says so once for each trouble.
+    pub(super) fn not_started(&self, trouble: Option<TokenTrouble>) {
         let mut state = self.state();
         if trouble != state.trouble
             && let Some(trouble) = &trouble
         {
-            tracing::error!(%trouble, "a token does not serve");
+            tracing::error!(custodian = self.name(), %trouble, "a token does not serve");
         }
         state.useless = state.useless.saturating_add(1);
         state.trouble = trouble;
         drop(state);
         self.changed.notify_all();
-        self.is_token() && !matches!(error, NoStart::Token(TokenTrouble::Module { .. }))
     }
-}
 
-/// Waits for the worker's end.
-fn serve(shared: &Shared, mut child: Child, live: Arc<Live>) {
-    let status = child.wait();
-    let mut state = shared.state();
-    state.live = None;
-    state.open = false;
-    state.useless = if live.useful.load(Ordering::Relaxed) { 0 } else { state.useless.saturating_add(1) };
-    if !state.stopping {
-        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        tracing::error!(pid = live.pid, status, "custody worker ended");
+    /// Notes that the worker has ended. True where nobody meant it to.
+    pub(super) fn ended(&self, live: &Live) -> bool {
+        let mut state = self.state();
+        state.live = None;
+        state.open = false;
+        state.useless = if live.was_useful() { 0 } else { state.useless.saturating_add(1) };
+        !state.stopping
     }
-}
 
-/// Waits before the next start, longer each time a worker was of no use. False when it is time to stop.
-fn pause(shared: &Shared) -> bool {
-    let state = shared.state();
-    let pause = pause_after(state.useless);
-    let waited = shared.changed.wait_timeout_while(state, pause, |state| !state.stopping && !state.hurry);
-    let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-    state.hurry = false;
-    !state.stopping
-}
-
-/// None after a worker that was of use or the first that was not; then 100 ms, doubling.
-fn pause_after(useless: u32) -> Duration {
-    match useless {
-        0 | 1 => Duration::ZERO,
-        more => Duration::from_millis(50).saturating_mul(2_u32.saturating_pow(more - 1)).min(PAUSE_MAX),
-    }
-}
-
-pub(super) fn bytes(path: &Path) -> Bytes<'_> {
-    Bytes(path.as_os_str().as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_that_dies_at_once_is_started_again_ever_more_slowly() {
-        let pauses: Vec<u128> = (0..10).map(|useless| pause_after(useless).as_millis()).collect();
-
-        assert_eq!(pauses, [0, 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert_eq!(pause_after(u32::MAX), PAUSE_MAX);
+    /// Waits before the next start, by the number of workers in a row that were of no use. False when it is time to stop.
+    pub(super) fn pause(&self, after: impl FnOnce(u32) -> Duration) -> bool {
+        let state = self.state();
+        let pause = after(state.useless);
+        let waited = self.changed.wait_timeout_while(state, pause, |state| !state.stopping && !state.hurry);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.hurry = false;
+        !state.stopping
     }
 }

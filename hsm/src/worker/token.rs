@@ -4,16 +4,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::doctor::Place;
 use super::message::{Control, ControlAnswer};
 use super::session::WorkerSession;
-use super::supervisor::{self, Shared};
+use super::supervisor::Shared;
+use super::watch::Watched;
 use super::{Supervisor, pin, reach};
 use crate::{Custodian, CustodianState, CustodyError, Pin, PinState, Session, TokenFacts, TokenPlace, TokenTrouble};
 
@@ -61,28 +59,15 @@ impl Supervisor {
     /// its PIN, is mounted all the same: its custodian is [`CustodianState::Unavailable`], says why, and tries again.
     ///
     /// # Errors
-    /// [`CustodyError::Refused`] for a PIN file that is loose or no PIN; [`CustodyError::Unavailable`] for a module
-    /// that is no file or does not load, and for a program that is no worker.
+    /// [`CustodyError::Refused`] for a PIN file that is loose or no PIN and a module that is no file;
+    /// [`CustodyError::Unavailable`] for a module that does not load.
     pub fn mount(config: TokenConfig) -> Result<Arc<TokenWorker>, CustodyError> {
         examine_token(&config)?;
         for what in reach::not_held(&config) {
             tracing::warn!(token = %config.place.name, what, "the kernel does not hold the module to its list");
         }
-        let shared = Arc::new(Shared::of_token(config));
-        let watched = Arc::clone(&shared);
-        let (first, started) = sync_channel(1);
-        let watch = std::thread::Builder::new()
-            .name("token-watch".to_owned())
-            .spawn(move || supervisor::watch(&watched, &first))
-            .map_err(|error| CustodyError::unavailable(format!("watch a token's worker: {error}")))?;
-        let started =
-            started.recv().unwrap_or_else(|_| Err(CustodyError::unavailable("the token's watch ended at once")));
-        match (started, shared.trouble()) {
-            (Err(error), Some(TokenTrouble::Module { .. }) | None) => Err(error),
-            (Ok(()) | Err(_), _) => {
-                Ok(Arc::new(TokenWorker { shared, watch: Some(watch), measuring: Mutex::default() }))
-            }
-        }
+        let watched = Watched::start(Shared::of_token(config))?;
+        Ok(Arc::new(TokenWorker { watched, measuring: Mutex::default() }))
     }
 }
 
@@ -105,8 +90,7 @@ pub fn examine_token(config: &TokenConfig) -> Result<(), CustodyError> {
 ///
 /// Dropping it ends the child; sessions that are still open then answer [`CustodyError::Unavailable`].
 pub struct TokenWorker {
-    shared: Arc<Shared>,
-    watch: Option<JoinHandle<()>>,
+    watched: Watched,
     measuring: Mutex<Place>,
 }
 
@@ -114,11 +98,11 @@ impl TokenWorker {
     /// The process ids of the living worker and of one that measures; the doors refuse a peer that has one of these.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        self.shared.pid().into_iter().chain(self.measuring_pid()).collect()
+        self.watched.shared.pid().into_iter().chain(self.measuring_pid()).collect()
     }
 
     pub(super) fn shared(&self) -> &Shared {
-        &self.shared
+        &self.watched.shared
     }
 
     pub(super) const fn measuring(&self) -> &Mutex<Place> {
@@ -128,19 +112,19 @@ impl TokenWorker {
     /// Why the token does not serve; `None` while it does.
     #[must_use]
     pub fn trouble(&self) -> Option<TokenTrouble> {
-        self.shared.trouble()
+        self.watched.shared.trouble()
     }
 
     /// What the token said of itself when it last served.
     #[must_use]
     pub fn facts(&self) -> Option<TokenFacts> {
-        self.shared.facts()
+        self.watched.shared.facts()
     }
 
     /// What is known about its PIN.
     #[must_use]
     pub fn pin_state(&self) -> PinState {
-        self.shared.pin().map_or(PinState::Missing, |pin| pin.state())
+        self.watched.shared.pin().map_or(PinState::Missing, |pin| pin.state())
     }
 
     /// Logs in with a PIN that an operator gave: it is tried once, at once, also where an older one was refused (D23), and
@@ -153,10 +137,10 @@ impl TokenWorker {
         if self.state() == CustodianState::Ready {
             return Err(CustodyError::refused(SERVES));
         }
-        let pin = || self.shared.pin().ok_or(CustodyError::failed("find the keeper of a token's PIN"));
+        let pin = || self.watched.shared.pin().ok_or(CustodyError::failed("find the keeper of a token's PIN"));
         pin()?.give(given)?;
         let is_decided = || pin().is_ok_and(|pin| pin.has_refusal());
-        self.shared.start_now(&is_decided);
+        self.watched.shared.start_now(&is_decided);
         match pin()?.end_login() {
             Some(Ok(())) => Ok(()),
             Some(Err(TokenTrouble::PinWrong)) => Err(CustodyError::refused("the token refuses this PIN")),
@@ -169,15 +153,16 @@ impl TokenWorker {
     /// Has the worker look whether the token is still there; one for which only a new worker can help gets one.
     /// Blocks until the answer is there, at most as long as a call may take.
     pub fn probe(&self) {
-        // Where no worker runs, one is being tried already.
-        if self.state() != CustodianState::Ready {
+        let shared = self.shared();
+        // Where no worker runs, one is being tried already; and a token that makes an RSA key may answer nothing else.
+        if self.state() != CustodianState::Ready || shared.making.goes_on() {
             return;
         }
-        let Ok((live, frame)) = self.shared.control(&Control::Probe, self.shared.launch.hang_after) else { return };
+        let Ok((live, frame)) = shared.control(&Control::Probe, shared.launch.hang_after) else { return };
         match postcard::from_bytes(&frame) {
-            Ok(ControlAnswer::Mounted { mounted: Ok(_), .. }) => {}
-            Ok(ControlAnswer::Mounted { mounted: Err(trouble), .. }) => drop(self.shared.replace(&live, trouble)),
-            Ok(_) | Err(_) => drop(self.shared.judge(&live, &std::io::ErrorKind::InvalidData.into())),
+            Ok(ControlAnswer::Probed(Ok(()))) => {}
+            Ok(ControlAnswer::Probed(Err(trouble))) => drop(shared.replace(&live, trouble)),
+            Ok(_) | Err(_) => drop(shared.judge(&live, &std::io::ErrorKind::InvalidData.into())),
         }
     }
 }
@@ -188,29 +173,20 @@ impl fmt::Debug for TokenWorker {
     }
 }
 
-impl Drop for TokenWorker {
-    fn drop(&mut self) {
-        self.shared.stop();
-        if let Some(watch) = self.watch.take() {
-            let _ = watch.join(); // it cannot have anything to say any more
-        }
-    }
-}
-
 impl Custodian for TokenWorker {
     fn open(&self) -> Result<Box<dyn Session>, CustodyError> {
-        Ok(Box::new(WorkerSession::open(Arc::clone(&self.shared))?))
+        Ok(Box::new(WorkerSession::open(Arc::clone(&self.watched.shared))?))
     }
 
     fn name(&self) -> &str {
-        self.shared.token_name()
+        self.watched.shared.name()
     }
 
     fn state(&self) -> CustodianState {
-        self.shared.custodian_state()
+        self.watched.shared.custodian_state()
     }
 
     fn restarts(&self) -> u64 {
-        self.shared.restarts.load(Ordering::Relaxed)
+        self.watched.shared.restarts()
     }
 }

@@ -6,9 +6,11 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "shared by several test programs"
 )]
 
+pub mod scene;
 pub mod token;
 
 use std::ffi::OsString;

@@ -86,6 +86,11 @@ impl TokenHouse {
 
     /// What `pkcs11-tool` answers, logged in.
     pub fn pkcs11_tool(&self, arguments: &[&str]) -> String {
+        self.try_pkcs11_tool(arguments).unwrap_or_else(|complaint| panic!("{complaint}"))
+    }
+
+    /// The same, or what it complains of.
+    pub fn try_pkcs11_tool(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new("pkcs11-tool")
             .env("SOFTHSM2_CONF", self.softhsm_conf())
             .arg("--module")
@@ -94,8 +99,8 @@ impl TokenHouse {
             .args(arguments)
             .output()
             .unwrap_or_else(|error| panic!("pkcs11-tool: {error}; apt-get install opensc"));
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 }
 
@@ -180,7 +185,7 @@ impl FaultHouse {
         std::fs::rename(new, self.directory().join("commands")).unwrap();
     }
 
-    /// How often the function was called.
+    /// How often the function was called, or, with an action behind it as in `C_Sign.abort`, broken.
     pub fn calls(&self, function: &str) -> u64 {
         std::fs::metadata(self.directory().join(function)).map_or(0, |counted| counted.len())
     }
