@@ -118,7 +118,7 @@ fn a_first_pin_whose_answer_hangs_is_taken_by_the_next_worker() {
     let house = FaultHouse::new();
     house.at("C_Login", 1, "hang");
 
-    let worker = Supervisor::mount(TokenConfig { hang_after: 3 * DEADLINE, ..house.config() }).unwrap();
+    let worker = Supervisor::mount(TokenConfig { hang_after: 10 * DEADLINE, ..house.config() }).unwrap();
     until_ready(&worker);
 
     Scene::with_key(&worker, 1).sign().unwrap();

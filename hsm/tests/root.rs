@@ -270,6 +270,7 @@ fn a_token_without_aes_wraps_by_rsa_and_one_with_neither_is_refused_and_leaves_n
 fn a_module_that_crashes_or_hangs_over_the_unwrap_costs_a_moment() {
     let house = House::open(Mount::InProcess);
     let fault = FaultHouse::new();
+    drop(fault.mount()); // its PIN is known to be right from here on, also where the machine is late with the next start
     let mut config = fault.config();
     config.hang_after = Duration::from_secs(1);
     let token = Supervisor::mount(config).unwrap();
