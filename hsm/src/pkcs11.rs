@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::mechanism::MechanismType;
 use cryptoki::session::Session as Pkcs11Session;
 use cryptoki::slot::{Slot, TokenInfo};
 
@@ -244,6 +245,11 @@ impl Inner {
     fn look(&self) -> Result<(), Fault> {
         let info = self.context.get_token_info(self.slot).map_err(|error| Fault::of("look at the token", &error))?;
         if info.token_initialized() { self.login().probe() } else { Err(Fault::Child(absent("it is not initialised"))) }
+    }
+
+    /// What the token says it can do.
+    fn mechanisms(&self) -> Result<Vec<MechanismType>, Fault> {
+        self.context.get_mechanism_list(self.slot).map_err(|error| Fault::of("list the token's mechanisms", &error))
     }
 
     /// Refuses a context of another store, and an object that is not the one of the context.

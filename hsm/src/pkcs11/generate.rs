@@ -1,6 +1,6 @@
 //! Making a key in the token, and believing nothing about it that was not read back.
 
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use trust::{Algorithm, Scheme, Signable};
 
@@ -25,10 +25,7 @@ pub(super) enum Lifetime {
 /// Makes the key of `context`. What is half made when a step fails is removed, where the token still can.
 pub(super) fn generate(inner: &Inner, session: &Session, context: &SealContext) -> Result<Generated, Fault> {
     let algorithm = context.algorithm;
-    let offered = inner
-        .context
-        .get_mechanism_list(inner.slot)
-        .map_err(|error| Fault::of("list the token's mechanisms", &error))?;
+    let offered = inner.mechanisms()?;
     mechanism::check(algorithm, &offered)?;
     let id = ObjectId::new(context, &inner.name)?;
     let label = format!("trustd {}", context.key);
@@ -145,26 +142,10 @@ pub(super) fn prove(
     algorithm: Algorithm,
     asked: &[Attribute],
 ) -> Result<Found, Fault> {
-    check(session, private, asked)?;
+    object::check(session, private, asked)?;
     let public_key = object::read_public(session, public, algorithm)?;
     let found = Found { private, public_key };
     let probe = Signable::Message(b"trustd pairwise consistency".to_vec());
     sign_with(session, &found, algorithm, &probe, &mechanism::preimage(algorithm, &probe)?)?;
     Ok(found)
-}
-
-/// Compares what the token says of the private key with what was asked for; names what differs.
-fn check(session: &Session, private: ObjectHandle, asked: &[Attribute]) -> Result<(), Fault> {
-    let types: Vec<AttributeType> = asked.iter().map(Attribute::attribute_type).collect();
-    let told = session.get_attributes(private, &types).map_err(|error| Fault::of("read a key back", &error))?;
-    for other in asked.iter().filter(|attribute| !told.contains(attribute)) {
-        // A quirk and no fault: what a label says may be changed there, and nothing that is secret.
-        if *other == Attribute::Modifiable(false) {
-            eprintln!("custody-worker: the token made a key that may be modified, though asked for one that may not");
-            continue;
-        }
-        let what = format!("the token made a key whose {} is not what was asked for", other.attribute_type());
-        return Err(CustodyError::refused(what).into());
-    }
-    Ok(())
 }

@@ -44,10 +44,7 @@ pub(super) fn import(
     context: &SealContext,
     key: &Imported<'_>,
 ) -> Result<Generated, Fault> {
-    let offered = inner
-        .context
-        .get_mechanism_list(inner.slot)
-        .map_err(|error| Fault::of("list the token's mechanisms", &error))?;
+    let offered = inner.mechanisms()?;
     mechanism::check_signing(context.algorithm, &offered)?;
     let place = Place {
         algorithm: context.algorithm,

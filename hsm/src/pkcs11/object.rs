@@ -1,6 +1,6 @@
 //! Finding a key's two objects, and knowing that they are the right ones.
 
-use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use trust::{Algorithm, PublicKey, Sha256Digest};
 
@@ -23,8 +23,8 @@ pub(super) fn find(
     algorithm: Algorithm,
     spki_sha256: Sha256Digest,
 ) -> Result<Found, Fault> {
-    let private = only(session, ObjectClass::PRIVATE_KEY, id)?;
-    let public = only(session, ObjectClass::PUBLIC_KEY, id)?;
+    let private = only(session, ObjectClass::PRIVATE_KEY, id.as_bytes())?;
+    let public = only(session, ObjectClass::PUBLIC_KEY, id.as_bytes())?;
     let public_key = read_public(session, public, algorithm)?;
     if public_key.spki_sha256() != spki_sha256 {
         return Err(CustodyError::corrupt(format!("the token's key {id}: it is not the registered one")).into());
@@ -33,24 +33,41 @@ pub(super) fn find(
 }
 
 /// Every object of this class and id.
-pub(super) fn all(session: &Session, class: ObjectClass, id: ObjectId) -> Result<Vec<ObjectHandle>, Fault> {
-    let template = [Attribute::Class(class), Attribute::Token(true), Attribute::Id(id.as_bytes().to_vec())];
+pub(super) fn all(session: &Session, class: ObjectClass, id: &[u8; 32]) -> Result<Vec<ObjectHandle>, Fault> {
+    let template = [Attribute::Class(class), Attribute::Token(true), Attribute::Id(id.to_vec())];
     session.find_objects(&template).map_err(|error| Fault::of("look for a key", &error))
 }
 
 /// The only object of this class and id.
-fn only(session: &Session, class: ObjectClass, id: ObjectId) -> Result<ObjectHandle, Fault> {
+pub(super) fn only(session: &Session, class: ObjectClass, id: &[u8; 32]) -> Result<ObjectHandle, Fault> {
+    let named = || ObjectId::from_bytes(*id);
     match all(session, class, id)?.as_slice() {
         [handle] => Ok(*handle),
         // Whoever is not logged in does not see private keys; that is no reason to call one lost.
         [] if !is_inside(session)? => Err(Fault::Login("look for a key: nobody is logged in".to_owned())),
-        [] => Err(Fault::Missing(format!("the token has no object {class} with the id {id}"))),
+        [] => Err(Fault::Missing(format!("the token has no object {class} with the id {}", named()))),
         found => {
-            let count = found.len();
+            let (count, id) = (found.len(), named());
             Err(CustodyError::corrupt(format!("the token has {count} objects {class} with the id {id}, not one"))
                 .into())
         }
     }
+}
+
+/// Compares what the token says of a key with what was asked for; names what differs.
+pub(super) fn check(session: &Session, key: ObjectHandle, asked: &[Attribute]) -> Result<(), Fault> {
+    let types: Vec<AttributeType> = asked.iter().map(Attribute::attribute_type).collect();
+    let told = session.get_attributes(key, &types).map_err(|error| Fault::of("read a key back", &error))?;
+    for other in asked.iter().filter(|attribute| !told.contains(attribute)) {
+        // A quirk and no fault: what a label says may be changed there, and nothing that is secret.
+        if *other == Attribute::Modifiable(false) {
+            eprintln!("custody-worker: the token made a key that may be modified, though asked for one that may not");
+            continue;
+        }
+        let what = format!("the token made a key whose {} is not what was asked for", other.attribute_type());
+        return Err(CustodyError::refused(what).into());
+    }
+    Ok(())
 }
 
 /// The public key of an object.

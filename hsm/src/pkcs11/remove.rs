@@ -23,8 +23,8 @@ pub(super) fn remove(
     if !is_inside(session)? {
         return Err(Fault::Login("look for a key: nobody is logged in".to_owned()));
     }
-    let private = object::all(session, ObjectClass::PRIVATE_KEY, id)?;
-    let public = object::all(session, ObjectClass::PUBLIC_KEY, id)?;
+    let private = object::all(session, ObjectClass::PRIVATE_KEY, id.as_bytes())?;
+    let public = object::all(session, ObjectClass::PUBLIC_KEY, id.as_bytes())?;
     let (private, public) = match (private.as_slice(), public.as_slice()) {
         ([], []) => return Ok(Removed::NotFound),
         ([], [public]) => (None, *public),
@@ -42,7 +42,7 @@ pub(super) fn remove(
     for handle in private.into_iter().chain([public]) {
         session.destroy_object(handle).map_err(|error| Fault::of("delete a key", &error))?;
     }
-    let left = object::all(session, ObjectClass::PRIVATE_KEY, id)?;
+    let left = object::all(session, ObjectClass::PRIVATE_KEY, id.as_bytes())?;
     if left.is_empty() {
         Ok(Removed::Deleted)
     } else {

@@ -8,7 +8,7 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use subtle::ConstantTimeEq as _;
 use trust::Algorithm;
@@ -114,7 +114,7 @@ impl Pkcs11Custodian {
         session.climb(Access::Make, |inner, link| {
             inner.check_wrap(wrapped)?;
             for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
-                for object in all(&link.session, class, wrapped.key)? {
+                for object in object::all(&link.session, class, wrapped.key.as_bytes())? {
                     link.session
                         .destroy_object(object)
                         .map_err(|error| Fault::of("delete a key that wraps a root key", &error))?;
@@ -141,10 +141,7 @@ impl Inner {
 
 /// Tries what the token says it has, the best first.
 fn wrap(inner: &Inner, session: &Session, root: &Key) -> Result<WrappedRoot, Fault> {
-    let offered = inner
-        .context
-        .get_mechanism_list(inner.slot)
-        .map_err(|error| Fault::of("list the token's mechanisms", &error))?;
+    let offered = inner.mechanisms()?;
     let mut met = Vec::new();
     for kind in [Kind::Aes, Kind::Rsa] {
         if !kind.mechanisms().iter().all(|mechanism| offered.contains(mechanism)) {
@@ -344,39 +341,23 @@ fn template(kind: Kind, id: WrapKeyId) -> Vec<Attribute> {
     encrypts.into_iter().chain(common).collect()
 }
 
-/// Compares what the token says of the key with what was asked for; names what differs.
+/// Sees that the token made the wrapping key that was asked for.
 fn check(session: &Session, key: ObjectHandle, kind: Kind, id: WrapKeyId) -> Result<(), Fault> {
     let mut asked = template(kind, id);
     // Facts about its birth that no template can claim.
     asked.extend([Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true), Attribute::Local(true)]);
-    let types: Vec<AttributeType> = asked.iter().map(Attribute::attribute_type).collect();
-    let told = session.get_attributes(key, &types).map_err(|error| Fault::of("read a wrapping key back", &error))?;
-    match asked.iter().find(|attribute| !told.contains(attribute)) {
-        None => Ok(()),
-        Some(other) => {
-            let what = format!("the token's wrapping key has another {} than was asked for", other.attribute_type());
-            Err(CustodyError::refused(what).into())
-        }
-    }
-}
-
-fn all(session: &Session, class: ObjectClass, id: WrapKeyId) -> Result<Vec<ObjectHandle>, Fault> {
-    let template = [Attribute::Class(class), Attribute::Token(true), Attribute::Id(id.as_bytes().to_vec())];
-    session.find_objects(&template).map_err(|error| Fault::of("look for a wrapping key", &error))
+    object::check(session, key, &asked)
 }
 
 /// The only key with this id.
 fn only(inner: &Inner, session: &Session, class: ObjectClass, id: WrapKeyId) -> Result<ObjectHandle, Fault> {
-    match all(session, class, id)?.as_slice() {
-        [handle] => Ok(*handle),
-        // Whoever is not logged in does not see it; that is no reason to call it lost.
-        [] if !is_inside(session)? => Err(Fault::Login("look for a wrapping key: nobody is logged in".to_owned())),
-        [] => Err(CustodyError::refused(format!(
+    object::only(session, class, id.as_bytes()).map_err(|fault| match fault {
+        Fault::Missing(_) => CustodyError::refused(format!(
             "the token {} has no key {id}, which wraps the root key: it is another token, or the key was deleted; connect \
              the token that has it",
             inner.name
         ))
-        .into()),
-        _ => Err(CustodyError::corrupt(format!("the token {} has several keys {id}", inner.name)).into()),
-    }
+        .into(),
+        other => other,
+    })
 }

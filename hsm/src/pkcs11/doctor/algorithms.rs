@@ -15,11 +15,7 @@ const SIGNATURES_MAX: u32 = 2000;
 
 impl Examination<'_> {
     pub(super) fn algorithms(&mut self) -> Result<Vec<AlgorithmFinding>, Fault> {
-        let offered = self
-            .inner
-            .context
-            .get_mechanism_list(self.inner.slot)
-            .map_err(|error| Fault::of("list the token's mechanisms", &error))?;
+        let offered = self.inner.mechanisms()?;
         let mut findings = Vec::new();
         for kind in KINDS {
             let Some(first) = kind.first() else { continue };

@@ -50,11 +50,7 @@ impl<'a> Keys<'a> {
 
     /// A new key. Where the token makes none that goes with a session it makes one that must be deleted.
     pub(super) fn make(&mut self, algorithm: Algorithm) -> Result<Key, Fault> {
-        let offered = self
-            .inner
-            .context
-            .get_mechanism_list(self.inner.slot)
-            .map_err(|error| Fault::of("list the token's mechanisms", &error))?;
+        let offered = self.inner.mechanisms()?;
         mechanism::check(algorithm, &offered)?;
         let id = new_id()?;
         let (public, private) = match make(&self.session, algorithm, id, LABEL, self.lifetime) {
