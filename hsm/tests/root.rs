@@ -1,6 +1,5 @@
 //! The root key of a ring: moved from a file to a passphrase to a token and away again, and what no longer opens then.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
-#![allow(clippy::disallowed_methods, reason = "a worker comes back in real time")]
 
 mod house;
 

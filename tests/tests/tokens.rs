@@ -55,9 +55,28 @@ impl Token {
         let place = self.directory.path().display();
         let more = format!(
             "\n[[token]]\nname = \"hsm\"\nmodule = \"{module}\"\nlabel = \"{label}\"\npin_file = \"{place}/pin\"\n\
-             environment = [\"SOFTHSM2_CONF={place}/softhsm2.conf\"]\nwritable = [\"{place}/tokens\"]\n{more}\n"
+             environment = [\"SOFTHSM2_CONF={place}/softhsm2.conf\", \"FAULT_REAL={MODULE}\", \"FAULT_DIRECTORY={place}/fault\"]\n\
+             writable = [\"{place}/tokens\", \"{place}/fault\"]\n{more}\n"
         );
         Setup { more, ..Setup::default() }
+    }
+
+    /// The token behind the module that breaks on command (`hsm/tests/fault-module`).
+    fn breakable(&self, hang_after_ms: u32) -> Setup {
+        std::fs::create_dir(self.path("fault")).unwrap();
+        let module = std::env::current_exe().unwrap().with_file_name("libtrust_hsm_fault.so");
+        assert!(module.exists(), "{} is missing: cargo build -p trust-hsm-fault", module.display());
+        self.setup(module.to_str().unwrap(), LABEL, &format!("hang_after_ms = {hang_after_ms}"))
+    }
+
+    /// How often the function was called, or, with an action behind it as in `C_Sign.abort`, broken.
+    fn calls(&self, function: &str) -> u64 {
+        std::fs::metadata(self.path("fault").join(function)).map_or(0, |counted| counted.len())
+    }
+
+    fn command(&self, commands: &str) {
+        std::fs::write(self.path("fault/commands.new"), commands).unwrap();
+        std::fs::rename(self.path("fault/commands.new"), self.path("fault/commands")).unwrap();
     }
 }
 
@@ -77,21 +96,26 @@ fn until(what: &str, done: impl Fn() -> bool) {
     wait::until(what, Duration::from_secs(60), || Ok(done().then_some(()))).unwrap();
 }
 
+/// A start on a busy machine may go on before the token is mounted.
+fn until_the_token_serves(user: &Trustctl) {
+    until("the token serves", || user.run(&["status"]).unwrap().stdout.contains("hsm: ready"));
+}
+
 #[test]
 fn a_key_in_the_token_signs_rotates_and_is_found_after_a_restart() {
     let token = Token::new();
     let mut daemon = Daemon::with(&token.setup(MODULE, LABEL, "")).unwrap();
     let user = daemon.user().unwrap();
+    until_the_token_serves(&user);
 
     create(&user, "release", &["--token", "hsm"]);
     assert!(signs(&user, "release"));
     user.run(&["key", "rotate", "release"]).unwrap().ok().unwrap();
     assert!(signs(&user, "release"));
     daemon.restart().unwrap();
+    until_the_token_serves(&user);
     assert!(signs(&user, "release"));
 
-    let status = user.run(&["status"]).unwrap().ok().unwrap().stdout;
-    assert!(status.contains("hsm: ready"), "{status}");
     let refused = user.run(&["key", "create", "other", "--purpose", "release-blob", "--token", "other"]).unwrap();
     assert!(refused.stderr.contains("no token with the name other"), "{}", refused.stderr);
 }
@@ -109,9 +133,11 @@ fn a_key_that_exists_already_goes_into_the_token_and_signs_after_a_restart() {
     std::fs::set_permissions(user.file("key.pem"), std::fs::Permissions::from_mode(0o600)).unwrap();
     let arguments = ["key", "import", "release", "--purpose", "release-blob", "--file", "key.pem", "--token", "hsm"];
 
+    until_the_token_serves(&user);
     user.run(&arguments).unwrap().ok().unwrap();
     assert!(signs(&user, "release"));
     daemon.restart().unwrap();
+    until_the_token_serves(&user);
 
     assert!(signs(&user, "release"));
     let shown = user.run(&["key", "show", "release"]).unwrap().ok().unwrap().stdout;
@@ -123,6 +149,7 @@ fn a_token_that_goes_away_takes_no_software_key_along_and_comes_back() {
     let token = Token::new();
     let daemon = Daemon::with(&token.setup(MODULE, LABEL, "")).unwrap();
     let user = daemon.user().unwrap();
+    until_the_token_serves(&user);
     create(&user, "release", &["--token", "hsm"]);
     create(&user, "soft", &[]);
 
@@ -233,4 +260,92 @@ fn tokens_whose_modules_hang_hold_up_neither_the_start_nor_a_software_key() {
     let refused = user.run(&["key", "create", "hard", "--purpose", "release-blob", "--token", "hsm"]).unwrap();
     assert!(refused.stderr.contains("token hsm is unavailable"), "{}", refused.stderr);
     assert!(daemon.terminate().unwrap().success());
+}
+
+#[test]
+fn a_wrong_pin_costs_exactly_one_login_in_a_daemon_that_is_started_four_times() {
+    let token = Token::new();
+    token.write_pin("000000", 0o600);
+    let mut daemon = Daemon::with(&token.breakable(20_000)).unwrap();
+
+    for restart in 0..4 {
+        if restart > 0 {
+            daemon.restart().unwrap();
+        }
+        let user = daemon.user().unwrap();
+        until("status says why", || {
+            let status = user.run(&["status"]).unwrap().stdout;
+            status.contains("hsm: unavailable") && status.contains("has refused its PIN")
+        });
+        for name in ["first", "second"] {
+            let refused = user.run(&["key", "create", name, "--purpose", "release-blob", "--token", "hsm"]).unwrap();
+            assert!(refused.code != Some(0), "{refused}");
+        }
+    }
+
+    assert_eq!(token.calls("C_Login"), 1);
+    token.write_pin(PIN, 0o600);
+    let user = daemon.user().unwrap();
+    until_the_token_serves(&user);
+    create(&user, "release", &["--token", "hsm"]);
+    assert!(signs(&user, "release"));
+    assert_eq!(token.calls("C_Login"), 2);
+}
+
+#[test]
+fn a_wrong_pin_whose_answer_is_lost_is_shown_once_by_a_daemon_that_is_started_four_times() {
+    let token = Token::new();
+    token.write_pin("000000", 0o600);
+    let setup = token.breakable(20_000);
+    token.command("C_Login 1 lose");
+    let mut daemon = Daemon::with(&setup).unwrap();
+
+    for restart in 0..4 {
+        if restart > 0 {
+            daemon.restart().unwrap();
+        }
+        let user = daemon.user().unwrap();
+        until("status says why", || {
+            user.run(&["status"]).unwrap().stdout.contains("has not said whether its PIN is right")
+        });
+    }
+
+    assert_eq!((token.calls("C_Login"), token.calls("C_Login.lose")), (1, 1));
+}
+
+#[test]
+fn a_module_that_breaks_takes_neither_the_daemon_nor_its_software_keys_along() {
+    let token = Token::new();
+    let daemon = Daemon::with(&token.breakable(5_000)).unwrap();
+    let user = daemon.user().unwrap();
+    until_the_token_serves(&user);
+    create(&user, "release", &["--token", "hsm"]);
+    create(&user, "soft", &[]);
+    let pid = daemon.id().unwrap();
+
+    for (function, action) in [("C_Sign", "segv"), ("C_Sign", "abort"), ("C_Sign", "hang"), ("C_OpenSession", "abort")]
+    {
+        let broken = format!("{function}.{action}");
+        // Every call until one is seen to have broken, in the next worker that makes one.
+        token.command(&format!("{function} * {action}"));
+        until("it breaks", || {
+            let _ = signs(&user, "release");
+            assert!(signs(&user, "soft"), "{broken}");
+            if function != "C_Sign" {
+                token.command(&format!("C_Sign * segv\n{function} * {action}"));
+            }
+            token.calls(&broken) > 0
+        });
+        token.command("");
+        until("the token's key signs again", || {
+            assert!(signs(&user, "soft"), "{broken}");
+            signs(&user, "release")
+        });
+    }
+
+    assert_eq!(daemon.id().unwrap(), pid);
+    let log = daemon.log();
+    let lines: Vec<&str> =
+        log.lines().filter(|line| line.contains("custody worker") && line.contains("ERROR")).collect();
+    assert!(!lines.is_empty() && lines.iter().all(|line| line.contains("hsm")), "{log}");
 }
