@@ -20,6 +20,7 @@ use trust_proto::fault;
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
+use crate::authorize::Action;
 use crate::house::House;
 use crate::idempotency::IdempotencyKey;
 use crate::identity::Caller;
@@ -51,6 +52,22 @@ impl Door {
         let principal = self.house.identify(caller).map_err(answer)?;
         self.house.pace(&principal).map_err(answer)?;
         Ok(principal)
+    }
+
+    /// Refuses `what` to a caller that is not at the Unix socket. Whoever may not do it at all hears that, not how it is
+    /// done.
+    fn at_socket_only<T>(
+        &self,
+        request: &Request<T>,
+        principal: &Principal,
+        action: Action,
+        what: &str,
+    ) -> Result<(), Status> {
+        if matches!(request.extensions().get::<Caller>(), Some(caller) if caller.is_local()) {
+            return Ok(());
+        }
+        self.house.allow(principal, action).map_err(answer)?;
+        Err(answer(Fault::new(FaultKind::Refused, format!("{what}: over the Unix socket only"))))
     }
 
     /// When the caller stops waiting: its `grpc-timeout`, at most the configured longest; in time of the clock's `monotonic`.

@@ -11,7 +11,6 @@ use zeroize::Zeroizing;
 use super::{Door, answer};
 use crate::authorize::Action;
 use crate::house::{Progress, Recovery, RootTarget, kek_state};
-use crate::identity::Caller;
 use crate::init::PASSPHRASE_BYTES_MIN;
 
 #[tonic::async_trait]
@@ -49,11 +48,7 @@ impl v1::admin_server::Admin for Door {
 
     async fn unseal(&self, request: Request<v1::UnsealRequest>) -> Result<Response<v1::UnsealResponse>, Status> {
         let principal = self.caller(&request)?;
-        if !matches!(request.extensions().get::<Caller>(), Some(caller) if caller.is_local()) {
-            // Whoever may not unseal at all hears that, not how it is done.
-            self.house.allow(&principal, Action::Unseal).map_err(answer)?;
-            return Err(answer(Fault::new(FaultKind::Refused, "unseal: over the Unix socket only")));
-        }
+        self.at_socket_only(&request, &principal, Action::Unseal, "unseal")?;
         let deadline = self.deadline(&request);
         let asked = request.into_inner();
         let passphrase = if asked.by_token { None } else { Some(passphrase(asked.passphrase).map_err(answer)?) };
@@ -87,18 +82,13 @@ impl v1::admin_server::Admin for Door {
         request: Request<v1::RotateKekRequest>,
     ) -> Result<Response<Self::RotateKekStream>, Status> {
         let principal = self.caller(&request)?;
-        let is_local = matches!(request.extensions().get::<Caller>(), Some(caller) if caller.is_local());
-        let deadline = self.deadline(&request);
-        let target = request.into_inner().root.map(root_target);
-        if target.is_some() {
-            // Whoever may not do it at all hears that, not how it is done.
+        if request.get_ref().root.is_some() {
+            // Before the target is read: whoever may not change the root hears that first.
             self.house.allow(&principal, Action::ManageKek).map_err(answer)?;
-            if !is_local {
-                let why = "another root key: over the Unix socket only";
-                return Err(answer(Fault::new(FaultKind::Refused, why)));
-            }
+            self.at_socket_only(&request, &principal, Action::ManageKek, "another root key")?;
         }
-        let target = target.transpose().map_err(answer)?;
+        let deadline = self.deadline(&request);
+        let target = request.into_inner().root.map(root_target).transpose().map_err(answer)?;
         let (progress, mut told) = mpsc::channel::<Progress>(PROGRESS_WAITING_MAX);
         let (answers, stream) = mpsc::channel(PROGRESS_WAITING_MAX);
         let house = self.house.clone();

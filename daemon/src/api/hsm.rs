@@ -1,7 +1,6 @@
 //! The door of the Hsm service.
 
 use tonic::{Request, Response, Status};
-use trust::{Fault, FaultKind};
 use trust_hsm::{Pin, TokenName};
 use trust_proto::v1;
 use zeroize::Zeroizing;
@@ -10,7 +9,6 @@ use super::{Door, answer};
 use crate::authorize::Action;
 use crate::custody;
 use crate::house::{Orphan, TokenView};
-use crate::identity::Caller;
 
 #[tonic::async_trait]
 impl v1::hsm_server::Hsm for Door {
@@ -25,11 +23,7 @@ impl v1::hsm_server::Hsm for Door {
 
     async fn login(&self, request: Request<v1::LoginRequest>) -> Result<Response<v1::LoginResponse>, Status> {
         let principal = self.caller(&request)?;
-        if !matches!(request.extensions().get::<Caller>(), Some(caller) if caller.is_local()) {
-            // Whoever may not log in at all hears that, not how it is done.
-            self.house.allow(&principal, Action::LoginToken).map_err(answer)?;
-            return Err(answer(Fault::new(FaultKind::Refused, "login: over the Unix socket only")));
-        }
+        self.at_socket_only(&request, &principal, Action::LoginToken, "login")?;
         let deadline = self.deadline(&request);
         let wire = request.into_inner();
         let mut typed = Zeroizing::new(Vec::from(wire.pin));
