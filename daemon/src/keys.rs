@@ -21,7 +21,7 @@ use crate::custody;
 use crate::idempotency::IdempotencyKey;
 use crate::records::{KeyView, RecordError};
 
-pub(crate) use import::NewImport;
+pub(crate) use import::Envelope;
 pub(crate) use lookup::Sight;
 pub(crate) use remove::Removals;
 
@@ -29,7 +29,9 @@ pub(crate) use remove::Removals;
 const ATTEMPTS_MAX: usize = 3;
 
 /// Tries again, from authorization on, what was not done because the key or the policy changed meanwhile.
-async fn afresh<T, F: Future<Output = Result<T, Fault>>>(mut attempt: impl FnMut() -> F) -> Result<T, Fault> {
+async fn afresh<T, F: Future<Output = Result<T, Fault>>>(
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Fault> {
     for _ in 1..ATTEMPTS_MAX {
         match attempt().await {
             Err(fault) if custody::is_stale(&fault) => {}

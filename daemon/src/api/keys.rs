@@ -8,7 +8,7 @@ use trust_proto::v1;
 use trust_proto::words::Word as _;
 
 use super::{Door, answer, forms, idempotency, key_to_wire, malformed, selector};
-use crate::keys::{Change, ChangeRequest, KeyReceipt, NewImport, NewKey};
+use crate::keys::{Change, ChangeRequest, Envelope, KeyReceipt, NewKey};
 
 /// Keys of a page that asks for none.
 const PAGE_SIZE_DEFAULT: usize = 100;
@@ -55,8 +55,8 @@ impl v1::keys_server::Keys for Door {
         let deadline = self.deadline(&request);
         let wire = request.into_inner();
         let retry = idempotency(&wire.idempotency_key).map_err(answer)?;
-        let new = new_import(wire).map_err(answer)?;
-        let receipt = self.house.import_key(&principal, new, retry, deadline).await.map_err(answer)?;
+        let (new, envelope) = new_import(wire).map_err(answer)?;
+        let receipt = self.house.import_key(&principal, new, envelope, retry, deadline).await.map_err(answer)?;
         let (key, receipt) = self.key_response(receipt);
         Ok(Response::new(v1::ImportKeyResponse { key, receipt }))
     }
@@ -170,12 +170,12 @@ impl Door {
     }
 }
 
-fn new_import(wire: v1::ImportKeyRequest) -> Result<NewImport, Fault> {
+fn new_import(wire: v1::ImportKeyRequest) -> Result<(NewKey, Envelope), Fault> {
     let offer = wire.offer_id.parse()?;
     if wire.envelope.len() > envelope::BYTES_MAX {
         return Err(malformed("envelope: at most 16,432 bytes"));
     }
-    Ok(NewImport { key: imported_key(wire.imported)?, offer, envelope: wire.envelope.to_vec() })
+    Ok((imported_key(wire.imported)?, Envelope { offer, sealed: wire.envelope.to_vec() }))
 }
 
 fn imported_key(wire: Option<v1::ImportedKey>) -> Result<NewKey, Fault> {

@@ -7,8 +7,8 @@ use tracing::{Instrument as _, info};
 use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Origin, Principal, Trust};
 use trust_hsm::{CustodyError, SealContext, TokenName};
 
-use super::change::{Replayed, key_hash, newest_of};
-use super::import::Brought;
+use super::change::{KeyReplay, Replayed, key_hash, newest_of};
+use super::import::{Brought, Envelope};
 use super::{KeyReceipt, KeySelector, NewKey, afresh, record_fault};
 use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Decision, Grounds, KeyFacts, RequestFacts};
@@ -24,8 +24,6 @@ pub(super) struct Birth {
     pub(super) version: KeyVersion,
     /// The key's epoch, where there is a key already.
     pub(super) epoch: Option<u64>,
-    /// The token that it is made in; `None` for software custody.
-    pub(super) token: Option<TokenName>,
     /// The sealed key, of one that is imported.
     pub(super) brought: Option<Brought>,
     pub(super) replay: Option<Replayed>,
@@ -62,26 +60,31 @@ impl House {
         idempotency: Option<IdempotencyKey>,
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
-        afresh(|| self.try_to_create(principal, new.clone(), idempotency.clone(), deadline)).await
+        afresh(|| self.try_to_make(principal, new.clone(), None, idempotency.clone(), deadline)).await
     }
 
-    async fn try_to_create(
+    /// Makes the first version of a key, or takes it from what somebody brings.
+    pub(super) async fn try_to_make(
         self: &Arc<Self>,
         principal: &Principal,
         new: NewKey,
+        envelope: Option<Envelope>,
         idempotency: Option<IdempotencyKey>,
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
-        let hash = hash_of(&new);
-        let token = new.token.clone();
-        let record = self.record_of(new)?;
-        let grounds = self.may_make(principal, Action::CreateKey, &record)?;
-        let replay = match self.find_key_replay(principal, "create", idempotency, hash).await? {
-            super::change::KeyReplay::Done(receipt) => return Ok(receipt),
-            super::change::KeyReplay::New(replay) => replay,
+        let (action, method, hash) = match &envelope {
+            None => (Action::CreateKey, "create", hash_of(&new)),
+            Some(envelope) => (Action::ImportKey, "import", envelope.hash_with(hash_of(&new))),
         };
-        self.has_place(principal, Action::CreateKey, &record, token.as_ref()).await?;
-        let birth = Birth { record, version: KeyVersion::FIRST, epoch: None, token, brought: None, replay };
+        let record = self.record_of(new)?;
+        let grounds = self.may_make(principal, action, &record)?;
+        let replay = match self.find_key_replay(principal, method, idempotency, hash).await? {
+            KeyReplay::Done(receipt) => return Ok(receipt),
+            KeyReplay::New(replay) => replay,
+        };
+        self.has_place(principal, action, &record).await?;
+        let brought = envelope.map(|envelope| self.brought(principal, &record, envelope));
+        let birth = Birth { record, version: KeyVersion::FIRST, epoch: None, brought, replay };
         let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move { house.give_birth(permit).await }.in_current_span()).await?
@@ -108,13 +111,12 @@ impl House {
         principal: &Principal,
         action: Action,
         record: &KeyRecord,
-        token: Option<&TokenName>,
     ) -> Result<(), Fault> {
         if self.records().key_by_name(&record.name).await.map_err(record_fault)?.is_some() {
             self.note_refusal(principal, action, "taken", None);
             return Err(record_fault(RecordError::NameTaken));
         }
-        if let Some(name) = token
+        if let Some(name) = &record.token
             && self.custodians().token(name).is_none()
         {
             self.note_refusal(principal, action, "token", None);
@@ -158,15 +160,14 @@ impl House {
         let grounds = self.decide(principal, Action::RotateKey, key, &view, &RequestFacts::default())?;
         let hash = key_hash(&view);
         let replay = match self.find_key_replay(principal, "rotate", idempotency, hash).await? {
-            super::change::KeyReplay::Done(receipt) => return Ok(receipt),
-            super::change::KeyReplay::New(replay) => replay,
+            KeyReplay::Done(receipt) => return Ok(receipt),
+            KeyReplay::New(replay) => replay,
         };
         let version = next_version(&view)
             .map_err(|fault| self.refused(principal, key, Action::RotateKey, &view, "state", fault))?;
         // A key stays where it is.
-        let token = view.record.token.clone();
         let (record, epoch) = ((*view.record).clone(), Some(view.state.epoch));
-        let birth = Birth { record, version, epoch, token, brought: None, replay };
+        let birth = Birth { record, version, epoch, brought: None, replay };
         let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move { house.give_birth(permit).await }.in_current_span()).await?
@@ -211,8 +212,8 @@ impl House {
             None => Some(self.birth().await),
             Some(_) => None,
         };
-        let custody = self.custody_of(birth.token.as_ref())?;
-        let _in_flight = birth.token.is_some().then(|| self.token_birth(birth.key()));
+        let custody = self.custody_of(birth.record.token.as_ref())?;
+        let _in_flight = birth.record.token.is_some().then(|| self.token_birth(birth.key()));
         let made = match &birth.brought {
             None => custody.generate(context).await,
             Some(brought) => custody.import(brought.order(context)).await,
@@ -287,7 +288,7 @@ fn next_version(view: &KeyView) -> Result<KeyVersion, Fault> {
     view.state.newest.next().ok_or_else(|| Fault::new(FaultKind::Refused, "the key has all the versions there are"))
 }
 
-pub(super) fn hash_of(new: &NewKey) -> trust::Sha256Digest {
+fn hash_of(new: &NewKey) -> trust::Sha256Digest {
     let mut hash = RequestHash::default()
         .add(new.name.as_str().as_bytes())
         .add(new.purpose.name().as_bytes())

@@ -7,30 +7,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::Instrument as _;
 use trust::import::ImportBinding;
-use trust::{Fault, FaultKind, KeyVersion, Principal, Sha256Digest};
+use trust::{Fault, FaultKind, Principal, Sha256Digest};
 use trust_hsm::{CustodyError, ImportOrder, Offer, OfferId, SealContext, TokenName};
 
-use super::change::KeyReplay;
-use super::create::{Birth, hash_of};
 use super::{KeyReceipt, NewKey, afresh};
 use crate::authorize::Action;
 use crate::custody;
 use crate::house::House;
 use crate::idempotency::{IdempotencyKey, RequestHash};
-use crate::permit::Permit;
 use crate::records::KeyRecord;
 
-/// A key that somebody brings.
+/// A key that somebody brings, beside what it is to be.
 #[derive(Debug, Clone)]
-pub(crate) struct NewImport {
-    /// What it is to be.
-    pub(crate) key: NewKey,
+pub(crate) struct Envelope {
     /// What it is sealed to.
     pub(crate) offer: OfferId,
     /// The sealed key.
-    pub(crate) envelope: Vec<u8>,
+    pub(crate) sealed: Vec<u8>,
+}
+
+impl Envelope {
+    /// The hash of a request for a key, with what is brought.
+    pub(super) fn hash_with(&self, key: Sha256Digest) -> Sha256Digest {
+        let hash = RequestHash::default().add(key.as_bytes()).add(self.offer.as_bytes());
+        hash.add(Sha256Digest::of(&self.sealed).as_bytes()).finish()
+    }
 }
 
 /// What somebody needs to seal a key.
@@ -48,25 +50,24 @@ pub(crate) struct ImportOffer {
 
 /// A sealed key on its way to custody.
 pub(super) struct Brought {
-    offer: OfferId,
+    envelope: Envelope,
     info: Vec<u8>,
-    envelope: Vec<u8>,
 }
 
 impl Brought {
     pub(super) fn order(&self, context: SealContext) -> ImportOrder {
-        ImportOrder { context, offer: self.offer, info: self.info.clone(), envelope: self.envelope.clone() }
+        let Envelope { offer, sealed } = self.envelope.clone();
+        ImportOrder { context, offer, info: self.info.clone(), envelope: sealed }
     }
 }
 
 impl House {
     /// Hands out what a key is sealed to. It leaves no leaf: nothing is made, and the offer alone allows nothing.
     pub(crate) async fn offer_import(&self, principal: &Principal, new: NewKey) -> Result<ImportOffer, Fault> {
-        let token = new.token.clone();
         let record = self.record_of(new)?;
         self.may_make(principal, Action::ImportKey, &record)?;
-        self.has_place(principal, Action::ImportKey, &record, token.as_ref()).await?;
-        let offer = self.custody_of(token.as_ref())?.offer().await.map_err(|error| match error {
+        self.has_place(principal, Action::ImportKey, &record).await?;
+        let offer = self.custody_of(record.token.as_ref())?.offer().await.map_err(|error| match error {
             CustodyError::Unavailable { why } => Fault::new(FaultKind::Unavailable, format!("no offer now: {why}")),
             error => custody::fault(error),
         })?;
@@ -83,43 +84,20 @@ impl House {
     pub(crate) async fn import_key(
         self: &Arc<Self>,
         principal: &Principal,
-        new: NewImport,
+        new: NewKey,
+        envelope: Envelope,
         idempotency: Option<IdempotencyKey>,
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
-        afresh(|| self.try_to_import(principal, new.clone(), idempotency.clone(), deadline)).await
+        afresh(|| self.try_to_make(principal, new.clone(), Some(envelope.clone()), idempotency.clone(), deadline)).await
     }
 
-    async fn try_to_import(
-        self: &Arc<Self>,
-        principal: &Principal,
-        new: NewImport,
-        idempotency: Option<IdempotencyKey>,
-        deadline: Duration,
-    ) -> Result<KeyReceipt, Fault> {
-        let NewImport { key, offer, envelope } = new;
-        let hash = RequestHash::default()
-            .add(hash_of(&key).as_bytes())
-            .add(offer.as_bytes())
-            .add(Sha256Digest::of(&envelope).as_bytes())
-            .finish();
-        let token = key.token.clone();
-        let record = self.record_of(key)?;
-        let grounds = self.may_make(principal, Action::ImportKey, &record)?;
-        let replay = match self.find_key_replay(principal, "import", idempotency, hash).await? {
-            KeyReplay::Done(receipt) => return Ok(receipt),
-            KeyReplay::New(replay) => replay,
-        };
-        self.has_place(principal, Action::ImportKey, &record, token.as_ref()).await?;
-        let info = self.binding(principal, &record, token.as_ref());
-        let brought = Some(Brought { offer, info, envelope });
-        let birth = Birth { record, version: KeyVersion::FIRST, epoch: None, token, brought, replay };
-        let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
-        let house = Arc::clone(self);
-        self.detached(async move { house.give_birth(permit).await }.in_current_span()).await?
+    /// What somebody brings, with what it must have been sealed for.
+    pub(super) fn brought(&self, principal: &Principal, record: &KeyRecord, envelope: Envelope) -> Brought {
+        Brought { envelope, info: self.binding(principal, record) }
     }
 
-    fn binding(&self, principal: &Principal, record: &KeyRecord, token: Option<&TokenName>) -> Vec<u8> {
+    fn binding(&self, principal: &Principal, record: &KeyRecord) -> Vec<u8> {
         let binding = ImportBinding {
             store: &self.store_uuid(),
             principal: &principal.to_string(),
@@ -128,7 +106,7 @@ impl House {
             algorithm: record.algorithm,
             scope: &record.scope,
             forms: &record.forms,
-            custodian: token.map_or(ImportBinding::SOFTWARE, TokenName::as_str),
+            custodian: record.token.as_ref().map_or(ImportBinding::SOFTWARE, TokenName::as_str),
         };
         binding.info()
     }
