@@ -29,7 +29,7 @@ pub(crate) use remove::Removals;
 const ATTEMPTS_MAX: usize = 3;
 
 /// Tries again, from authorization on, what was not done because the key or the policy changed meanwhile.
-async fn afresh<T, F: Future<Output = Result<T, Fault>>>(
+pub(crate) async fn afresh<T, F: Future<Output = Result<T, Fault>>>(
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, Fault> {
     for _ in 1..ATTEMPTS_MAX {

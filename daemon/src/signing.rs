@@ -17,18 +17,15 @@ use trust::{Fault, FaultKind, Form, Principal, Reference};
 
 use crate::audit::{Ended, Leaf, OutcomeLeaf, batch_root};
 use crate::custody::{self, NotBegun, Visit, VisitEnd};
-use crate::house::House;
+use crate::house::{House, audit_fault};
 use crate::idempotency::IdempotencyKey;
-use crate::keys::KeySelector;
+use crate::keys::{KeySelector, afresh};
 use crate::order::{Shape, SignOrder};
 use crate::permit::Permit;
 use crate::statement::Statement;
 
 pub(crate) use receipt::{Receipt, SignedForm};
 pub(crate) use replay::other_content;
-
-/// How often a sign that met a changed key or policy is authorized afresh before the caller hears of it.
-const STALE_ATTEMPTS_MAX: usize = 3;
 
 /// What a door read: parsed and bounded.
 #[derive(Debug, Clone)]
@@ -49,35 +46,23 @@ pub(crate) struct SigningRequest {
     pub(crate) deadline: Duration,
 }
 
-/// Why a sign gave no receipt.
-enum Failed {
-    /// The key or the policy changed between permit and key: authorize afresh.
-    Stale,
-    /// Anything else.
-    Fault(Fault),
-}
-
 impl House {
     /// Signs what was asked, or says why not. Work past the permit runs detached
     /// and finishes: a caller who hangs up leaves no open intent.
     pub(crate) async fn sign(self: &Arc<Self>, request: SigningRequest) -> Result<Receipt, Fault> {
         let replay = self.find_receipt(&request).await?;
-        for _ in 0..STALE_ATTEMPTS_MAX {
-            let permit =
-                authorize::permit(self, &request, replay.retry_of()).instrument(debug_span!("authorize")).await?;
-            if let Some(receipt) = replay.receipt(permit.operation(), self.log_origin()) {
-                return Ok(receipt);
-            }
-            let house = Arc::clone(self);
-            let keep = replay.keep();
-            let work = async move { house.carry_out(permit, keep).await };
-            match self.detached(work.in_current_span()).await? {
-                Ok(receipt) => return Ok(receipt),
-                Err(Failed::Fault(fault)) => return Err(fault),
-                Err(Failed::Stale) => {}
-            }
+        afresh(|| self.try_to_sign(&request, &replay)).await
+    }
+
+    async fn try_to_sign(self: &Arc<Self>, request: &SigningRequest, replay: &replay::Found) -> Result<Receipt, Fault> {
+        let permit = authorize::permit(self, request, replay.retry_of()).instrument(debug_span!("authorize")).await?;
+        if let Some(receipt) = replay.receipt(permit.operation(), self.log_origin()) {
+            return Ok(receipt);
         }
-        Err(NotBegun::Stale.fault())
+        let house = Arc::clone(self);
+        let keep = replay.keep();
+        let work = async move { house.carry_out(permit, keep).await };
+        self.detached(work.in_current_span()).await?
     }
 
     /// Whether [`House::sign`] would be allowed for `reference` now. Signs nothing and promises nothing (D2).
@@ -91,12 +76,12 @@ impl House {
     }
 
     /// Stages three to five.
-    async fn carry_out(&self, permit: Permit<SignOrder>, keep: Option<replay::Keep>) -> Result<Receipt, Failed> {
+    async fn carry_out(&self, permit: Permit<SignOrder>, keep: Option<replay::Keep>) -> Result<Receipt, Fault> {
         if let Some(items) = permit.operation().batch_items() {
-            self.audit().keep_batch(items).await.map_err(refused_by_log)?;
+            self.audit().keep_batch(items).await.map_err(audit_fault)?;
         }
         let open = permit.open(self.audit(), self.clock()).instrument(debug_span!("audit"));
-        let intent = open.await.map_err(refused_by_log)?;
+        let intent = open.await.map_err(audit_fault)?;
         let leaf = intent.leaf();
         let visit = match self.custodians().of(intent.operation().material()) {
             Ok(custody) => custody.sign(intent).instrument(debug_span!("custody", leaf)).await,
@@ -105,33 +90,33 @@ impl House {
         let Some(Visit { intent, end }) = visit else {
             let mut outcome = OutcomeLeaf::new(self.clock().now_unix_ms(), leaf, Ended::Unknown);
             outcome.reason = Some("the session ended".to_owned());
-            self.write_outcome(outcome).await.map_err(Failed::Fault)?;
-            return Err(Failed::Fault(Fault::internal("a custody session thread ended")));
+            self.write_outcome(outcome).await?;
+            return Err(Fault::internal("a custody session thread ended"));
         };
         let (order, flight) = intent.close();
         let receipt = self.receipt(leaf, order, end).instrument(debug_span!("receipt", leaf)).await;
         if let (Ok(receipt), Some(keep)) = (&receipt, keep) {
-            self.keep_receipt(keep, receipt).await.map_err(Failed::Fault)?;
+            self.keep_receipt(keep, receipt).await?;
         }
         drop(flight);
         receipt
     }
 
     /// Stage five: the outcome is written before anything is answered.
-    async fn receipt(&self, leaf: u64, order: SignOrder, end: VisitEnd) -> Result<Receipt, Failed> {
+    async fn receipt(&self, leaf: u64, order: SignOrder, end: VisitEnd) -> Result<Receipt, Fault> {
         let now = self.clock().now_unix_ms();
         let (outcome, answer) = match end {
             VisitEnd::NotBegun(why) => {
                 let mut outcome = OutcomeLeaf::new(now, leaf, Ended::NotStarted);
-                let failed = if why == NotBegun::Stale { Failed::Stale } else { Failed::Fault(why.fault()) };
-                outcome.reason = Some(reason_of(&failed));
-                (outcome, Err(failed))
+                let fault = why.fault();
+                outcome.reason = Some(reason_of(&fault));
+                (outcome, Err(fault))
             }
             VisitEnd::Unknown(error) => {
                 let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Unknown);
-                let failed = Failed::Fault(custody::fault(error));
-                outcome.reason = Some(reason_of(&failed));
-                (outcome, Err(failed))
+                let fault = custody::fault(error);
+                outcome.reason = Some(reason_of(&fault));
+                (outcome, Err(fault))
             }
             VisitEnd::Signed(signatures) => {
                 let receipt = Receipt::of(order, leaf, self.log_origin(), signatures);
@@ -139,7 +124,7 @@ impl House {
                 (signed_outcome(now, leaf, &receipt), Ok(receipt))
             }
         };
-        self.write_outcome(outcome).await.map_err(Failed::Fault)?;
+        self.write_outcome(outcome).await?;
         answer
     }
 
@@ -155,7 +140,7 @@ impl House {
 
     /// Appends an outcome; it is flushed with the next group (D12).
     pub(crate) async fn write_outcome(&self, outcome: OutcomeLeaf) -> Result<(), Fault> {
-        self.audit().append_soon(Leaf::Outcome(outcome)).await.map_err(crate::house::audit_fault)
+        self.audit().append_soon(Leaf::Outcome(outcome)).await.map_err(audit_fault)
     }
 }
 
@@ -186,15 +171,8 @@ fn signed_outcome(now: u64, leaf: u64, receipt: &Receipt) -> OutcomeLeaf {
 /// The most failed items an outcome names; a leaf is small.
 const FAILED_NAMED_MAX: usize = 4096;
 
-fn refused_by_log(error: crate::audit::AuditError) -> Failed {
-    Failed::Fault(crate::house::audit_fault(error))
-}
-
-fn reason_of(failed: &Failed) -> String {
-    match failed {
-        Failed::Stale => "stale".to_owned(),
-        Failed::Fault(fault) => fault.kind().name().to_owned(),
-    }
+fn reason_of(fault: &Fault) -> String {
+    if custody::is_stale(fault) { "stale" } else { fault.kind().name() }.to_owned()
 }
 
 /// What a request of one purpose asks for when its statements are of several.
