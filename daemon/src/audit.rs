@@ -6,6 +6,7 @@
 
 mod batch;
 mod error;
+mod files;
 mod frames;
 mod hashes;
 mod leaf;
@@ -107,7 +108,7 @@ impl Audit {
         let bytes = Leaf::Init(first).to_bytes().unwrap_or_default();
         frames.append(&[bytes])?;
         frames.flush()?;
-        frames::sync_directory(directory)?;
+        files::sync_directory(directory)?;
         Ok(())
     }
 
