@@ -8,7 +8,8 @@ use std::time::Duration;
 use trust_hsm::{TokenName, TokenSelector};
 
 use super::reader::Section;
-use super::{HANG_AFTER, SESSIONS, credentials};
+use super::sections::credentials;
+use super::{HANG_AFTER, SESSIONS};
 
 /// The most tokens.
 const TOKENS_MAX: usize = 16;
