@@ -1,5 +1,6 @@
 //! The one place that names concrete backends and puts the house together.
 
+mod signals;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -7,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,6 +39,7 @@ use crate::serving;
 use crate::store::{DirectoryLock, SledOptions, SledStore, Store};
 use crate::tls::TlsState;
 
+use self::signals::Signals;
 pub(crate) use self::tokens::token_worker;
 
 /// How long an answer to a retry is kept (D14).
@@ -51,8 +52,6 @@ pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(8);
 const END_MAX: Duration = Duration::from_secs(10);
 /// How long the index may take on its way into its file, at the end.
 const SAVE_MAX: Duration = Duration::from_secs(5);
-/// The exit code of an end that did not wait.
-const FORCED: i32 = 1;
 /// Sessions beside those of the custody threads: the log's key and one spare.
 const SESSIONS_SPARE: usize = 2;
 
@@ -214,74 +213,6 @@ async fn chores(house: Arc<House>) {
         if let Err(fault) = house.remove_objects().await {
             error!(%fault, "the objects of destroyed keys could not be looked for in their tokens");
         }
-    }
-}
-
-/// What the daemon listens to besides its doors.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("listen to signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    /// Reloads on SIGHUP; returns on SIGTERM and SIGINT.
-    async fn wait_for_end(&mut self, house: &House) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    notify::reloading();
-                    // A reload waits for sessions of the old policy; whoever wants the daemon to end does not.
-                    tokio::select! {
-                        () = reload(house) => {}
-                        _ = self.terminate.recv() => return,
-                        _ = self.interrupt.recv() => return,
-                    }
-                    notify::ready();
-                }
-            }
-        }
-    }
-
-    /// A second SIGTERM or SIGINT waits for nothing: as safe as a crash, after which start-up recovery closes what was open.
-    #[expect(clippy::disallowed_methods, reason = "returning would wait for threads, which this is there not to do")]
-    async fn end_at_once(mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-        warn!("told a second time to end: nothing is waited for");
-        std::process::exit(FORCED)
-    }
-}
-
-/// Takes policy, certificates and revocation lists anew; what does not load leaves the old in force.
-async fn reload(house: &House) {
-    house.parts.identity.reload();
-    match house.authorizer().reload() {
-        Ok(true) => {
-            // Before the wait, which may be cut short: what decides already is on record.
-            let archived = archive_policy(house).await;
-            // In force for everybody once the sessions that began under the old one have ended (D10).
-            house.custodians().settle().await;
-            match archived {
-                Ok(()) => info!(revision = %house.authorizer().revision(), "policy reloaded"),
-                Err(error) => error!(error = format!("{error:#}"), "the new policy is in force and not archived"),
-            }
-        }
-        Ok(false) => info!("policy unchanged"),
-        Err(error) => error!(%error, "the policy is refused; the old one stays in force"),
     }
 }
 
