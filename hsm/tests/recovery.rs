@@ -82,14 +82,9 @@ fn broken_for(house: &FaultHouse, worker: &TokenWorker, scene: &mut Scene, at: (
     panic!("{action} at call {nth} of {function}: {times:?}");
 }
 
-/// Everything that was promised, which takes minutes, or what a gate has time for.
-fn is_long() -> bool {
-    std::env::var_os("TRUSTD_TEST_LONG").is_some()
-}
-
-/// The call up to which a function is broken.
+/// The call up to which a function is broken: all that was promised takes minutes, and a gate has time for the first few.
 fn calls() -> u64 {
-    if is_long() { 10 } else { 3 }
+    if std::env::var_os("TRUSTD_TEST_LONG").is_some() { 10 } else { 3 }
 }
 
 const BREAKABLE: [&str; 4] = ["C_Sign", "C_OpenSession", "C_Login", "C_GenerateKeyPair"];
@@ -331,7 +326,7 @@ fn signatures_under_random_faults_are_the_right_ones() {
          C_Sign ~1009@5 segv\nC_Sign ~1499@6 abort\nC_Sign ~1201@7 lose\n\
          C_SignInit ~151@8 swap\nC_FindObjectsInit ~83@9 rv 0xB3",
     );
-    let each = signatures() / 4;
+    let each = SIGNATURES / 4;
 
     let ended: Vec<(u32, u32)> = std::thread::scope(|scope| {
         let threads: Vec<_> = keys.into_iter().map(|scene| scope.spawn(move || sign_often(scene, each))).collect();
@@ -339,19 +334,24 @@ fn signatures_under_random_faults_are_the_right_ones() {
     });
 
     let (released, refused) = ended.iter().fold((0, 0), |sum, end| (sum.0 + end.0, sum.1 + end.1));
-    assert_eq!(released, signatures());
+    assert_eq!(released, SIGNATURES);
     for fault in ["C_Sign.rv", "C_Sign.corrupt", "C_SignInit.swap", "C_FindObjectsInit.rv"] {
         assert!(house.calls(fault) > 0, "{fault} never came");
     }
     let crashes: u64 = ["C_Sign.segv", "C_Sign.abort", "C_Sign.lose"].map(|fault| house.calls(fault)).iter().sum();
     assert!(crashes > 0 && refused > 0, "{crashes} crashes, {refused} refused");
     assert!(worker.restarts() >= crashes, "{crashes} crashes, {} restarts", worker.restarts());
+    let told: u64 = ["C_Sign.rv", "C_FindObjectsInit.rv"].map(|fault| house.calls(fault)).iter().sum();
+    let (corrupted, swapped) = (house.calls("C_Sign.corrupt"), house.calls("C_SignInit.swap"));
+    println!(
+        "{released} signatures, all right; faults: {told} return codes, {corrupted} corrupted signatures, {swapped} \
+         handles of another key, {crashes} crashes; {refused} calls refused, {} workers started again",
+        worker.restarts()
+    );
 }
 
 /// How many signatures are made under random faults.
-fn signatures() -> u32 {
-    if is_long() { 10_000 } else { 2_000 }
-}
+const SIGNATURES: u32 = 10_000;
 
 /// Signs `often` messages, each verified under the key that was asked for; says how many came out, and how many calls
 /// were refused on the way.
