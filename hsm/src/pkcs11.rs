@@ -276,9 +276,9 @@ impl Inner {
 fn trouble_of(fault: &Fault) -> TokenTrouble {
     match fault {
         Fault::Child(trouble) => trouble.clone(),
-        Fault::Session(what) | Fault::Login(what) | Fault::Missing(what) => TokenTrouble::Failed { what: what.clone() },
+        Fault::Session(what) | Fault::Login(what) => TokenTrouble::Failed { what: what.clone() },
         Fault::Unsound => TokenTrouble::Failed { what: "a signature does not verify".to_owned() },
-        Fault::Final(error) => TokenTrouble::Failed { what: error.to_string() },
+        Fault::Missing(error) | Fault::Final(error) => TokenTrouble::Failed { what: error.to_string() },
     }
 }
 

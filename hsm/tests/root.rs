@@ -225,6 +225,22 @@ fn another_token_a_deleted_key_an_altered_wrap_and_another_store_open_nothing() 
 }
 
 #[test]
+fn a_wrapping_key_is_called_gone_only_after_a_new_login_does_not_find_it() {
+    let (house, fault) = (House::open(Mount::InProcess), FaultHouse::new());
+    let token = fault.mount();
+    let wraps = into_token(&house, &token, None);
+    house.ring.seal().unwrap();
+    token.destroy_wrap_key(&wraps[0]).unwrap();
+    let logins = fault.calls("C_Login");
+
+    let refused = refusal(unseal_through(&*house.ring, &token, &wraps[0]));
+
+    assert!(refused.contains("the key was deleted"), "{refused}");
+    assert_eq!(fault.calls("C_Login"), logins + 1);
+    assert_eq!(token.trouble(), None, "it costs the token's worker nothing");
+}
+
+#[test]
 fn either_of_two_tokens_opens() {
     let (house, first, second) = (House::open(Mount::InProcess), TokenHouse::new(), TokenHouse::new());
     let mut config = second.config();

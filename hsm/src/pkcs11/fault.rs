@@ -12,8 +12,8 @@ pub(super) enum Fault {
     /// A signature does not verify: the handle may mean another key by now, or the key's place is broken.
     Unsound,
     /// An object is not found. A token that is being taken away has none either, before it says that it is not there:
-    /// lost is only what a new session and a new login do not find.
-    Missing(String),
+    /// lost is only what a new session and a new login do not find. Then it is answered by this error.
+    Missing(CustodyError),
     /// Nobody is logged in any more.
     Login(String),
     /// Only a new process can help.

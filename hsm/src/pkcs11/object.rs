@@ -45,7 +45,10 @@ pub(super) fn only(session: &Session, class: ObjectClass, id: &[u8; 32]) -> Resu
         [handle] => Ok(*handle),
         // Whoever is not logged in does not see private keys; that is no reason to call one lost.
         [] if !is_inside(session)? => Err(Fault::Login("look for a key: nobody is logged in".to_owned())),
-        [] => Err(Fault::Missing(format!("the token has no object {class} with the id {}", named()))),
+        [] => {
+            let what = format!("the token has no object {class} with the id {}", named());
+            Err(Fault::Missing(CustodyError::corrupt(what)))
+        }
         found => {
             let (count, id) = (found.len(), named());
             Err(CustodyError::corrupt(format!("the token has {count} objects {class} with the id {id}, not one"))

@@ -88,7 +88,7 @@ impl TokenSession {
                 // One key that signs wrongly is no reason to take the others from everybody.
                 (Fault::Unsound, Rung::Process) if only_unsound => return Err(CustodyError::failed(UNSOUND)),
                 // Nor is one that is gone, now that the token has taken a new login and should show it.
-                (Fault::Missing(what), Rung::Process) => return Err(CustodyError::corrupt(what)),
+                (Fault::Missing(error), Rung::Process) => return Err(error),
                 (fault, _) => return Err(self.inner.give_up(&fault).into()),
             };
         }

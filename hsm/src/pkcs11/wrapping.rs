@@ -352,12 +352,11 @@ fn check(session: &Session, key: ObjectHandle, kind: Kind, id: WrapKeyId) -> Res
 /// The only key with this id.
 fn only(inner: &Inner, session: &Session, class: ObjectClass, id: WrapKeyId) -> Result<ObjectHandle, Fault> {
     object::only(session, class, id.as_bytes()).map_err(|fault| match fault {
-        Fault::Missing(_) => CustodyError::refused(format!(
+        Fault::Missing(_) => Fault::Missing(CustodyError::refused(format!(
             "the token {} has no key {id}, which wraps the root key: it is another token, or the key was deleted; connect \
              the token that has it",
             inner.name
-        ))
-        .into(),
+        ))),
         other => other,
     })
 }

@@ -91,9 +91,9 @@ fn sign_once(
 /// What a fault is to a reader.
 pub(super) fn words(fault: &Fault) -> String {
     match fault {
-        Fault::Session(what) | Fault::Login(what) | Fault::Missing(what) => what.clone(),
+        Fault::Session(what) | Fault::Login(what) => what.clone(),
         Fault::Unsound => "its signature does not verify".to_owned(),
         Fault::Child(trouble) => trouble.to_string(),
-        Fault::Final(error) => error.to_string(),
+        Fault::Missing(error) | Fault::Final(error) => error.to_string(),
     }
 }
