@@ -69,3 +69,22 @@ fn flush_us(directory: &Path) -> Result<f64> {
     std::fs::remove_file(path).context("remove the file that was flushed")?;
     Ok(Spread::of(&samples).map_or(number(0), |spread| spread.median))
 }
+
+/// Processor time of a process in clock ticks, from its `/proc/PID/stat`: fields 14 and 15, user and system; zero of one
+/// that is gone.
+pub(crate) fn ticks(stat: &str) -> u64 {
+    // The second field is a name in parentheses, in which anything may stand.
+    let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_read_behind_any_name() {
+        assert_eq!(ticks("7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0"), 42);
+        assert_eq!(ticks(""), 0);
+    }
+}

@@ -3,6 +3,7 @@
 //! Everything runs for real, on this machine's disk and loopback, for a bounded time, and is stopped by its own id.
 //! It drives everything; nothing depends on it.
 
+mod bare;
 mod certificates;
 mod load;
 mod machine;
@@ -12,6 +13,7 @@ mod report;
 mod spread;
 mod subject;
 mod suite;
+mod token;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,10 +70,18 @@ enum Suite {
     Start,
     /// Flushes per acknowledged signature, by strace.
     Flush,
+    /// A token's keys, beside a bare loop over its module.
+    Token,
 }
 
 fn main() -> ExitCode {
-    match run(&CommandLine::parse()) {
+    // A module is told by its environment where its token is, so the bare loop is a process of its own.
+    let mut words = std::env::args().skip(1);
+    let ran = match words.next() {
+        Some(word) if word == bare::WORD => bare::run(words),
+        Some(_) | None => run(&CommandLine::parse()),
+    };
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("trust-bench: {error:#}");
@@ -124,5 +134,6 @@ async fn measure(suite: Suite, line: &CommandLine, plan: &Plan, directory: &Path
         Suite::Parts => suite::parts::run(plan, directory, report).await,
         Suite::Start => suite::start::run(plan, line.keys, directory, report).await,
         Suite::Flush => suite::flush::run(directory, report).await,
+        Suite::Token => suite::token::run(plan, directory, report).await,
     }
 }

@@ -69,19 +69,33 @@ impl Ours {
     /// # Errors
     /// When the daemon refuses.
     pub(crate) async fn create_key(&self, name: &str, purpose: v1::Purpose, algorithm: Algorithm) -> Result<String> {
-        let scope =
-            if purpose == v1::Purpose::Image { vec!["registry.bench.example/*".to_owned()] } else { Vec::new() };
-        let request = v1::CreateKeyRequest {
-            name: name.to_owned(),
-            purpose: purpose.into(),
-            algorithm: algorithm.to_wire(),
-            scope,
-            forms: Vec::new(),
-            idempotency_key: String::new(),
-            token: String::new(),
-        };
-        let channel = self.daemon.channel().await?;
-        KeysClient::new(channel).create_key(request).await.with_context(|| format!("make the key {name}"))?;
+        create_key_at(&self.daemon, name, purpose, algorithm, "").await?;
         Ok(name.to_owned())
     }
+}
+
+/// Makes a key at `daemon`, in the token of that name or, without one, in software.
+///
+/// # Errors
+/// When the daemon refuses.
+pub(crate) async fn create_key_at(
+    daemon: &Daemon,
+    name: &str,
+    purpose: v1::Purpose,
+    algorithm: Algorithm,
+    token: &str,
+) -> Result<()> {
+    let scope = if purpose == v1::Purpose::Image { vec!["registry.bench.example/*".to_owned()] } else { Vec::new() };
+    let request = v1::CreateKeyRequest {
+        name: name.to_owned(),
+        purpose: purpose.into(),
+        algorithm: algorithm.to_wire(),
+        scope,
+        forms: Vec::new(),
+        idempotency_key: String::new(),
+        token: token.to_owned(),
+    };
+    let channel = daemon.channel().await?;
+    KeysClient::new(channel).create_key(request).await.with_context(|| format!("make the key {name}"))?;
+    Ok(())
 }

@@ -6,6 +6,7 @@ pub(crate) mod kernels;
 pub(crate) mod parts;
 pub(crate) mod sign;
 pub(crate) mod start;
+pub(crate) mod token;
 pub(crate) mod verify;
 
 use std::time::Duration;
