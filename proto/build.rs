@@ -20,6 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    // Many times the size of the steps that come before it.
+    let large = ".trust.v1.DoctorResponse.step.report";
+    tonic_prost_build::configure().bytes(".").boxed(large).compile_fds(descriptors)?;
     Ok(())
 }

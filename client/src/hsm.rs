@@ -1,5 +1,7 @@
 //! `trustctl hsm …`: the daemon's PKCS#11 tokens.
 
+mod doctor;
+
 use serde::Serialize;
 use trust_proto::v1;
 
@@ -16,6 +18,7 @@ const PIN_BYTES_MAX: usize = 255;
 pub(crate) async fn run(context: &Context, command: HsmCommand) -> Result<(), Failure> {
     match command {
         HsmCommand::List => list(context).await,
+        HsmCommand::Doctor(arguments) => doctor::run(context, arguments).await,
         HsmCommand::Login(arguments) => login(context, arguments).await,
         HsmCommand::Orphans { token } => orphans(context, token).await,
     }
@@ -150,6 +153,12 @@ struct Token {
     model: String,
     firmware: String,
     sessions: u32,
+    /// configuration, profile, default
+    sessions_by: String,
+    hang_after_ms: u64,
+    hang_after_by: String,
+    /// none, used, or why it is not
+    profile: String,
     restarts: u64,
 }
 
@@ -168,6 +177,10 @@ impl Token {
             model: token.model,
             firmware: token.firmware,
             sessions: token.sessions,
+            sessions_by: token.sessions_by,
+            hang_after_ms: token.hang_after_ms,
+            hang_after_by: token.hang_after_by,
+            profile: token.profile,
             restarts: token.restarts,
         }
     }
@@ -190,7 +203,12 @@ impl Token {
             lines.push(format!("  token     {}", printable(&says)));
         }
         lines.push(format!("  PIN       {}", printable(&self.pin)));
-        lines.push(format!("  sessions  {}, restarted {} times", self.sessions, self.restarts));
+        let by = format!(
+            "{} ({}), hang_after_ms {} ({})",
+            self.sessions, self.sessions_by, self.hang_after_ms, self.hang_after_by
+        );
+        lines.push(format!("  sessions  {}, restarted {} times", printable(&by), self.restarts));
+        lines.push(format!("  profile   {}", printable(&self.profile)));
         lines.join("\n")
     }
 }

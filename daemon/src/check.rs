@@ -14,7 +14,8 @@ use crate::assemble::{policy_source, token_worker};
 use crate::authorize::Authorizer;
 use crate::backup::Recipients;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigFault, PolicyConfig, Reading, RootConfig, TlsConfig};
+use crate::config::{Config, ConfigFault, PolicyConfig, Reading, RootConfig, TlsConfig, TokenConfig};
+use crate::custody::profile::{self, Profile};
 use crate::init::{UNFINISHED, was_cut_short};
 use crate::root;
 use crate::serving::group_id;
@@ -44,16 +45,24 @@ impl Findings {
 
 /// Prints every fault, one a line. Exit code 0 when there is none.
 pub(crate) fn run(name: &str, reading: Reading) -> ExitCode {
+    let sources = reading.config.as_ref().map(token_sources).unwrap_or_default();
     let findings = everything(reading);
     for missing in &findings.missing {
         println!("not yet: {missing}");
     }
     if findings.faults.is_empty() {
+        sources.iter().for_each(|line| println!("{line}"));
         println!("{name}: no faults");
         return ExitCode::SUCCESS;
     }
     eprintln!("trustd: {}", refusal(name, &findings.faults));
     ExitCode::FAILURE
+}
+
+/// Where each token's values come from.
+fn token_sources(config: &Config) -> Vec<String> {
+    let line = |token: &TokenConfig| profile::sources(token, Profile::read(&config.token_profile(&token.name)));
+    config.tokens.iter().map(line).collect()
 }
 
 /// What is wrong with the text, and with the files of every value that could be read.

@@ -366,6 +366,12 @@ impl Config {
         self.data_directory.join("kek").join("ring")
     }
 
+    /// The profile of the token with this name.
+    #[must_use]
+    pub fn token_profile(&self, name: &TokenName) -> PathBuf {
+        self.token_marks().join(format!("{name}.profile"))
+    }
+
     /// Where PINs that a token refused are remembered.
     #[must_use]
     pub fn token_marks(&self) -> PathBuf {

@@ -7,11 +7,13 @@
 //! signature that does not verify never leaves this file.
 
 mod grace;
+pub(crate) mod profile;
 mod queue;
 mod session;
 mod tokens;
+mod usage;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ use crate::permit::Intent;
 use crate::records::Records;
 
 pub(crate) use tokens::{Custodians, Mounted, Token, TokenStatus};
+pub(crate) use usage::Usage;
 
 use grace::Grace;
 use queue::Queue;
@@ -35,7 +38,17 @@ use queue::Queue;
 /// The session threads and what they share. Dropping it lets them finish what waits and ends them.
 pub(crate) struct Custody {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Threads>,
+}
+
+/// The session threads, those that are about to end, too.
+#[derive(Default)]
+struct Threads {
+    /// How many take work, once those that were told to end have.
+    sessions: usize,
+    /// How many were ever started: their names.
+    started: usize,
+    handles: Vec<JoinHandle<()>>,
 }
 
 /// What every session thread sees.
@@ -49,7 +62,7 @@ struct Shared {
     policy_revision: Box<dyn Fn() -> Sha256Digest + Send + Sync>,
 }
 
-/// One piece of work for a session thread.
+/// One piece of work for a session thread. Whoever takes `Leave` ends: there are to be fewer sessions.
 #[expect(clippy::large_enum_variant, reason = "nearly all of it is Sign; a box would be one more allocation for each")]
 enum Work {
     Sign { intent: Intent<SignOrder>, answer: oneshot::Sender<Visit> },
@@ -60,6 +73,7 @@ enum Work {
     Forget { key: KeyId, answer: oneshot::Sender<Result<(), CustodyError>> },
     Destroy { order: DestroyOrder, answer: oneshot::Sender<Result<Removed, CustodyError>> },
     Objects { answer: oneshot::Sender<Result<TokenObjects, CustodyError>> },
+    Leave,
 }
 
 impl Work {
@@ -87,6 +101,8 @@ impl Work {
             | Self::Destroy { .. }
             | Self::Objects { .. } => Duration::from_secs(1),
             Self::Forget { .. } | Self::Offer { .. } => Duration::from_millis(1),
+            // Alone, and by somebody else than whoever is back soon.
+            Self::Leave => Duration::from_secs(1),
         }
     }
 }
@@ -155,17 +171,34 @@ impl Custody {
             policy_revision,
         });
         // Made first, so that threads already started end when a later one cannot be.
-        let mut custody = Self { shared: Arc::clone(&shared), threads: Vec::new() };
-        for number in 0..limits.sessions {
-            let session = shared.custodian.open()?;
-            let shared = Arc::clone(&shared);
+        let custody = Self { shared, threads: Mutex::default() };
+        custody.resize(limits.sessions)?;
+        Ok(custody)
+    }
+
+    /// Has so many sessions from now on. One that is at work ends after it.
+    ///
+    /// # Errors
+    /// [`CustodyError`] when a session cannot be opened, a thread not be started, or too much waits for one to be told.
+    pub(crate) fn resize(&self, sessions: usize) -> Result<(), CustodyError> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.handles.retain(|thread| !thread.is_finished());
+        while threads.sessions < sessions {
+            let session = self.shared.custodian.open()?;
+            let shared = Arc::clone(&self.shared);
             let thread = std::thread::Builder::new()
-                .name(format!("custody-{number}"))
+                .name(format!("custody-{}", threads.started))
                 .spawn(move || session::run(session, &shared))
                 .map_err(|error| CustodyError::Failed { what: format!("start session thread: {error}") })?;
-            custody.threads.push(thread);
+            threads.handles.push(thread);
+            threads.started = threads.started.saturating_add(1);
+            threads.sessions = threads.sessions.saturating_add(1);
         }
-        Ok(custody)
+        while threads.sessions > sessions {
+            self.push(Work::Leave)?;
+            threads.sessions = threads.sessions.saturating_sub(1);
+        }
+        Ok(())
     }
 
     /// Takes the intent to the key. Returns when the visit is over; never sooner.
@@ -276,7 +309,8 @@ impl Custody {
 impl Drop for Custody {
     fn drop(&mut self) {
         self.shared.queue.close();
-        for thread in self.threads.drain(..) {
+        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.handles.drain(..) {
             // A thread that panicked has said so on stderr; nothing is left to do here.
             let _ = thread.join();
         }

@@ -153,10 +153,17 @@ pub(crate) async fn probe_tokens(house: Arc<House>) {
 async fn probe(token: Arc<Token>) {
     loop {
         tokio::time::sleep(PROBE_INTERVAL).await;
-        if let Some(worker) = token.worker().cloned() {
-            // Ended early only with the daemon.
-            drop(tokio::task::spawn_blocking(move || worker.probe()).await);
-        }
+        let probed = Arc::clone(&token);
+        // Ended early only with the daemon.
+        drop(tokio::task::spawn_blocking(move || probed.probe()).await);
+    }
+}
+
+/// Has every token used as its profile says now, each by itself: nobody waits for one that hangs.
+pub(crate) fn retune_tokens(house: &House) {
+    for token in house.custodians().all_tokens() {
+        let token = Arc::clone(token);
+        drop(house.parts.tasks.spawn_blocking(move || token.retune()));
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod closing;
+mod doctor;
 mod index;
 mod log;
 mod lost;
@@ -32,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::records::{LogAnchor, Records};
 use crate::verification::Verifier;
 
+pub(crate) use doctor::{Examined, Keep};
 pub(crate) use orphans::Orphan;
 pub(crate) use root::{Recovery, RootTarget};
 pub(crate) use sealing::{Opening, Progress, kek_state};

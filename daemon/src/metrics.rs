@@ -25,7 +25,7 @@ pub(crate) use doors::{DoorCounts, Entrance, TurnedAway};
 pub(crate) const PREFIX: &str = "trustd";
 
 /// Every method, as a label, in order; a test holds it against the protocol.
-const METHODS: [&str; 30] = [
+const METHODS: [&str; 31] = [
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -39,6 +39,7 @@ const METHODS: [&str; 30] = [
     "trust.v1.Audit/GetConsistencyProof",
     "trust.v1.Audit/GetInclusionProof",
     "trust.v1.Audit/ListEntries",
+    "trust.v1.Hsm/Doctor",
     "trust.v1.Hsm/ListOrphans",
     "trust.v1.Hsm/ListTokens",
     "trust.v1.Hsm/Login",

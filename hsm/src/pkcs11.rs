@@ -25,7 +25,9 @@ mod wrapping;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::MechanismType;
@@ -78,6 +80,8 @@ struct Inner {
     login: Mutex<Login>,
     /// What only a new process can heal; set once, never taken back.
     trouble: Mutex<Option<TokenTrouble>>,
+    /// A session that was idle for longer is opened anew, in milliseconds; `u64::MAX` where none is.
+    session_idle_max_ms: AtomicU64,
     offers: Offers,
 }
 
@@ -105,7 +109,7 @@ impl FoundToken {
         }
         let keeper = login::open(&context, slot).map_err(|fault| trouble_of(&fault))?;
         let counted = info.user_pin_count_low() || info.user_pin_final_try();
-        let facts = facts_of(&info);
+        let facts = facts_of(&context, &info);
         Ok(Self { name: place.name.clone(), store: place.store, context, slot, keeper, facts, counted })
     }
 
@@ -124,9 +128,18 @@ impl FoundToken {
     pub fn log_in(self, pin: Pin) -> Result<(Pkcs11Custodian, Judged), TokenTrouble> {
         let Self { name, store, context, slot, keeper, facts, .. } = self;
         let (login, judged) = Login::begin(keeper, pin)?;
-        let (login, trouble) = (Mutex::new(login), Mutex::new(None));
-        let offers = Offers::new();
-        Ok((Pkcs11Custodian(Arc::new(Inner { name, store, context, slot, facts, login, trouble, offers })), judged))
+        let inner = Inner {
+            name,
+            store,
+            context,
+            slot,
+            facts,
+            login: Mutex::new(login),
+            trouble: Mutex::new(None),
+            session_idle_max_ms: AtomicU64::new(u64::MAX),
+            offers: Offers::new(),
+        };
+        Ok((Pkcs11Custodian(Arc::new(inner)), judged))
     }
 }
 
@@ -161,6 +174,12 @@ impl Pkcs11Custodian {
             None => self.0.probe(),
         };
         probed.map_err(|fault| self.0.give_up(&fault))
+    }
+
+    /// Has a session that was idle for longer opened anew before it is used, with its handles; `None`: none is.
+    pub fn set_session_idle_max(&self, idle_max: Option<Duration>) {
+        let idle_max_ms = idle_max.and_then(|time| u64::try_from(time.as_millis()).ok()).unwrap_or(u64::MAX);
+        self.0.session_idle_max_ms.store(idle_max_ms, Ordering::Relaxed);
     }
 
     /// Measures the token; `tell` hears of each step, and ends the measurement by saying false.
@@ -219,6 +238,12 @@ impl Inner {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         // The first trouble is the cause of those that follow.
         trouble.get_or_insert_with(|| trouble_of(fault)).clone()
+    }
+
+    /// Whether a session that was used then has been idle for too long.
+    fn is_idle_too_long(&self, used: Instant) -> bool {
+        let idle_max_ms = self.session_idle_max_ms.load(Ordering::Relaxed);
+        idle_max_ms != u64::MAX && doctor::since(used) / 1000 > idle_max_ms
     }
 
     /// Looks, and climbs the ladder's first rungs before it says that only a new process can help.
@@ -323,9 +348,13 @@ fn find(context: &Pkcs11, selector: &TokenSelector) -> Result<(Slot, TokenInfo),
     }
 }
 
-fn facts_of(info: &TokenInfo) -> TokenFacts {
+fn facts_of(context: &Pkcs11, info: &TokenInfo) -> TokenFacts {
+    let module = context.get_library_info().map_or_else(
+        |_| String::new(),
+        |library| format!("{} {}", library.library_description(), library.library_version()),
+    );
     let firmware = info.firmware_version().to_string();
-    TokenFacts::new(info.label(), info.serial_number(), info.manufacturer_id(), info.model(), &firmware)
+    TokenFacts::new(info.label(), info.serial_number(), info.manufacturer_id(), info.model(), &firmware, &module)
 }
 
 fn absent(what: &str) -> TokenTrouble {

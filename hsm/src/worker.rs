@@ -147,7 +147,7 @@ impl WorkerCustodian {
     }
 
     fn patience(&self) -> Duration {
-        self.watched.shared.launch.hang_after
+        self.watched.shared.launch.hang_after()
     }
 }
 

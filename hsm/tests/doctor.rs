@@ -1,9 +1,10 @@
 //! Measuring a token: what is found is true of it, nothing stays behind, and whoever signs meanwhile does not notice.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
 mod house;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use house::token::{FaultHouse, LABEL, TokenHouse};
 use house::{context, order};
@@ -29,6 +30,15 @@ fn examine_with(worker: &TokenWorker, mut act: impl FnMut(&str)) -> Report {
         true
     };
     worker.examine(&plan(), &mut tell).unwrap()
+}
+
+/// Waits until `done`.
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < LONG, "never: {what}");
+        std::thread::yield_now();
+    }
 }
 
 fn finding(report: &Report, algorithm: Algorithm) -> &AlgorithmFinding {
@@ -206,4 +216,36 @@ fn a_pin_that_has_not_opened_the_token_is_not_tried_and_two_do_not_measure_at_on
         second.get_or_insert_with(|| examine(&worker).unwrap_err());
     });
     assert!(second.unwrap().to_string().contains("already"));
+}
+
+#[test]
+fn a_session_that_may_not_be_idle_is_opened_anew_in_this_worker_and_in_the_next() {
+    let house = FaultHouse::new();
+    let worker = house.mount();
+    let context = context(Algorithm::EcdsaP256Sha256, Purpose::Image);
+    let mut session = worker.open().unwrap();
+    let key = session.generate(&context).unwrap();
+    let order = order(&context, &key, vec![Signable::Message(b"m".to_vec())]);
+    let mut sign = || session.sign(std::slice::from_ref(&order), LONG).remove(0).is_ok_and(|signed| signed[0].is_ok());
+    assert!(sign());
+    let opened = house.calls("C_OpenSession");
+    assert!((0..20).all(|_| sign()) && house.calls("C_OpenSession") == opened);
+
+    worker.set_session_idle_max(Some(Duration::ZERO));
+    until("another session is opened", || sign() && house.calls("C_OpenSession") >= opened + 2);
+
+    let pid = worker.pids()[0];
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    until("the next worker serves", &mut sign);
+    assert_ne!(worker.pids()[0], pid);
+    let opened = house.calls("C_OpenSession");
+    until("the next worker opens another session", || sign() && house.calls("C_OpenSession") >= opened + 2);
+    worker.set_session_idle_max(None);
+    assert!(sign());
+    let opened = house.calls("C_OpenSession");
+    assert!((0..20).all(|_| sign()) && house.calls("C_OpenSession") == opened);
 }

@@ -7,6 +7,8 @@ use clap::{Args, Subcommand};
 /// `hsm …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum HsmCommand {
+    /// Measures a token: what really works, how fast, and what becomes of sessions and handles.
+    Doctor(HsmDoctor),
     /// Lists the tokens of the daemon's configuration, and how each is.
     List,
     /// Gives the daemon a token's PIN, from the terminal, a file or standard input; tried once.
@@ -17,6 +19,23 @@ pub(crate) enum HsmCommand {
         #[arg(value_name = "TOKEN")]
         token: Option<String>,
     },
+}
+
+/// `hsm doctor`
+#[derive(Debug, Args)]
+pub(crate) struct HsmDoctor {
+    /// The token, by its name in the daemon's configuration.
+    #[arg(value_name = "TOKEN")]
+    pub(crate) token: String,
+    /// The most sessions that are tried.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) sessions_max: u16,
+    /// How long a session is left alone.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(0..=3600))]
+    pub(crate) idle: u16,
+    /// Has the daemon keep what is found, and use it from its next start or reload on.
+    #[arg(long)]
+    pub(crate) write_profile: bool,
 }
 
 /// `hsm login`

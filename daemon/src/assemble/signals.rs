@@ -5,6 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::archive_policy;
+use crate::health;
 use crate::house::House;
 use crate::notify;
 
@@ -63,6 +64,7 @@ impl Signals {
 /// Takes policy, certificates and revocation lists anew; what does not load leaves the old in force.
 async fn reload(house: &House) {
     house.parts.identity.reload();
+    health::retune_tokens(house);
     match house.authorizer().reload() {
         Ok(true) => {
             // Before the wait, which may be cut short: what decides already is on record.

@@ -15,7 +15,7 @@ use trust_hsm::{Custodian as _, TokenPlace};
 
 use super::CustodyStarter;
 use crate::config::{Config, TokenConfig};
-use crate::custody::{Mounted, Token};
+use crate::custody::{Mounted, Token, Usage};
 
 /// How long the start waits in all for tokens that are not required. One that is wrong (a module that does not load)
 /// answers in time and stops the start (D24); one that hangs is waited for by nobody but its own thread.
@@ -29,7 +29,8 @@ pub(super) async fn mount(config: &Config, store: [u8; 16], start: &CustodyStart
     let mut mounting = Vec::new();
     for token in &config.tokens {
         let slot = Arc::new(Token::new(token.name.clone()));
-        let ended = begin(token_worker(config, token, store), token.sessions, Arc::clone(&slot), start)?;
+        let profile = config.token_profile(&token.name);
+        let ended = begin(token_worker(config, token, store), token.clone(), profile, Arc::clone(&slot), start)?;
         mounting.push((token, slot, ended));
     }
     let mut patience = pin!(tokio::time::sleep(PATIENCE));
@@ -71,7 +72,8 @@ fn make_marks(config: &Config) -> Result<()> {
 /// for whose end the end of the daemon would wait.
 fn begin(
     config: worker::TokenConfig,
-    sessions: usize,
+    token: TokenConfig,
+    profile: PathBuf,
     slot: Arc<Token>,
     start: &CustodyStarter,
 ) -> Result<oneshot::Receiver<Result<()>>> {
@@ -80,8 +82,9 @@ fn begin(
     let mount = move || {
         let name = config.place.name.clone();
         let mounted = Supervisor::mount(config).and_then(|worker| {
-            let custody = start(Arc::<TokenWorker>::clone(&worker), sessions)?;
-            Ok(Mounted { custody, worker })
+            let usage = Usage::decide(token, profile, &worker);
+            let custody = start(Arc::<TokenWorker>::clone(&worker), usage.tuning().sessions.0)?;
+            Ok(Mounted { custody, worker, usage })
         });
         let end = match &mounted {
             Ok(mounted) => {
@@ -119,7 +122,9 @@ pub(crate) fn token_worker(config: &Config, token: &TokenConfig, store: [u8; 16]
         connect: token.connect.clone(),
         sockets: token.sockets.clone(),
         devices: token.devices.clone(),
-        sessions_max: token.sessions,
-        hang_after: token.hang_after,
+        // As many as any profile may ask for, and those that have not noticed yet that they are to end.
+        sessions_max: TokenConfig::SESSIONS_MAX.saturating_mul(2),
+        // The profile's say comes when it is known which token is there.
+        hang_after: token.hang_after.unwrap_or(TokenConfig::HANG_AFTER),
     }
 }

@@ -21,6 +21,7 @@ pub(crate) enum Action {
     ListTokens,
     LoginToken,
     ManageKek,
+    MeasureToken,
     ReadLog,
     ReadStatus,
     RetireKey,
@@ -39,7 +40,7 @@ static ACTION: LazyLock<Option<EntityTypeName>> = LazyLock::new(|| EntityTypeNam
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Backup,
         Self::CancelDestroyKey,
         Self::CreateKey,
@@ -53,6 +54,7 @@ impl Action {
         Self::ListTokens,
         Self::LoginToken,
         Self::ManageKek,
+        Self::MeasureToken,
         Self::ReadLog,
         Self::ReadStatus,
         Self::RetireKey,
@@ -82,6 +84,7 @@ impl Action {
             Self::ListTokens => "list-tokens",
             Self::LoginToken => "login-token",
             Self::ManageKek => "manage-kek",
+            Self::MeasureToken => "measure-token",
             Self::ReadLog => "read-log",
             Self::ReadStatus => "read-status",
             Self::RetireKey => "retire-key",
@@ -106,6 +109,7 @@ impl Action {
                 | Self::ListTokens
                 | Self::LoginToken
                 | Self::ManageKek
+                | Self::MeasureToken
                 | Self::ReadLog
                 | Self::ReadStatus
                 | Self::Seal

@@ -176,6 +176,30 @@ impl Section {
         usize::try_from(number).unwrap_or(default)
     }
 
+    /// A count that another source may say; `default` is what holds where none does.
+    pub(super) fn optional_count(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<u64>,
+        default: usize,
+    ) -> Option<usize> {
+        let is_said = self.has(key);
+        let count = self.count(key, bounds, default);
+        is_said.then_some(count)
+    }
+
+    /// The same of a time.
+    pub(super) fn optional_milliseconds(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<u64>,
+        default: Duration,
+    ) -> Option<Duration> {
+        let is_said = self.has(key);
+        let time = self.milliseconds(key, bounds, default);
+        is_said.then_some(time)
+    }
+
     pub(super) fn count32(&mut self, key: &'static str, bounds: RangeInclusive<u64>, default: u32) -> u32 {
         u32::try_from(self.number(key, bounds, u64::from(default))).unwrap_or(default)
     }

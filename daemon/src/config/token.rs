@@ -30,10 +30,10 @@ pub struct TokenConfig {
     pub token: TokenSelector,
     /// The file with the user PIN; without one an operator logs in.
     pub pin_file: Option<PathBuf>,
-    /// Session threads.
-    pub sessions: usize,
-    /// When a silent worker is replaced.
-    pub hang_after: Duration,
+    /// Session threads; the token's profile, or else the default, says it where this does not.
+    pub sessions: Option<usize>,
+    /// When a silent worker is replaced; likewise.
+    pub hang_after: Option<Duration>,
     /// Whether the daemon does not start without it.
     pub required: bool,
     /// The module's environment: names and files.
@@ -48,6 +48,15 @@ pub struct TokenConfig {
     pub sockets: Vec<PathBuf>,
     /// The devices it may use.
     pub devices: Vec<PathBuf>,
+}
+
+impl TokenConfig {
+    /// Session threads where nobody says how many.
+    pub const SESSIONS: usize = SESSIONS;
+    /// When a silent worker is replaced where nobody says it.
+    pub const HANG_AFTER: Duration = HANG_AFTER;
+    /// The most session threads.
+    pub const SESSIONS_MAX: usize = 64;
 }
 
 /// Every `[[token]]`.
@@ -95,8 +104,8 @@ fn token(mut section: Section, names: &mut BTreeSet<TokenName>) -> Option<TokenC
     Some(TokenConfig {
         module,
         pin_file,
-        sessions: section.count("sessions", 1..=64, SESSIONS),
-        hang_after: section.milliseconds("hang_after_ms", 100..=600_000, HANG_AFTER),
+        sessions: section.optional_count("sessions", 1..=64, SESSIONS),
+        hang_after: section.optional_milliseconds("hang_after_ms", 100..=600_000, HANG_AFTER),
         required,
         environment: environment.iter().filter_map(|text| variable(text)).collect(),
         readable,

@@ -29,6 +29,10 @@ pub(super) fn run(mut session: Box<dyn Session>, shared: &Shared) {
             _ => false,
         });
         let Some(mut turn) = taken else { return };
+        // Taken alone: nobody else's work is dropped with it.
+        if matches!(turn.work.as_slice(), [Work::Leave]) {
+            return;
+        }
         let mut signs = Vec::with_capacity(turn.work.len());
         for work in turn.work.drain(..) {
             match work {
@@ -41,6 +45,7 @@ pub(super) fn run(mut session: Box<dyn Session>, shared: &Shared) {
                 Work::Destroy { order, answer } => drop(answer.send(session.destroy(&order))),
                 Work::Objects { answer } => drop(answer.send(session.objects())),
                 Work::Forget { key, answer } => drop(answer.send(session.forget(key))),
+                Work::Leave => {}
             }
         }
         if !signs.is_empty() {

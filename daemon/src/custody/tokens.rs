@@ -6,6 +6,8 @@ use trust_hsm::worker::TokenWorker;
 use trust_hsm::{CustodianState, CustodyError, Material, TokenName};
 
 use super::Custody;
+use super::profile::Tuning;
+use super::usage::Usage;
 
 /// One token of the configuration. It is mounted beside the start of the daemon: one that hangs holds up nothing.
 pub(crate) struct Token {
@@ -17,6 +19,7 @@ pub(crate) struct Token {
 pub(crate) struct Mounted {
     pub(crate) custody: Custody,
     pub(crate) worker: Arc<TokenWorker>,
+    pub(crate) usage: Usage,
 }
 
 /// Software custody and every token.
@@ -51,6 +54,26 @@ impl Token {
     /// Its worker, once it is mounted.
     pub(crate) fn worker(&self) -> Option<&Arc<TokenWorker>> {
         self.mounted().ok().map(|mounted| &mounted.worker)
+    }
+
+    /// How it is used, once it is mounted.
+    pub(crate) fn tuning(&self) -> Option<Tuning> {
+        self.mounted().ok().map(|mounted| mounted.usage.tuning())
+    }
+
+    /// Reads its profile anew and uses it as that says; does nothing while it is not mounted. Blocks.
+    pub(crate) fn retune(&self) {
+        if let Ok(Mounted { custody, worker, usage }) = self.mounted() {
+            usage.decide_anew(custody, worker);
+        }
+    }
+
+    /// Looks whether it is there, and whether it is the one whose profile is used. Blocks.
+    pub(crate) fn probe(&self) {
+        if let Ok(Mounted { custody, worker, usage }) = self.mounted() {
+            worker.probe();
+            usage.follow(custody, worker);
+        }
     }
 
     fn mounted(&self) -> Result<&Mounted, CustodyError> {

@@ -11,6 +11,7 @@ use super::sealing::Administration;
 use super::{House, blocking};
 use crate::authorize::Action;
 use crate::config::TokenConfig;
+use crate::custody::profile::Tuning;
 use crate::custody::{self, Token, TokenStatus};
 
 /// A token, for people.
@@ -24,8 +25,8 @@ pub(crate) struct TokenView {
     pub(crate) selector: String,
     /// What it said of itself when it last served.
     pub(crate) facts: Option<TokenFacts>,
-    /// Sessions that use its keys.
-    pub(crate) sessions: usize,
+    /// How it is used, and who said so.
+    pub(crate) tuning: Tuning,
     /// What is known about its PIN.
     pub(crate) pin: PinState,
 }
@@ -41,7 +42,7 @@ impl House {
             module: config.module.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             selector: config.token.to_string(),
             facts: token.worker().and_then(|worker| worker.facts()),
-            sessions: config.sessions,
+            tuning: token.tuning().unwrap_or_else(|| Tuning::before_mount(config)),
             pin: token.worker().map_or(before_mount(config), |worker| worker.pin_state()),
         };
         Ok(tokens.map(view).collect())

@@ -170,13 +170,13 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// The time now. The one clock of a measurement: it decides nothing about keys.
-#[expect(clippy::disallowed_methods, reason = "a measurement reads real time")]
-fn now() -> Instant {
+/// The time now. The one clock before a token: it decides nothing about keys.
+#[expect(clippy::disallowed_methods, reason = "what is measured, and how long a session was idle, is real time")]
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
 /// Microseconds since `begun`.
-fn since(begun: Instant) -> u64 {
+pub(super) fn since(begun: Instant) -> u64 {
     u64::try_from(now().saturating_duration_since(begun).as_micros()).unwrap_or(u64::MAX)
 }

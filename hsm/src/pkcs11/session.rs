@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cryptoki::session::Session as Pkcs11Session;
 use trust::{Algorithm, KeyId, KeyRef, Signable, Signature, verify};
 
+use super::doctor::now;
 use super::fault::Fault;
 use super::object::{self, Found};
 use super::{Inner, generate, import, listing, mechanism, remove};
@@ -49,6 +50,7 @@ pub(super) struct Link {
     pub(super) session: Pkcs11Session,
     generation: u64,
     found: HashMap<KeyRef, Found>,
+    used: Instant,
 }
 
 impl TokenSession {
@@ -97,7 +99,8 @@ impl TokenSession {
     /// The open session, or a new one. One that makes keys is opened for each: few need it, and tokens have few of them.
     fn link(&mut self, access: Access, generation: u64) -> Result<(&Inner, &mut Link), Fault> {
         let (inner, slot) = (&*self.inner, self.inner.slot);
-        let stale = self.link.as_ref().is_none_or(|link| link.generation != generation);
+        let is_stale = |link: &Link| link.generation != generation || inner.is_idle_too_long(link.used);
+        let stale = self.link.as_ref().is_none_or(is_stale);
         if stale || matches!(access, Access::Make) {
             self.link = None; // closed first: some tokens have but one
             let session = match access {
@@ -105,9 +108,10 @@ impl TokenSession {
                 Access::Make => inner.context.open_rw_session(slot),
             };
             let session = session.map_err(|error| Fault::of("open a session", &error))?;
-            self.link = Some(Link { session, generation, found: HashMap::new() });
+            self.link = Some(Link { session, generation, found: HashMap::new(), used: now() });
         }
         let link = self.link.as_mut().ok_or(CustodyError::failed("keep a session"))?;
+        link.used = now();
         Ok((inner, link))
     }
 

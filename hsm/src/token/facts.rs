@@ -16,22 +16,26 @@ pub struct TokenFacts {
     pub model: String,
     /// The version of its firmware, at most 16 bytes: `2.6`.
     pub firmware: String,
+    /// What its module calls itself, and the module's version, at most 48 bytes: `A library 2.6`; empty where it says nothing.
+    pub module: String,
 }
 
 impl TokenFacts {
     const MANUFACTURER_BYTES_MAX: usize = 32;
     const MODEL_BYTES_MAX: usize = 16;
     const FIRMWARE_BYTES_MAX: usize = 16;
+    const MODULE_BYTES_MAX: usize = 48;
 
     /// Takes what a module said: a stranger's words, so each is cut to its length and control characters are left out.
     #[must_use]
-    pub fn new(label: &str, serial: &str, manufacturer: &str, model: &str, firmware: &str) -> Self {
+    pub fn new(label: &str, serial: &str, manufacturer: &str, model: &str, firmware: &str, module: &str) -> Self {
         Self {
             label: plain(label, TokenSelector::LABEL_BYTES_MAX),
             serial: plain(serial, TokenSelector::SERIAL_BYTES_MAX),
             manufacturer: plain(manufacturer, Self::MANUFACTURER_BYTES_MAX),
             model: plain(model, Self::MODEL_BYTES_MAX),
             firmware: plain(firmware, Self::FIRMWARE_BYTES_MAX),
+            module: plain(module, Self::MODULE_BYTES_MAX),
         }
     }
 }
@@ -81,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_a_module_says_is_cut_and_has_no_control_characters() {
-        let facts = TokenFacts::new(&"l\u{1b}é".repeat(40), &"7".repeat(100), "a\nb\0c", "", "2.6\r");
+        let facts = TokenFacts::new(&"l\u{1b}é".repeat(40), &"7".repeat(100), "a\nb\0c", "", "2.6\r", "m\n");
 
         assert_eq!(facts.label, "lé".repeat(10) + "l", "32 bytes, no half of a character");
         assert_eq!(facts.serial, "7".repeat(16));

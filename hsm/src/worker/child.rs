@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -163,6 +164,10 @@ fn answer_control(
         }
         (Control::Examine(plan), Keeper::Token(custodian)) => {
             super::doctor::answer(custodian, &plan, control.stream(), outgoing)
+        }
+        (Control::IdleMax(idle_max_ms), Keeper::Token(custodian)) => {
+            custodian.set_session_idle_max(idle_max_ms.map(Duration::from_millis));
+            frame::encode(&ControlAnswer::Done, outgoing)
         }
         (Control::Probe, Keeper::Token(custodian)) => {
             frame::encode(&ControlAnswer::Probed(custodian.probe()), outgoing)

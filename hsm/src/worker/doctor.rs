@@ -96,7 +96,9 @@ impl Measuring<'_> {
         let found = introduce(shared, control).map_err(|error| self.judge(&error))?;
         let mounted = match found {
             // It has opened the token before: whatever that has counted since, it is no guess (D23).
-            Ok(_counted) => show(control, pin, shared.launch.hang_after).map_err(|error| self.judge(&error))?.map(drop),
+            Ok(_counted) => {
+                show(control, pin, shared.launch.hang_after()).map_err(|error| self.judge(&error))?.map(drop)
+            }
             Err(trouble) => Err(trouble),
         };
         let Err(trouble) = mounted else { return Ok(()) };
@@ -115,7 +117,7 @@ impl Measuring<'_> {
         plan: &Plan,
         tell: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<Report, CustodyError> {
-        let patience = STEP_PATIENCE.saturating_add(self.worker.shared().launch.hang_after);
+        let patience = STEP_PATIENCE.saturating_add(self.worker.shared().launch.hang_after());
         let mut buffer = Vec::new();
         let begun = limit(control, patience)
             .and_then(|()| frame::encode(&Control::Examine(*plan), &mut buffer))

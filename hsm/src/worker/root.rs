@@ -105,7 +105,7 @@ impl TokenWorker {
         more: Duration,
         read: impl FnOnce(ControlAnswer<'_>) -> Option<T>,
     ) -> Result<T, CustodyError> {
-        ask(self.shared(), request, self.shared().launch.hang_after.saturating_add(more), |_, answer| {
+        ask(self.shared(), request, self.shared().launch.hang_after().saturating_add(more), |_, answer| {
             read(answer).map(Ok)
         })
     }

@@ -183,7 +183,7 @@ impl WorkerSession {
     }
 
     fn patience(&self) -> Duration {
-        self.shared.launch.hang_after
+        self.shared.launch.hang_after()
     }
 
     fn sign_frame(&mut self, orders: &[SigningOrder]) -> Vec<SignedOrder> {

@@ -68,6 +68,10 @@ pub(super) fn start(shared: &Shared) -> Result<(Child, Arc<Live>), NoStart> {
             return Err(error);
         }
     };
+    // Told before anybody has a session in it. One that does not answer is found out by its first caller.
+    if let Some(idle_max_ms) = launch.session_idle_max_ms() {
+        let _ = converse(&mut ours, &Control::IdleMax(Some(idle_max_ms)), launch.hang_after(), || false);
+    }
     let live = shared.enter(Live::new(child.id(), handle, ours), reopened);
     tracing::info!(custodian = shared.name(), pid = live.pid, "custody worker started");
     Ok((child, live))
@@ -107,7 +111,7 @@ fn greet(
 ) -> io::Result<(OwnedFd, Welcome)> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
-    let hang_after = shared.launch.hang_after;
+    let hang_after = shared.launch.hang_after();
     let parent = i32::try_from(std::process::id()).unwrap_or(0);
     let say = |post| Control::Hello(Hello { protocol: PROTOCOL, parent, post });
     let welcome = match (&shared.keeps, pin) {
@@ -139,7 +143,7 @@ fn greet(
 pub(super) fn introduce(shared: &Shared, control: &mut UnixStream) -> io::Result<Result<bool, TokenTrouble>> {
     let Keeps::Token { config, .. } = &shared.keeps else { return Err(io::Error::other("there is no token")) };
     let parent = i32::try_from(std::process::id()).unwrap_or(0);
-    let patience = LOAD_PATIENCE.saturating_add(shared.launch.hang_after);
+    let patience = LOAD_PATIENCE.saturating_add(shared.launch.hang_after());
     let hello = Control::Hello(Hello { protocol: PROTOCOL, parent, post: post_of(config) });
     let answer = converse(control, &hello, patience, || false)?;
     match postcard::from_bytes(&answer) {

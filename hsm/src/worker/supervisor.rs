@@ -27,7 +27,34 @@ pub(super) struct Launch {
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(String, PathBuf)>,
     pub(super) sessions_max: usize,
-    pub(super) hang_after: Duration,
+    hang_after_ms: AtomicU64,
+    /// `u64::MAX` where a token's sessions may be idle for ever.
+    session_idle_max_ms: AtomicU64,
+}
+
+impl Launch {
+    /// After this long without an answer to one call a worker counts as hung.
+    pub(super) fn hang_after(&self) -> Duration {
+        Duration::from_millis(self.hang_after_ms.load(Ordering::Relaxed))
+    }
+
+    /// After how long of idleness a token's session is opened anew, in milliseconds.
+    pub(super) fn session_idle_max_ms(&self) -> Option<u64> {
+        Some(self.session_idle_max_ms.load(Ordering::Relaxed)).filter(|idle_max_ms| *idle_max_ms != u64::MAX)
+    }
+
+    pub(super) fn set_session_idle_max(&self, idle_max: Option<Duration>) {
+        self.session_idle_max_ms.store(idle_max.map_or(u64::MAX, milliseconds), Ordering::Relaxed);
+    }
+
+    /// The same for calls that come.
+    pub(super) fn set_hang_after(&self, patience: Duration) {
+        self.hang_after_ms.store(milliseconds(patience), Ordering::Relaxed);
+    }
+}
+
+fn milliseconds(patience: Duration) -> u64 {
+    u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What the worker keeps.
@@ -74,7 +101,10 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(super) fn new(config: WorkerConfig) -> Self {
         let WorkerConfig { program, arguments, ring, root_file, sessions_max, opened_keys_max, hang_after } = config;
-        let launch = Launch { program, arguments, environment: Vec::new(), sessions_max, hang_after };
+        let hang_after_ms = AtomicU64::new(milliseconds(hang_after));
+        let session_idle_max_ms = AtomicU64::new(u64::MAX);
+        let environment = Vec::new();
+        let launch = Launch { program, arguments, environment, sessions_max, hang_after_ms, session_idle_max_ms };
         Self::keeping(launch, Keeps::Ring { ring, root_file, opened_keys_max })
     }
 
@@ -84,7 +114,8 @@ impl Shared {
             arguments: config.arguments.clone(),
             environment: config.environment.clone(),
             sessions_max: config.sessions_max,
-            hang_after: config.hang_after,
+            hang_after_ms: AtomicU64::new(milliseconds(config.hang_after)),
+            session_idle_max_ms: AtomicU64::new(u64::MAX),
         };
         let name = config.place.name.clone();
         let pin = Mutex::new(PinKeeper::new(name, config.pin_file.clone(), config.pin_mark.clone()));
@@ -178,7 +209,7 @@ impl Shared {
     /// Has a worker started without the pause, and waits until it serves or `is_refused`: as long as the start that
     /// is under way and one more may take.
     pub(super) fn start_now(&self, is_refused: &dyn Fn() -> bool) {
-        let patience = START_PATIENCE.saturating_add(self.launch.hang_after).saturating_mul(2);
+        let patience = START_PATIENCE.saturating_add(self.launch.hang_after()).saturating_mul(2);
         let mut state = self.state();
         state.hurry = true;
         self.changed.notify_all();
@@ -247,7 +278,7 @@ impl Shared {
     /// A new session's stream into the running worker.
     pub(super) fn attach(&self) -> Result<(Arc<Live>, UnixStream), CustodyError> {
         let live = self.live()?;
-        let patience = self.launch.hang_after;
+        let patience = self.launch.hang_after();
         match live.attach(patience, self.making.excuses(patience)) {
             Ok(stream) => Ok((live, stream)),
             Err(error) => Err(self.judge(&live, &error)),

@@ -109,6 +109,23 @@ impl TokenWorker {
         &self.measuring
     }
 
+    /// Sets after how long without an answer to one call a worker counts as hung, from the next call on.
+    pub fn set_hang_after(&self, patience: Duration) {
+        self.shared().launch.set_hang_after(patience);
+    }
+
+    /// Sets after how long of idleness a session is opened anew, for this worker and those to come; `None`: never.
+    pub fn set_session_idle_max(&self, idle_max: Option<Duration>) {
+        let launch = &self.shared().launch;
+        let before = launch.session_idle_max_ms();
+        launch.set_session_idle_max(idle_max);
+        let now = launch.session_idle_max_ms();
+        if before != now && self.state() == CustodianState::Ready {
+            // A worker that cannot be told is replaced, and the next one is told when it starts.
+            let _ = self.shared().control(&Control::IdleMax(now), launch.hang_after());
+        }
+    }
+
     /// Why the token does not serve; `None` while it does.
     #[must_use]
     pub fn trouble(&self) -> Option<TokenTrouble> {
@@ -158,7 +175,7 @@ impl TokenWorker {
         if self.state() != CustodianState::Ready || shared.making.goes_on() {
             return;
         }
-        let Ok((live, frame)) = shared.control(&Control::Probe, shared.launch.hang_after) else { return };
+        let Ok((live, frame)) = shared.control(&Control::Probe, shared.launch.hang_after()) else { return };
         match postcard::from_bytes(&frame) {
             Ok(ControlAnswer::Probed(Ok(()))) => {}
             Ok(ControlAnswer::Probed(Err(trouble))) => drop(shared.replace(&live, trouble)),

@@ -2,13 +2,13 @@
 
 use prost::Message;
 use trust_proto::v1::{
-    Algorithm, BackupRequest, BatchKey, ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest, DistrustReason, Form,
-    GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest, GetKeyRequest, GetStatusRequest,
-    ImageStatement, ImportKeyRequest, ImportedKey, ListEntriesRequest, ListKeksRequest, ListKeysRequest,
-    ListOrphansRequest, ListTokensRequest, ListTrustedKeysRequest, LoginRequest, MaySignRequest, OfferImportRequest,
-    Purpose, RotateKekRequest, RotateKeyRequest, SealRequest, SignBatchRequest, SignRequest, Statement, StatementList,
-    UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, batch_key, image_statement, sign_batch_request,
-    statement, verify_batch_request, verify_request,
+    Algorithm, BackupRequest, BatchKey, ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest, DistrustReason,
+    DoctorRequest, Form, GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest, GetKeyRequest,
+    GetStatusRequest, ImageStatement, ImportKeyRequest, ImportedKey, ListEntriesRequest, ListKeksRequest,
+    ListKeysRequest, ListOrphansRequest, ListTokensRequest, ListTrustedKeysRequest, LoginRequest, MaySignRequest,
+    OfferImportRequest, Purpose, RotateKekRequest, RotateKeyRequest, SealRequest, SignBatchRequest, SignRequest,
+    Statement, StatementList, UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, batch_key, image_statement,
+    sign_batch_request, statement, verify_batch_request, verify_request,
 };
 use trust_tests::rpc::Method;
 
@@ -31,6 +31,9 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
         "Audit/GetInclusionProof" => GetInclusionProofRequest { leaf: 0 }.encode_to_vec(),
         "Audit/GetConsistencyProof" => GetConsistencyProofRequest { from_size: 1, to_size: 2 }.encode_to_vec(),
         "Audit/ListEntries" => ListEntriesRequest::default().encode_to_vec(),
+        "Hsm/Doctor" => {
+            DoctorRequest { token: "hsm".to_owned(), sessions_max: 1, ..DoctorRequest::default() }.encode_to_vec()
+        }
         "Hsm/ListOrphans" => ListOrphansRequest::default().encode_to_vec(),
         "Hsm/ListTokens" => ListTokensRequest {}.encode_to_vec(),
         "Hsm/Login" => LoginRequest { token: "hsm".to_owned(), pin: "7364".into() }.encode_to_vec(),

@@ -6,6 +6,7 @@ use cryptoki::slot::{Limit, TokenInfo};
 
 use super::super::Inner;
 use super::super::fault::Fault;
+use crate::TokenFacts;
 use crate::doctor::Identity;
 
 /// Which token it is, its flags, and the most sessions that it says it has.
@@ -15,26 +16,14 @@ pub(super) fn read(inner: &Inner) -> Result<(Identity, Vec<String>, Option<u64>)
         Limit::Max(most) => Some(most),
         Limit::Unavailable | Limit::Infinite => None,
     };
-    Ok((inner.identity_of(&token), flags(&token), stated))
+    Ok((identity(inner, &token), flags(&token), stated))
 }
 
-impl Inner {
-    /// Which token and module these are. A module that says nothing about itself has an empty name.
-    pub(in super::super) fn identity_of(&self, token: &TokenInfo) -> Identity {
-        let module = self.context.get_library_info().map_or_else(
-            |_| String::new(),
-            |info| format!("{} {}", info.library_description(), info.library_version()),
-        );
-        Identity {
-            serial: token.serial_number().to_owned(),
-            label: token.label().to_owned(),
-            manufacturer: token.manufacturer_id().to_owned(),
-            model: token.model().to_owned(),
-            hardware: token.hardware_version().to_string(),
-            firmware: token.firmware_version().to_string(),
-            module,
-        }
-    }
+/// What was said when the token was mounted, and its hardware's version.
+fn identity(inner: &Inner, token: &TokenInfo) -> Identity {
+    let TokenFacts { label, serial, manufacturer, model, firmware, module } = inner.facts.clone();
+    let hardware = token.hardware_version().to_string();
+    Identity { serial, label, manufacturer, model, hardware, firmware, module }
 }
 
 /// PKCS#11 3.0 table 7, without `CKF_`.

@@ -14,6 +14,8 @@ use crate::doctor::{Latency, Throughput, ThroughputStep};
 
 /// Twice the sessions must bring this much more, or no more are tried.
 const GROWTH: f64 = 1.1;
+/// So often in a row it may bring nothing: once is what a busy machine does to any measurement.
+const FLAT_MAX: u32 = 2;
 /// So much of the best is enough.
 const ENOUGH: f64 = 0.95;
 /// The most latencies that one session keeps.
@@ -27,7 +29,7 @@ pub(super) fn measure(
 ) -> Result<Throughput, Fault> {
     let key = examination.keys.make(algorithm)?;
     let mut steps: Vec<ThroughputStep> = Vec::new();
-    let mut sessions: u32 = 1;
+    let (mut sessions, mut flat): (u32, u32) = (1, 0);
     let ended = loop {
         if sessions > sessions_max {
             break format!("{sessions_max} sessions are the most there may be");
@@ -40,7 +42,8 @@ pub(super) fn measure(
         let best = steps.iter().map(|step| step.per_second).fold(0.0, f64::max);
         let grew = step.per_second >= best * GROWTH;
         steps.push(step);
-        if !grew {
+        flat = if grew { 0 } else { flat.saturating_add(1) };
+        if flat == FLAT_MAX {
             break format!("{sessions} sessions do no more than fewer");
         }
         sessions = sessions.saturating_mul(2);

@@ -31,6 +31,8 @@ pub(in crate::worker) enum Control<'a> {
     Probe,
     /// Measure the token; [`ControlAnswer::Examining`] comes before each step, the answer at the end.
     Examine(Plan),
+    /// Open a session anew that was idle for longer, in milliseconds; `None` where they may be idle for ever.
+    IdleMax(Option<u64>),
     /// To [`ControlAnswer::Examining`]: do it.
     GoOn,
     /// Show the token this PIN; asked once, after the token was found.
@@ -141,6 +143,7 @@ pub(in crate::worker) struct Facts<'a> {
     manufacturer: &'a str,
     model: &'a str,
     firmware: &'a str,
+    module: &'a str,
 }
 
 impl<'a> From<&'a TokenFacts> for Facts<'a> {
@@ -151,12 +154,13 @@ impl<'a> From<&'a TokenFacts> for Facts<'a> {
             manufacturer: &facts.manufacturer,
             model: &facts.model,
             firmware: &facts.firmware,
+            module: &facts.module,
         }
     }
 }
 
 impl Facts<'_> {
     pub(in crate::worker) fn read(&self) -> TokenFacts {
-        TokenFacts::new(self.label, self.serial, self.manufacturer, self.model, self.firmware)
+        TokenFacts::new(self.label, self.serial, self.manufacturer, self.model, self.firmware, self.module)
     }
 }
