@@ -19,7 +19,7 @@ fn a_token_is_made_configured_and_used_by_the_commands_of_the_page() {
         tool(name, &format!("apt-get install {package}")).unwrap();
     }
     let blocks = blocks();
-    let [make, configure, use_it] = &blocks[..] else { panic!("{blocks:#?}") };
+    let [make, configure, use_it, measure, look] = &blocks[..] else { panic!("{blocks:#?}") };
     let mut daemon = Daemon::prepared(&Setup::default()).unwrap();
     daemon.trustd(&["init"]).unwrap().ok().unwrap();
     let shell = Shell::of(daemon.user().unwrap()).unwrap();
@@ -33,6 +33,15 @@ fn a_token_is_made_configured_and_used_by_the_commands_of_the_page() {
         shell.run("cosign3", &format!("export SOFTHSM2_CONF=\"$PWD/softhsm2.conf\"\n{use_it}")).unwrap().ok().unwrap();
 
     assert!(said.stdout.contains("hsm: ready") && said.stdout.contains("never extractable"), "{said}");
+    let measured = shell.run("cosign3", measure).unwrap().ok().unwrap();
+    assert!(measured.stdout.contains("advice     sessions = "), "{measured}");
+    daemon.restart().unwrap();
+    assert!(
+        shell.run("cosign3", measure.lines().last().unwrap()).unwrap().ok().unwrap().stdout.contains("profile   used")
+    );
+    // Neither keys nor measuring left anything that is nobody's.
+    let left = shell.run("cosign3", look).unwrap().ok().unwrap();
+    assert!(left.stdout.contains("no orphans"), "{left}");
     // What passes must also be able to fail.
     shell.user.write("pin", b"another").unwrap();
     daemon.restart().unwrap();
