@@ -289,7 +289,8 @@ impl Shown for Examined {
         self.algorithms(&mut text, paint);
         self.throughput(&mut text, paint);
         self.rest(&mut text, paint);
-        text.trim_end().to_owned()
+        // A column that is empty leaves nothing behind it.
+        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -352,7 +353,7 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected:?} is not in\n{text}");
         }
-        assert!(!text.contains('\u{1b}'), "{text}");
+        assert!(!text.contains('\u{1b}') && !text.contains(" \n") && !text.ends_with('\n'), "{text}");
     }
 
     #[test]
