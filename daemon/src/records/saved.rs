@@ -97,7 +97,9 @@ pub(super) fn write(path: &Path, keys: &Keys, taken: &Taken, free_bytes_min: u64
         let path = path.to_owned();
         move |source| SaveError::System { step, path, source }
     };
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+    // What a crash left, or a pipe, which would wait for its reader: the file is always a new one.
+    let _ = std::fs::remove_file(&new);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
     let file = file.map_err(system("make", &new))?;
     let written = Writer::begin(file, keys).and_then(|writer| writer.write(taken)).and_then(|file| {
         file.sync_all().map_err(system("flush", &new))?;
@@ -241,11 +243,13 @@ fn read_chunks(
     keys: &Arc<Keys>,
     chunks: &mpsc::Sender<JoinHandle<Option<Opened>>>,
 ) -> Result<(), Unusable> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    // Asked before it is opened: a pipe would wait for its writer, and the start with it.
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
-        Err(_) => return Err(Unusable::Damaged("it does not open")),
-    };
+        Ok(_) | Err(_) => return Err(Unusable::Damaged("it is no regular file")),
+    }
+    let file = File::open(path).map_err(|_| Unusable::Damaged("it does not open"))?;
     let mut file = BufReader::new(file);
     let cut = |_| Unusable::Damaged("it is cut");
     let (mut magic, mut name) = ([0; MAGIC.len()], [0; 16]);

@@ -194,6 +194,26 @@ async fn a_damaged_cut_or_foreign_file_costs_time_only() {
 }
 
 #[tokio::test]
+async fn a_pipe_or_a_directory_in_the_places_of_the_file_holds_up_nothing() {
+    let bench = full_bench().await;
+    let (_directory, file) = file();
+    let pipe = |path: &Path| rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR).unwrap();
+    pipe(&file);
+    pipe(&file.with_extension("new"));
+
+    assert_eq!(bench.reopened_from(&file).await.unwrap().1, Rows::Read);
+    bench.records.save_index(&file, 0).await.unwrap();
+    assert_eq!(bench.reopened_from(&file).await.unwrap().1, Rows::Unread);
+
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert_eq!(bench.reopened_from(&file).await.unwrap().1, Rows::Read);
+    let refused = bench.records.save_index(&file, 0).await;
+    assert!(matches!(refused, Err(SaveError::System { step: "rename to", .. })), "{refused:?}");
+    assert!(!file.with_extension("new").exists());
+}
+
+#[tokio::test]
 async fn another_key_opens_neither_the_store_nor_the_file() {
     let bench = full_bench().await;
     let (_directory, file) = file();
