@@ -1,5 +1,6 @@
 //! `trustctl key …`: keys and their life.
 
+mod adopt;
 mod import;
 mod private_file;
 mod shown;
@@ -10,7 +11,7 @@ use trust::{Algorithm, Form, KeyName, PublicKey, Purpose};
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
-use crate::command_line::key::{Encoding, KeyCommand, KeyCreate, KeyDistrust, KeyFinal, KeyPublic};
+use crate::command_line::key::{Encoding, KeyCommand, KeyCreate, KeyDistrust, KeyFinal, KeyPublic, NewKey};
 use crate::confirm::confirmed;
 use crate::connect::Daemon;
 use crate::context::Context;
@@ -29,6 +30,7 @@ pub(crate) async fn run(context: &Context, command: KeyCommand) -> Result<(), Fa
     match command {
         KeyCommand::Create(arguments) => create(context, &arguments).await,
         KeyCommand::Import(arguments) => import::run(context, arguments).await,
+        KeyCommand::Adopt(arguments) => adopt::run(context, &arguments).await,
         KeyCommand::List => list(context).await,
         KeyCommand::Show(name) => {
             let key = fetch(&context.daemon().await?, &name.key).await?;
@@ -48,17 +50,17 @@ pub(crate) async fn run(context: &Context, command: KeyCommand) -> Result<(), Fa
 }
 
 async fn create(context: &Context, arguments: &KeyCreate) -> Result<(), Failure> {
-    let request = creation(arguments)?;
+    let request = creation(&arguments.key, arguments.algorithm.as_deref(), arguments.token.as_deref())?;
     let daemon = context.daemon().await?;
     let answer = until_answered(async || daemon.keys().create_key(request.clone()).await).await?;
     show_change(context, "created", answer.key, answer.receipt)
 }
 
 /// Reads the call before a daemon is asked: a word typed wrong is a usage error, and scopes may be written short.
-fn creation(arguments: &KeyCreate) -> Result<v1::CreateKeyRequest, Failure> {
+fn creation(arguments: &NewKey, algorithm: Option<&str>, token: Option<&str>) -> Result<v1::CreateKeyRequest, Failure> {
     let name: KeyName = arguments.name.parse()?;
     let purpose: Purpose = arguments.purpose.parse()?;
-    let algorithm = arguments.algorithm.as_deref().map(str::parse::<Algorithm>).transpose()?;
+    let algorithm = algorithm.map(str::parse::<Algorithm>).transpose()?;
     if let Some(algorithm) = algorithm
         && !purpose.allows(algorithm)
     {
@@ -92,7 +94,7 @@ fn creation(arguments: &KeyCreate) -> Result<v1::CreateKeyRequest, Failure> {
         scope: scope.patterns().iter().map(ToString::to_string).collect(),
         forms: forms.into_iter().map(Form::to_wire).collect(),
         idempotency_key: idempotency_key()?,
-        token: arguments.token.clone().unwrap_or_default(),
+        token: token.unwrap_or_default().to_owned(),
     })
 }
 
@@ -213,22 +215,18 @@ fn incomplete() -> Failure {
 mod tests {
     use super::*;
 
-    const P256: &str = "ecdsa-p256-sha256";
-
-    fn typed(purpose: &str, algorithm: Option<&str>, scope: &[&str]) -> KeyCreate {
-        KeyCreate {
+    fn typed(purpose: &str, scope: &[&str]) -> NewKey {
+        NewKey {
             name: "team/app".to_owned(),
             purpose: purpose.to_owned(),
-            algorithm: algorithm.map(str::to_owned),
             scope: scope.iter().map(|text| (*text).to_owned()).collect(),
             forms: Vec::new(),
-            token: None,
         }
     }
 
     #[test]
     fn scopes_may_be_written_as_docker_takes_them() {
-        let request = creation(&typed("image", None, &["busybox", "R.example.com:443/team/*"])).unwrap();
+        let request = creation(&typed("image", &["busybox", "R.example.com:443/team/*"]), None, None).unwrap();
 
         assert_eq!(request.scope, ["docker.io/library/busybox", "r.example.com/team/*"]);
         assert_eq!(request.algorithm, 0);
@@ -236,16 +234,17 @@ mod tests {
 
     #[test]
     fn what_the_daemon_would_refuse_is_a_usage_error_with_the_remedy() {
-        for (call, word) in [
-            (typed("image", None, &[]), "--scope"),
-            (typed("image", Some("rsa3072-pss-sha256"), &["busybox"]), "ecdsa-p256-sha256"),
-            (typed("release-blob", Some("ed25519"), &[]), "rsa3072-pkcs1-sha256"),
-            (typed("release-blob", None, &["busybox"]), "empty"),
-            (KeyCreate { forms: vec!["minisig".to_owned()], ..typed("release-statement", Some(P256), &[]) }, "sshsig"),
-            (KeyCreate { forms: vec!["manifest".to_owned()], ..typed("release-blob", None, &[]) }, "sig, bundle"),
-            (KeyCreate { name: "Team/App".to_owned(), ..typed("image", None, &["busybox"]) }, "a-z"),
+        let forms = |word: &str, call: NewKey| NewKey { forms: vec![word.to_owned()], ..call };
+        for (call, algorithm, word) in [
+            (typed("image", &[]), None, "--scope"),
+            (typed("image", &["busybox"]), Some("rsa3072-pss-sha256"), "ecdsa-p256-sha256"),
+            (typed("release-blob", &[]), Some("ed25519"), "rsa3072-pkcs1-sha256"),
+            (typed("release-blob", &["busybox"]), None, "empty"),
+            (forms("minisig", typed("release-statement", &[])), Some("ecdsa-p256-sha256"), "sshsig"),
+            (forms("manifest", typed("release-blob", &[])), None, "sig, bundle"),
+            (NewKey { name: "Team/App".to_owned(), ..typed("image", &["busybox"]) }, None, "a-z"),
         ] {
-            let failure = creation(&call).unwrap_err();
+            let failure = creation(&call, algorithm, None).unwrap_err();
 
             assert_eq!(failure.exit().code(), 2);
             assert!(failure.remedy().contains(word), "{failure:?}");

@@ -20,8 +20,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use trust::{Fault, FaultKind, KeyId, Scheme, Sha256Digest, Signature};
 use trust_hsm::{
-    Custodian, CustodianState, CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer, Removed,
-    RewrapOrder, SealContext, TokenObjects,
+    AdoptOrder, Custodian, CustodianState, CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer,
+    Removed, RewrapOrder, SealContext, TokenObjects,
 };
 
 use crate::clock::Clock;
@@ -68,6 +68,7 @@ enum Work {
     Sign { intent: Intent<SignOrder>, answer: oneshot::Sender<Visit> },
     Generate { context: SealContext, answer: oneshot::Sender<Result<Generated, CustodyError>> },
     Import { order: Box<ImportOrder>, answer: oneshot::Sender<Result<Generated, CustodyError>> },
+    Adopt { order: Box<AdoptOrder>, answer: oneshot::Sender<Result<Generated, CustodyError>> },
     Offer { answer: oneshot::Sender<Result<Offer, CustodyError>> },
     Rewrap { orders: Vec<RewrapOrder>, answer: oneshot::Sender<Vec<Result<Material, CustodyError>>> },
     Forget { key: KeyId, answer: oneshot::Sender<Result<(), CustodyError>> },
@@ -97,6 +98,7 @@ impl Work {
             }
             Self::Generate { .. }
             | Self::Import { .. }
+            | Self::Adopt { .. }
             | Self::Rewrap { .. }
             | Self::Destroy { .. }
             | Self::Objects { .. } => Duration::from_secs(1),
@@ -226,6 +228,13 @@ impl Custody {
         let (answer, imported) = oneshot::channel();
         self.push(Work::Import { order: Box::new(order), answer })?;
         imported.await.map_err(|_| gone())?
+    }
+
+    /// Takes a key that is in the token already. Call it under an intent only.
+    pub(crate) async fn adopt(&self, order: AdoptOrder) -> Result<Generated, CustodyError> {
+        let (answer, adopted) = oneshot::channel();
+        self.push(Work::Adopt { order: Box::new(order), answer })?;
+        adopted.await.map_err(|_| gone())?
     }
 
     /// Hands out what a key is sealed to.

@@ -4,6 +4,7 @@
 //! custody's place. A change of state is committed first and acknowledged only
 //! when no session that began under the older state still runs (D10).
 
+mod adopt;
 mod change;
 mod create;
 mod import;
@@ -21,6 +22,7 @@ use crate::custody;
 use crate::idempotency::IdempotencyKey;
 use crate::records::{KeyView, RecordError};
 
+pub(crate) use adopt::Sought;
 pub(crate) use import::Envelope;
 pub(crate) use lookup::Sight;
 pub(crate) use remove::Removals;

@@ -25,7 +25,7 @@ pub(crate) use doors::{DoorCounts, Entrance, TurnedAway};
 pub(crate) const PREFIX: &str = "trustd";
 
 /// Every method, as a label, in order; a test holds it against the protocol.
-const METHODS: [&str; 31] = [
+const METHODS: [&str; 32] = [
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -43,6 +43,7 @@ const METHODS: [&str; 31] = [
     "trust.v1.Hsm/ListOrphans",
     "trust.v1.Hsm/ListTokens",
     "trust.v1.Hsm/Login",
+    "trust.v1.Keys/AdoptKey",
     "trust.v1.Keys/ChangeUse",
     "trust.v1.Keys/CreateKey",
     "trust.v1.Keys/DistrustKey",

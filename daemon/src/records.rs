@@ -28,7 +28,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use trust::{KeyId, KeyName, KeyRef, Purpose, Repository, Sha256Digest};
-use trust_hsm::{Material, ObjectId, TokenName};
+use trust_hsm::{Material, TokenName};
 
 use crate::clock::Clock;
 use crate::store::Store;
@@ -292,11 +292,11 @@ impl Records {
         entries.iter().map(|entry| entry.view()).collect()
     }
 
-    /// The objects in a token that keys have, or had until they were destroyed and have not left it yet.
+    /// The `CKA_ID`s of the objects in a token that keys have, or had until they were destroyed and have not left it yet.
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn objects_in(&self, token: &TokenName) -> Result<HashSet<ObjectId>, RecordError> {
+    pub fn objects_in(&self, token: &TokenName) -> Result<HashSet<Vec<u8>>, RecordError> {
         self.read(|index| index.objects_in(token))
     }
 

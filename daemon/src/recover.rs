@@ -180,8 +180,9 @@ impl Recovery<'_> {
 
     async fn one_key(&self, mut view: KeyView, operations: &[KeyOperation], report: &mut Report) -> Result<()> {
         let name = format!("key {} ({})", view.record.id, view.record.name);
-        for operation in
-            operations.iter().filter(|operation| matches!(&*operation.operation, "create" | "import" | "rotate"))
+        for operation in operations
+            .iter()
+            .filter(|operation| matches!(&*operation.operation, "adopt" | "create" | "import" | "rotate"))
         {
             report.lost = report.lost.saturating_add(1);
             report.lines.push(format!("lost: version {} of {name}, of leaf {}", operation.version, operation.intent));

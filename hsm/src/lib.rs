@@ -29,8 +29,8 @@ pub use error::{CustodyError, TokenTrouble};
 pub use keyring::{KekInfo, KekState, KekVersion, KeyRing, PassphraseCost, RootChange, RootSource, Unsealed};
 pub use offer::{Offer, OfferId, seal_to};
 pub use order::{
-    DestroyOrder, Generated, ImportOrder, Material, Removed, RewrapOrder, SealContext, SealedKey, SignedOrder,
-    SigningOrder,
+    AdoptOrder, DestroyOrder, Generated, ImportOrder, Material, Removed, RewrapOrder, SealContext, SealedKey,
+    SignedOrder, SigningOrder,
 };
 pub use pin::Pin;
 pub use pkcs11::{FoundToken, Judged, Pkcs11Custodian, TokenPlace};
@@ -39,7 +39,8 @@ pub use secret::{Passphrase, StoreKey};
 pub use software::root::make_root_file;
 pub use software::{SoftwareCustodian, create_root_file, examine_root_file, init_ring};
 pub use token::{
-    KeyClass, ObjectId, PinState, TokenFacts, TokenKey, TokenName, TokenObject, TokenObjects, TokenSelector,
+    AdoptedId, KeyClass, KeyObject, ObjectId, PinState, TokenFacts, TokenKey, TokenName, TokenObject, TokenObjects,
+    TokenSelector,
 };
 pub use wrapped_root::{RootPlace, WrapKeyId, WrappedRoot, Wrapping};
 
@@ -113,6 +114,15 @@ pub trait Session: Send {
     /// one, one whose parts do not fit), or what the token does not take. The offer is spent all the same.
     /// Else as [`Session::generate`].
     fn import(&mut self, order: &ImportOrder) -> Result<Generated, CustodyError>;
+
+    /// Takes a key that is in the token already, after it has signed something that nobody could know before. Nothing in
+    /// the token is changed.
+    ///
+    /// # Errors
+    /// [`CustodyError::Refused`] with what is wrong: there is none with the id, or more than one; its two halves do not
+    /// belong together; it is of another algorithm, is not the one it was said to be, could leave the token, does more
+    /// than to sign, or is weak. Else as [`Session::generate`].
+    fn adopt(&mut self, order: &AdoptOrder) -> Result<Generated, CustodyError>;
 
     /// Hands out a single-use public key, to which a secret can be sealed ([`seal_to`]). Also where custody is sealed;
     /// sealing takes it back.

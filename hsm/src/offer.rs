@@ -43,7 +43,7 @@ impl OfferId {
 
 impl fmt::Display for OfferId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -58,17 +58,11 @@ impl FromStr for OfferId {
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
         const EXPECTED: Malformed = Malformed::new("offer id", "32 lower-case hexadecimal digits");
-        let mut bytes = [0; 16];
-        let digit = |byte: u8| char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
-        let pairs = text.as_bytes().chunks(2);
-        if text.len() != 32 {
+        if text.len() != 32 || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(EXPECTED);
         }
-        for (place, pair) in bytes.iter_mut().zip(pairs) {
-            let [high, low] = pair else { return Err(EXPECTED) };
-            let value = digit(*high).zip(digit(*low)).map(|(high, low)| high * 16 + low);
-            *place = value.and_then(|value| u8::try_from(value).ok()).ok_or(EXPECTED)?;
-        }
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| EXPECTED)?;
         Ok(Self(bytes))
     }
 }

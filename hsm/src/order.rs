@@ -135,6 +135,20 @@ pub struct ImportOrder {
     pub envelope: Vec<u8>,
 }
 
+/// A key that is in a token already and is to be a key of ours.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
+pub struct AdoptOrder {
+    /// What the key will be bound to; the key's algorithm is the context's.
+    pub context: SealContext,
+    /// Its `CKA_ID`, 1 to [`crate::AdoptedId::BYTES_MAX`] bytes.
+    pub id: Vec<u8>,
+    /// SHA-256 of the DER `SubjectPublicKeyInfo` that it is known to have, where that is known.
+    pub spki_sha256: Option<Sha256Digest>,
+    /// Whether it may be allowed to do more than to sign: decrypt, unwrap, derive.
+    pub may_do_more: bool,
+}
+
 /// One visit of one key: every input is signed by it. Made from one intent.
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]

@@ -10,6 +10,7 @@
 //! already, because only here a key can be looked for anew; the daemon verifies
 //! it again, as it does for every custodian.
 
+mod adopt;
 mod doctor;
 mod fault;
 mod generate;

@@ -22,9 +22,9 @@ use crate::offer::Offers;
 use crate::ring::{self, Ring};
 use crate::sealing;
 use crate::{
-    Custodian, CustodianState, CustodyError, DestroyOrder, Generated, ImportOrder, KekInfo, KekVersion, KeyRing,
-    Material, Offer, OfferId, PassphraseCost, Removed, RewrapOrder, RootChange, RootSource, SealContext, SealedKey,
-    Session, SignedOrder, SigningOrder, TokenObjects, Unsealed,
+    AdoptOrder, Custodian, CustodianState, CustodyError, DestroyOrder, Generated, ImportOrder, KekInfo, KekVersion,
+    KeyRing, Material, Offer, OfferId, PassphraseCost, Removed, RewrapOrder, RootChange, RootSource, SealContext,
+    SealedKey, Session, SignedOrder, SigningOrder, TokenObjects, Unsealed,
 };
 use key::PrivateKey;
 use opened::OpenedKeys;
@@ -269,6 +269,10 @@ impl Session for SoftwareSession {
         let imported = self.0.import(order);
         scrub_stack();
         imported
+    }
+
+    fn adopt(&mut self, _: &AdoptOrder) -> Result<Generated, CustodyError> {
+        Err(CustodyError::refused("keys are adopted in tokens; software custody has none but its own"))
     }
 
     fn offer(&mut self) -> Result<Offer, CustodyError> {

@@ -95,26 +95,7 @@ impl ObjectId {
 
     /// Random bytes, and as many of a hash over them and everything that the key is.
     fn of(birth: [u8; BIRTH_BYTES], context: &SealContext, token: &TokenName) -> Self {
-        let mut row_key = [0; 20];
-        let (id, version) = row_key.split_at_mut(16);
-        id.copy_from_slice(context.key.id.as_bytes());
-        version.copy_from_slice(&context.key.version.number().to_be_bytes());
-        let fields: [&[u8]; 9] = [
-            b"trustd/token-object",
-            &[1],
-            &birth,
-            &context.store,
-            &row_key,
-            context.algorithm.name().as_bytes(),
-            context.purpose.name().as_bytes(),
-            context.scope_hash.as_bytes(),
-            token.as_str().as_bytes(),
-        ];
-        let mut bytes = Vec::with_capacity(256);
-        for field in fields {
-            crate::sealing::push(&mut bytes, field);
-        }
-        let mut object = *Sha256Digest::of(&bytes).as_bytes();
+        let mut object = *digest(b"trustd/token-object", &birth, context, token).as_bytes();
         let (first, _) = object.split_at_mut(BIRTH_BYTES);
         first.copy_from_slice(&birth);
         Self(object)
@@ -133,9 +114,33 @@ impl ObjectId {
     }
 }
 
+/// SHA-256 over what tells objects apart and everything that the key of `context` is.
+fn digest(domain: &[u8], own: &[u8], context: &SealContext, token: &TokenName) -> Sha256Digest {
+    let mut row_key = [0; 20];
+    let (id, version) = row_key.split_at_mut(16);
+    id.copy_from_slice(context.key.id.as_bytes());
+    version.copy_from_slice(&context.key.version.number().to_be_bytes());
+    let fields: [&[u8]; 9] = [
+        domain,
+        &[1],
+        own,
+        &context.store,
+        &row_key,
+        context.algorithm.name().as_bytes(),
+        context.purpose.name().as_bytes(),
+        context.scope_hash.as_bytes(),
+        token.as_str().as_bytes(),
+    ];
+    let mut bytes = Vec::with_capacity(256);
+    for field in fields {
+        crate::sealing::push(&mut bytes, field);
+    }
+    Sha256Digest::of(&bytes)
+}
+
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -145,14 +150,103 @@ impl fmt::Debug for ObjectId {
     }
 }
 
+/// A key that was in a token before it was ours: its `CKA_ID`, 1 to 64 bytes, and what binds that to the key's context.
+///
+/// The id is somebody else's choice, so it says nothing of the context: 16 bytes of a SHA-256 over both stand beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AdoptedId {
+    id: Box<[u8]>,
+    bound: [u8; BOUND_BYTES],
+}
+
+/// Bytes of a hash that bind an [`AdoptedId`].
+const BOUND_BYTES: usize = 16;
+
+impl AdoptedId {
+    /// The longest id, in bytes.
+    pub const BYTES_MAX: usize = TokenObject::ID_BYTES_MAX;
+
+    /// The id of the key of `context` in the token of that name.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it has another length.
+    pub fn new(id: &[u8], context: &SealContext, token: &TokenName) -> Result<Self, Malformed> {
+        Self::from_parts(id, bound(id, context, token))
+    }
+
+    /// Takes both parts as stored.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the id has another length.
+    pub fn from_parts(id: &[u8], bound: [u8; BOUND_BYTES]) -> Result<Self, Malformed> {
+        if (1..=Self::BYTES_MAX).contains(&id.len()) {
+            return Ok(Self { id: id.into(), bound });
+        }
+        Err(Malformed::new("id of a key in a token", "1 to 64 bytes"))
+    }
+
+    /// The `CKA_ID`.
+    #[must_use]
+    pub const fn id(&self) -> &[u8] {
+        &self.id
+    }
+
+    /// What binds it, 16 bytes.
+    #[must_use]
+    pub const fn bound(&self) -> &[u8; BOUND_BYTES] {
+        &self.bound
+    }
+}
+
+fn bound(id: &[u8], context: &SealContext, token: &TokenName) -> [u8; BOUND_BYTES] {
+    let hash = digest(b"trustd/adopted-object", id, context, token);
+    hash.as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+/// What a key's two objects in a token have for a `CKA_ID`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: stored and read back kind by kind")]
+pub enum KeyObject {
+    /// Given by us, to a key that was made or brought.
+    Ours(ObjectId),
+    /// Found there.
+    Adopted(AdoptedId),
+}
+
+impl KeyObject {
+    /// The `CKA_ID`, 1 to 64 bytes.
+    #[must_use]
+    pub const fn id(&self) -> &[u8] {
+        match self {
+            Self::Ours(id) => id.as_bytes(),
+            Self::Adopted(adopted) => adopted.id(),
+        }
+    }
+
+    /// Whether it belongs to the key of `context` in the token of that name.
+    #[must_use]
+    pub fn fits(&self, context: &SealContext, token: &TokenName) -> bool {
+        match self {
+            Self::Ours(id) => id.fits(context, token),
+            Self::Adopted(adopted) => adopted.bound == bound(&adopted.id, context, token),
+        }
+    }
+}
+
+impl fmt::Display for KeyObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.id()))
+    }
+}
+
 /// Where a token's key is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "stored and read back part by part")]
 pub struct TokenKey {
     /// The custodian that holds the token.
     pub token: TokenName,
-    /// The object in it.
-    pub object: ObjectId,
+    /// Its objects there.
+    pub object: KeyObject,
 }
 
 /// How a token is told from the others of its module.
@@ -230,5 +324,32 @@ mod tests {
         // What tokens hold already must be found for ever.
         let fixed = ObjectId::of([5; BIRTH_BYTES], &own, &name("hsm"));
         assert_eq!(fixed.to_string(), "05050505050505050505050505050505a9589d8345bd9d70a0a52f59e2bebdd5");
+    }
+
+    #[test]
+    fn an_adopted_id_is_bound_to_the_key_and_bounded() {
+        let name = |text: &str| text.parse::<TokenName>().unwrap();
+        let own = SealContext {
+            store: [1; 16],
+            key: KeyRef { id: KeyId::from_bytes([2; 16]), version: KeyVersion::FIRST },
+            algorithm: Algorithm::Ed25519,
+            purpose: Purpose::Image,
+            scope_hash: Sha256Digest::of(b"scope"),
+        };
+        let other = SealContext { purpose: Purpose::Raw, ..own.clone() };
+        let adopted = AdoptedId::new(b"\x01", &own, &name("hsm")).unwrap();
+        let elsewhere = AdoptedId::from_parts(b"\x02", *adopted.bound()).unwrap();
+
+        assert!(KeyObject::Adopted(adopted.clone()).fits(&own, &name("hsm")));
+        assert!(!KeyObject::Adopted(adopted.clone()).fits(&other, &name("hsm")));
+        assert!(!KeyObject::Adopted(adopted).fits(&own, &name("hsm-2")));
+        assert!(!KeyObject::Adopted(elsewhere).fits(&own, &name("hsm")));
+        assert!(AdoptedId::new(&[0; 64], &own, &name("hsm")).is_ok());
+        for length in [0, 65] {
+            assert!(AdoptedId::new(&vec![0; length], &own, &name("hsm")).is_err(), "{length}");
+        }
+        // What stores hold already must be read for ever.
+        let fixed = AdoptedId::new(b"\x01", &own, &name("hsm")).unwrap();
+        assert_eq!(hex::encode(fixed.bound()), "c7a97f2cf57cf6a410894911d87e7ce1");
     }
 }

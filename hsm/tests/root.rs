@@ -14,8 +14,8 @@ use house::{House, Mount, STORE, context, order};
 use trust::{Algorithm, Purpose, Signable};
 use trust_hsm::worker::{Supervisor, TokenWorker, draw_and_wrap, unseal_through};
 use trust_hsm::{
-    CustodyError, Passphrase, RootChange, RootPlace, RootSource, SigningOrder, WrappedRoot, Wrapping, make_root_file,
-    root_place,
+    AdoptOrder, Custodian as _, CustodyError, Passphrase, RootChange, RootPlace, RootSource, SigningOrder, WrappedRoot,
+    Wrapping, make_root_file, root_place,
 };
 
 const WORDS: &str = "five words drawn by lot";
@@ -275,6 +275,10 @@ fn a_token_without_aes_wraps_by_rsa_and_one_with_neither_is_refused_and_leaves_n
     let wraps = into_token(&house, &token, None);
     // SoftHSM 2.6 does OAEP with SHA-1 only.
     assert_eq!(wraps[0].how, Wrapping::RsaOaepSha1);
+    let context = context(Algorithm::Rsa3072Pkcs1Sha256, Purpose::Image);
+    let asked = AdoptOrder { context, id: wraps[0].key.as_bytes().to_vec(), spki_sha256: None, may_do_more: true };
+    let adopted = refusal(token.open().unwrap().adopt(&asked));
+    assert!(adopted.contains("may not sign"), "{adopted}");
     house.ring.seal().unwrap();
     let _ = unseal_through(&*house.ring, &token, &wraps[0]).unwrap();
     let left = fault.token.pkcs11_tool(&["--list-objects"]);

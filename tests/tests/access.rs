@@ -213,7 +213,7 @@ async fn what_a_key_does_not_allow_leaves_a_leaf() {
     let methods = methods().unwrap();
     let of = |label: &str| methods.iter().find(|method| method.label() == label).unwrap();
     let (sign, change, distrust) = (of("Signing/Sign"), of("Keys/ChangeUse"), of("Keys/DistrustKey"));
-    let (create, import) = (of("Keys/CreateKey"), of("Keys/ImportKey"));
+    let (create, import, adopt) = (of("Keys/CreateKey"), of("Keys/ImportKey"), of("Keys/AdoptKey"));
     let (rotate, may) = (of("Keys/RotateKey"), of("Signing/MaySign"));
     let disabled = scene.create("acme/disabled").await.id;
     let distrusted = scene.create("acme/distrusted").await.id;
@@ -244,6 +244,8 @@ async fn what_a_key_does_not_allow_leaves_a_leaf() {
         (create, requests::create_encoded("acme/narrow"), Code::AlreadyExists, "create-key", "taken", None),
         (create, impossible, Code::FailedPrecondition, "create-key", "algorithm", None),
         (import, requests::import_encoded("acme/narrow"), Code::AlreadyExists, "import-key", "taken", None),
+        (adopt, requests::adopt_encoded("acme/narrow"), Code::AlreadyExists, "adopt-key", "taken", None),
+        (adopt, requests::adopt_encoded("acme/adopted"), Code::FailedPrecondition, "adopt-key", "token", None),
     ] {
         let answer = call(&admin, method, bytes).await.unwrap();
         assert_eq!(answer.code, code, "{action} {reason}: {answer:?}");

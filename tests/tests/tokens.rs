@@ -3,84 +3,56 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use trust_tests::program::{run, tool};
+use trust_tests::token::{LABEL, MODULE, PIN, Token};
 use trust_tests::wait;
 use trust_tests::{Daemon, Setup, Trustctl};
 
-const PIN: &str = "736451";
-const LABEL: &str = "trustd-e2e";
-
-/// A SoftHSM of the test's own, and the `[[token]]` that means it.
-struct Token {
-    directory: TempDir,
+/// As [`Token::setup`], without a PIN in the configuration.
+fn setup_without_pin(token: &Token) -> Setup {
+    let setup = token.setup();
+    let pin = format!("pin_file = \"{}\"\n", token.path("pin").display());
+    assert!(setup.more.contains(&pin));
+    Setup { more: setup.more.replace(&pin, ""), ..setup }
 }
 
-impl Token {
+/// The token behind the module that breaks on command (`hsm/tests/fault-module`).
+struct Breakable(Token);
+
+impl Breakable {
     fn new() -> Self {
-        let token = Self { directory: TempDir::new().unwrap() };
-        std::fs::create_dir(token.path("tokens")).unwrap();
-        let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", token.path("tokens").display());
-        std::fs::write(token.path("softhsm2.conf"), text).unwrap();
-        token.write_pin(PIN, 0o600);
-        let mut command = std::process::Command::new(tool("softhsm2-util", "apt-get install softhsm2").unwrap());
-        command.env("SOFTHSM2_CONF", token.path("softhsm2.conf"));
-        command.args(["--init-token", "--free", "--label", LABEL, "--so-pin", "12345678", "--pin", PIN]);
-        run(&mut command).unwrap().ok().unwrap();
-        token
+        let token = Token::new().unwrap();
+        std::fs::create_dir(token.path("fault")).unwrap();
+        Self(token)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn write_pin(&self, pin: &str, mode: u32) {
-        std::fs::write(self.path("pin.new"), pin).unwrap();
-        std::fs::set_permissions(self.path("pin.new"), std::fs::Permissions::from_mode(mode)).unwrap();
-        std::fs::rename(self.path("pin.new"), self.path("pin")).unwrap();
-    }
-
-    /// As [`Token::setup`], without a PIN in the configuration.
-    fn setup_without_pin(&self) -> Setup {
-        let setup = self.setup(MODULE, LABEL, "");
-        let pin = format!("pin_file = \"{}\"\n", self.path("pin").display());
-        assert!(setup.more.contains(&pin));
-        Setup { more: setup.more.replace(&pin, ""), ..setup }
-    }
-
-    fn setup(&self, module: &str, label: &str, more: &str) -> Setup {
-        let place = self.directory.path().display();
-        let more = format!(
-            "\n[[token]]\nname = \"hsm\"\nmodule = \"{module}\"\nlabel = \"{label}\"\npin_file = \"{place}/pin\"\n\
-             environment = [\"SOFTHSM2_CONF={place}/softhsm2.conf\", \"FAULT_REAL={MODULE}\", \"FAULT_DIRECTORY={place}/fault\"]\n\
-             writable = [\"{place}/tokens\", \"{place}/fault\"]\n{more}\n"
-        );
-        Setup { more, ..Setup::default() }
-    }
-
-    /// The token behind the module that breaks on command (`hsm/tests/fault-module`).
-    fn breakable(&self, hang_after_ms: u32) -> Setup {
-        std::fs::create_dir(self.path("fault")).unwrap();
+    fn setup(&self, hang_after_ms: u32) -> Setup {
         let module = std::env::current_exe().unwrap().with_file_name("libtrust_hsm_fault.so");
         assert!(module.exists(), "{} is missing: cargo build -p trust-hsm-fault", module.display());
-        self.setup(module.to_str().unwrap(), LABEL, &format!("hang_after_ms = {hang_after_ms}"))
+        let setup = self.0.setup_as(module.to_str().unwrap(), LABEL, &format!("hang_after_ms = {hang_after_ms}"));
+        let fault = self.0.path("fault").display().to_string();
+        let reached = setup
+            .more
+            .replace(
+                "softhsm2.conf\"]",
+                &format!("softhsm2.conf\", \"FAULT_REAL={MODULE}\", \"FAULT_DIRECTORY={fault}\"]"),
+            )
+            .replace("/tokens\"]", &format!("/tokens\", \"{fault}\"]"));
+        Setup { more: reached, ..setup }
     }
 
     /// How often the function was called, or, with an action behind it as in `C_Sign.abort`, broken.
     fn calls(&self, function: &str) -> u64 {
-        std::fs::metadata(self.path("fault").join(function)).map_or(0, |counted| counted.len())
+        std::fs::metadata(self.0.path("fault").join(function)).map_or(0, |counted| counted.len())
     }
 
     fn command(&self, commands: &str) {
-        std::fs::write(self.path("fault/commands.new"), commands).unwrap();
-        std::fs::rename(self.path("fault/commands.new"), self.path("fault/commands")).unwrap();
+        std::fs::write(self.0.path("fault/commands.new"), commands).unwrap();
+        std::fs::rename(self.0.path("fault/commands.new"), self.0.path("fault/commands")).unwrap();
     }
 }
-
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 fn create(user: &Trustctl, name: &str, token: &[&str]) {
     let arguments = [&["key", "create", name, "--purpose", "release-blob"], token].concat();
@@ -103,8 +75,8 @@ fn until_the_token_serves(user: &Trustctl) {
 
 #[test]
 fn a_key_in_the_token_signs_rotates_and_is_found_after_a_restart() {
-    let token = Token::new();
-    let mut daemon = Daemon::with(&token.setup(MODULE, LABEL, "")).unwrap();
+    let token = Token::new().unwrap();
+    let mut daemon = Daemon::with(&token.setup()).unwrap();
     let user = daemon.user().unwrap();
     until_the_token_serves(&user);
 
@@ -122,8 +94,8 @@ fn a_key_in_the_token_signs_rotates_and_is_found_after_a_restart() {
 
 #[test]
 fn a_key_that_exists_already_goes_into_the_token_and_signs_after_a_restart() {
-    let token = Token::new();
-    let mut daemon = Daemon::with(&token.setup(MODULE, LABEL, "")).unwrap();
+    let token = Token::new().unwrap();
+    let mut daemon = Daemon::with(&token.setup()).unwrap();
     let user = daemon.user().unwrap();
     let mut openssl = std::process::Command::new(tool("openssl", "apt-get install openssl").unwrap());
     openssl
@@ -145,22 +117,68 @@ fn a_key_that_exists_already_goes_into_the_token_and_signs_after_a_restart() {
 }
 
 #[test]
+fn a_key_that_is_in_the_token_already_is_adopted_and_is_no_orphan_any_more() {
+    let token = Token::new().unwrap();
+    let mut daemon = Daemon::with(&token.setup()).unwrap();
+    let user = daemon.user().unwrap();
+    let made = ["--keypairgen", "--key-type", "EC:prime256v1", "--usage-sign", "--id", "0a0b", "--label", "theirs"];
+    token.pkcs11_tool(&made).unwrap().ok().unwrap();
+    let mut openssl = std::process::Command::new(tool("openssl", "apt-get install openssl").unwrap());
+    openssl.args(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out"]);
+    run(openssl.arg(user.file("another.key"))).unwrap().ok().unwrap();
+    let mut openssl = std::process::Command::new(tool("openssl", "apt-get install openssl").unwrap());
+    openssl.args(["pkey", "-pubout", "-in"]).arg(user.file("another.key")).arg("-out").arg(user.file("another.pub"));
+    run(&mut openssl).unwrap().ok().unwrap();
+    let adopt = |more: &[&str]| {
+        let arguments = ["key", "adopt", "release", "--purpose", "release-blob", "--token", "hsm"];
+        user.run(&[&arguments, more].concat()).unwrap()
+    };
+    let listed = token.pkcs11_tool(&["--list-objects"]).unwrap().ok().unwrap().stdout;
+    for (more, exit, expected) in [
+        (&["--id", "0a0"][..], 2, "is no CKA_ID"),
+        (&["--id", "0c"], 1, "no private key with this id"),
+        (&["--id", "0a0b", "--algorithm", "ecdsa-p384-sha256"], 1, "is none of ecdsa-p384-sha256"),
+        (&["--id", "0a0b", "--public-key", "another.pub"], 1, "not the one whose public key was given"),
+        (&["--id", "0a0b", "--public-key", "another.key"], 2, "holds no public key"),
+    ] {
+        let refused = adopt(more).exited(exit).unwrap();
+
+        assert!(refused.stderr.contains(expected), "{expected}: {refused}");
+    }
+    assert!(user.run(&["hsm", "orphans"]).unwrap().ok().unwrap().stdout.contains("0a0b"));
+
+    adopt(&["--id", "0a0b"]).ok().unwrap();
+    assert!(signs(&user, "release"));
+    daemon.restart().unwrap();
+
+    assert!(signs(&user, "release"));
+    let shown = user.run(&["key", "show", "release"]).unwrap().ok().unwrap().stdout;
+    assert!(shown.contains("adopted"), "{shown}");
+    assert!(user.run(&["hsm", "orphans"]).unwrap().ok().unwrap().stdout.contains("no orphans"));
+    assert_eq!(token.pkcs11_tool(&["--list-objects"]).unwrap().ok().unwrap().stdout, listed);
+    let again = ["key", "adopt", "again", "--purpose", "release-blob", "--token", "hsm", "--id", "0a0b"];
+    let again = user.run(&again).unwrap().exited(1).unwrap();
+    assert!(again.stderr.contains("public key"), "{again}");
+    assert!(user.run(&["audit", "log"]).unwrap().ok().unwrap().stdout.contains("adopt"), "no leaf says it");
+}
+
+#[test]
 fn a_token_that_goes_away_takes_no_software_key_along_and_comes_back() {
-    let token = Token::new();
-    let daemon = Daemon::with(&token.setup(MODULE, LABEL, "")).unwrap();
+    let token = Token::new().unwrap();
+    let daemon = Daemon::with(&token.setup()).unwrap();
     let user = daemon.user().unwrap();
     until_the_token_serves(&user);
     create(&user, "release", &["--token", "hsm"]);
     create(&user, "soft", &[]);
 
-    std::fs::rename(token.path("tokens"), token.path("aside")).unwrap();
+    token.take_away().unwrap();
     until("status names the token", || {
         let status = user.run(&["status"]).unwrap().stdout;
         status.contains("hsm: unavailable") && status.contains("a token does not serve")
     });
     assert!(signs(&user, "soft"));
     assert!(!signs(&user, "release"));
-    std::fs::rename(token.path("aside"), token.path("tokens")).unwrap();
+    token.put_back().unwrap();
 
     until("the token's key signs again", || signs(&user, "release"));
     assert!(user.run(&["status"]).unwrap().ok().unwrap().stdout.contains("serving"));
@@ -168,12 +186,12 @@ fn a_token_that_goes_away_takes_no_software_key_along_and_comes_back() {
 
 #[test]
 fn a_bad_module_or_a_loose_pin_file_stops_the_start_and_check_says_the_same() {
-    let token = Token::new();
+    let token = Token::new().unwrap();
     for (module, mode, expected) in
         [("/nowhere/module.so", 0o600, "/nowhere/module.so: No such file"), (MODULE, 0o644, "chmod 600")]
     {
-        token.write_pin(PIN, mode);
-        let daemon = Daemon::prepared(&token.setup(module, LABEL, "")).unwrap();
+        token.write_pin(PIN, mode).unwrap();
+        let daemon = Daemon::prepared(&token.setup_as(module, LABEL, "")).unwrap();
         daemon.trustd(&["init"]).unwrap();
 
         for command in ["check", "serve"] {
@@ -185,12 +203,12 @@ fn a_bad_module_or_a_loose_pin_file_stops_the_start_and_check_says_the_same() {
 
 #[test]
 fn an_absent_token_is_named_and_stops_the_start_only_where_it_is_required() {
-    let token = Token::new();
-    let daemon = Daemon::with(&token.setup(MODULE, "another", "")).unwrap();
+    let token = Token::new().unwrap();
+    let daemon = Daemon::with(&token.setup_as(MODULE, "another", "")).unwrap();
     let status = daemon.user().unwrap().run(&["status"]).unwrap().stdout;
     assert!(status.contains("hsm: unavailable") && status.contains(LABEL), "{status}");
 
-    let daemon = Daemon::prepared(&token.setup(MODULE, "another", "required = true")).unwrap();
+    let daemon = Daemon::prepared(&token.setup_as(MODULE, "another", "required = true")).unwrap();
     daemon.trustd(&["init"]).unwrap().ok().unwrap();
     let refused = daemon.trustd(&["serve"]).unwrap();
     assert!(refused.code != Some(0) && refused.stderr.contains("is required"), "{}", refused.stderr);
@@ -198,8 +216,8 @@ fn an_absent_token_is_named_and_stops_the_start_only_where_it_is_required() {
 
 #[test]
 fn a_token_without_a_pin_serves_after_hsm_login_until_the_daemon_stops() {
-    let token = Token::new();
-    let mut daemon = Daemon::with(&token.setup_without_pin()).unwrap();
+    let token = Token::new().unwrap();
+    let mut daemon = Daemon::with(&setup_without_pin(&token)).unwrap();
     let user = daemon.user().unwrap();
     let listed = user.run(&["hsm", "list"]).unwrap().ok().unwrap().stdout;
     assert!(listed.contains("unavailable: it needs `trustctl hsm login hsm`"), "{listed}");
@@ -234,7 +252,7 @@ fn a_token_without_a_pin_serves_after_hsm_login_until_the_daemon_stops() {
 
 #[test]
 fn tokens_whose_modules_hang_hold_up_neither_the_start_nor_a_software_key() {
-    let token = Token::new();
+    let token = Token::new().unwrap();
     let module = token.path("hangs.so");
     std::fs::write(
         token.path("hangs.c"),
@@ -244,7 +262,7 @@ fn tokens_whose_modules_hang_hold_up_neither_the_start_nor_a_software_key() {
     let mut compiler = std::process::Command::new(tool("cc", "apt-get install gcc").unwrap());
     compiler.args(["-shared", "-fPIC", "-o"]).args([&module, &token.path("hangs.c")]);
     run(&mut compiler).unwrap().ok().unwrap();
-    let mut setup = token.setup(module.to_str().unwrap(), LABEL, "hang_after_ms = 600000");
+    let mut setup = token.setup_as(module.to_str().unwrap(), LABEL, "hang_after_ms = 600000");
     setup.more += &setup.more.replace("\"hsm\"", "\"other\"");
 
     let mut daemon = Daemon::with(&setup).unwrap();
@@ -264,9 +282,9 @@ fn tokens_whose_modules_hang_hold_up_neither_the_start_nor_a_software_key() {
 
 #[test]
 fn a_wrong_pin_costs_exactly_one_login_in_a_daemon_that_is_started_four_times() {
-    let token = Token::new();
-    token.write_pin("000000", 0o600);
-    let mut daemon = Daemon::with(&token.breakable(20_000)).unwrap();
+    let token = Breakable::new();
+    token.0.write_pin("000000", 0o600).unwrap();
+    let mut daemon = Daemon::with(&token.setup(20_000)).unwrap();
 
     for restart in 0..4 {
         if restart > 0 {
@@ -284,7 +302,7 @@ fn a_wrong_pin_costs_exactly_one_login_in_a_daemon_that_is_started_four_times() 
     }
 
     assert_eq!(token.calls("C_Login"), 1);
-    token.write_pin(PIN, 0o600);
+    token.0.write_pin(PIN, 0o600).unwrap();
     let user = daemon.user().unwrap();
     until_the_token_serves(&user);
     create(&user, "release", &["--token", "hsm"]);
@@ -294,9 +312,9 @@ fn a_wrong_pin_costs_exactly_one_login_in_a_daemon_that_is_started_four_times() 
 
 #[test]
 fn a_wrong_pin_whose_answer_is_lost_is_shown_once_by_a_daemon_that_is_started_four_times() {
-    let token = Token::new();
-    token.write_pin("000000", 0o600);
-    let setup = token.breakable(20_000);
+    let token = Breakable::new();
+    token.0.write_pin("000000", 0o600).unwrap();
+    let setup = token.setup(20_000);
     token.command("C_Login 1 lose");
     let mut daemon = Daemon::with(&setup).unwrap();
 
@@ -315,8 +333,8 @@ fn a_wrong_pin_whose_answer_is_lost_is_shown_once_by_a_daemon_that_is_started_fo
 
 #[test]
 fn a_module_that_breaks_takes_neither_the_daemon_nor_its_software_keys_along() {
-    let token = Token::new();
-    let daemon = Daemon::with(&token.breakable(5_000)).unwrap();
+    let token = Breakable::new();
+    let daemon = Daemon::with(&token.setup(5_000)).unwrap();
     let user = daemon.user().unwrap();
     until_the_token_serves(&user);
     create(&user, "release", &["--token", "hsm"]);

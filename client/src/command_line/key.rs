@@ -10,6 +10,8 @@ pub(crate) enum KeyCommand {
     Create(KeyCreate),
     /// Brings an existing private key (PKCS#8) into custody; only custody can open what is sent.
     Import(KeyImport),
+    /// Makes a key that is in a token already a key of the daemon; nothing in the token is changed.
+    Adopt(KeyAdopt),
     /// Lists the keys you may see.
     List,
     /// Shows one key: purpose, scope, state, versions.
@@ -40,24 +42,31 @@ pub(crate) struct KeyName {
     pub(crate) key: String,
 }
 
-/// `key create`
+/// What a new key is to be.
 #[derive(Debug, Args)]
-pub(crate) struct KeyCreate {
+pub(crate) struct NewKey {
     /// Its name: segments of a-z 0-9 . _ - joined by /.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// The one thing it is for.
     #[arg(long, value_parser = PossibleValuesParser::new(["image", "raw", "release-blob", "release-statement"]))]
     pub(crate) purpose: String,
-    /// Scheme and hash; where none is given, ed25519 for release-statement and ecdsa-p256-sha256 for the others.
-    #[arg(long, value_parser = PossibleValuesParser::new(trust::Algorithm::ALL.map(trust::Algorithm::name)))]
-    pub(crate) algorithm: Option<String>,
     /// A repository it signs for, or a prefix followed by /*; for image keys, may be given again.
     #[arg(long, value_name = "REPOSITORY")]
     pub(crate) scope: Vec<String>,
     /// The signatures it may leave behind; all that its purpose and algorithm have where none is given.
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle", "manifest", "minisig", "sshsig", "raw"]))]
     pub(crate) forms: Vec<String>,
+}
+
+/// `key create`
+#[derive(Debug, Args)]
+pub(crate) struct KeyCreate {
+    #[command(flatten)]
+    pub(crate) key: NewKey,
+    /// Scheme and hash; where none is given, ed25519 for release-statement and ecdsa-p256-sha256 for the others.
+    #[arg(long, value_parser = PossibleValuesParser::new(trust::Algorithm::ALL.map(trust::Algorithm::name)))]
+    pub(crate) algorithm: Option<String>,
     /// The daemon's token that it is made in and never leaves; in the daemon's own custody where none is given.
     #[arg(long, value_name = "NAME")]
     pub(crate) token: Option<String>,
@@ -66,30 +75,42 @@ pub(crate) struct KeyCreate {
 /// `key import`
 #[derive(Debug, Args)]
 pub(crate) struct KeyImport {
-    /// Its name: segments of a-z 0-9 . _ - joined by /.
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) key: NewKey,
     /// The private key: PKCS#8, PEM or DER, encrypted or not; nobody else may read the file.
     #[arg(long, value_name = "FILE")]
     pub(crate) file: std::path::PathBuf,
-    /// The one thing it is for.
-    #[arg(long, value_parser = PossibleValuesParser::new(["image", "raw", "release-blob", "release-statement"]))]
-    pub(crate) purpose: String,
     /// Scheme and hash; where none is given, the first that key and purpose have in common.
     #[arg(long, value_parser = PossibleValuesParser::new(trust::Algorithm::ALL.map(trust::Algorithm::name)))]
     pub(crate) algorithm: Option<String>,
-    /// A repository it signs for, or a prefix followed by /*; for image keys, may be given again.
-    #[arg(long, value_name = "REPOSITORY")]
-    pub(crate) scope: Vec<String>,
-    /// The signatures it may leave behind; all of its purpose where none is given.
-    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle", "manifest", "minisig", "sshsig", "raw"]))]
-    pub(crate) forms: Vec<String>,
     /// The daemon's token that it goes into; the daemon's own custody where none is given.
     #[arg(long, value_name = "NAME")]
     pub(crate) token: Option<String>,
     /// A file with the passphrase of an encrypted key; without it, it is asked for.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<std::path::PathBuf>,
+}
+
+/// `key adopt`
+#[derive(Debug, Args)]
+pub(crate) struct KeyAdopt {
+    #[command(flatten)]
+    pub(crate) key: NewKey,
+    /// The daemon's token that has it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) token: String,
+    /// Its CKA_ID, hexadecimal, as `trustctl hsm orphans` lists it.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) id: String,
+    /// Scheme and hash; where none is given, ed25519 for release-statement and ecdsa-p256-sha256 for the others.
+    #[arg(long, value_parser = PossibleValuesParser::new(trust::Algorithm::ALL.map(trust::Algorithm::name)))]
+    pub(crate) algorithm: Option<String>,
+    /// Its public half in PEM: a key with another one is refused.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) public_key: Option<std::path::PathBuf>,
+    /// Take it although the token lets it do more than sign: decrypt, unwrap keys, derive secrets.
+    #[arg(long)]
+    pub(crate) allow_other_uses: bool,
 }
 
 /// `key public`

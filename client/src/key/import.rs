@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::private_file::{Kind, PrivateFile};
 use super::{creation, incomplete, show_change};
-use crate::command_line::key::{KeyCreate, KeyImport};
+use crate::command_line::key::KeyImport;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::repeat::idempotency_key;
@@ -18,15 +18,8 @@ use crate::repeat::idempotency_key;
 pub(super) async fn run(context: &Context, arguments: KeyImport) -> Result<(), Failure> {
     // Before a daemon is asked: a file that is no key needs none.
     let file = PrivateFile::read(&arguments.file, arguments.passphrase_file.as_deref())?;
-    let algorithm = algorithm(file.kind, arguments.algorithm.as_deref(), &arguments.purpose)?;
-    let wanted = creation(&KeyCreate {
-        name: arguments.name,
-        purpose: arguments.purpose,
-        algorithm: Some(algorithm.name().to_owned()),
-        scope: arguments.scope,
-        forms: arguments.forms,
-        token: arguments.token,
-    })?;
+    let algorithm = algorithm(file.kind, arguments.algorithm.as_deref(), &arguments.key.purpose)?;
+    let wanted = creation(&arguments.key, Some(algorithm.name()), arguments.token.as_deref())?;
     let imported = v1::ImportedKey {
         name: wanted.name,
         purpose: wanted.purpose,

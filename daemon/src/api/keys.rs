@@ -3,12 +3,13 @@
 use tonic::{Request, Response, Status};
 use trust::scope::RepositoryPattern;
 use trust::state::DistrustReason;
-use trust::{Algorithm, Fault, FaultKind, Form, KeyName, Purpose, Scope, envelope};
+use trust::{Algorithm, Fault, FaultKind, Form, KeyName, Purpose, Scope, Sha256Digest, envelope};
+use trust_hsm::AdoptedId;
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
 use super::{Door, answer, forms, idempotency, key_to_wire, malformed, selector};
-use crate::keys::{Change, ChangeRequest, Envelope, KeyReceipt, NewKey};
+use crate::keys::{Change, ChangeRequest, Envelope, KeyReceipt, NewKey, Sought};
 
 /// Keys of a page that asks for none.
 const PAGE_SIZE_DEFAULT: usize = 100;
@@ -59,6 +60,17 @@ impl v1::keys_server::Keys for Door {
         let receipt = self.house.import_key(&principal, new, envelope, retry, deadline).await.map_err(answer)?;
         let (key, receipt) = self.key_response(receipt);
         Ok(Response::new(v1::ImportKeyResponse { key, receipt }))
+    }
+
+    async fn adopt_key(&self, request: Request<v1::AdoptKeyRequest>) -> Result<Response<v1::AdoptKeyResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let retry = idempotency(&wire.idempotency_key).map_err(answer)?;
+        let (new, sought) = new_adoption(wire).map_err(answer)?;
+        let receipt = self.house.adopt_key(&principal, new, sought, retry, deadline).await.map_err(answer)?;
+        let (key, receipt) = self.key_response(receipt);
+        Ok(Response::new(v1::AdoptKeyResponse { key, receipt }))
     }
 
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::GetKeyResponse>, Status> {
@@ -176,6 +188,30 @@ fn new_import(wire: v1::ImportKeyRequest) -> Result<(NewKey, Envelope), Fault> {
         return Err(malformed("envelope: at most 16,432 bytes"));
     }
     Ok((imported_key(wire.imported)?, Envelope { offer, sealed: wire.envelope.to_vec() }))
+}
+
+fn new_adoption(wire: v1::AdoptKeyRequest) -> Result<(NewKey, Sought), Fault> {
+    if wire.token.is_empty() {
+        return Err(malformed("token: the one that has the key"));
+    }
+    if !(1..=AdoptedId::BYTES_MAX).contains(&wire.id.len()) {
+        return Err(malformed("id: the key's CKA_ID, 1 to 64 bytes"));
+    }
+    let spki_sha256 = match (wire.spki_sha256.len(), wire.spki_sha256.first_chunk()) {
+        (0, _) => None,
+        (32, Some(bytes)) => Some(Sha256Digest::from_bytes(*bytes)),
+        _ => return Err(malformed("spki_sha256: 32 bytes, or none")),
+    };
+    let sought = Sought { id: wire.id.to_vec(), spki_sha256, may_do_more: wire.may_do_more };
+    let key = imported_key(Some(v1::ImportedKey {
+        name: wire.name,
+        purpose: wire.purpose,
+        algorithm: wire.algorithm,
+        scope: wire.scope,
+        forms: wire.forms,
+        token: wire.token,
+    }))?;
+    Ok((key, sought))
 }
 
 fn imported_key(wire: Option<v1::ImportedKey>) -> Result<NewKey, Fault> {

@@ -8,6 +8,7 @@ use cedar_policy::{EntityId, EntityTypeName, EntityUid};
 /// An action of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
+    AdoptKey,
     Backup,
     CancelDestroyKey,
     CreateKey,
@@ -40,7 +41,8 @@ static ACTION: LazyLock<Option<EntityTypeName>> = LazyLock::new(|| EntityTypeNam
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
+        Self::AdoptKey,
         Self::Backup,
         Self::CancelDestroyKey,
         Self::CreateKey,
@@ -71,6 +73,7 @@ impl Action {
     /// Its name in policies, leaves and logs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::AdoptKey => "adopt-key",
             Self::Backup => "backup",
             Self::CancelDestroyKey => "cancel-destroy-key",
             Self::CreateKey => "create-key",

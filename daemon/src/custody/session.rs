@@ -40,6 +40,7 @@ pub(super) fn run(mut session: Box<dyn Session>, shared: &Shared) {
                 // Whoever waited may have hung up; the work is done all the same.
                 Work::Generate { context, answer } => drop(answer.send(session.generate(&context))),
                 Work::Import { order, answer } => drop(answer.send(session.import(&order))),
+                Work::Adopt { order, answer } => drop(answer.send(session.adopt(&order))),
                 Work::Offer { answer } => drop(answer.send(session.offer())),
                 Work::Rewrap { orders, answer } => drop(answer.send(session.rewrap(&orders))),
                 Work::Destroy { order, answer } => drop(answer.send(session.destroy(&order))),

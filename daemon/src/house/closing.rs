@@ -84,11 +84,11 @@ impl House {
         let (Some(id), false) = (intent.key, is_of_custody) else { return leaf(Ended::Unknown) };
         let Ok(now) = self.records().state_now(id) else {
             // A change of state is one write of the store alone: nothing was begun. A birth has its key made first.
-            let was_birth = matches!(intent.operation.as_str(), "create" | "import" | "rotate");
+            let was_birth = matches!(intent.operation.as_str(), "adopt" | "create" | "import" | "rotate");
             return leaf(if was_birth { Ended::Unknown } else { Ended::NotStarted });
         };
         let (ended, epoch) = match (intent.operation.as_str(), intent.epoch) {
-            ("create" | "import", _) => {
+            ("adopt" | "create" | "import", _) => {
                 let version = intent.version.and_then(KeyVersion::new);
                 (
                     if version.is_some_and(|version| version <= now.newest) { Ended::Done } else { Ended::Unknown },

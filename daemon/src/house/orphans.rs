@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use trust::{Fault, FaultKind, KeyRef, Principal};
-use trust_hsm::{ObjectId, RootPlace, TokenName, TokenObject};
+use trust_hsm::{RootPlace, TokenName, TokenObject};
 
 use super::House;
 use crate::authorize::Action;
@@ -119,9 +119,7 @@ impl House {
         let known = self.records().objects_in(&token).map_err(record_fault)?;
         wrapping.extend(self.wrapping_keys(&token).await?);
         let is_known = |object: &TokenObject| {
-            let id = <[u8; 32]>::try_from(object.id.as_slice());
-            id.is_ok_and(|id| known.contains(&ObjectId::from_bytes(id)) || wrapping.contains(&id))
-                || being_made.contains(&object.label)
+            known.contains(&object.id) || wrapping.contains(&object.id) || being_made.contains(&object.label)
         };
         let orphans = found.objects.into_iter().filter(|object| !is_known(object));
         listed.orphans.extend(orphans.map(|object| Orphan { token: token.clone(), object }));
@@ -132,11 +130,11 @@ impl House {
     }
 
     /// The ids of the keys in the token under which the ring says its root is, once nobody is changing that.
-    async fn wrapping_keys(&self, token: &TokenName) -> Result<HashSet<[u8; 32]>, Fault> {
+    async fn wrapping_keys(&self, token: &TokenName) -> Result<HashSet<Vec<u8>>, Fault> {
         let _unchanged = self.sealing.lock().await;
         let place = self.root_place().map_err(custody::told)?;
         let RootPlace::Token { wraps, .. } = place else { return Ok(HashSet::new()) };
         let here = wraps.iter().filter(|wrapped| wrapped.token == *token);
-        Ok(here.map(|wrapped| *wrapped.key.as_bytes()).collect())
+        Ok(here.map(|wrapped| wrapped.key.as_bytes().to_vec()).collect())
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{Instrument as _, info};
-use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Origin, Principal, Trust};
+use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Origin, Principal, Sha256Digest, Trust};
 use trust_hsm::{CustodyError, SealContext, TokenName};
 
+use super::adopt::Sought;
 use super::change::{KeyReplay, Replayed, key_hash, newest_of};
-use super::import::{Brought, Envelope};
+use super::import::Envelope;
 use super::{KeyReceipt, KeySelector, NewKey, afresh, record_fault};
 use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Decision, Grounds, KeyFacts, RequestFacts};
@@ -24,18 +25,63 @@ pub(super) struct Birth {
     pub(super) version: KeyVersion,
     /// The key's epoch, where there is a key already.
     pub(super) epoch: Option<u64>,
-    /// The sealed key, of one that is imported.
-    pub(super) brought: Option<Brought>,
+    /// Where its private half comes from.
+    pub(super) source: Source,
+    /// What a key that is brought must have been sealed for.
+    pub(super) binding: Vec<u8>,
     pub(super) replay: Option<Replayed>,
+}
+
+/// Where a private half comes from.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// Custody makes it.
+    Custody,
+    /// Somebody brings it, sealed.
+    Envelope(Envelope),
+    /// It is in the token already.
+    Token(Sought),
+}
+
+impl Source {
+    const fn action(&self) -> Action {
+        match self {
+            Self::Custody => Action::CreateKey,
+            Self::Envelope(_) => Action::ImportKey,
+            Self::Token(_) => Action::AdoptKey,
+        }
+    }
+
+    /// The word for it in leaves, and in the memory of requests that are made again.
+    const fn operation(&self) -> &'static str {
+        match self {
+            Self::Custody => "create",
+            Self::Envelope(_) => "import",
+            Self::Token(_) => "adopt",
+        }
+    }
+
+    const fn origin(&self) -> Origin {
+        match self {
+            Self::Custody => Origin::Generated,
+            Self::Envelope(_) => Origin::Imported,
+            Self::Token(_) => Origin::Adopted,
+        }
+    }
+
+    /// The hash of a request for a key that comes from here.
+    fn hash_with(&self, key: Sha256Digest) -> Sha256Digest {
+        match self {
+            Self::Custody => key,
+            Self::Envelope(envelope) => envelope.hash_with(key),
+            Self::Token(sought) => sought.hash_with(key),
+        }
+    }
 }
 
 impl Operation for Birth {
     fn describe(&self, leaf: &mut IntentLeaf) {
-        leaf.operation = match (&self.brought, self.epoch) {
-            (Some(_), _) => "import",
-            (None, None) => "create",
-            (None, Some(_)) => "rotate",
-        };
+        leaf.operation = if self.epoch.is_some() { "rotate" } else { self.source.operation() };
         leaf.name_key(self.key());
         leaf.algorithm = Some(self.record.algorithm.name());
         leaf.custodian = Some(self.record.custodian().to_owned());
@@ -60,31 +106,39 @@ impl House {
         idempotency: Option<IdempotencyKey>,
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
-        afresh(|| self.try_to_make(principal, new.clone(), None, idempotency.clone(), deadline)).await
+        self.make_key(principal, new, Source::Custody, idempotency, deadline).await
     }
 
-    /// Makes the first version of a key, or takes it from what somebody brings.
-    pub(super) async fn try_to_make(
+    /// Makes the first version of a key, or takes it from where it is.
+    pub(super) async fn make_key(
         self: &Arc<Self>,
         principal: &Principal,
         new: NewKey,
-        envelope: Option<Envelope>,
+        source: Source,
         idempotency: Option<IdempotencyKey>,
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
-        let (action, method, hash) = match &envelope {
-            None => (Action::CreateKey, "create", hash_of(&new)),
-            Some(envelope) => (Action::ImportKey, "import", envelope.hash_with(hash_of(&new))),
-        };
+        afresh(|| self.try_to_make(principal, new.clone(), source.clone(), idempotency.clone(), deadline)).await
+    }
+
+    async fn try_to_make(
+        self: &Arc<Self>,
+        principal: &Principal,
+        new: NewKey,
+        source: Source,
+        idempotency: Option<IdempotencyKey>,
+        deadline: Duration,
+    ) -> Result<KeyReceipt, Fault> {
+        let (action, hash) = (source.action(), source.hash_with(hash_of(&new)));
         let record = self.record_of(new)?;
         let grounds = self.may_make(principal, action, &record)?;
-        let replay = match self.find_key_replay(principal, method, idempotency, hash).await? {
+        let replay = match self.find_key_replay(principal, source.operation(), idempotency, hash).await? {
             KeyReplay::Done(receipt) => return Ok(receipt),
             KeyReplay::New(replay) => replay,
         };
         self.has_place(principal, action, &record).await?;
-        let brought = envelope.map(|envelope| self.brought(principal, &record, envelope));
-        let birth = Birth { record, version: KeyVersion::FIRST, epoch: None, brought, replay };
+        let binding = self.binding(principal, &record);
+        let birth = Birth { record, version: KeyVersion::FIRST, epoch: None, source, binding, replay };
         let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move { house.give_birth(permit).await }.in_current_span()).await?
@@ -167,7 +221,7 @@ impl House {
             .map_err(|fault| self.refused(principal, key, Action::RotateKey, &view, "state", fault))?;
         // A key stays where it is.
         let (record, epoch) = ((*view.record).clone(), Some(view.state.epoch));
-        let birth = Birth { record, version, epoch, brought: None, replay };
+        let birth = Birth { record, version, epoch, source: Source::Custody, binding: Vec::new(), replay };
         let permit = Permit::grant(principal.clone(), birth, grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move { house.give_birth(permit).await }.in_current_span()).await?
@@ -214,9 +268,10 @@ impl House {
         };
         let custody = self.custody_of(birth.record.token.as_ref())?;
         let _in_flight = birth.record.token.is_some().then(|| self.token_birth(birth.key()));
-        let made = match &birth.brought {
-            None => custody.generate(context).await,
-            Some(brought) => custody.import(brought.order(context)).await,
+        let made = match &birth.source {
+            Source::Custody => custody.generate(context).await,
+            Source::Envelope(envelope) => custody.import(envelope.order(context, birth.binding.clone())).await,
+            Source::Token(sought) => custody.adopt(sought.order(context)).await,
         };
         let made = made.map_err(|error| made_nowhere(birth, error))?;
         let now = self.clock().now_unix_seconds();
@@ -226,7 +281,7 @@ impl House {
             materials: vec![made.material],
             created_at_unix_seconds: now,
             leaf: intent.leaf(),
-            origin: if birth.brought.is_some() { Origin::Imported } else { Origin::Generated },
+            origin: birth.source.origin(),
         };
         let replay: Option<Replay> =
             birth.replay.as_ref().map(|replay| replay.to_store(birth.record.id, intent.leaf()));
@@ -265,7 +320,9 @@ fn made_nowhere(birth: &Birth, error: CustodyError) -> Fault {
         (Some(token), CustodyError::Unavailable { why }) => {
             Fault::new(FaultKind::Unavailable, format!("token {token} is unavailable")).because(why)
         }
-        (None, CustodyError::Refused { why }) if birth.brought.is_some() => Fault::new(FaultKind::Refused, why),
+        (None, CustodyError::Refused { why }) if matches!(birth.source, Source::Envelope(_)) => {
+            Fault::new(FaultKind::Refused, why)
+        }
         (_, error) => custody::fault(error),
     }
 }
@@ -288,7 +345,7 @@ fn next_version(view: &KeyView) -> Result<KeyVersion, Fault> {
     view.state.newest.next().ok_or_else(|| Fault::new(FaultKind::Refused, "the key has all the versions there are"))
 }
 
-fn hash_of(new: &NewKey) -> trust::Sha256Digest {
+fn hash_of(new: &NewKey) -> Sha256Digest {
     let mut hash = RequestHash::default()
         .add(new.name.as_str().as_bytes())
         .add(new.purpose.name().as_bytes())

@@ -11,7 +11,8 @@ use trust::import::ImportBinding;
 use trust::{Fault, FaultKind, Principal, Sha256Digest};
 use trust_hsm::{CustodyError, ImportOrder, Offer, OfferId, SealContext, TokenName};
 
-use super::{KeyReceipt, NewKey, afresh};
+use super::create::Source;
+use super::{KeyReceipt, NewKey};
 use crate::authorize::Action;
 use crate::custody;
 use crate::house::House;
@@ -28,6 +29,11 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
+    pub(super) fn order(&self, context: SealContext, info: Vec<u8>) -> ImportOrder {
+        let Self { offer, sealed } = self.clone();
+        ImportOrder { context, offer, info, envelope: sealed }
+    }
+
     /// The hash of a request for a key, with what is brought.
     pub(super) fn hash_with(&self, key: Sha256Digest) -> Sha256Digest {
         let hash = RequestHash::default().add(key.as_bytes()).add(self.offer.as_bytes());
@@ -46,19 +52,6 @@ pub(crate) struct ImportOffer {
     pub(crate) store: [u8; 16],
     /// Who asked, as he is bound to what he seals.
     pub(crate) principal: String,
-}
-
-/// A sealed key on its way to custody.
-pub(super) struct Brought {
-    envelope: Envelope,
-    info: Vec<u8>,
-}
-
-impl Brought {
-    pub(super) fn order(&self, context: SealContext) -> ImportOrder {
-        let Envelope { offer, sealed } = self.envelope.clone();
-        ImportOrder { context, offer, info: self.info.clone(), envelope: sealed }
-    }
 }
 
 impl House {
@@ -89,15 +82,11 @@ impl House {
         idempotency: Option<IdempotencyKey>,
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
-        afresh(|| self.try_to_make(principal, new.clone(), Some(envelope.clone()), idempotency.clone(), deadline)).await
+        self.make_key(principal, new, Source::Envelope(envelope), idempotency, deadline).await
     }
 
-    /// What somebody brings, with what it must have been sealed for.
-    pub(super) fn brought(&self, principal: &Principal, record: &KeyRecord, envelope: Envelope) -> Brought {
-        Brought { envelope, info: self.binding(principal, record) }
-    }
-
-    fn binding(&self, principal: &Principal, record: &KeyRecord) -> Vec<u8> {
+    /// What a key that is brought must have been sealed for.
+    pub(super) fn binding(&self, principal: &Principal, record: &KeyRecord) -> Vec<u8> {
         let binding = ImportBinding {
             store: &self.store_uuid(),
             principal: &principal.to_string(),

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
 use trust::{KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Repository, Sha256Digest, Trust, Use};
-use trust_hsm::{Material, ObjectId, TokenName};
+use trust_hsm::{Material, TokenName};
 
 use super::anchor::Anchor;
 use super::replay::Replays;
@@ -204,12 +204,12 @@ impl Index {
         self.object_pending.iter().filter_map(|id| self.entries.get(id)).take(limit).cloned().collect()
     }
 
-    /// The objects of a token that a key has or had.
-    pub(super) fn objects_in(&self, token: &TokenName) -> HashSet<ObjectId> {
+    /// The `CKA_ID`s of the objects in a token that a key has or had.
+    pub(super) fn objects_in(&self, token: &TokenName) -> HashSet<Vec<u8>> {
         let materials =
             self.entries.values().flat_map(|entry| &entry.versions).flat_map(|(version, _)| &version.materials);
         let object = |material: &Material| match material {
-            Material::Token(key) if key.token == *token => Some(key.object),
+            Material::Token(key) if key.token == *token => Some(key.object.id().to_vec()),
             _ => None,
         };
         materials.filter_map(object).collect()

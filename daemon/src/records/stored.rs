@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trust::state::DistrustReason;
 use trust::{Algorithm, KeyId, KeyRef, KeyVersion, Origin, PublicKey, Scope, Sha256Digest, Trust, Use};
-use trust_hsm::{Material, ObjectId, SealedKey, TokenKey};
+use trust_hsm::{AdoptedId, KeyObject, Material, ObjectId, SealedKey, TokenKey};
 
 use super::crypto::RowMark;
 use super::{KeyRecord, KeyState, LogAnchor, LogKey, RecordError};
@@ -138,13 +138,20 @@ impl StoredState {
 enum StoredMaterial {
     Sealed(Vec<u8>),
     Token { token: String, object: [u8; 32] },
+    Adopted { token: String, id: Vec<u8>, bound: [u8; 16] },
 }
 
 impl StoredMaterial {
     fn of(material: &Material) -> Result<Self, RecordError> {
         match material {
             Material::Sealed(sealed) => Ok(Self::Sealed(sealed.to_bytes())),
-            Material::Token(key) => Ok(Self::Token { token: key.token.to_string(), object: *key.object.as_bytes() }),
+            Material::Token(TokenKey { token, object: KeyObject::Ours(id) }) => {
+                Ok(Self::Token { token: token.to_string(), object: *id.as_bytes() })
+            }
+            Material::Token(TokenKey { token, object: KeyObject::Adopted(adopted) }) => {
+                let (id, bound) = (adopted.id().to_vec(), *adopted.bound());
+                Ok(Self::Adopted { token: token.to_string(), id, bound })
+            }
             _ => Err(RecordError::Refused { why: "this version does not store that kind of material" }),
         }
     }
@@ -153,8 +160,12 @@ impl StoredMaterial {
         match self {
             Self::Sealed(bytes) => SealedKey::from_bytes(bytes).ok().map(Material::Sealed),
             Self::Token { token, object } => {
-                let (token, object) = (token.parse().ok()?, ObjectId::from_bytes(*object));
+                let (token, object) = (token.parse().ok()?, KeyObject::Ours(ObjectId::from_bytes(*object)));
                 Some(Material::Token(TokenKey { token, object }))
+            }
+            Self::Adopted { token, id, bound } => {
+                let object = KeyObject::Adopted(AdoptedId::from_parts(id, *bound).ok()?);
+                Some(Material::Token(TokenKey { token: token.parse().ok()?, object }))
             }
         }
     }
@@ -193,6 +204,9 @@ impl<'a> StoredVersion<'a> {
         let materials = self.materials.iter().map(|material| match material {
             StoredMaterial::Sealed(sealed) => sealed.len(),
             StoredMaterial::Token { token, object } => token.len().saturating_add(object.len()),
+            StoredMaterial::Adopted { token, id, bound } => {
+                token.len().saturating_add(id.len()).saturating_add(bound.len())
+            }
         });
         materials.sum::<usize>().saturating_add(self.spki_der.len())
     }
@@ -304,13 +318,18 @@ mod tests {
     /// What stores hold already must be read for ever.
     #[test]
     fn a_tokens_key_is_written_and_read_as_ever() {
-        let key = TokenKey { token: "hsm".parse().unwrap(), object: ObjectId::from_bytes([5; 32]) };
-        let material = Material::Token(key);
+        let adopted = AdoptedId::from_parts(b"\x0a\x0b", [7; 16]).unwrap();
+        for (object, expected) in [
+            (KeyObject::Ours(ObjectId::from_bytes([5; 32])), [&b"\x01\x03hsm"[..], &[5; 32]].concat()),
+            (KeyObject::Adopted(adopted), [&b"\x02\x03hsm\x02\x0a\x0b"[..], &[7; 16]].concat()),
+        ] {
+            let material = Material::Token(TokenKey { token: "hsm".parse().unwrap(), object });
 
-        let row = encode(&StoredMaterial::of(&material).unwrap()).unwrap();
+            let row = encode(&StoredMaterial::of(&material).unwrap()).unwrap();
 
-        assert_eq!(row, [&b"\x01\x03hsm"[..], &[5; 32]].concat());
-        assert_eq!(decode::<StoredMaterial>(&row).unwrap().read(), Some(material));
+            assert_eq!(row, expected);
+            assert_eq!(decode::<StoredMaterial>(&row).unwrap().read(), Some(material));
+        }
     }
 
     #[test]

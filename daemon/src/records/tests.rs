@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use trust::state::DistrustReason;
 use trust::{Algorithm, Form, KeyVersion, Origin, Principal, PublicKey, Scope, Trust, Use, UseChange};
-use trust_hsm::{SealedKey, StoreKey, TokenKey};
+use trust_hsm::{KeyObject, ObjectId, SealedKey, StoreKey, TokenKey};
 
 use super::*;
 use crate::store::{Change, RowKey, SledOptions, SledStore, Store};
@@ -396,7 +396,8 @@ async fn destruction_drops_the_material_and_keeps_the_public_key() {
 async fn a_destroyed_key_names_its_object_in_the_token_until_it_is_gone() {
     let bench = bench().await;
     let token: TokenName = "hsm".parse().unwrap();
-    let object = |byte: u8| ObjectId::from_bytes([byte; 32]);
+    let object = |byte: u8| KeyObject::Ours(ObjectId::from_bytes([byte; 32]));
+    let cka_id = |byte: u8| vec![byte; 32];
     let in_token = |byte: u8, version: VersionRecord| VersionRecord {
         materials: vec![Material::Token(TokenKey { token: token.clone(), object: object(byte) })],
         ..version
@@ -413,11 +414,11 @@ async fn a_destroyed_key_names_its_object_in_the_token_until_it_is_gone() {
     assert!(gone.object_pending() && !gone.state.shred_pending, "no store has its secret");
     let records = bench.reopened().await.unwrap();
     assert_eq!(records.object_pending().unwrap().len(), 1);
-    assert_eq!(records.objects_in(&token).unwrap(), [object(7), object(8)].into());
+    assert_eq!(records.objects_in(&token).unwrap(), [cka_id(7), cka_id(8)].into());
     assert!(records.objects_in(&"other".parse().unwrap()).unwrap().is_empty());
     assert_eq!(records.forget_object(version(1, 1, 1).key, anchor(9)).await.unwrap(), 1);
     assert_eq!(records.forget_object(version(1, 1, 1).key, anchor(9)).await.unwrap(), 0);
-    assert_eq!(records.objects_in(&token).unwrap(), [object(8)].into());
+    assert_eq!(records.objects_in(&token).unwrap(), [cka_id(8)].into());
     assert_eq!(records.forget_object(version(1, 2, 100).key, anchor(10)).await.unwrap(), 1);
     let records = bench.reopened().await.unwrap();
     let read = records.key_by_id(id(1)).await.unwrap().unwrap();

@@ -22,13 +22,10 @@ pub(super) fn is_no_random_number(bytes: &[u8]) -> bool {
 
 /// What makes an RSA key of `bits` weak; `None` for one in which nothing was found.
 pub(super) fn of_rsa(key: &RsaParts<'_>, bits: usize) -> Option<&'static str> {
+    if let Some(weakness) = of_rsa_public(key.modulus, key.public_exponent, bits) {
+        return Some(weakness);
+    }
     let half = bits / 2;
-    if bit_length(key.modulus) != bits {
-        return Some("its modulus has another size than the algorithm says");
-    }
-    if key.public_exponent != [1, 0, 1] {
-        return Some("its public exponent is not 65537");
-    }
     if bit_length(key.prime_1) != half || bit_length(key.prime_2) != half {
         return Some("its primes are not half as long as its modulus");
     }
@@ -40,10 +37,21 @@ pub(super) fn of_rsa(key: &RsaParts<'_>, bits: usize) -> Option<&'static str> {
     if bit_length(key.private_exponent) <= half {
         return Some("its private exponent is too small");
     }
-    if [key.prime_1, key.prime_2].into_iter().any(has_small_factor) {
+    None
+}
+
+/// The same of what its public half alone tells.
+pub(crate) fn of_rsa_public(modulus: &[u8], exponent: &[u8], bits: usize) -> Option<&'static str> {
+    if bit_length(modulus) != bits {
+        return Some("its modulus has another size than the algorithm says");
+    }
+    if exponent != [1, 0, 1] {
+        return Some("its public exponent is not 65537");
+    }
+    if has_small_factor(modulus) {
         return Some("one of its primes is divisible by a small number");
     }
-    if is_roca(key.modulus) {
+    if is_roca(modulus) {
         return Some("it was made by the library of CVE-2017-15361 (ROCA): its private half can be computed");
     }
     None

@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::object::{self, Found};
 use super::session::sign_with;
 use super::{Inner, mechanism, public};
-use crate::{CustodyError, Generated, Material, ObjectId, SealContext, TokenKey};
+use crate::{CustodyError, Generated, KeyObject, Material, ObjectId, SealContext, TokenKey};
 
 /// The public exponent of every RSA key, big-endian: 65537.
 const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
@@ -46,7 +46,10 @@ pub(super) fn generate(inner: &Inner, session: &Session, context: &SealContext) 
         let _ = session.destroy_object(public);
     }
     let public_key = proven?.public_key;
-    Ok(Generated { public_key, material: Material::Token(TokenKey { token: inner.name.clone(), object: id }) })
+    Ok(Generated {
+        public_key,
+        material: Material::Token(TokenKey { token: inner.name.clone(), object: KeyObject::Ours(id) }),
+    })
 }
 
 /// A new key pair: public and private half.
@@ -145,7 +148,12 @@ pub(super) fn prove(
     object::check(session, private, asked)?;
     let public_key = object::read_public(session, public, algorithm)?;
     let found = Found { private, public_key };
-    let probe = Signable::Message(b"trustd pairwise consistency".to_vec());
-    sign_with(session, &found, algorithm, &probe, &mechanism::preimage(algorithm, &probe)?)?;
+    sign_once(session, &found, algorithm, b"trustd pairwise consistency".to_vec())?;
     Ok(found)
+}
+
+/// Has the key make a signature over `message`, for the proof alone.
+pub(super) fn sign_once(session: &Session, found: &Found, algorithm: Algorithm, message: Vec<u8>) -> Result<(), Fault> {
+    let probe = Signable::Message(message);
+    sign_with(session, found, algorithm, &probe, &mechanism::preimage(algorithm, &probe)?).map(drop)
 }

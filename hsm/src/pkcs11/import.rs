@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::generate::{private_template, prove, public_template};
 use super::{Inner, mechanism, public};
 use crate::imported::{Imported, Parts};
-use crate::{CustodyError, Generated, Material, ObjectId, SealContext, TokenKey};
+use crate::{CustodyError, Generated, KeyObject, Material, ObjectId, SealContext, TokenKey};
 
 /// Attributes of which some are secret: wiped when dropped. They are never cloned.
 struct Wiped(Vec<Attribute>);
@@ -67,7 +67,8 @@ pub(super) fn import(
         public.into_iter().for_each(|public| drop(session.destroy_object(public)));
     }
     let public_key = proven?.public_key;
-    Ok(Generated { public_key, material: Material::Token(TokenKey { token: inner.name.clone(), object: place.id }) })
+    let object = KeyObject::Ours(place.id);
+    Ok(Generated { public_key, material: Material::Token(TokenKey { token: inner.name.clone(), object }) })
 }
 
 /// What the two objects have in common.

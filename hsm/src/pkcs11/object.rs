@@ -7,7 +7,7 @@ use trust::{Algorithm, PublicKey, Sha256Digest};
 use super::fault::Fault;
 use super::login::is_inside;
 use super::public;
-use crate::{CustodyError, ObjectId};
+use crate::{CustodyError, KeyObject};
 
 /// A private key's handle and what its signatures verify under.
 #[derive(Clone)]
@@ -19,28 +19,28 @@ pub(super) struct Found {
 /// The key with this id, if its public half is the registered one.
 pub(super) fn find(
     session: &Session,
-    id: ObjectId,
+    object: &KeyObject,
     algorithm: Algorithm,
     spki_sha256: Sha256Digest,
 ) -> Result<Found, Fault> {
-    let private = only(session, ObjectClass::PRIVATE_KEY, id.as_bytes())?;
-    let public = only(session, ObjectClass::PUBLIC_KEY, id.as_bytes())?;
+    let private = only(session, ObjectClass::PRIVATE_KEY, object.id())?;
+    let public = only(session, ObjectClass::PUBLIC_KEY, object.id())?;
     let public_key = read_public(session, public, algorithm)?;
     if public_key.spki_sha256() != spki_sha256 {
-        return Err(CustodyError::corrupt(format!("the token's key {id}: it is not the registered one")).into());
+        return Err(CustodyError::corrupt(format!("the token's key {object}: it is not the registered one")).into());
     }
     Ok(Found { private, public_key })
 }
 
 /// Every object of this class and id.
-pub(super) fn all(session: &Session, class: ObjectClass, id: &[u8; 32]) -> Result<Vec<ObjectHandle>, Fault> {
+pub(super) fn all(session: &Session, class: ObjectClass, id: &[u8]) -> Result<Vec<ObjectHandle>, Fault> {
     let template = [Attribute::Class(class), Attribute::Token(true), Attribute::Id(id.to_vec())];
     session.find_objects(&template).map_err(|error| Fault::of("look for a key", &error))
 }
 
 /// The only object of this class and id.
-pub(super) fn only(session: &Session, class: ObjectClass, id: &[u8; 32]) -> Result<ObjectHandle, Fault> {
-    let named = || ObjectId::from_bytes(*id);
+pub(super) fn only(session: &Session, class: ObjectClass, id: &[u8]) -> Result<ObjectHandle, Fault> {
+    let named = || hex::encode(id);
     match all(session, class, id)?.as_slice() {
         [handle] => Ok(*handle),
         // Whoever is not logged in does not see private keys; that is no reason to call one lost.
@@ -75,9 +75,17 @@ pub(super) fn check(session: &Session, key: ObjectHandle, asked: &[Attribute]) -
 
 /// The public key of an object.
 pub(super) fn read_public(session: &Session, public: ObjectHandle, algorithm: Algorithm) -> Result<PublicKey, Fault> {
-    let attributes = session
-        .get_attributes(public, public::attributes(algorithm))
-        .map_err(|error| Fault::of("read a public key", &error))?;
-    public::read(algorithm, &attributes)
+    public::read(algorithm, &public_parts(session, public, algorithm)?)
         .ok_or_else(|| CustodyError::corrupt(format!("the token's public key is none of {algorithm}")).into())
+}
+
+/// The attributes that a public key of the algorithm is made of.
+pub(super) fn public_parts(
+    session: &Session,
+    public: ObjectHandle,
+    algorithm: Algorithm,
+) -> Result<Vec<Attribute>, Fault> {
+    session
+        .get_attributes(public, public::attributes(algorithm))
+        .map_err(|error| Fault::of("read a public key", &error))
 }

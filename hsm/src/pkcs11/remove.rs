@@ -7,7 +7,7 @@ use trust::{Algorithm, Sha256Digest};
 use super::fault::Fault;
 use super::login::is_inside;
 use super::object;
-use crate::{CustodyError, ObjectId, Removed};
+use crate::{CustodyError, KeyObject, Removed};
 
 /// Deletes the objects with this id, if their public half is the registered one.
 ///
@@ -15,7 +15,7 @@ use crate::{CustodyError, ObjectId, Removed};
 /// finished.
 pub(super) fn remove(
     session: &Session,
-    id: ObjectId,
+    object: &KeyObject,
     algorithm: Algorithm,
     spki_sha256: Sha256Digest,
 ) -> Result<Removed, Fault> {
@@ -23,26 +23,27 @@ pub(super) fn remove(
     if !is_inside(session)? {
         return Err(Fault::Login("look for a key: nobody is logged in".to_owned()));
     }
-    let private = object::all(session, ObjectClass::PRIVATE_KEY, id.as_bytes())?;
-    let public = object::all(session, ObjectClass::PUBLIC_KEY, id.as_bytes())?;
+    let private = object::all(session, ObjectClass::PRIVATE_KEY, object.id())?;
+    let public = object::all(session, ObjectClass::PUBLIC_KEY, object.id())?;
     let (private, public) = match (private.as_slice(), public.as_slice()) {
         ([], []) => return Ok(Removed::NotFound),
         ([], [public]) => (None, *public),
         ([private], [public]) => (Some(*private), *public),
         (private, public) => {
             let (private, public) = (private.len(), public.len());
-            let what =
-                format!("the token has {private} private and {public} public keys with the id {id}, not one of each");
+            let what = format!(
+                "the token has {private} private and {public} public keys with the id {object}, not one of each"
+            );
             return Err(CustodyError::corrupt(what).into());
         }
     };
     if object::read_public(session, public, algorithm)?.spki_sha256() != spki_sha256 {
-        return Err(CustodyError::corrupt(format!("the token's key {id}: it is not the registered one")).into());
+        return Err(CustodyError::corrupt(format!("the token's key {object}: it is not the registered one")).into());
     }
     for handle in private.into_iter().chain([public]) {
         session.destroy_object(handle).map_err(|error| Fault::of("delete a key", &error))?;
     }
-    let left = object::all(session, ObjectClass::PRIVATE_KEY, id.as_bytes())?;
+    let left = object::all(session, ObjectClass::PRIVATE_KEY, object.id())?;
     if left.is_empty() {
         Ok(Removed::Deleted)
     } else {

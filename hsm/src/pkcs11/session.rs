@@ -10,12 +10,12 @@ use trust::{Algorithm, KeyId, KeyRef, Signable, Signature, verify};
 use super::doctor::now;
 use super::fault::Fault;
 use super::object::{self, Found};
-use super::{Inner, generate, import, listing, mechanism, remove};
+use super::{Inner, adopt, generate, import, listing, mechanism, remove};
 use crate::cipher::scrub_stack;
 use crate::imported;
 use crate::{
-    CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer, Removed, RewrapOrder, SealContext, Session,
-    SignedOrder, SigningOrder, TokenKey, TokenObjects,
+    AdoptOrder, CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer, Removed, RewrapOrder, SealContext,
+    Session, SignedOrder, SigningOrder, TokenKey, TokenObjects,
 };
 
 /// The most handles that a session keeps; when there are more, it begins anew.
@@ -140,7 +140,7 @@ impl Link {
             }
             return Err(CustodyError::corrupt("a token's key: tampered with, or of another row").into());
         }
-        let found = object::find(&self.session, key.object, context.algorithm, order.spki_sha256)?;
+        let found = object::find(&self.session, &key.object, context.algorithm, order.spki_sha256)?;
         if self.found.len() >= HANDLES_MAX {
             self.found.clear();
         }
@@ -199,6 +199,12 @@ impl Session for TokenSession {
         created
     }
 
+    fn adopt(&mut self, order: &AdoptOrder) -> Result<Generated, CustodyError> {
+        self.inner.refuse_foreign(&order.context)?;
+        order.context.refuse_impossible()?;
+        self.climb(Access::Use, |inner, link| adopt::adopt(inner, &link.session, order))
+    }
+
     fn offer(&mut self) -> Result<Offer, CustodyError> {
         self.inner.offers.make()
     }
@@ -221,7 +227,7 @@ impl Session for TokenSession {
     fn destroy(&mut self, order: &DestroyOrder) -> Result<Removed, CustodyError> {
         let key = token_key(&order.material)?;
         self.inner.check(&order.context, key)?;
-        let (object, algorithm, spki) = (key.object, order.context.algorithm, order.spki_sha256);
+        let (object, algorithm, spki) = (&key.object, order.context.algorithm, order.spki_sha256);
         let removed = self.climb(Access::Make, |_, link| remove::remove(&link.session, object, algorithm, spki));
         self.link = None;
         removed

@@ -288,8 +288,7 @@ fn make(
     session: &Session,
     id: WrapKeyId,
 ) -> Result<(ObjectHandle, Option<ObjectHandle>), Fault> {
-    let label: String = inner.store.iter().map(|byte| format!("{byte:02x}")).collect();
-    let label = Attribute::Label(format!("trustd root-kek {label}").into_bytes());
+    let label = Attribute::Label(format!("trustd root-kek {}", hex::encode(inner.store)).into_bytes());
     let mut template = template(kind, id);
     template.push(label.clone());
     match kind {

@@ -51,7 +51,7 @@ mod tests {
     use trust::{Algorithm, Digest, KeyId, KeyRef, KeyVersion, Purpose, Sha256Digest, Signable};
 
     use super::*;
-    use crate::{Material, ObjectId, SealContext, SealedKey, SigningOrder, TokenKey};
+    use crate::{AdoptedId, KeyObject, Material, ObjectId, SealContext, SealedKey, SigningOrder, TokenKey};
 
     /// Reads bytes as each message and goes on as the receiver would.
     fn read_as_everything(bytes: &[u8]) {
@@ -59,7 +59,9 @@ mod tests {
         let _ = postcard::from_bytes::<ControlAnswer<'_>>(bytes);
         let _ = postcard::from_bytes::<Answer<'_>>(bytes);
         match postcard::from_bytes::<Ask<'_>>(bytes) {
-            Ok(Ask::Generate(context) | Ask::Import { context, .. }) => drop(context.read()),
+            Ok(Ask::Generate(context) | Ask::Import { context, .. } | Ask::Adopt { context, .. }) => {
+                drop(context.read())
+            }
             Ok(Ask::Sign(orders)) => orders.iter().for_each(|order| drop(order.read())),
             Ok(Ask::Rewrap(records)) => records.iter().for_each(|record| drop(record.read())),
             Ok(Ask::Destroy(record)) => drop(record.read()),
@@ -88,16 +90,16 @@ mod tests {
 
     #[test]
     fn a_token_key_comes_back_as_it_was_sent() {
-        let token = "hsm".parse().unwrap();
-        let sent = SigningOrder {
-            material: Material::Token(TokenKey { token, object: ObjectId::from_bytes([9; 32]) }),
-            ..an_order()
-        };
-        let bytes = encoded(&sent);
+        let adopted = AdoptedId::from_parts(b"\x01\x02", [7; 16]).unwrap();
+        for object in [KeyObject::Ours(ObjectId::from_bytes([9; 32])), KeyObject::Adopted(adopted)] {
+            let token = "hsm".parse().unwrap();
+            let sent = SigningOrder { material: Material::Token(TokenKey { token, object }), ..an_order() };
+            let bytes = encoded(&sent);
 
-        let Ok(Ask::Sign(orders)) = postcard::from_bytes(&bytes) else { panic!("not an order") };
+            let Ok(Ask::Sign(orders)) = postcard::from_bytes(&bytes) else { panic!("not an order") };
 
-        assert_eq!(orders[0].read().unwrap().material, sent.material);
+            assert_eq!(orders[0].read().unwrap().material, sent.material);
+        }
     }
 
     fn encoded(order: &SigningOrder) -> Vec<u8> {

@@ -17,8 +17,8 @@ use super::making::MAKING_PATIENCE;
 use super::message::{Answer, Ask, Bytes, Context, Kept, Object, Order, Record, SignedBytes};
 use super::supervisor::Shared;
 use crate::{
-    CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer, OfferId, Removed, RewrapOrder, SealContext,
-    SealedKey, Session, SignedOrder, SigningOrder, TokenObjects, TokenTrouble,
+    AdoptOrder, CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer, OfferId, Removed, RewrapOrder,
+    SealContext, SealedKey, Session, SignedOrder, SigningOrder, TokenObjects, TokenTrouble,
 };
 
 /// What one record, its context and the lengths of both take in a frame, in bytes, at most.
@@ -275,6 +275,20 @@ impl Session for WorkerSession {
         // To check an RSA key takes longer than to use it.
         let patience = self.patience().saturating_add(Duration::from_secs(2));
         self.careful(Work::Make(order.context.algorithm), |session| {
+            session.call(&ask, patience, Silence::MayBeExcused)?;
+            session.made(order.context.algorithm)
+        })
+    }
+
+    fn adopt(&mut self, order: &AdoptOrder) -> Result<Generated, CustodyError> {
+        let ask = Ask::Adopt {
+            context: Context::from(&order.context),
+            id: Bytes(&order.id),
+            spki_sha256: order.spki_sha256.map(|digest| *digest.as_bytes()),
+            may_do_more: order.may_do_more,
+        };
+        let patience = self.patience();
+        self.careful(Work::Use(order.context.key), |session| {
             session.call(&ask, patience, Silence::MayBeExcused)?;
             session.made(order.context.algorithm)
         })

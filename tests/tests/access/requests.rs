@@ -2,13 +2,13 @@
 
 use prost::Message;
 use trust_proto::v1::{
-    Algorithm, BackupRequest, BatchKey, ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest, DistrustReason,
-    DoctorRequest, Form, GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest, GetKeyRequest,
-    GetStatusRequest, ImageStatement, ImportKeyRequest, ImportedKey, ListEntriesRequest, ListKeksRequest,
-    ListKeysRequest, ListOrphansRequest, ListTokensRequest, ListTrustedKeysRequest, LoginRequest, MaySignRequest,
-    OfferImportRequest, Purpose, RotateKekRequest, RotateKeyRequest, SealRequest, SignBatchRequest, SignRequest,
-    Statement, StatementList, UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, batch_key, image_statement,
-    sign_batch_request, statement, verify_batch_request, verify_request,
+    AdoptKeyRequest, Algorithm, BackupRequest, BatchKey, ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest,
+    DistrustReason, DoctorRequest, Form, GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest,
+    GetKeyRequest, GetStatusRequest, ImageStatement, ImportKeyRequest, ImportedKey, ListEntriesRequest,
+    ListKeksRequest, ListKeysRequest, ListOrphansRequest, ListTokensRequest, ListTrustedKeysRequest, LoginRequest,
+    MaySignRequest, OfferImportRequest, Purpose, RotateKekRequest, RotateKeyRequest, SealRequest, SignBatchRequest,
+    SignRequest, Statement, StatementList, UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, batch_key,
+    image_statement, sign_batch_request, statement, verify_batch_request, verify_request,
 };
 use trust_tests::rpc::Method;
 
@@ -41,6 +41,8 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
         "Keys/OfferImport" => OfferImportRequest { imported: imported(&format!("{key}-offer")) }.encode_to_vec(),
         // An offer that nobody made: whoever may import is told so.
         "Keys/ImportKey" => import_encoded(&format!("{key}-import")),
+        // A token that these daemons do not have: whoever may adopt is told so.
+        "Keys/AdoptKey" => adopt_encoded(&format!("{key}-adopt")),
         "Keys/GetKey" => GetKeyRequest { key }.encode_to_vec(),
         "Keys/ListKeys" => ListKeysRequest::default().encode_to_vec(),
         "Keys/RotateKey" => RotateKeyRequest { key, ..RotateKeyRequest::default() }.encode_to_vec(),
@@ -94,6 +96,13 @@ pub(crate) fn import_encoded(name: &str) -> Vec<u8> {
 fn imported(name: &str) -> Option<ImportedKey> {
     let CreateKeyRequest { name, purpose, algorithm, scope, forms, token, .. } = create(name);
     Some(ImportedKey { name, purpose, algorithm, scope, forms, token })
+}
+
+/// A request to adopt such a key in a token that no daemon here has.
+pub(crate) fn adopt_encoded(name: &str) -> Vec<u8> {
+    let CreateKeyRequest { name, purpose, algorithm, scope, .. } = create(name);
+    let (token, id) = ("hsm".to_owned(), vec![1].into());
+    AdoptKeyRequest { name, purpose, algorithm, scope, token, id, ..AdoptKeyRequest::default() }.encode_to_vec()
 }
 
 /// [`create`], encoded.

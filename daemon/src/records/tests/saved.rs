@@ -40,7 +40,7 @@ fn token() -> TokenName {
 }
 
 async fn add_in_token(records: &Records, byte: u8) -> KeyView {
-    let key = TokenKey { token: token(), object: ObjectId::from_bytes([byte; 32]) };
+    let key = TokenKey { token: token(), object: KeyObject::Ours(ObjectId::from_bytes([byte; 32])) };
     let first = VersionRecord { materials: vec![Material::Token(key)], ..version(byte, 1, byte.into()) };
     let scope = &["r.example.com/*"];
     let record = KeyRecord { token: Some(token()), ..record(byte, &format!("token/{byte}"), scope) };

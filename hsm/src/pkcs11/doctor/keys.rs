@@ -133,9 +133,7 @@ impl<'a> Keys<'a> {
         let ours = found.into_iter().take(LISTED_MAX).filter_map(|object| {
             let told = self.session.get_attributes(object, &[AttributeType::Id]).ok()?;
             told.into_iter().find_map(|attribute| match attribute {
-                Attribute::Id(id) if id.starts_with(&MARK) => {
-                    Some((object, id.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
-                }
+                Attribute::Id(id) if id.starts_with(&MARK) => Some((object, hex::encode(id))),
                 _ => None,
             })
         });

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use trust::KeyId;
+use trust::{KeyId, Sha256Digest};
 
 use super::garbage;
 use crate::worker::frame;
 use crate::worker::message::{Answer, Ask, Bytes, Kept, Order, Record};
 use crate::{
-    CustodyError, DestroyOrder, Generated, ImportOrder, Offer, OfferId, Removed, RewrapOrder, Session, SigningOrder,
-    TokenTrouble,
+    AdoptOrder, CustodyError, DestroyOrder, Generated, ImportOrder, Offer, OfferId, Removed, RewrapOrder, Session,
+    SigningOrder, TokenTrouble,
 };
 
 /// The most session threads, far more than the daemon opens: dead sessions may not have been noticed yet.
@@ -88,6 +88,15 @@ fn answer(session: &mut dyn Session, ask: &Ask<'_>, outgoing: &mut Vec<u8>) -> i
                 envelope: envelope.0.to_vec(),
             };
             made(session.import(&order), outgoing)
+        }
+        Ask::Adopt { context, id, spki_sha256, may_do_more } => {
+            let order = AdoptOrder {
+                context: context.read().map_err(|_| garbage())?,
+                id: id.0.to_vec(),
+                spki_sha256: spki_sha256.map(Sha256Digest::from_bytes),
+                may_do_more: *may_do_more,
+            };
+            made(session.adopt(&order), outgoing)
         }
         Ask::Sign(orders) => {
             let orders = orders.iter().map(Order::read).collect::<Result<Vec<SigningOrder>, _>>();
@@ -165,6 +174,10 @@ mod tests {
         }
 
         fn import(&mut self, _: &ImportOrder) -> Result<Generated, CustodyError> {
+            Err(self.0.clone().unwrap())
+        }
+
+        fn adopt(&mut self, _: &AdoptOrder) -> Result<Generated, CustodyError> {
             Err(self.0.clone().unwrap())
         }
 

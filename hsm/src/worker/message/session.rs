@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use trust::Malformed;
 
 use super::{Bytes, Context, Order, Record};
-use crate::{CustodyError, KeyClass, Material, ObjectId, SealedKey, TokenKey, TokenObject, TokenTrouble};
+use crate::{
+    AdoptedId, CustodyError, KeyClass, KeyObject, Material, ObjectId, SealedKey, TokenKey, TokenObject, TokenTrouble,
+};
 
 /// Asked over a session.
 #[derive(Serialize, Deserialize)]
@@ -23,6 +25,13 @@ pub(in crate::worker) enum Ask<'a> {
     },
     Destroy(Record<'a>),
     Objects,
+    Adopt {
+        #[serde(borrow)]
+        context: Context<'a>,
+        id: Bytes<'a>,
+        spki_sha256: Option<[u8; 32]>,
+        may_do_more: bool,
+    },
 }
 
 /// Answered over a session.
@@ -79,13 +88,19 @@ impl Object<'_> {
 pub(in crate::worker) enum Kept<'a> {
     Sealed(#[serde(borrow)] Bytes<'a>),
     Token { token: &'a str, object: [u8; 32] },
+    Adopted { token: &'a str, id: Bytes<'a>, bound: [u8; 16] },
 }
 
 impl<'a> From<&'a Material> for Kept<'a> {
     fn from(material: &'a Material) -> Self {
         match material {
             Material::Sealed(sealed) => Self::Sealed(Bytes(sealed.as_bytes())),
-            Material::Token(key) => Self::Token { token: key.token.as_str(), object: *key.object.as_bytes() },
+            Material::Token(TokenKey { token, object: KeyObject::Ours(id) }) => {
+                Self::Token { token: token.as_str(), object: *id.as_bytes() }
+            }
+            Material::Token(TokenKey { token, object: KeyObject::Adopted(adopted) }) => {
+                Self::Adopted { token: token.as_str(), id: Bytes(adopted.id()), bound: *adopted.bound() }
+            }
         }
     }
 }
@@ -95,7 +110,12 @@ impl Kept<'_> {
         match self {
             Self::Sealed(bytes) => SealedKey::from_bytes(bytes.0).map(Material::Sealed),
             Self::Token { token, object } => {
-                Ok(Material::Token(TokenKey { token: token.parse()?, object: ObjectId::from_bytes(*object) }))
+                let object = KeyObject::Ours(ObjectId::from_bytes(*object));
+                Ok(Material::Token(TokenKey { token: token.parse()?, object }))
+            }
+            Self::Adopted { token, id, bound } => {
+                let object = KeyObject::Adopted(AdoptedId::from_parts(id.0, *bound)?);
+                Ok(Material::Token(TokenKey { token: token.parse()?, object }))
             }
         }
     }
