@@ -348,6 +348,10 @@ fn names_that_are_paths_signatures_or_not_for_a_terminal_are_refused() {
         "a.sigstore.json",
         "SHA256SUMS",
         "RELEASE",
+        "release",
+        "sha256sums",
+        "a.Sig",
+        "a.SIGSTORE.json",
         "-",
         manifest::NAME,
     ] {

@@ -29,7 +29,7 @@ impl FileName {
             return Err(Malformed::new("file name", "1 to 255 bytes without '/', '\\' and control characters"));
         }
         // The bundle of a file RELEASE would have the name of the manifest.
-        if Self::is_of_signature(text) || text == "RELEASE" {
+        if Self::is_of_signature(text) || text.eq_ignore_ascii_case("RELEASE") {
             return Err(Malformed::new(
                 "file name",
                 "not one of a signature (.minisig, .sig, .sigstore.json, .sshsig) and not SHA256SUMS or RELEASE",
@@ -38,10 +38,11 @@ impl FileName {
         Ok(Self(text.to_owned()))
     }
 
-    /// True for a name that only signatures and the list have.
+    /// True for a name that only signatures and the list have, in whatever case: some file systems know none.
     #[must_use]
     pub fn is_of_signature(name: &str) -> bool {
-        name == sums::NAME || SIGNATURE_ENDINGS.iter().any(|end| name.ends_with(end))
+        let name = name.to_ascii_lowercase();
+        name.eq_ignore_ascii_case(sums::NAME) || SIGNATURE_ENDINGS.iter().any(|end| name.ends_with(end))
     }
 
     /// The name.
