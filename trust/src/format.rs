@@ -7,6 +7,7 @@
 //! Writers write RFC 8785: the same content is the same bytes, whoever signs it again.
 
 mod base64;
+mod calendar;
 mod dsse;
 
 pub mod blob;
@@ -16,3 +17,4 @@ pub mod json;
 pub mod oci;
 pub mod release;
 pub mod trusted_root;
+pub mod tuf;

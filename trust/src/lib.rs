@@ -20,10 +20,15 @@
 //! | [`Purpose`] | the one thing a key is for, fixed for life |
 //! | [`Form`] | one shape of signature a key may leave behind (`.sig` tag, bundle, …) |
 //! | Release | files by names, sizes and digests, signed one by one and as a whole (`format::release`) |
+//! | Metadata | the signed file of a TUF role, kept as it came (`format::tuf`) |
+//! | Plan | the next file of a TUF role, to be signed elsewhere (`format::tuf`) |
+//! | Authority | who speaks for a TUF role: its keys, and how many of them it takes (`format::tuf`) |
 //! | [`Principal`] | who asks, from a verified identity only |
 //! | [`Reference`] | canonical `registry/repository:tag`; every image signature names one |
 //! | [`Fault`] | what went wrong, by what the caller can do about it |
 //! | [`Origin`] | how a private key came to its custodian: generated there, adopted, or imported |
+//! | [`Gun`] | a repository of trust data (TUF) by the name that its clients use |
+//! | Head | which files of a repository of trust data are current, and which versions were ever used (daemon) |
 //! | Permit | proof of authorization, spent once (daemon) |
 //! | Intent | the durable audit leaf written before a key is used (daemon) |
 //! | Receipt | what leaves: signature, key version, log origin, index of the intent leaf (daemon) |
@@ -37,6 +42,7 @@ pub mod envelope;
 pub mod fault;
 #[cfg(feature = "formats")]
 pub mod format;
+pub mod gun;
 pub mod import;
 pub mod key;
 pub mod origin;
@@ -53,6 +59,7 @@ pub mod verify;
 pub use algorithm::{Algorithm, HashFunction, Scheme};
 pub use digest::{Digest, Sha256Digest};
 pub use fault::{Fault, FaultKind};
+pub use gun::Gun;
 pub use key::{KeyId, KeyName, KeyRef, KeyVersion};
 pub use origin::Origin;
 pub use principal::Principal;

@@ -2,6 +2,7 @@
 
 use super::{BYTES_MAX, MEDIA_TYPE};
 use crate::Malformed;
+use crate::format::calendar;
 use crate::format::cosign::PREDICATE_TYPE;
 use crate::format::json::{Value, canonical};
 use crate::format::oci::{self, Content, Descriptor};
@@ -79,28 +80,8 @@ fn bare(descriptor: &Descriptor) -> Descriptor {
 /// # Errors
 /// [`Malformed`] after the year 9999.
 fn rfc3339(seconds: u64) -> Result<String, Malformed> {
-    const LAST_S: u64 = 253_402_300_799;
-    if seconds > LAST_S {
-        return Err(Malformed::new("time", "a year before 10000"));
-    }
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    Ok(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
-}
-
-/// Year, month and day of a day after 1970-01-01 (H. Hinnant, "chrono-compatible low-level date algorithms").
-const fn civil(days: u64) -> (u64, u64, u64) {
-    // Years begin in March, so that the leap day is the last; eras have 400 of them.
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let january_or_february = if month <= 2 { 1 } else { 0 };
-    (year_of_era + era * 400 + january_or_february, month, day)
+    let written = i64::try_from(seconds).ok().and_then(calendar::rfc3339);
+    written.ok_or(Malformed::new("time", "a year before 10000"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,199 @@
+//! What a server asks of an update before it takes it.
+//!
+//! The rules of Notary's server, in its order and its words (the words are what docker prints), and where those would
+//! take what breaks a repository, ours: a snapshot may name nothing that is not there, targets whose keys root takes
+//! away have to be signed anew, a version may not leap. Signing is not here: an [`Update`] says what a server then
+//! has to make.
+
+mod refusal;
+mod root;
+mod snapshot;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use self::refusal::Refusal;
+use super::{Document, Gun, Part, Repository, RoleName, Version};
+
+/// How far a version may go beyond the last one. Nobody publishes a million times between two updates; who leaps
+/// holds a stolen key and wants its owner locked out.
+pub const LEAP_MAX: u32 = 1 << 20;
+
+/// An update that a server may take: what is sent, verified under what was there.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Update {
+    repository: Repository,
+    changed: BTreeSet<RoleName>,
+    snapshot: SnapshotBy,
+    line: root::Line,
+}
+
+/// Who makes the snapshot of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: SPEC §2.7 step 5")]
+pub enum SnapshotBy {
+    /// It was sent.
+    Client,
+    /// The server has to make it.
+    Server,
+}
+
+impl Update {
+    /// The files that were sent and are to be stored, by role.
+    pub fn files(&self) -> impl Iterator<Item = &Document> {
+        self.changed.iter().filter_map(|role| self.repository.file(role))
+    }
+
+    /// Who makes the snapshot. The timestamp is always the server's.
+    #[must_use]
+    pub const fn snapshot_by(&self) -> SnapshotBy {
+        self.snapshot
+    }
+
+    /// Whether the repository begins anew, under a root that nobody's before has signed: for the first time, or after it
+    /// was deleted.
+    #[must_use]
+    pub fn begins_anew(&self) -> bool {
+        self.line == root::Line::Another
+    }
+
+    /// The repository with what was sent in it: what the server's own files are planned for. It is not whole until
+    /// they are there.
+    #[must_use]
+    pub const fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// The repository, to put the server's own files into.
+    #[must_use]
+    pub fn into_repository(self) -> Repository {
+        self.repository
+    }
+}
+
+/// Holds what was sent against what is there.
+///
+/// `held` is the repository as it is, and empty for a new one; parts for timestamp are passed over, as the original does.
+///
+/// # Errors
+/// [`Refusal`], of which the first rule that is broken decides: root, then targets from the top down, then the
+/// snapshot, then the versions.
+pub fn check(gun: &Gun, held: &Repository, parts: Vec<Part>, now_unix_seconds: i64) -> Result<Update, Refusal> {
+    let mut sent = by_role(parts)?;
+    let mut update = Update {
+        repository: held.clone(),
+        changed: BTreeSet::new(),
+        snapshot: SnapshotBy::Server,
+        line: root::Line::Same,
+    };
+    let line = match sent.remove(&RoleName::Root) {
+        Some(part) => {
+            let (root, line) = root::check(gun, held, part, now_unix_seconds)?;
+            if line == root::Line::Another {
+                update.repository.begin_anew();
+            }
+            update.repository.unearth();
+            update.take(root);
+            line
+        }
+        None if held.root().is_none() => {
+            return Err(Refusal::Validation("no pre-existing root and no root provided in update.".to_owned()));
+        }
+        None => root::Line::Same,
+    };
+    update.line = line;
+    let snapshot = sent.remove(&RoleName::Snapshot);
+    for (role, part) in sent {
+        let targets = targets(&update.repository, &role, part, now_unix_seconds)?;
+        update.take(targets);
+    }
+    kept_targets_still_count(&update)?;
+    if let Some(part) = snapshot {
+        let document = snapshot::check(&mut update, part, now_unix_seconds)?;
+        if line == root::Line::Another {
+            // From now on its owner counts, and begins with whatever version.
+            update.repository.forget_mark(&RoleName::Snapshot);
+        }
+        update.take(document);
+        update.snapshot = SnapshotBy::Client;
+    } else if update.repository.targets(&RoleName::Targets).is_none() {
+        return Err(Refusal::Validation("targets must be loaded first".to_owned()));
+    }
+    versions(held, line, &update)?;
+    Ok(update)
+}
+
+impl Update {
+    fn take(&mut self, file: Document) {
+        self.changed.insert(file.role().clone());
+        self.repository.put(file);
+    }
+
+    fn is_new(&self, role: &RoleName) -> bool {
+        self.changed.contains(role)
+    }
+}
+
+/// The parts by role: root, targets, snapshot, and delegations, each behind its parent.
+fn by_role(parts: Vec<Part>) -> Result<BTreeMap<RoleName, Part>, Refusal> {
+    let mut sent = BTreeMap::new();
+    for part in parts {
+        if *part.role() == RoleName::Timestamp {
+            continue;
+        }
+        // The original silently takes the last: whoever looked at the first saw another update.
+        if let Some(twice) = sent.insert(part.role().clone(), part) {
+            return Err(Refusal::Outdated(twice.role().clone()));
+        }
+    }
+    Ok(sent)
+}
+
+/// Reads a targets file whose role has to be delegated by a chain of files that all count.
+fn targets(repository: &Repository, role: &RoleName, part: Part, now_unix_seconds: i64) -> Result<Document, Refusal> {
+    let not_delegated = || Refusal::BadTargets(format!("tuf: invalid role {role}. delegation does not exist"));
+    for ancestor in role.ancestors() {
+        let file = repository.file(&ancestor).ok_or_else(not_delegated)?;
+        let authority = repository.authority(&ancestor).ok_or_else(not_delegated)?;
+        file.verify(&authority).map_err(Refusal::targets)?;
+    }
+    let authority = repository.authority(role).ok_or_else(not_delegated)?;
+    let document = part.document().map_err(Refusal::targets)?;
+    document.verify(&authority).map_err(Refusal::targets)?;
+    document.counts_at(now_unix_seconds).map_err(Refusal::targets)?;
+    Ok(document)
+}
+
+/// A root that takes the targets key away has to come with targets of the new one: what is there counts no more.
+fn kept_targets_still_count(update: &Update) -> Result<(), Refusal> {
+    let role = RoleName::Targets;
+    if !update.is_new(&RoleName::Root) || update.is_new(&role) {
+        return Ok(());
+    }
+    let (Some(file), Some(authority)) = (update.repository.file(&role), update.repository.authority(&role)) else {
+        return Ok(());
+    };
+    file.verify(&authority).map_err(Refusal::targets)
+}
+
+/// Each file goes beyond the last of its role, and not too far.
+fn versions(held: &Repository, line: root::Line, update: &Update) -> Result<(), Refusal> {
+    for file in update.files() {
+        // Whoever begins anew begins with whatever version: docker's first targets have 2.
+        let last = held.mark(file.role()).filter(|_| line == root::Line::Same);
+        if last.is_some_and(|last| file.version() <= last) && !goes_on_unchanged(held, file) {
+            return Err(Refusal::Outdated(file.role().clone()));
+        }
+        let last = last.map_or(0, Version::number);
+        if file.version().number() > last.saturating_add(LEAP_MAX) {
+            let why = format!("version {} of {} leaps too far from {last}", file.version().number(), file.role());
+            return Err(Refusal::of(file.role(), why));
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is the very root with which its repository was deleted.
+fn goes_on_unchanged(held: &Repository, file: &Document) -> bool {
+    held.last_root().is_some_and(|root| root.raw() == file.raw())
+}

@@ -1,0 +1,83 @@
+//! Whether enough of those who may have signed a file.
+
+use std::collections::BTreeSet;
+
+use super::{Document, Key, RoleName};
+use crate::Sha256Digest;
+
+/// Who speaks for a role, and how many of them are needed.
+#[derive(Debug, Clone)]
+pub struct Authority<'a> {
+    role: &'a RoleName,
+    keys: Vec<&'a Key>,
+    threshold: u32,
+}
+
+/// Too few of those who may have signed; in the words that Notary's clients know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(clippy::exhaustive_enums, reason = "closed set: Notary has a word for each")]
+pub enum NotMet {
+    /// The file is another role's than the authority.
+    #[error("{found} is not the file of {role}")]
+    AnotherRole {
+        /// Whose authority it was held against.
+        role: RoleName,
+        /// Whose file it is.
+        found: RoleName,
+    },
+    /// Nobody signed.
+    #[error("tuf: data has no signatures")]
+    NoSignatures,
+    /// Too few did.
+    #[error("valid signatures did not meet threshold for {0}")]
+    TooFew(RoleName),
+}
+
+impl<'a> Authority<'a> {
+    pub(super) const fn new(role: &'a RoleName, keys: Vec<&'a Key>, threshold: u32) -> Self {
+        Self { role, keys, threshold }
+    }
+
+    /// The same, but only those of its keys that `good` says yes to; as many of them are needed.
+    pub(super) fn only(mut self, good: impl Fn(&Key) -> bool) -> Self {
+        self.keys.retain(|key| good(key));
+        self
+    }
+
+    /// Whether the same keys, and as many of them, speak in another file.
+    pub(super) fn is_that_of(&self, other: &Authority<'_>) -> bool {
+        let names = |authority: &Authority<'_>| authority.keys.iter().map(|key| key.id()).collect::<BTreeSet<_>>();
+        self.threshold == other.threshold && names(self) == names(other)
+    }
+
+    /// The keys, by their names.
+    #[must_use]
+    pub fn keys(&self) -> &[&'a Key] {
+        &self.keys
+    }
+
+    /// How many of them are needed; at least one.
+    #[must_use]
+    pub const fn threshold(&self) -> u32 {
+        self.threshold
+    }
+}
+
+pub(super) fn verify(document: &Document, authority: &Authority<'_>) -> Result<(), NotMet> {
+    if document.0.role != *authority.role {
+        return Err(NotMet::AnotherRole { role: authority.role.clone(), found: document.0.role.clone() });
+    }
+    if document.0.signatures.is_empty() {
+        return Err(NotMet::NoSignatures);
+    }
+    // Bare keys, not names: one key under two certificates is still one.
+    let mut signed: BTreeSet<Sha256Digest> = BTreeSet::new();
+    for line in &document.0.signatures {
+        let Some(key) = authority.keys.iter().find(|key| Some(key.id()) == line.key) else { continue };
+        if !signed.contains(&key.canonical_id()) && key.has_signed(&document.0.signed, line) {
+            signed.insert(key.canonical_id());
+        }
+    }
+    let enough = authority.threshold > 0 && u32::try_from(signed.len()).is_ok_and(|n| n >= authority.threshold);
+    if enough { Ok(()) } else { Err(NotMet::TooFew(authority.role.clone())) }
+}
