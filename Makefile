@@ -1,7 +1,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: demo demo-hsm test test-long bench install
+.PHONY: demo demo-hsm try-tpm test test-long bench install
 
 # The whole story with a throwaway daemon, registry and engine; leaves nothing behind.
 demo:
@@ -10,6 +10,10 @@ demo:
 # The same with keys that never leave a PKCS#11 token, here SoftHSM, and a release signed with them.
 demo-hsm:
 	scripts/demo.sh --hsm
+
+# Keys in a TPM, here a software one behind tpm2-pkcs11: shows what such a token does and what it refuses.
+try-tpm:
+	scripts/try_tpm.sh
 
 # Everything, with the real peer programs. Names what is missing before it starts.
 test:

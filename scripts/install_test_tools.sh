@@ -8,6 +8,7 @@
 #   install_test_tools.sh --demo   what `make demo` needs
 #   install_test_tools.sh --demo-hsm        what `make demo-hsm` needs
 #   install_test_tools.sh --demo-hsm-files  the same without engine and registry
+#   install_test_tools.sh --try-tpm         what `make try-tpm` needs
 #   install_test_tools.sh --bench  what `make bench` needs
 #
 # Exit code 0: everything is there; 1: something is missing.
@@ -23,11 +24,14 @@ declare -A packages=(
   [docker-registry]=docker-registry
 )
 declare -A test_packages=(
+  [clang]=clang
   [fuse-overlayfs]=fuse-overlayfs
   [minisign]=minisign
   [mkfs.ext4]=e2fsprogs
   [mkfs.xfs]=xfsprogs
+  [notary]=notary
   [openssl]=openssl
+  [perl]=perl
   [pkcs11-tool]=opensc
   [podman]=podman
   [python3]=python3
@@ -46,6 +50,18 @@ declare -A token_packages=(
   [softhsm2-util]=softhsm2
   [ssh-keygen]=openssh-client
 )
+# A software TPM, its resource manager and the bus between that and the module.
+declare -A tpm_packages=(
+  [cc]=build-essential
+  [dbus-daemon]=dbus-daemon
+  [dbus-send]=dbus-bin
+  [openssl]=openssl
+  [pkcs11-tool]=opensc
+  [swtpm]=swtpm
+  [tpm2-abrmd]=tpm2-abrmd
+)
+# Libraries, which no look at PATH finds.
+tpm_libraries=(libtpm2-pkcs11-1 libtss2-tcti-swtpm0 libtss2-tcti-tabrmd0)
 # Whom the benchmark measures beside us, and what counts flushes.
 declare -A bench_packages=(
   [mariadbd]=mariadb-server
@@ -66,11 +82,16 @@ case "$mode" in
     packages=([cc]=build-essential)
     for tool in "${!token_packages[@]}"; do packages[$tool]=${token_packages[$tool]}; done
     ;;
+  --try-tpm)
+    packages=()
+    for tool in "${!tpm_packages[@]}"; do packages[$tool]=${tpm_packages[$tool]}; done
+    for library in "${tpm_libraries[@]}"; do packages[$library]=$library; done
+    ;;
   --bench)
     packages=([cc]=build-essential)
     for tool in "${!bench_packages[@]}"; do packages[$tool]=${bench_packages[$tool]}; done
     ;;
-  *) sed -n '2,14p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,15p' "$0" >&2; exit 2 ;;
 esac
 # The administrator's programs are not on everybody's PATH, and a person's Rust is not on the administrator's.
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
@@ -78,10 +99,17 @@ if [ -n "${SUDO_USER:-}" ]; then
   PATH="$PATH:$(getent passwd "$SUDO_USER" | cut -d: -f6)/.cargo/bin"
 fi
 
+has_library() {
+  case "$1" in
+    lib*) dpkg-query --show --showformat '${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii' ;;
+    *) return 1 ;;
+  esac
+}
+
 missing_tools() {
   local tool
   for tool in "${!packages[@]}"; do
-    command -v "$tool" >/dev/null || printf '%s\n' "$tool"
+    command -v "$tool" >/dev/null || has_library "$tool" || printf '%s\n' "$tool"
   done | sort
 }
 

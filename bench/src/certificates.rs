@@ -1,21 +1,17 @@
 //! One authority, one server and one client, made for a run and thrown away with it. ECDSA P-256 throughout, for
 //! every peer alike: handshakes are not measured, but connections must be the same.
 
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use hyper_util::rt::TokioIo;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
-};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
+use trust_tests::authority::{self, Authority};
 
 /// The name servers have in their certificate.
 const SERVER: &str = "localhost";
@@ -36,45 +32,11 @@ impl Certificates {
     /// # Errors
     /// When they cannot be made or written.
     pub(crate) fn make(directory: &Path) -> Result<Self> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "bench CA");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().context("make the authority's key")?;
-        let pem = params.self_signed(&key).context("make the authority")?.pem();
-        let made = Self { directory: directory.to_owned() };
-        std::fs::write(made.authority(), pem).context("write the authority")?;
-        let issuer = Issuer::new(params, key);
-
-        let name = |text: &str| text.try_into().context("name a certificate");
-        made.issue(&issuer, "server", SanType::DnsName(name(SERVER)?), ExtendedKeyUsagePurpose::ServerAuth)?;
-        made.issue(&issuer, "client", SanType::URI(name(CLIENT)?), ExtendedKeyUsagePurpose::ClientAuth)?;
+        let (made, authority) = (Self { directory: directory.to_owned() }, Authority::new("bench CA")?);
+        authority.write(&made.authority())?;
+        authority.issue(directory, "server", authority::server(&[SERVER])?)?;
+        authority.issue(directory, "client", authority::client(&[CLIENT])?)?;
         Ok(made)
-    }
-
-    fn issue(
-        &self,
-        issuer: &Issuer<'_, KeyPair>,
-        name: &str,
-        subject: SanType,
-        usage: ExtendedKeyUsagePurpose,
-    ) -> Result<()> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.subject_alt_names = vec![subject];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
-        let key = KeyPair::generate().with_context(|| format!("make the key of {name}"))?;
-        let pem = params.signed_by(&key, issuer).with_context(|| format!("make the certificate of {name}"))?.pem();
-        std::fs::write(self.certificate(name), pem).with_context(|| format!("write the certificate of {name}"))?;
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.key(name))
-            .with_context(|| format!("write the key of {name}"))?;
-        std::io::Write::write_all(&mut file, key.serialize_pem().as_bytes()).context("write a key")
     }
 
     /// The authority's certificate.

@@ -11,20 +11,14 @@ use bytes::Bytes;
 use serde_json::json;
 use tonic::transport::Channel;
 use trust::{Algorithm, PublicKey};
+use trust_proto::notary;
+use trust_proto::notary::key_management_client::KeyManagementClient;
+use trust_proto::notary::signer_client::SignerClient;
 use trust_tests::process::Running;
 use trust_tests::program::tool;
 
 use crate::certificates::{Certificates, free_port};
 use mariadb::MariaDb;
-
-/// Its protocol.
-#[expect(unreachable_pub, clippy::allow_attributes_without_reason, unused_qualifications, reason = "generated code")]
-pub(crate) mod wire {
-    tonic::include_proto!("proto");
-}
-
-use wire::key_management_client::KeyManagementClient;
-use wire::signer_client::SignerClient;
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 /// The alias of the passphrase that seals its keys; the passphrase comes from the environment.
@@ -117,7 +111,7 @@ pub(crate) async fn create_key(channel: Channel, name: &str, algorithm: Algorith
         Algorithm::Ed25519 => "ed25519",
         _ => "ecdsa",
     };
-    let request = wire::CreateKeyRequest {
+    let request = notary::CreateKeyRequest {
         algorithm: word.to_owned(),
         gun: format!("bench.example/{name}"),
         role: "timestamp".to_owned(),
@@ -138,7 +132,7 @@ pub(crate) async fn create_key(channel: Channel, name: &str, algorithm: Algorith
 /// # Errors
 /// When the signer refuses.
 pub(crate) async fn sign(channel: Channel, key: &NotaryKey, content: Bytes) -> Result<Bytes> {
-    let request = wire::SignatureRequest { key_id: Some(wire::KeyId { id: key.id.clone() }), content };
+    let request = notary::SignatureRequest { key_id: Some(notary::KeyId { id: key.id.clone() }), content };
     Ok(SignerClient::new(channel).sign(request).await.context("sign at notary-signer")?.into_inner().content)
 }
 

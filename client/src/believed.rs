@@ -28,7 +28,7 @@ const KEYS_MAX: usize = 4096;
 /// The keys whose signatures count for one repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Believed {
-    /// At least one.
+    /// At least one, unless trust data vouches for the image.
     pub(crate) keys: Vec<BelievedKey>,
 }
 
@@ -79,19 +79,27 @@ impl fmt::Display for Source {
 ///
 /// Refused where nobody is believed; unreachable where an enrolled daemon does not answer: that is never "nobody".
 pub(crate) async fn for_repository(context: &Context, repository: &Repository) -> Result<Believed, Failure> {
+    let (believed, remarks) = seek(context, repository).await?;
+    if believed.keys.is_empty() { Err(nobody(repository, &remarks)) } else { Ok(believed) }
+}
+
+/// The same where trust data vouches for the image already: nobody else need be believed.
+pub(crate) async fn beside_trust_data(context: &Context, repository: &Repository) -> Result<Believed, Failure> {
+    Ok(seek(context, repository).await?.0)
+}
+
+/// The keys, and why some daemons are not believed.
+async fn seek(context: &Context, repository: &Repository) -> Result<(Believed, Vec<String>), Failure> {
     let pinned: Vec<&Pin> = pin::matching(&context.config.pins, repository).collect();
     if !pinned.is_empty() {
-        return Ok(by_pins(&pinned));
+        return Ok((by_pins(&pinned), Vec::new()));
     }
     let (daemons, remarks) = daemons(context).await?;
     let mut keys = Vec::new();
     for daemon in &daemons {
         keys.extend(reported(context, daemon, Purpose::Image, repository.as_str()).await?);
     }
-    if keys.is_empty() {
-        return Err(nobody(repository, &remarks));
-    }
-    Ok(Believed { keys: keys.into_iter().map(|(_, key)| key).collect() })
+    Ok((Believed { keys: keys.into_iter().map(|(_, key)| key).collect() }, remarks))
 }
 
 /// What one believed daemon says of its keys for files.
@@ -105,6 +113,33 @@ pub(crate) struct KeyBook {
 
 /// The trusted keys for files of every believed daemon; refused where no daemon is believed.
 pub(crate) async fn key_books(context: &Context) -> Result<Vec<KeyBook>, Failure> {
+    let mut books = Vec::new();
+    for daemon in some_daemons(context).await? {
+        let keys = reported(context, &daemon, Purpose::ReleaseBlob, "").await?;
+        books.push(KeyBook { daemon, keys });
+    }
+    Ok(books)
+}
+
+/// The believed daemon, where there is one; of several, the one that `--endpoint`, `TRUSTD_ADDR` or the configuration
+/// names. Its log was held against what we remember of it.
+pub(crate) async fn one_daemon(context: &Context) -> Result<Daemon, Failure> {
+    let mut daemons = some_daemons(context).await?;
+    let count = daemons.len();
+    let asked = context.endpoint.to_string();
+    let place = if count == 1 { Some(0) } else { daemons.iter().position(|daemon| daemon.address == asked) };
+    let Some(daemon) = place.map(|place| daemons.swap_remove(place)) else {
+        return Err(Failure::usage(
+            format!("{count} daemons are believed, and each has keys of its own"),
+            "say which one: --endpoint ADDRESS; or verify with --public-key FILE, which needs no daemon",
+        ));
+    };
+    checkpoint::look(context, &daemon).await?;
+    Ok(daemon)
+}
+
+/// Every daemon whose word counts; refused where there is none.
+async fn some_daemons(context: &Context) -> Result<Vec<Daemon>, Failure> {
     let (daemons, remarks) = daemons(context).await?;
     if daemons.is_empty() {
         let mut what =
@@ -118,12 +153,7 @@ pub(crate) async fn key_books(context: &Context) -> Result<Vec<KeyBook>, Failure
             "trustctl enroll URL --ca FILE; or verify with --public-key FILE, which needs no daemon",
         ));
     }
-    let mut books = Vec::new();
-    for daemon in daemons {
-        let keys = reported(context, &daemon, Purpose::ReleaseBlob, "").await?;
-        books.push(KeyBook { daemon, keys });
-    }
-    Ok(books)
+    Ok(daemons)
 }
 
 /// Every daemon whose word counts, and why others do not.

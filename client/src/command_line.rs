@@ -5,18 +5,22 @@ pub(crate) mod image;
 pub(crate) mod key;
 pub(crate) mod pin;
 pub(crate) mod release;
+pub(crate) mod trust;
+pub(crate) mod tuf_client;
 
 use std::path::PathBuf;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::trust::TrustCommand;
 use crate::output::Format;
 use hsm::HsmCommand;
 use image::{ImageCommand, InspectArguments, PullArguments, PushArguments, RunArguments};
 use key::KeyCommand;
 use pin::PinCommand;
 use release::ReleaseCommand;
+use tuf_client::TufClientArguments;
 
 const AFTER: &str = "Exit codes:
   0    done, verified
@@ -95,6 +99,9 @@ pub(crate) enum Command {
     /// Signs and verifies images in a registry, without an engine.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Keeps docker's content trust with keys that stay in the daemon.
+    #[command(subcommand)]
+    Trust(TrustCommand),
     /// Says which keys are believed for which repositories.
     #[command(subcommand)]
     Pin(PinCommand),
@@ -121,6 +128,8 @@ pub(crate) enum Command {
     Hsm(HsmCommand),
     /// Writes an encrypted backup of the daemon.
     Backup(BackupArguments),
+    /// Reads a repository of TUF 1.0: needs no daemon, and ends with 0 or 1.
+    TufClient(TufClientArguments),
     /// Prints the trusted root that cosign 2.6 needs for bundles.
     TrustedRoot,
     /// Prints shell completions.
@@ -164,8 +173,11 @@ pub(crate) struct VerifyArguments {
     /// The bundle, where it is not beside the file.
     #[arg(long, value_name = "FILE")]
     pub(crate) bundle: Option<PathBuf>,
+    /// Many signatures in one file, or on standard input (-): a line of JSON for each, or packed.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "files", "signature"])]
+    pub(crate) batch: Option<PathBuf>,
     /// The files.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "batch", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }
 

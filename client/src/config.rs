@@ -13,6 +13,7 @@ use crate::files;
 use crate::pin::{Pin, PinEntry, PinSource};
 use crate::places::Places;
 use crate::release::pinned::{self, ReleasePin, ReleasePinEntry};
+use crate::trust_data::TrustServerEntry;
 
 /// No configuration is longer.
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) pins: Vec<Pin>,
     /// Whose releases to believe, the host's pins first.
     pub(crate) release_pins: Vec<ReleasePin>,
+    /// Where trust data is, the host's entries first.
+    pub(crate) trust_servers: Vec<TrustServerEntry>,
     /// Where all of it was looked for.
     pub(crate) places: Places,
     /// What was left out, and why.
@@ -59,6 +62,8 @@ struct HostFile {
     pins: Vec<PinEntry>,
     #[serde(default)]
     release_pins: Vec<ReleasePinEntry>,
+    #[serde(default)]
+    trust_servers: Vec<TrustServerEntry>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -72,6 +77,8 @@ struct UserFile {
     pins: Vec<PinEntry>,
     #[serde(default)]
     release_pins: Vec<ReleasePinEntry>,
+    #[serde(default)]
+    trust_servers: Vec<TrustServerEntry>,
 }
 
 /// The pins that `pin add` wrote; a file of its own, so that the user's comments in the other stay.
@@ -89,6 +96,7 @@ impl Config {
         let host = host_file(&places, &mut remarks)?;
         let mut pins = read_pins(&places.host_file, host.pins, PinSource::Host)?;
         let mut release_pins = pinned::read_all(&places.host_file, host.release_pins, PinSource::Host)?;
+        let mut trust_servers = trust_servers(&places.host_file, host.trust_servers)?;
         let mut user = UserFile::default();
         if let Some(directory) = places.configuration() {
             let file = directory.join("config.toml");
@@ -97,6 +105,7 @@ impl Config {
             pins.extend(added_pins(directory)?);
             release_pins.extend(pinned::read_all(&file, std::mem::take(&mut user.release_pins), PinSource::User)?);
             release_pins.extend(pinned::added(directory)?);
+            trust_servers.extend(self::trust_servers(&file, std::mem::take(&mut user.trust_servers))?);
         }
         // `certificate = "client.pem"` lies beside the file that says so.
         let beside = |path: Option<PathBuf>| match (path, places.configuration()) {
@@ -110,6 +119,7 @@ impl Config {
             tls: TlsFiles { certificate: beside(user.certificate), key: beside(user.key), ca: beside(user.ca) },
             pins,
             release_pins,
+            trust_servers,
             places,
             remarks,
         })
@@ -185,6 +195,19 @@ fn read_pins(path: &Path, entries: Vec<PinEntry>, source: PinSource) -> Result<V
         .collect()
 }
 
+/// Paths in them lie beside the file that names them.
+fn trust_servers(path: &Path, entries: Vec<TrustServerEntry>) -> Result<Vec<TrustServerEntry>, Failure> {
+    let directory = path.parent().unwrap_or(path);
+    let read = |entry: TrustServerEntry| {
+        let of = entry.repository.clone();
+        entry.beside(directory).map_err(|malformed| {
+            Failure::usage(format!("the trust server for {of:?} in {} cannot be read", path.display()), "mend it")
+                .because(malformed)
+        })
+    };
+    entries.into_iter().map(read).collect()
+}
+
 fn unreadable(path: &Path, error: std::io::Error) -> Failure {
     Failure::usage(format!("{} cannot be read", path.display()), "who may read it? it has to be readable for you")
         .because(error)
@@ -198,6 +221,7 @@ mod tests {
 
     use super::*;
     use crate::failure::Exit;
+    use crate::trust_data::TrustRoot;
 
     const PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
 
@@ -312,6 +336,34 @@ mod tests {
 
         assert!(config.enforce && config.pins.len() == 1 && config.pins[0].required);
         assert!(config.endpoint.is_some() && config.tls.key.is_some());
+        let [server] = &config.trust_servers[..] else { panic!("{:?}", config.trust_servers) };
+        assert!(
+            server.is_required()
+                && server.root() == Some(&TrustRoot::File(home.0.path().join("config/team-root.json")))
+        );
+    }
+
+    #[test]
+    fn the_sample_of_content_trust_is_read() {
+        let page = include_str!("../../docs/content-trust.md").split("\n## Reading without").nth(1).unwrap();
+        let sample = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let home = Home::new();
+        home.file("config/config.toml", sample, 0o600);
+
+        assert_eq!(home.load().unwrap().trust_servers.len(), 1);
+    }
+
+    #[test]
+    fn a_trust_server_that_cannot_be_read_is_named() {
+        for (line, word) in [("repository = \"r.example.com/*x\"", "*x"), ("repository = \"a\"\nroot = \"\"", "root")] {
+            let home = Home::new();
+            let text = format!("[[trust_servers]]\nurl = \"https://n.example.com\"\n{line}\n");
+            home.file("config/config.toml", &text, 0o600);
+
+            let failure = home.load().unwrap_err();
+
+            assert!(failure.exit() == Exit::Usage && failure.what().contains(word), "{failure:?}");
+        }
     }
 
     #[test]
@@ -321,7 +373,14 @@ mod tests {
             let named = error.message().split("expected").nth(1).unwrap().split('`').map(str::to_owned);
             named.skip(1).step_by(2).collect()
         }
-        let mut keys = [keys::<HostFile>(), keys::<UserFile>(), keys::<PinEntry>(), keys::<ReleasePinEntry>()].concat();
+        let mut keys = [
+            keys::<HostFile>(),
+            keys::<UserFile>(),
+            keys::<PinEntry>(),
+            keys::<ReleasePinEntry>(),
+            keys::<TrustServerEntry>(),
+        ]
+        .concat();
         keys.sort();
         keys.dedup();
 

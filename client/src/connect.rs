@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tonic::transport::{Channel, Uri};
 use trust_proto::v1::admin_client::AdminClient;
 use trust_proto::v1::audit_client::AuditClient;
+use trust_proto::v1::content_trust_client::ContentTrustClient;
 use trust_proto::v1::hsm_client::HsmClient;
 use trust_proto::v1::keys_client::KeysClient;
 use trust_proto::v1::signing_client::SigningClient;
@@ -121,6 +122,11 @@ impl Daemon {
     /// The Audit service.
     pub(crate) fn audit(&self) -> AuditClient<Channel> {
         AuditClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The ContentTrust service.
+    pub(crate) fn content_trust(&self) -> ContentTrustClient<Channel> {
+        ContentTrustClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// The Hsm service.

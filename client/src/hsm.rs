@@ -2,6 +2,7 @@
 
 mod doctor;
 
+use bytes::Bytes;
 use serde::Serialize;
 use trust_proto::v1;
 
@@ -108,7 +109,7 @@ async fn login(context: &Context, arguments: HsmLogin) -> Result<(), Failure> {
         Some(path) => secret::in_file("PIN", path, PIN_BYTES_MAX)?,
         None => secret::typed("PIN", PIN_BYTES_MAX)?,
     };
-    let request = v1::LoginRequest { token: arguments.token.clone(), pin: pin.to_vec().into() };
+    let request = v1::LoginRequest { token: arguments.token.clone(), pin: Bytes::from_owner(pin) };
     daemon.hsm().login(request).await.map_err(|status| {
         Failure::from(status).refusal_remedied_by(
             "`trustctl hsm list` shows the tokens; a wrong PIN may be typed again, but a token locks itself after a few",
@@ -187,7 +188,8 @@ impl Token {
 
     fn lines(&self, paint: Paint) -> String {
         let state = match (self.state.as_str(), self.trouble.as_str()) {
-            ("ready", _) => paint.good("ready"),
+            ("ready", "") => paint.good("ready"),
+            ("ready", remark) => format!("{}: {}", paint.good("ready"), printable(remark)),
             (state, "") => paint.bad(state),
             (state, trouble) => format!("{}: {}", paint.bad(state), printable(trouble)),
         };

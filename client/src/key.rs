@@ -7,7 +7,7 @@ mod shown;
 
 use trust::scope::RepositoryPattern;
 use trust::state::DistrustReason;
-use trust::{Algorithm, Form, KeyName, PublicKey, Purpose};
+use trust::{Algorithm, Form, KeyName, PublicKey, Purpose, Repository};
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
@@ -76,8 +76,7 @@ fn creation(arguments: &NewKey, algorithm: Option<&str>, token: Option<&str>) ->
             "add --scope registry/repository, or --scope 'registry/prefix/*'",
         ));
     }
-    let patterns = arguments.scope.iter().map(|typed| RepositoryPattern::normalise(typed));
-    let scope = trust::Scope::new(purpose, patterns.collect::<Result<_, _>>()?)?;
+    let scope = scope(purpose, &arguments.scope)?;
     let forms = arguments.forms.iter().map(|word| word.parse::<Form>()).collect::<Result<Vec<_>, _>>()?;
     let possible = purpose.forms(algorithm.unwrap_or(purpose.default_algorithm()));
     if let Some(form) = forms.iter().find(|form| !possible.contains(form)) {
@@ -91,11 +90,26 @@ fn creation(arguments: &NewKey, algorithm: Option<&str>, token: Option<&str>) ->
         name: name.to_string(),
         purpose: purpose.to_wire(),
         algorithm: algorithm.map_or(0, Algorithm::to_wire),
-        scope: scope.patterns().iter().map(ToString::to_string).collect(),
+        scope: scope.words(),
         forms: forms.into_iter().map(Form::to_wire).collect(),
         idempotency_key: idempotency_key()?,
         token: token.unwrap_or_default().to_owned(),
     })
+}
+
+/// Repositories as docker takes them; of keys for trust data no prefixes.
+fn scope(purpose: Purpose, typed: &[String]) -> Result<trust::Scope, Failure> {
+    if purpose.is_of_trust_data() {
+        if typed.is_empty() {
+            let remedy = "add --scope registry/repository, for a root key as often as there are repositories";
+            return Err(Failure::usage(format!("a {purpose} key is for repositories that are named"), remedy));
+        }
+        let names = typed.iter().map(|typed| Repository::normalise(typed).map(|name| name.to_string()));
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        return Ok(trust::Scope::read(purpose, names.iter().map(String::as_str))?);
+    }
+    let patterns = typed.iter().map(|typed| RepositoryPattern::normalise(typed));
+    Ok(trust::Scope::new(purpose, patterns.collect::<Result<_, _>>()?)?)
 }
 
 async fn list(context: &Context) -> Result<(), Failure> {
@@ -230,6 +244,9 @@ mod tests {
 
         assert_eq!(request.scope, ["docker.io/library/busybox", "r.example.com/team/*"]);
         assert_eq!(request.algorithm, 0);
+
+        let request = creation(&typed("root", &["busybox", "R.example.com:443/app"]), None, None).unwrap();
+        assert_eq!(request.scope, ["docker.io/library/busybox", "r.example.com/app"]);
     }
 
     #[test]
@@ -242,6 +259,10 @@ mod tests {
             (typed("release-blob", &["busybox"]), None, "empty"),
             (forms("minisig", typed("release-statement", &[])), Some("ecdsa-p256-sha256"), "sshsig"),
             (forms("manifest", typed("release-blob", &[])), None, "sig, bundle"),
+            (typed("targets", &[]), None, "--scope"),
+            (typed("targets", &["busybox", "alpine"]), None, "one repository"),
+            (typed("root", &["r.example.com/team/*"]), None, "registry/path"),
+            (typed("root", &["busybox"]), Some("ed25519"), "ecdsa-p256-sha256"),
             (NewKey { name: "Team/App".to_owned(), ..typed("image", &["busybox"]) }, None, "a-z"),
         ] {
             let failure = creation(&call, algorithm, None).unwrap_err();

@@ -34,6 +34,9 @@ mod secret;
 mod sign;
 mod status;
 mod time;
+mod trust_data;
+mod trust_owner;
+mod tuf_client;
 mod usage;
 mod verify;
 

@@ -146,6 +146,35 @@ impl Output {
         bar
     }
 
+    /// A bar for bytes of `what`, where it is not known how many there are a mere count; invisible where nobody looks.
+    pub(crate) fn progress_bytes(&self, total: Option<u64>, what: &str) -> ProgressBar {
+        let bar = self.progress(0, what);
+        let template = match total {
+            Some(total) => {
+                bar.set_length(total);
+                "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
+            }
+            None => {
+                bar.unset_length();
+                "{msg} {spinner} {bytes} {bytes_per_sec}"
+            }
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar
+    }
+
+    /// A result's word for what is as it should be.
+    pub(crate) fn good(&self, text: &str) -> String {
+        self.results.good(text)
+    }
+
+    /// A result's word for what is not.
+    pub(crate) fn bad(&self, text: &str) -> String {
+        self.results.bad(text)
+    }
+
     /// Whether a person may be asked: standard input and error are terminals.
     pub(crate) fn asks() -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()

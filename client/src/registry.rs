@@ -13,6 +13,7 @@ mod error;
 mod exchange;
 mod guard;
 mod referrers;
+mod trust_data;
 mod upload;
 
 #[cfg(test)]
@@ -30,9 +31,11 @@ pub(crate) use self::address::PlainHttp;
 pub(crate) use self::authorization::Access;
 pub(crate) use self::credential::CredentialFiles;
 pub(crate) use self::error::{RegistryError, printable};
+pub(crate) use self::exchange::bounded_client;
 use self::exchange::{Answer, Ask, Exchange, Patience};
 use self::guard::Way;
 pub(crate) use self::referrers::Referrers;
+pub(crate) use self::trust_data::TrustServer;
 
 /// The longest manifest (OCI distribution-spec, "limits").
 pub(crate) const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -103,7 +106,11 @@ pub(crate) struct Registry {
     exchange: Exchange,
     repository: Repository,
     access: Access,
+    /// What a token is asked for: the repository as this server calls it.
+    scope: String,
     credentials: CredentialFiles,
+    /// Whose credentials are shown: those of the registry, to its trust server, too.
+    credentials_of: Address,
     /// The header that opened the door last.
     authorization: Mutex<Option<HeaderValue>>,
 }
@@ -120,9 +127,16 @@ impl Registry {
         credentials: CredentialFiles,
     ) -> Result<Self, RegistryError> {
         let address = Address::of(repository.registry(), plain)?;
-        let exchange = Exchange::new(address, Patience::USUAL)?;
-        let repository = repository.clone();
-        Ok(Self { exchange, repository, access, credentials, authorization: Mutex::new(None) })
+        let exchange = Exchange::new(address.clone(), &[], Patience::USUAL)?;
+        Ok(Self {
+            exchange,
+            repository: repository.clone(),
+            access,
+            scope: repository.path().to_owned(),
+            credentials,
+            credentials_of: address,
+            authorization: Mutex::new(None),
+        })
     }
 
     /// Which repository this is.
@@ -245,9 +259,9 @@ impl Registry {
     }
 
     async fn renewed(&self, headers: &HeaderMap) -> Result<HeaderValue, RegistryError> {
-        let credential = self.credentials.find(self.exchange.address(), self.repository.as_str()).await?;
-        let path = self.repository.path();
-        let value = authorization::authorize(&self.exchange, headers, credential.as_ref(), self.access, path).await?;
+        let credential = self.credentials.find(&self.credentials_of, self.repository.as_str()).await?;
+        let (access, scope) = (self.access, self.scope.as_str());
+        let value = authorization::authorize(&self.exchange, headers, credential.as_ref(), access, scope).await?;
         *self.authorization.lock().await = Some(value.clone());
         Ok(value)
     }

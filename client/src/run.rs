@@ -11,8 +11,11 @@ use crate::command_line::{Command, CommandLine};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::registry::PlainHttp;
 use crate::usage::{self, Unread};
-use crate::{audit, backup, enroll, hsm, image, key, pinning, release, sealing, sign, status, verify};
+use crate::{
+    audit, backup, enroll, hsm, image, key, pinning, release, sealing, sign, status, trust_owner, tuf_client, verify,
+};
 
 /// Runs `trustctl`.
 pub(crate) fn trustctl() -> ExitCode {
@@ -55,6 +58,10 @@ async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {
     match &line.command {
         Command::Completions { shell } => return completions(*shell, output).map(|()| ExitCode::SUCCESS),
         Command::Man { directory } => return manual(directory).map(|()| ExitCode::SUCCESS),
+        Command::TufClient(arguments) => {
+            let plain = if line.plain_http { PlainHttp::Asked } else { PlainHttp::LoopbackOnly };
+            return tuf_client::run(output, plain, arguments).await.map(|()| ExitCode::SUCCESS);
+        }
         _ => {}
     }
     let context = Context::new(&line, output)?;
@@ -66,6 +73,7 @@ async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {
         Command::Inspect(arguments) => image::inspect(context, &arguments).await?,
         Command::Image(ImageCommand::Sign(arguments)) => image::sign(context, &arguments).await?,
         Command::Image(ImageCommand::Verify(arguments)) => image::verify(context, &arguments).await?,
+        Command::Trust(command) => trust_owner::run(context, command).await?,
         Command::Pin(command) => pinning::run(context, command)?,
         Command::Enroll(arguments) => enroll::run(context, &arguments).await?,
         Command::Key(command) => key::run(context, command).await?,
@@ -82,8 +90,8 @@ async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {
         Command::Hsm(command) => hsm::run(context, command).await?,
         Command::Backup(arguments) => backup::run(context, &arguments).await?,
         Command::TrustedRoot => output.raw(format!("{}\n", trusted_root::JSON).as_bytes())?,
-        Command::Completions { shell } => completions(shell, output)?,
-        Command::Man { directory } => manual(&directory)?,
+        // They ran above.
+        Command::Completions { .. } | Command::Man { .. } | Command::TufClient(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `trustctl seal`, `unseal` and `kek …`: what all keys are sealed under.
 
+use bytes::Bytes;
 use serde::Serialize;
 use trust_proto::v1;
 use zeroize::Zeroizing;
@@ -42,7 +43,7 @@ pub(crate) async fn unseal(context: &Context, by_token: bool) -> Result<(), Fail
     // Before anybody types: a daemon that does not answer needs no passphrase.
     let daemon = context.daemon().await?;
     let words = if by_token { Zeroizing::default() } else { secret::typed("passphrase", PASSPHRASE_BYTES_MAX)? };
-    let request = v1::UnsealRequest { passphrase: words.to_vec().into(), by_token };
+    let request = v1::UnsealRequest { passphrase: Bytes::from_owner(words), by_token };
     daemon.admin().unseal(request).await.map_err(|status| {
         Failure::from(status).refusal_remedied_by(
             "a wrong passphrase may be typed again; a root key in a token opens with --by-token, one in a file at a restart",
@@ -185,7 +186,7 @@ fn new_root(arguments: &RotateArguments) -> Result<Option<v1::NewRoot>, Failure>
         }
     };
     if asks {
-        root.passphrase = secret::new("passphrase", PASSPHRASE_BYTES_MAX)?.to_vec().into();
+        root.passphrase = Bytes::from_owner(secret::new("passphrase", PASSPHRASE_BYTES_MAX)?);
     }
     Ok(Some(root))
 }

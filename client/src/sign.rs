@@ -56,7 +56,7 @@ fn beside(file: &Path, form: Form) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(match form {
         Form::Bundle => ".sigstore.json",
-        Form::Manifest | Form::Minisig | Form::Raw | Form::Sig | Form::Sshsig => ".sig",
+        Form::Manifest | Form::Minisig | Form::Raw | Form::Sig | Form::Sshsig | Form::Tuf => ".sig",
     });
     PathBuf::from(name)
 }
@@ -162,7 +162,7 @@ fn files_of(answer: &v1::SignResponse, sha256: &Sha256Digest) -> Result<Vec<(For
         files.push(match form {
             Form::Bundle => (form, Bundle::of_blob(&key, sha256, &signature).to_bytes()),
             Form::Raw | Form::Sig => (Form::Sig, blob::sig_text(&signature).into_bytes()),
-            Form::Manifest | Form::Minisig | Form::Sshsig => return Err(unfit()),
+            Form::Manifest | Form::Minisig | Form::Sshsig | Form::Tuf => return Err(unfit()),
         });
     }
     if files.is_empty() { Err(unfit()) } else { Ok(files) }

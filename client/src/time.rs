@@ -1,9 +1,15 @@
 //! Times as people and programs read them.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The last second of the year 9999: what humantime can write.
 const LATEST: u64 = 253_402_300_799;
+
+/// Seconds since the Unix epoch, by this machine's clock.
+#[expect(clippy::disallowed_methods, reason = "the one look at the clock: nothing waits for it")]
+pub(crate) fn now_unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
 
 /// Seconds since the Unix epoch as RFC 3339 in UTC.
 pub(crate) fn rfc3339(unix_seconds: u64) -> String {

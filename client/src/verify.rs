@@ -3,6 +3,7 @@
 //! Every signature that lies beside a file has to be valid: one that is not means that somebody changed something,
 //! even where another still fits.
 
+mod batch;
 mod named;
 
 use std::path::{Path, PathBuf};
@@ -90,6 +91,9 @@ impl Found {
 
 /// Runs `trustctl verify`.
 pub(crate) async fn run(context: &Context, arguments: &VerifyArguments) -> Result<(), Failure> {
+    if let Some(from) = &arguments.batch {
+        return batch::run(context, arguments, from).await;
+    }
     if arguments.files.len() > 1 && (arguments.signature.is_some() || arguments.bundle.is_some()) {
         return Err(Failure::usage("one signature for many files", "verify them one by one"));
     }

@@ -5,20 +5,25 @@
 mod admin;
 mod audit;
 mod call;
+mod content_trust;
 mod hsm;
 mod keys;
+mod notary_http;
+mod notary_signer;
 mod signing;
 mod verification;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use tonic::{Request, Status};
 use tracing::{error, warn};
 use trust::{Fault, FaultKind, Form, Principal};
 use trust_proto::fault;
 use trust_proto::v1;
 use trust_proto::words::Word as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::authorize::Action;
 use crate::house::House;
@@ -28,7 +33,11 @@ use crate::keys::KeySelector;
 use crate::records::KeyView;
 use crate::telemetry::RequestId;
 
+use call::unread_fault;
+
 pub(crate) use call::CallLayer;
+pub(crate) use notary_http::{Listener as NotaryListener, NotaryDoor};
+pub(crate) use notary_signer::MESSAGE_BYTES_MAX as NOTARY_BYTES_MAX;
 
 /// One door for all services: they differ in what they read, not in what they stand on.
 #[derive(Clone)]
@@ -147,6 +156,21 @@ fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// A secret that came with a request, out of the message, whose memory is wiped. What the connection has read it into
+/// before is wiped when it is given back.
+fn only_copy(secret: Bytes) -> Zeroizing<Vec<u8>> {
+    let copy = Zeroizing::new(secret.to_vec());
+    drop(wipe(secret));
+    copy
+}
+
+/// Wipes the memory of a message that nobody else holds any more; that of any other stays as it is.
+fn wipe(secret: Bytes) -> Option<BytesMut> {
+    let mut memory = secret.try_into_mut().ok()?;
+    memory.as_mut().zeroize();
+    Some(memory)
+}
+
 fn malformed(text: &str) -> Fault {
     Fault::new(FaultKind::Malformed, text)
 }
@@ -190,7 +214,7 @@ fn key_to_wire(view: &KeyView) -> v1::Key {
         name: view.record.name.to_string(),
         purpose: view.record.purpose.to_wire(),
         algorithm: view.record.algorithm.to_wire(),
-        scope: view.record.scope.patterns().iter().map(ToString::to_string).collect(),
+        scope: view.record.scope.words(),
         forms: view.record.forms.iter().map(|form| form.to_wire()).collect(),
         r#use: use_.into(),
         destroy_at_unix_seconds: destroy_at,
@@ -208,7 +232,7 @@ fn key_to_wire(view: &KeyView) -> v1::Key {
 fn version_to_wire(version: &crate::records::VersionRecord) -> v1::KeyVersion {
     v1::KeyVersion {
         version: version.key.version.number(),
-        spki_der: bytes::Bytes::copy_from_slice(version.public_key.spki_der()),
+        spki_der: Bytes::copy_from_slice(version.public_key.spki_der()),
         created_at_unix_seconds: version.created_at_unix_seconds,
         leaf: version.leaf,
         origin: version.origin.to_wire(),
@@ -218,6 +242,18 @@ fn version_to_wire(version: &crate::records::VersionRecord) -> v1::KeyVersion {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_of_a_message_with_a_secret_is_wiped() {
+        // As a message is read: its fields are parts of one buffer, which is gone when they are looked at.
+        let mut message = BytesMut::from(&b"token 123456 tail"[..]);
+        let token = message.split_to(6);
+        let secret = message.split_to(6).freeze();
+        drop((token, message));
+
+        assert_eq!(*only_copy(Bytes::from_static(b"123456")), b"123456");
+        assert_eq!(wipe(secret).unwrap().as_ref(), [0; 6]);
+    }
 
     #[test]
     fn a_grpc_timeout_is_read_in_each_unit() {

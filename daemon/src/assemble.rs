@@ -17,9 +17,11 @@ use tracing::{error, info, warn};
 use trust::Principal;
 use trust_hsm::worker::{Supervisor, WorkerConfig, WorkerCustodian};
 use trust_hsm::{Custodian, CustodyError, KeyRing, Passphrase, RootPlace, RootSource, Unsealed};
+use trust_proto::notary::key_management_server::KeyManagementServer;
+use trust_proto::notary::signer_server::SignerServer;
 use trust_proto::v1;
 
-use crate::api::{CallLayer, Door};
+use crate::api::{CallLayer, Door, NOTARY_BYTES_MAX, NotaryDoor, NotaryListener};
 use crate::archive;
 use crate::audit::{Audit, AuditConfig, History, Leaf, PolicyLeaf, StartLeaf};
 use crate::authorize::{Authorizer, Pace, PolicySource};
@@ -28,7 +30,7 @@ use crate::config::{Config, PolicyConfig, RootConfig};
 use crate::custody::{Custodians, Custody, CustodyLimits};
 use crate::health;
 use crate::house::{House, Parts};
-use crate::identity::Identity;
+use crate::identity::{Identity, NotaryIdentity, WorkerPids};
 use crate::metrics::Metrics;
 use crate::notify;
 use crate::records::{RecordLimits, Records, ReplayLimits};
@@ -37,13 +39,15 @@ use crate::root;
 use crate::scrape;
 use crate::serving;
 use crate::store::{DirectoryLock, SledOptions, SledStore, Store};
-use crate::tls::TlsState;
+use crate::tls::{Manner, TlsState};
 
 use self::signals::Signals;
 pub(crate) use self::tokens::token_worker;
 
 /// How long an answer to a retry is kept (D14).
 const REPLAYS_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How often timestamps that are to be signed anew are looked for.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// How often keys whose wait is over are looked for.
 const DESTRUCTION_INTERVAL: Duration = Duration::from_secs(5);
 /// How long requests in flight may take after SIGTERM.
@@ -52,13 +56,15 @@ pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(8);
 const END_MAX: Duration = Duration::from_secs(10);
 /// How long the index may take on its way into its file, at the end.
 const SAVE_MAX: Duration = Duration::from_secs(5);
+/// How long custody's threads and processes may take to end, after all that.
+const REST_MAX: Duration = Duration::from_secs(3);
 /// Sessions beside those of the custody threads: the log's key and one spare.
 const SESSIONS_SPARE: usize = 2;
 
 /// Opens what `trustd init` made and serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config) -> Result<()> {
     let clock = Clock::system();
-    let _lock = DirectoryLock::take(&config.data_directory)?;
+    let lock = DirectoryLock::take(&config.data_directory)?;
     let root_place = root::place(&config)?;
     // Log and store are read at the same time, and compared when both are open.
     let log = audit_config(&config);
@@ -68,12 +74,16 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let audit = Arc::new(audit);
     let authorizer = Arc::new(Authorizer::load(policy_source(&config.policy))?);
     let worker = spawn_worker(&config)?;
-    let tls = config.tls.as_ref().map(|tls| TlsState::load(tls, clock.clone())).transpose()?.map(Arc::new);
+    let tls = config.tls.as_ref().map(|tls| TlsState::load(tls, Manner::Custody, clock.clone()));
+    let tls = tls.transpose()?.map(Arc::new);
+    let notary = config.notary.as_ref().map(|notary| NotaryIdentity::load(notary, &clock)).transpose()?;
     let start = custody_starter(&config, &clock, &records, &authorizer);
     let tokens = tokens::mount(&config, records.store_uuid(), &start).await?;
     let software = start(Arc::<WorkerCustodian>::clone(&worker), config.custody.sessions)?;
     let custody = Custodians::new(software, tokens);
-    let house = build(&config, clock, records, Arc::clone(&audit), authorizer, &worker, custody, tls.clone(), history);
+    let pids = pids(&worker, &custody);
+    let identity = Identity::new(tls.clone(), notary, pids);
+    let house = build(&config, clock, records, Arc::clone(&audit), authorizer, &worker, custody, identity, history);
     // Aborted when it is dropped.
     let mut background = JoinSet::new();
     background.spawn(Arc::clone(&audit).publish());
@@ -84,15 +94,26 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
 
     // Before the doors open: whoever finds them open may send a signal, and it must not end the daemon.
     let mut signals = Signals::new()?;
-    let drain = CancellationToken::new();
+    let drain = house.parts.drain.clone();
     health::report(&house).await;
-    let doors = serving::bind(&config, tls, services(&house)?, Arc::clone(&house)).await?;
+    // The Unix socket comes last: whoever finds it finds the others.
     let metrics = scrape::bind(config.metrics).await?;
-    let served = tokio::spawn(doors.serve(drain.clone()));
+    let notary = notary_listener(&house).await?;
+    let doors = serving::bind(&config, tls, services(&house)?, Arc::clone(&house)).await?;
+    let drained = drain.clone();
+    let served = tokio::spawn(async move {
+        let notary = async {
+            if let Some(listener) = notary {
+                listener.serve(drained.clone()).await;
+            }
+        };
+        tokio::join!(doors.serve(drained.clone()), notary);
+    });
     if let Some(listener) = metrics {
         background.spawn(listener.serve(Arc::clone(&house), drain.clone()));
     }
     background.spawn(chores(Arc::clone(&house)));
+    background.spawn(renewals(Arc::clone(&house)));
     background.spawn(Arc::clone(&house).check_rows());
     background.spawn(Arc::clone(&house).save_index_at_times());
     background.spawn(Arc::clone(&house).follow_custody());
@@ -110,20 +131,38 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     if tokio::time::timeout(END_MAX, end(&house, served)).await.is_err() {
         warn!("some work past its permit did not end in time; start-up recovery closes its intents");
     }
+    // Nobody waits for a token any more; a probe may, in a module that hangs.
+    house.custodians().stop_tokens();
     background.shutdown().await;
     if tokio::time::timeout(SAVE_MAX, house.save_index()).await.is_err() {
         warn!("the file of the index was not written in time; the next start reads every row");
     }
+    // The lock goes last: whoever takes it next finds nothing at work.
+    let rest = (house, start, audit, worker);
+    let dropped = tokio::task::spawn_blocking(move || {
+        drop(rest);
+        drop(lock);
+    });
+    if tokio::time::timeout(REST_MAX, dropped).await.is_err() {
+        warn!("a custody worker does not end; the daemon ends without it");
+    }
     Ok(())
 }
 
-/// Ends what is in flight.
+/// Ends what is in flight. What hangs in a token's module ends with the module's process, as work whose end is not known.
 async fn end(house: &House, served: JoinHandle<()>) {
-    if tokio::time::timeout(DRAIN_MAX, served).await.is_err() {
+    let work = async {
+        // One that panicked has ended, too.
+        let _ = served.await;
+        house.parts.tasks.close();
+        house.parts.tasks.wait().await;
+    };
+    if tokio::time::timeout(DRAIN_MAX, work).await.is_err() {
         warn!("some requests did not end in time");
+        house.custodians().stop_tokens();
+        house.parts.tasks.close();
+        house.parts.tasks.wait().await;
     }
-    house.parts.tasks.close();
-    house.parts.tasks.wait().await;
 }
 
 #[expect(clippy::too_many_arguments, reason = "the one place where everything meets")]
@@ -135,15 +174,9 @@ fn build(
     authorizer: Arc<Authorizer>,
     worker: &Arc<WorkerCustodian>,
     custody: Custodians,
-    tls: Option<Arc<TlsState>>,
+    identity: Identity,
     history: History,
 ) -> Arc<House> {
-    let pids = {
-        let (worker, tokens) = (Arc::clone(worker), custody.all_tokens().to_vec());
-        let of_tokens =
-            move || tokens.iter().filter_map(|token| token.worker()).flat_map(|worker| worker.pids()).collect();
-        Box::new(move || [worker.pids(), of_tokens()].concat())
-    };
     let keyring: Arc<dyn KeyRing> = Arc::<WorkerCustodian>::clone(worker);
     let started_at_unix_seconds = clock.now_unix_seconds();
     let parts = Parts {
@@ -154,14 +187,22 @@ fn build(
         authorizer,
         custody,
         keyring,
-        identity: Identity::new(tls, pids),
+        identity,
         pace: Pace::new(config.limits.rate_per_second, config.limits.rate_burst),
         metrics: Metrics::default(),
         health: HealthReporter::new(),
         tasks: TaskTracker::new(),
+        drain: CancellationToken::new(),
         started_at_unix_seconds,
     };
     House::new(parts, history)
+}
+
+/// The process ids of all our workers, as they are when it is asked.
+fn pids(worker: &Arc<WorkerCustodian>, custody: &Custodians) -> WorkerPids {
+    let (worker, tokens) = (Arc::clone(worker), custody.all_tokens().to_vec());
+    let of_tokens = move || tokens.iter().filter_map(|token| token.worker()).flat_map(|worker| worker.pids()).collect();
+    Box::new(move || [worker.pids(), of_tokens()].concat())
 }
 
 /// Starts the session threads of a custodian.
@@ -212,6 +253,19 @@ async fn chores(house: Arc<House>) {
         }
         if let Err(fault) = house.remove_objects().await {
             error!(%fault, "the objects of destroyed keys could not be looked for in their tokens");
+        }
+    }
+}
+
+/// Signs timestamps anew, also where nobody reads them (D29).
+async fn renewals(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(RENEWAL_INTERVAL).await;
+        if house.is_sealed() {
+            continue;
+        }
+        if let Err(fault) = house.renew_timestamps().await {
+            error!(%fault, "timestamps that are to be signed anew could not be looked for");
         }
     }
 }
@@ -278,6 +332,14 @@ pub(crate) fn policy_source(policy: &PolicyConfig) -> PolicySource {
     }
 }
 
+/// The Notary door, bound and not yet served; `None` where none is configured.
+async fn notary_listener(house: &Arc<House>) -> Result<Option<NotaryListener>> {
+    let (Some(config), Some(tls)) = (&house.config().notary, house.parts.identity.notary_tls()) else {
+        return Ok(None);
+    };
+    NotaryListener::bind(NotaryDoor::new(Arc::clone(house), config.clone()), tls).await.map(Some)
+}
+
 /// Every service of `trust.v1` with reflection, behind the sizes of the configuration.
 fn services(house: &Arc<House>) -> Result<tonic::service::Routes> {
     let door = Door::new(Arc::clone(house));
@@ -294,10 +356,18 @@ fn services(house: &Arc<House>) -> Result<tonic::service::Routes> {
             v1::verification_server::VerificationServer::new(door.clone()).max_decoding_message_size(bytes_max),
         )
         .add_service(v1::audit_server::AuditServer::new(door.clone()))
+        .add_service(
+            v1::content_trust_server::ContentTrustServer::new(door.clone()).max_decoding_message_size(bytes_max),
+        )
         .add_service(v1::hsm_server::HsmServer::new(door.clone()))
-        .add_service(v1::admin_server::AdminServer::new(door))
+        .add_service(v1::admin_server::AdminServer::new(door.clone()))
         .add_service(HealthServer::new(HealthService::from_health_reporter(house.parts.health.clone())))
         .add_service(reflection);
+    if house.config().notary_signer {
+        routes
+            .add_service(SignerServer::new(door.clone()).max_decoding_message_size(NOTARY_BYTES_MAX))
+            .add_service(KeyManagementServer::new(door).max_decoding_message_size(NOTARY_BYTES_MAX));
+    }
     Ok(routes.routes().into_axum_router().layer(CallLayer::new(Arc::clone(house))).into())
 }
 

@@ -13,6 +13,7 @@ mod leaf;
 mod publisher;
 mod recovery;
 mod refusals;
+mod trust_data;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub(crate) use leaf::{
 };
 pub(crate) use publisher::LogSigner;
 pub(crate) use recovery::{History, KeyOperation, KeyOperations, OpenIntent};
+pub(crate) use trust_data::{Said, Testimony};
 
 use frames::{Frames, FramesError};
 use hashes::Hashes;

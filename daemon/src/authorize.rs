@@ -16,10 +16,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use cedar_policy::{Authorizer as Cedar, Context, Decision as CedarDecision, Request};
 use tracing::warn;
+use trust::format::tuf::Gun;
 use trust::{Principal, Sha256Digest};
 
 pub(crate) use action::Action;
-pub(crate) use facts::{Evidence, KeyFacts, RequestFacts, StatementFacts};
+pub(crate) use facts::{Evidence, KeyFacts, MetadataFacts, PublicationFacts, RequestFacts, StatementFacts};
 pub(crate) use pace::Pace;
 pub(crate) use policy::{Policy, PolicyError, PolicySource};
 
@@ -114,25 +115,44 @@ impl Authorizer {
         key: Option<&KeyFacts<'_>>,
         request: &RequestFacts<'_>,
     ) -> Decision {
-        let policy = self.in_force.load();
         let scene = self.scenes.of(principal, key);
-        let question = scene.and_then(|scene| Some((question(&scene, action, request)?, scene)));
+        self.answer(scene.as_deref(), action, request).0
+    }
+
+    /// Decides one question about a repository of trust data. With a denial come the words of the first policy that
+    /// forbids it and has some.
+    pub(crate) fn decide_on(
+        &self,
+        principal: &Principal,
+        action: Action,
+        gun: &Gun,
+        request: &RequestFacts<'_>,
+    ) -> (Decision, Option<String>) {
+        self.answer(Scene::of_gun(principal, gun).as_ref(), action, request)
+    }
+
+    fn answer(&self, scene: Option<&Scene>, action: Action, request: &RequestFacts<'_>) -> (Decision, Option<String>) {
+        let policy = self.in_force.load();
+        let question = scene.and_then(|scene| Some((question(scene, action, request)?, scene)));
         let Some((question, scene)) = question else {
             warn!(stage = "authorize", action = action.name(), "a question that cannot be asked is denied");
-            return Decision::Deny(Denial::Error);
+            return (Decision::Deny(Denial::Error), None);
         };
         let response = Cedar::new().is_authorized(&question, policy.set(), &scene.entities);
         if let Some(error) = response.diagnostics().errors().next() {
             warn!(stage = "authorize", action = action.name(), %error, "a policy that errs denies");
-            return Decision::Deny(Denial::Error);
+            return (Decision::Deny(Denial::Error), None);
         }
         let mut policies: Vec<String> = response.diagnostics().reason().map(|id| policy.name_of(id)).collect();
         policies.sort_unstable();
         policies.truncate(NAMED_MAX);
         match response.decision() {
-            CedarDecision::Allow => Decision::Allow(Grounds { policies, revision: policy.revision() }),
-            CedarDecision::Deny if policies.is_empty() => Decision::Deny(Denial::NotPermitted),
-            CedarDecision::Deny => Decision::Deny(Denial::Forbidden),
+            CedarDecision::Allow => (Decision::Allow(Grounds { policies, revision: policy.revision() }), None),
+            CedarDecision::Deny if policies.is_empty() => (Decision::Deny(Denial::NotPermitted), None),
+            CedarDecision::Deny => {
+                let words = response.diagnostics().reason().filter_map(|id| policy.words_of(id)).min();
+                (Decision::Deny(Denial::Forbidden), words.map(ToOwned::to_owned))
+            }
         }
     }
 }

@@ -14,8 +14,9 @@ use crate::assemble::{policy_source, token_worker};
 use crate::authorize::Authorizer;
 use crate::backup::Recipients;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigFault, PolicyConfig, Reading, RootConfig, TlsConfig, TokenConfig};
+use crate::config::{Config, ConfigFault, NotaryAuth, PolicyConfig, Reading, RootConfig, TlsConfig, TokenConfig};
 use crate::custody::profile::{self, Profile};
+use crate::identity::Bearer;
 use crate::init::{UNFINISHED, was_cut_short};
 use crate::root;
 use crate::serving::group_id;
@@ -129,12 +130,31 @@ fn examine(config: &Config, examine_tls: TlsExamination) -> Findings {
     if let Some(config) = &config.tls {
         findings.faults.extend(examine_tls(config, &Clock::system()));
     }
-    if let (Some(metrics), Some(tls)) = (config.metrics, &config.tls)
-        && metrics == tls.listen
-    {
-        findings.fault("metrics", format!("{metrics} is the address of [tls] listen, too"));
+    if let Some(notary) = &config.notary {
+        findings.faults.extend(examine_tls(&notary.tls, &Clock::system()));
+        if let NotaryAuth::Token(token) = &notary.auth {
+            findings.faults.extend(Bearer::load(token).err());
+        }
     }
+    one_address_each(config, &mut findings);
     findings
+}
+
+/// Two listeners on one address: the second would not open.
+fn one_address_each(config: &Config, findings: &mut Findings) {
+    let listeners = [
+        ("[tls] listen", config.tls.as_ref().map(|tls| tls.listen)),
+        ("[notary] listen", config.notary.as_ref().map(|notary| notary.tls.listen)),
+        ("metrics", config.metrics),
+    ];
+    for (index, (place, address)) in listeners.iter().enumerate() {
+        // Port 0 is another one each time.
+        let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+        let earlier = listeners.iter().take(index).find(|(_, other)| *other == Some(address));
+        if let Some((other, _)) = earlier {
+            findings.fault(place, format!("{address} is the address of {other}, too"));
+        }
+    }
 }
 
 fn data_directory(config: &Config, findings: &mut Findings) {

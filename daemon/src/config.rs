@@ -2,6 +2,7 @@
 //!
 //! Documented key by key in `docs/config.md`, whose sample a test loads.
 
+mod notary;
 mod reader;
 mod sections;
 mod token;
@@ -12,6 +13,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use notary::notary;
+pub use notary::{BearerConfig, NotaryAuth, NotaryConfig};
 use reader::Section;
 use sections::{custody, keys, limits, logging, metrics, root_kek, tls, unix};
 pub use token::TokenConfig;
@@ -35,10 +38,14 @@ pub struct Config {
     pub unix: UnixConfig,
     /// `[tls]`
     pub tls: Option<TlsConfig>,
+    /// `[notary]`
+    pub notary: Option<NotaryConfig>,
     /// Who may do what.
     pub policy: PolicyConfig,
     /// A loopback address.
     pub metrics: Option<SocketAddr>,
+    /// Whether a notary-server elsewhere may ask for signatures, too.
+    pub notary_signer: bool,
     /// age recipients, one a line.
     pub backup_recipients: Option<PathBuf>,
     /// `[keys]`
@@ -153,8 +160,12 @@ pub struct Limits {
     pub batch_items_max: usize,
     /// Items of a batch to verify.
     pub verify_items_max: usize,
+    /// Items of one principal that are verified at once, in all its batches and streams.
+    pub verify_items_at_work_max: usize,
     /// Ed25519 public keys that are kept prepared for many verifications; 0: none.
     pub verify_tables_max: usize,
+    /// The most keys for trust data, in all repositories; two for each.
+    pub trust_keys_max: usize,
     /// Below so many free bytes on the log's disk refusals leave no leaves any more.
     pub log_free_bytes_min: u64,
     /// Entries that wait for the log's writer.
@@ -247,7 +258,9 @@ impl Default for Limits {
             message_bytes_max: 8 * 1024 * 1024,
             batch_items_max: 4096,
             verify_items_max: 65_536,
+            verify_items_at_work_max: 262_144,
             verify_tables_max: 64,
+            trust_keys_max: 20_000,
             log_free_bytes_min: 64 * 1024 * 1024,
             log_waiting_max: 16_384,
             custody_waiting_max: 8192,
@@ -303,8 +316,10 @@ impl Config {
             root_kek: root_kek(root.section("root_kek")),
             unix: unix(&mut root),
             tls: root.has("tls").then(|| tls(root.section("tls"))),
+            notary: root.has("notary").then(|| notary(root.section("notary"))),
             policy: root.optional_path("policy").map_or(PolicyConfig::Default, PolicyConfig::File),
             metrics: metrics(&mut root),
+            notary_signer: root.flag("notary_signer", false),
             backup_recipients: root.optional_path("backup_recipients"),
             keys: keys(root.section("keys")),
             custody: custody(root.section("custody")),
@@ -331,8 +346,10 @@ impl Config {
             root_kek: RootConfig::File(directory.join("root.kek")),
             unix: UnixConfig { path: socket.to_owned(), mode: 0o600, group: None },
             tls: None,
+            notary: None,
             policy: PolicyConfig::DefaultFor(uid),
             metrics: None,
+            notary_signer: false,
             backup_recipients: None,
             keys: KeysConfig { destroy_after: DESTROY_AFTER },
             custody: CustodyConfig { sessions: SESSIONS, opened_keys_max: OPENED_KEYS_MAX, hang_after: HANG_AFTER },

@@ -10,14 +10,17 @@ mod grace;
 pub(crate) mod profile;
 mod queue;
 mod session;
+mod spread;
 mod tokens;
 mod usage;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tracing::warn;
 use trust::{Fault, FaultKind, KeyId, Scheme, Sha256Digest, Signature};
 use trust_hsm::{
     AdoptOrder, Custodian, CustodianState, CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer,
@@ -34,11 +37,14 @@ pub(crate) use usage::Usage;
 
 use grace::Grace;
 use queue::Queue;
+use spread::Spread;
 
 /// The session threads and what they share. Dropping it lets them finish what waits and ends them.
 pub(crate) struct Custody {
     shared: Arc<Shared>,
     threads: Mutex<Threads>,
+    /// Whether the token had no room for the last key.
+    is_full: AtomicBool,
 }
 
 /// The session threads, those that are about to end, too.
@@ -66,6 +72,7 @@ struct Shared {
 #[expect(clippy::large_enum_variant, reason = "nearly all of it is Sign; a box would be one more allocation for each")]
 enum Work {
     Sign { intent: Intent<SignOrder>, answer: oneshot::Sender<Visit> },
+    Share(Arc<Spread>),
     Generate { context: SealContext, answer: oneshot::Sender<Result<Generated, CustodyError>> },
     Import { order: Box<ImportOrder>, answer: oneshot::Sender<Result<Generated, CustodyError>> },
     Adopt { order: Box<AdoptOrder>, answer: oneshot::Sender<Result<Generated, CustodyError>> },
@@ -83,7 +90,7 @@ impl Work {
         match self {
             Self::Sign { intent, .. } => {
                 let order = intent.operation();
-                if matches!(order.material(), Material::Token(_)) {
+                if is_in_token(order) {
                     return TOKEN_VISIT;
                 }
                 let each = match order.public_key().algorithm().scheme() {
@@ -102,6 +109,7 @@ impl Work {
             | Self::Rewrap { .. }
             | Self::Destroy { .. }
             | Self::Objects { .. } => Duration::from_secs(1),
+            Self::Share(_) => TOKEN_VISIT,
             Self::Forget { .. } | Self::Offer { .. } => Duration::from_millis(1),
             // Alone, and by somebody else than whoever is back soon.
             Self::Leave => Duration::from_secs(1),
@@ -111,6 +119,10 @@ impl Work {
 
 /// A token takes its time and does several things at once: each order gets the next free session.
 const TOKEN_VISIT: Duration = Duration::from_secs(1);
+
+const fn is_in_token(order: &SignOrder) -> bool {
+    matches!(order.material(), Material::Token(_))
+}
 
 /// The bounds of custody.
 #[derive(Debug, Clone, Copy)]
@@ -173,7 +185,7 @@ impl Custody {
             policy_revision,
         });
         // Made first, so that threads already started end when a later one cannot be.
-        let custody = Self { shared, threads: Mutex::default() };
+        let custody = Self { shared, threads: Mutex::default(), is_full: AtomicBool::new(false) };
         custody.resize(limits.sessions)?;
         Ok(custody)
     }
@@ -206,6 +218,10 @@ impl Custody {
     /// Takes the intent to the key. Returns when the visit is over; never sooner.
     pub(crate) async fn sign(&self, intent: Intent<SignOrder>) -> Option<Visit> {
         let (answer, visit) = oneshot::channel();
+        if is_in_token(intent.operation()) && intent.operation().inputs() > 1 {
+            self.share(Spread::new(intent, answer));
+            return visit.await.ok();
+        }
         let work = Work::Sign { intent, answer };
         let cost = work.cost();
         match self.shared.queue.push(work, cost) {
@@ -216,18 +232,34 @@ impl Custody {
         }
     }
 
+    /// Offers an order of many signatures to all sessions.
+    fn share(&self, spread: Spread) {
+        let sessions = self.threads.lock().unwrap_or_else(PoisonError::into_inner).sessions;
+        let inputs = spread.inputs();
+        let spread = Arc::new(spread);
+        for place in 0..sessions.min(inputs) {
+            let is_full = self.push(Work::Share(Arc::clone(&spread))).is_err();
+            match (is_full, place) {
+                (false, _) => {}
+                // Nobody has it.
+                (true, 0) => return spread.refuse(NotBegun::Busy),
+                (true, _) => spread.left_untold(),
+            }
+        }
+    }
+
     /// Makes a key. Call it under an intent only.
     pub(crate) async fn generate(&self, context: SealContext) -> Result<Generated, CustodyError> {
         let (answer, generated) = oneshot::channel();
         self.push(Work::Generate { context, answer })?;
-        generated.await.map_err(|_| gone())?
+        generated.await.map_err(|_| gone())?.inspect(|_| self.has_room()).inspect_err(|error| self.note(error))
     }
 
     /// Takes a key that was sealed to an offer. Call it under an intent only.
     pub(crate) async fn import(&self, order: ImportOrder) -> Result<Generated, CustodyError> {
         let (answer, imported) = oneshot::channel();
         self.push(Work::Import { order: Box::new(order), answer })?;
-        imported.await.map_err(|_| gone())?
+        imported.await.map_err(|_| gone())?.inspect(|_| self.has_room()).inspect_err(|error| self.note(error))
     }
 
     /// Takes a key that is in the token already. Call it under an intent only.
@@ -265,7 +297,27 @@ impl Custody {
     pub(crate) async fn destroy(&self, order: DestroyOrder) -> Result<Removed, CustodyError> {
         let (answer, destroyed) = oneshot::channel();
         self.push(Work::Destroy { order, answer })?;
-        destroyed.await.map_err(|_| gone())?
+        destroyed.await.map_err(|_| gone())?.inspect(|removed| {
+            if *removed == Removed::Deleted {
+                self.has_room();
+            }
+        })
+    }
+
+    /// Notes that a token is full: whoever looks after it reads that in status and log.
+    fn note(&self, error: &CustodyError) {
+        if matches!(error, CustodyError::Full { .. }) && !self.is_full.swap(true, Ordering::AcqRel) {
+            warn!(stage = "custody", token = self.shared.custodian.name(), "{error}; its keys go on signing");
+        }
+    }
+
+    fn has_room(&self) {
+        self.is_full.store(false, Ordering::Release);
+    }
+
+    /// Whether there was no room for the last key that was to be made.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
     }
 
     /// Every key in the token, whoever made it.
@@ -363,9 +415,15 @@ const RESTART_RETRY: Duration = Duration::from_millis(500);
 pub(crate) fn told(error: CustodyError) -> Fault {
     match error {
         CustodyError::Refused { why } => Fault::new(FaultKind::Refused, why),
+        CustodyError::Full { .. } => Fault::new(FaultKind::Refused, error.to_string()),
         CustodyError::Unavailable { why } => Fault::new(FaultKind::Unavailable, why),
         error => fault(error),
     }
+}
+
+/// Whether a signature may have been made although none came back (D12).
+pub(crate) const fn is_lost(error: &CustodyError) -> bool {
+    matches!(error, CustodyError::Unavailable { .. } | CustodyError::Late)
 }
 
 /// What the caller reads of a custody error; the error itself is for the log.
@@ -376,7 +434,9 @@ pub(crate) fn fault(error: CustodyError) -> Fault {
             Fault::new(FaultKind::Unavailable, "custody is unavailable").retry_after(RESTART_RETRY).because(error)
         }
         CustodyError::Late => Fault::new(FaultKind::Late, "custody did not answer in time").because(error),
-        CustodyError::Refused { .. } => Fault::new(FaultKind::Refused, "custody refuses this").because(error),
+        CustodyError::Refused { .. } | CustodyError::Full { .. } => {
+            Fault::new(FaultKind::Refused, "custody refuses this").because(error)
+        }
         CustodyError::Corrupt { .. } | CustodyError::Failed { .. } => Fault::internal(error),
     }
 }

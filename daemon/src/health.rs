@@ -13,7 +13,7 @@ use tonic_health::server::HealthReporter;
 use tracing::{error, info, warn};
 use trust_hsm::CustodianState;
 
-use crate::custody::Token;
+use crate::custody::{Token, TokenStatus};
 use crate::house::House;
 use crate::notify;
 
@@ -35,6 +35,8 @@ const SERVICES: [&str; 7] = [
     "trust.v1.Signing",
     "trust.v1.Verification",
 ];
+/// What a notary-server looks for every ten seconds; names that are none of a service (SPEC §1.4).
+const NOTARY_SERVICES: [&str; 2] = ["grpc.health.v1.Health.KeyManagement", "grpc.health.v1.Health.Signer"];
 
 /// What keeps the daemon from doing all it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +100,7 @@ impl House {
     pub(crate) fn health(&self) -> String {
         let health = words(&self.troubles());
         let tokens = self.custodians().tokens();
-        let named =
-            tokens.iter().filter_map(|token| token.trouble.as_ref().map(|why| format!("; {}: {why}", token.name)));
+        let named = tokens.iter().filter_map(|token| token.word().map(|word| format!("; {}: {word}", token.name)));
         let health = named.fold(health, |health, token| health + &token);
         self.root_trouble().map_or_else(|| health.clone(), |why| format!("{health}; {why}"))
     }
@@ -129,13 +130,23 @@ fn serves(service: &str, troubles: &[Trouble]) -> bool {
 /// Tells gRPC health how it is now.
 pub(crate) async fn report(house: &House) {
     let troubles = house.troubles();
-    tell(&house.parts.health, |service| serves(service, &troubles)).await;
+    tell(house, |service| serves(service, &troubles), |token| token.trouble.is_none()).await;
 }
 
-async fn tell(reporter: &HealthReporter, serves: impl Fn(&str) -> bool) {
+/// Tells how each service is, and each token as a service of its own: `token/NAME`.
+async fn tell(house: &House, serves: impl Fn(&str) -> bool, token_serves: impl Fn(&TokenStatus) -> bool) {
+    let status = |serves| if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+    let reporter: &HealthReporter = &house.parts.health;
     for service in SERVICES {
-        let status = if serves(service) { ServingStatus::Serving } else { ServingStatus::NotServing };
-        reporter.set_service_status(service, status).await;
+        reporter.set_service_status(service, status(serves(service))).await;
+    }
+    if house.config().notary_signer {
+        for service in NOTARY_SERVICES {
+            reporter.set_service_status(service, status(serves("trust.v1.Signing"))).await;
+        }
+    }
+    for token in house.custodians().tokens() {
+        reporter.set_service_status(format!("token/{}", token.name), status(token_serves(&token))).await;
     }
 }
 
@@ -185,7 +196,7 @@ pub(crate) async fn watch(house: Arc<House>, drain: CancellationToken) {
             known.clone_from(&troubles);
         }
         if drain.is_cancelled() {
-            tell(&house.parts.health, |_| false).await;
+            tell(&house, |_| false, |_| false).await;
         } else {
             report(&house).await;
         }

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
 use trust::{Fault, FaultKind, KeyId, Principal};
@@ -30,6 +31,7 @@ use crate::custody::{Custodians, Custody};
 use crate::identity::{Caller, Identity};
 use crate::keys::Removals;
 use crate::metrics::Metrics;
+use crate::publish::Shelf;
 use crate::records::{LogAnchor, Records};
 use crate::verification::Verifier;
 
@@ -59,6 +61,8 @@ pub(crate) struct House {
     token_births: orphans::TokenBirths,
     /// Objects of destroyed keys that are still in their token, or may be.
     removals: Removals,
+    /// Published trust data that is at hand.
+    shelf: Shelf,
     /// Told when an unseal did not read the rows: [`House::check_rows`] does.
     unread: Notify,
 }
@@ -77,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
     pub(crate) health: HealthReporter,
     pub(crate) tasks: TaskTracker,
+    /// Cancelled when the daemon is about to end: what has no end of its own comes to one.
+    pub(crate) drain: CancellationToken,
     pub(crate) started_at_unix_seconds: u64,
 }
 
@@ -87,7 +93,7 @@ impl House {
     /// Takes the parts, and what the log said when it was opened.
     pub(crate) fn new(parts: Parts, history: History) -> Arc<Self> {
         let work = Arc::new(Semaphore::new(parts.config.limits.work_max));
-        let verifier = Verifier::new(parts.config.limits.verify_tables_max, parts.clock.clone());
+        let verifier = Verifier::new(&parts.config.limits, parts.clock.clone());
         Arc::new(Self {
             parts,
             work,
@@ -99,6 +105,7 @@ impl House {
             births: tokio::sync::RwLock::default(),
             token_births: orphans::TokenBirths::default(),
             removals: Removals::default(),
+            shelf: Shelf::default(),
             unread: Notify::new(),
         })
     }
@@ -154,6 +161,11 @@ impl House {
     /// Objects of destroyed keys that are still in their token, or may be.
     pub(crate) const fn removals(&self) -> &Removals {
         &self.removals
+    }
+
+    /// Published trust data that is at hand.
+    pub(crate) const fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// Size and root of the durable log: what a change of the store is anchored to.

@@ -27,6 +27,7 @@ mod metrics;
 mod notify;
 mod order;
 mod permit;
+mod publish;
 pub mod records;
 mod recover;
 mod root;
@@ -40,4 +41,13 @@ mod telemetry;
 mod tls;
 mod verification;
 
+use std::alloc::System;
+
+use zeroizing_alloc::ZeroAlloc;
+
 pub use run::trustd;
+
+/// Wipes whatever is given back: what a connection has read a PIN or a passphrase into is in buffers that no code of ours
+/// can reach.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);

@@ -4,6 +4,8 @@
 //! log's size, what waits, what is wrong) `scrape` asks of them when somebody reads. `docs/config.md` lists it all.
 
 mod doors;
+mod notary;
+mod verifying;
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -20,15 +22,21 @@ use trust::{Algorithm, FaultKind, Form};
 use crate::authorize::Action;
 
 pub(crate) use doors::{DoorCounts, Entrance, TurnedAway};
+pub(crate) use notary::{NotaryCounts, Operation};
+pub(crate) use verifying::{OpenStream, VerifyCounts};
 
 /// What every name begins with.
 pub(crate) const PREFIX: &str = "trustd";
 
 /// Every method, as a label, in order; a test holds it against the protocol.
-const METHODS: [&str; 32] = [
+const METHODS: [&str; 41] = [
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "proto.KeyManagement/CreateKey",
+    "proto.KeyManagement/DeleteKey",
+    "proto.KeyManagement/GetKeyInfo",
+    "proto.Signer/Sign",
     "trust.v1.Admin/Backup",
     "trust.v1.Admin/GetStatus",
     "trust.v1.Admin/ListKeks",
@@ -39,6 +47,10 @@ const METHODS: [&str; 32] = [
     "trust.v1.Audit/GetConsistencyProof",
     "trust.v1.Audit/GetInclusionProof",
     "trust.v1.Audit/ListEntries",
+    "trust.v1.ContentTrust/InitTrust",
+    "trust.v1.ContentTrust/InspectTrust",
+    "trust.v1.ContentTrust/RevokeTarget",
+    "trust.v1.ContentTrust/SignTarget",
     "trust.v1.Hsm/Doctor",
     "trust.v1.Hsm/ListOrphans",
     "trust.v1.Hsm/ListTokens",
@@ -58,6 +70,7 @@ const METHODS: [&str; 32] = [
     "trust.v1.Verification/ListTrustedKeys",
     "trust.v1.Verification/Verify",
     "trust.v1.Verification/VerifyBatch",
+    "trust.v1.Verification/VerifyStream",
 ];
 
 /// Everything that is counted while the daemon runs.
@@ -69,7 +82,11 @@ pub(crate) struct Metrics {
     signatures: Family<SignatureLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
     rate_limited: Counter,
+    publications: Family<EndLabels, Counter>,
+    renewals: Family<EndLabels, Counter>,
     doors: DoorCounts,
+    notary: NotaryCounts,
+    verifying: VerifyCounts,
 }
 
 /// A method of the protocol.
@@ -116,6 +133,11 @@ struct RefusalLabels {
     reason: Word,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    end: Word,
+}
+
 impl EncodeLabelValue for Word {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         encoder.write_str(self.0)
@@ -160,7 +182,11 @@ impl Default for Metrics {
             signatures: Family::default(),
             refusals: Family::default(),
             rate_limited: Counter::default(),
+            publications: Family::default(),
+            renewals: Family::default(),
             doors: DoorCounts::default(),
+            notary: NotaryCounts::default(),
+            verifying: VerifyCounts::default(),
         };
         registry.register("calls", "Calls that were answered", metrics.calls.clone());
         let help = "From the call to the beginning of its answer";
@@ -169,7 +195,12 @@ impl Default for Metrics {
         registry.register("signatures", "Signatures that left the daemon", metrics.signatures.clone());
         registry.register("refusals", "Requests that the policy or a key's scope refused", metrics.refusals.clone());
         registry.register("rate_limited", "Requests beyond their principal's rate", metrics.rate_limited.clone());
+        registry.register("publications", "Trust data that was to be published", metrics.publications.clone());
+        let help = "Timestamps and snapshots that the daemon was to sign anew";
+        registry.register("trust_renewals", help, metrics.renewals.clone());
         metrics.doors.register(&mut registry);
+        metrics.notary.register(&mut registry);
+        metrics.verifying.register(&mut registry);
         Self { registry, ..metrics }
     }
 }
@@ -198,9 +229,34 @@ impl Metrics {
         self.rate_limited.inc();
     }
 
+    /// How a publication ended: `published`, or a word out of the code.
+    pub(crate) fn published(&self, end: &'static str) {
+        self.publications.get_or_create(&EndLabels { end: Word(end) }).inc();
+    }
+
+    /// A timestamp that the daemon signed anew.
+    pub(crate) fn renewed(&self) {
+        self.renewals.get_or_create(&EndLabels { end: Word("renewed") }).inc();
+    }
+
+    /// A timestamp that it could not sign anew.
+    pub(crate) fn renewal_failed(&self) {
+        self.renewals.get_or_create(&EndLabels { end: Word("failed") }).inc();
+    }
+
     /// What the doors count.
     pub(crate) const fn doors(&self) -> &DoorCounts {
         &self.doors
+    }
+
+    /// What the Notary door counts.
+    pub(crate) const fn notary(&self) -> &NotaryCounts {
+        &self.notary
+    }
+
+    /// What verification counts.
+    pub(crate) const fn verifying(&self) -> &VerifyCounts {
+        &self.verifying
     }
 
     /// Everything that is counted, in the OpenMetrics text format, without its end.

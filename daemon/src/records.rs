@@ -14,6 +14,7 @@ mod index;
 mod layout;
 mod load;
 mod mutation;
+mod published;
 mod recheck;
 mod replay;
 mod saved;
@@ -24,16 +25,19 @@ mod unseal;
 mod writer;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
+use trust::format::tuf::Gun;
 use trust::{KeyId, KeyName, KeyRef, Purpose, Repository, Sha256Digest};
 use trust_hsm::{Material, TokenName};
 
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::{self, Store, StoreError};
 
 pub use self::error::{RecordError, UnsealError};
+pub use self::published::{Change, ChangeKind, FileRef, Head, OwnMarks, StoredFile, Window};
 pub use self::replay::{Replay, ReplayLimits, StoredReplay};
 pub use self::saved::SaveError;
 pub use self::snapshot::{Snapshot, SnapshotRow};
@@ -62,6 +66,8 @@ struct Inner {
     /// Held while rows are written or read as a whole.
     gate: Mutex<()>,
     inbox: mpsc::Sender<Waiting>,
+    /// Whether the format row is known to be of [`Records::FORMAT`].
+    is_raised: AtomicBool,
 }
 
 /// What there is between unseal and seal.
@@ -73,8 +79,8 @@ struct Open {
 }
 
 impl Records {
-    /// The newest format of records this version reads; it writes this one.
-    pub const FORMAT: u32 = 1;
+    /// The newest format of records this version reads; it writes this one. 1 knew no published trust data.
+    pub const FORMAT: u32 = 2;
     /// The most changes that wait for the writer; more wait for a place in the queue.
     pub const QUEUE_MAX: usize = 1024;
     /// The most items a page has; a larger limit is cut to this.
@@ -182,6 +188,32 @@ impl Records {
     pub async fn trusted_for(&self, repository: &Repository, purpose: Purpose) -> Result<Vec<KeyView>, RecordError> {
         let entries = self.read(|index| index.trusted_for(repository, purpose, Self::PAGE_MAX))?;
         entries.iter().map(|entry| entry.view()).collect()
+    }
+
+    /// The keys of this purpose for a repository of trust data, the oldest first; at most [`Records::PAGE_MAX`].
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Damaged`].
+    pub fn keys_of(&self, gun: &Gun, purpose: Purpose) -> Result<Vec<KeyView>, RecordError> {
+        let entries = self.read(|index| index.of_gun(gun, purpose))?;
+        entries.iter().take(Self::PAGE_MAX).map(|entry| entry.view()).collect()
+    }
+
+    /// The key for trust data that metadata knows by this id (TUF's, not the one of a key record), and which version.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Damaged`].
+    pub fn key_by_trust_id(&self, id: Sha256Digest) -> Result<Option<(KeyRef, KeyView)>, RecordError> {
+        let found = self.read(|index| index.by_trust_id(id).map(|(key, entry)| (key, Arc::clone(entry))))?;
+        found.map(|(key, entry)| Ok((key, entry.view()?))).transpose()
+    }
+
+    /// How many keys are for trust data, destroyed ones too.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`].
+    pub fn trust_key_count(&self) -> Result<usize, RecordError> {
+        self.read(Index::trust_key_count)
     }
 
     /// Adds a key with its first version, active and trusted; the answer is durable. If the caller goes away the
@@ -370,15 +402,34 @@ impl Records {
         self.read(|index| index.provenance.clone())
     }
 
-    /// The keys as they are now, as rows of a store of their own, for a backup: without log key and replays.
-    /// Taking it is quick and stops nobody.
+    /// The keys and the published trust data as they are now, as rows of a store of their own, for a backup: without
+    /// log key and replays. Taking it stops nobody.
     ///
     /// # Errors
-    /// [`RecordError::Sealed`].
-    pub fn snapshot(&self, provenance: Provenance) -> Result<Snapshot, RecordError> {
+    /// [`RecordError::Sealed`], [`RecordError::Closed`], [`RecordError::Damaged`].
+    pub async fn snapshot(&self) -> Result<Snapshot, RecordError> {
         let open = self.opened()?;
+        // First the heads: a key that one of them names is there, and every file, too.
+        let heads = snapshot::read_heads(&self.0.store, &open).await?;
         let entries = open.index.read().unwrap_or_else(PoisonError::into_inner).all();
-        Ok(Snapshot::new(open, self.0.store_uuid, entries, provenance))
+        Ok(Snapshot::new(open, self.0.store.clone(), self.0.store_uuid, entries, heads))
+    }
+
+    /// From now on an older trustd refuses the store by name: it would take published rows for damage.
+    async fn raise_format(&self) -> Result<(), RecordError> {
+        if self.0.is_raised.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // Two that are here at once write the same; the other one finds that it has moved.
+        if let Some(expected) = load::older_format(&self.0.store).await? {
+            let (key, value) = (layout::single(layout::FORMAT), load::format_row(self.0.store_uuid));
+            match self.0.store.write(vec![store::Change::Replace { key, expected, value }]).await {
+                Ok(_) | Err(StoreError::Moved { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.0.is_raised.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn opened(&self) -> Result<Arc<Open>, RecordError> {

@@ -3,11 +3,14 @@
 //!
 //! Recovery does again what restricts: a key that the log saw disabled, retired, scheduled, destroyed or distrusted
 //! is so afterwards. It never widens, and what is gone (keys and versions made after the store was copied, leaves
-//! missing from an older log) it names and does not invent.
+//! missing from an older log) it names and does not invent. Trust data has its own file.
+
+mod published;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
+use trust::format::tuf::{Gun, RoleName};
 use trust::state::DistrustReason;
 use trust::{KeyId, KeyRef, KeyVersion, Principal, Trust, Use, UseChange};
 
@@ -43,6 +46,18 @@ pub(crate) enum Apart {
          know: an older store was put back beside a newer log"
     )]
     StoreOlder { leaf: u64, key: KeyId, version: u32, epoch: u64 },
+    /// A store that would sign a version of trust data again.
+    #[error(
+        "leaf {leaf} of the log has version {version} of the {role} of {gun} signed, which the store does not know: an \
+         older store was put back beside a newer log"
+    )]
+    StoreOlderThanVersion { leaf: u64, gun: Gun, role: RoleName, version: u32 },
+    /// A store that has trust data which was deleted.
+    #[error(
+        "leaf {leaf} of the log deletes the trust data of {gun}, which the store still has: an older store was put back \
+         beside a newer log"
+    )]
+    StoreOlderThanDeletion { leaf: u64, gun: Gun },
     /// A store from before a recovery.
     #[error(
         "leaf {leaf} of the log recovered a store, and this store does not know of it: an older store was put back \
@@ -54,7 +69,8 @@ pub(crate) enum Apart {
     Records(#[from] RecordError),
 }
 
-/// The log must contain the tree that the store was anchored to, and the store every completed operation of the log.
+/// The log must contain the tree that the store was anchored to, and the store every completed operation of the log
+/// and every version of trust data that was to be signed.
 ///
 /// # Errors
 /// [`Apart`], naming both.
@@ -70,7 +86,7 @@ pub(crate) fn compare(records: &Records, audit: &Audit, history: &History) -> Re
             return Err(Apart::StoreOlder { leaf: completed.leaf, key, version, epoch });
         }
     }
-    Ok(())
+    published::compare(records, history)
 }
 
 fn begins_with(audit: &Audit, anchor: LogAnchor) -> Result<(), Apart> {
@@ -144,6 +160,7 @@ impl Recovery<'_> {
                 }
             }
         }
+        self.trust_data(&mut report).await?;
         let leaf = RecoveryLeaf::new(self.clock.now_unix_ms(), &self.principal, report.reapplied, report.lost);
         let leaf = self.audit.append(Leaf::Recovery(leaf)).await?;
         // From here on a store that does not know of this leaf is one from before.

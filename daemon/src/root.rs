@@ -119,7 +119,13 @@ pub(crate) fn unseal_by_token(
             }
         };
         match opened {
-            Ok(unsealed) => return Ok(unsealed),
+            Ok(unsealed) => {
+                // The next time this one may be away: what did not open is to be mended while it is there.
+                for (wrapped, error) in wraps.iter().zip(&met) {
+                    warn!(token = %wrapped.token, %error, "a token did not open the root key; the next one did");
+                }
+                return Ok(unsealed);
+            }
             Err(error) => met.push(error),
         }
     }

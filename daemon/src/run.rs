@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{CommandFactory as _, Parser as _};
@@ -16,6 +17,8 @@ use crate::{assemble, check, harden, init, telemetry};
 
 /// Longest passphrase that is read, in bytes.
 const PASSPHRASE_BYTES_MAX: u64 = 1024;
+/// How long the process waits for threads that block, when all else has ended.
+const BLOCKED_MAX: Duration = Duration::from_secs(1);
 /// Stack of an async thread, in bytes. Policies are evaluated on it, and Cedar denies what needs more than there is.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
@@ -101,7 +104,10 @@ fn serve(place: &Place) -> Result<ExitCode> {
         );
     }
     check::before_serving(&name(place), &config)?;
-    runtime.block_on(assemble::serve(config))?;
+    let served = runtime.block_on(assemble::serve(config));
+    // By itself it would wait for every thread that blocks, also for one that waits for a token's module that hangs.
+    runtime.shutdown_timeout(BLOCKED_MAX);
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,6 @@
 //! The small listener on the loopback that answers `GET /metrics` and nothing else.
 
-mod page;
+pub(crate) mod page;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ const CONNECTION_MAX: Duration = Duration::from_secs(60);
 /// The most a request's head may have, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// OpenMetrics 1.0.
-const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// After an `accept` that failed, most often for want of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 

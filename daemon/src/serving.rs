@@ -7,6 +7,7 @@
 mod accept;
 mod connection;
 mod frames;
+mod held;
 mod meter;
 mod request;
 mod rooms;
@@ -31,6 +32,7 @@ use accept::{TlsDoor, UnixDoor};
 use rooms::Rooms;
 use socket::Socket;
 
+pub(crate) use held::{Held, Mark};
 pub(crate) use socket::group_id;
 
 /// How long each wait for a peer may last.

@@ -24,8 +24,9 @@ use crate::order::{Shape, SignOrder};
 use crate::permit::Permit;
 use crate::statement::Statement;
 
+use receipt::SignedItem;
 pub(crate) use receipt::{Receipt, SignedForm};
-pub(crate) use replay::other_content;
+pub(crate) use replay::{Keep, other_content};
 
 /// What a door read: parsed and bounded.
 #[derive(Debug, Clone)]
@@ -76,7 +77,7 @@ impl House {
     }
 
     /// Stages three to five.
-    async fn carry_out(&self, permit: Permit<SignOrder>, keep: Option<replay::Keep>) -> Result<Receipt, Fault> {
+    pub(crate) async fn carry_out(&self, permit: Permit<SignOrder>, keep: Option<Keep>) -> Result<Receipt, Fault> {
         if let Some(items) = permit.operation().batch_items() {
             self.audit().keep_batch(items).await.map_err(audit_fault)?;
         }
@@ -148,7 +149,13 @@ impl House {
 fn signed_outcome(now: u64, leaf: u64, receipt: &Receipt) -> OutcomeLeaf {
     let failed: Vec<u64> =
         (0..).zip(&receipt.items).filter(|(_, item)| item.is_err()).map(|(index, _)| index).collect();
-    let result = if failed.len() == receipt.items.len() { Ended::Failed } else { Ended::Signed };
+    let is_lost = |item: &SignedItem| item.as_ref().is_err_and(custody::is_lost);
+    let result = match failed.len() {
+        all if all < receipt.items.len() => Ended::Signed,
+        // The token may have signed what did not come back.
+        _ if receipt.items.iter().any(is_lost) => Ended::Unknown,
+        _ => Ended::Failed,
+    };
     let mut outcome = OutcomeLeaf::new(now, leaf, result);
     let hashes: Vec<_> = receipt
         .items
@@ -178,4 +185,68 @@ fn reason_of(fault: &Fault) -> String {
 /// What a request of one purpose asks for when its statements are of several.
 fn mixed() -> Fault {
     Fault::new(FaultKind::Malformed, "items: all of one kind")
+}
+
+#[cfg(test)]
+mod tests {
+    use trust::{Algorithm, KeyId, KeyRef, KeyVersion, PublicKey, Signature};
+    use trust_hsm::CustodyError;
+
+    use super::*;
+
+    fn receipt(shape: Shape, items: Vec<SignedItem>) -> Receipt {
+        // RFC 8032 §7.1, test 1.
+        let key = hex::decode("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a").unwrap();
+        Receipt {
+            key: KeyRef { id: KeyId::from_bytes([1; 16]), version: KeyVersion::FIRST },
+            public_key: PublicKey::from_ed25519_bytes(&key.try_into().unwrap()).unwrap(),
+            origin: "log.example".to_owned(),
+            leaf: 5,
+            shape,
+            items,
+            second_leaf: None,
+        }
+    }
+
+    fn signed() -> SignedItem {
+        let signature = Signature::new(Algorithm::Ed25519, vec![7; 64]).unwrap();
+        Ok(vec![SignedForm { form: Form::Raw, payload: Vec::new(), signature }])
+    }
+
+    fn gone() -> SignedItem {
+        Err(CustodyError::Unavailable { why: "the token is not there".to_owned() })
+    }
+
+    fn unsound() -> SignedItem {
+        Err(CustodyError::Failed { what: "a signature did not verify".to_owned() })
+    }
+
+    #[test]
+    fn one_signature_that_a_token_could_not_make_is_answered_as_what_the_token_met() {
+        for (item, kind) in [
+            (gone(), FaultKind::Unavailable),
+            (Err(CustodyError::Late), FaultKind::Late),
+            (unsound(), FaultKind::Internal),
+        ] {
+            let fault = receipt(Shape::Single, vec![item]).into_single().unwrap_err();
+            assert_eq!(fault.kind(), kind);
+        }
+        let fault = receipt(Shape::Single, vec![gone()]).into_single().unwrap_err();
+        assert!(fault.comes_back_after().is_some(), "it comes back");
+    }
+
+    #[test]
+    fn an_outcome_of_which_an_answer_was_lost_does_not_say_that_nothing_was_signed() {
+        let (single, batch) = (Shape::Single, Shape::Batch);
+        for (shape, items, ended, failed) in [
+            (single, vec![gone()], Ended::Unknown, vec![]),
+            (single, vec![unsound()], Ended::Failed, vec![]),
+            (batch, vec![unsound(), gone()], Ended::Unknown, vec![0, 1]),
+            (batch, vec![unsound(), unsound()], Ended::Failed, vec![0, 1]),
+            (batch, vec![signed(), gone()], Ended::Signed, vec![1]),
+        ] {
+            let outcome = signed_outcome(7, 5, &receipt(shape, items));
+            assert_eq!((outcome.result, outcome.failed), (ended.name(), failed));
+        }
+    }
 }

@@ -151,7 +151,7 @@ impl Statement {
                 let input = |form| match form {
                     Form::Minisig => Some(minisig::signed(file)),
                     Form::Sshsig => Some(sshsig::signed(file)),
-                    Form::Bundle | Form::Manifest | Form::Raw | Form::Sig => None,
+                    Form::Bundle | Form::Manifest | Form::Raw | Form::Sig | Form::Tuf => None,
                 };
                 let said = forms.iter().filter_map(|form| Some((*form, Signable::Message(input(*form)?))));
                 Ok(said.map(|(form, input)| Preimage { form, payload: Vec::new(), input }).collect())
@@ -169,7 +169,7 @@ impl Statement {
             }
             Self::Blob { sha256, .. } => match form {
                 Form::Sig | Form::Bundle => (Vec::new(), Signable::Digest(Digest::Sha256(*sha256.as_bytes()))),
-                Form::Manifest | Form::Minisig | Form::Raw | Form::Sshsig => return Err(cannot(form)),
+                Form::Manifest | Form::Minisig | Form::Raw | Form::Sshsig | Form::Tuf => return Err(cannot(form)),
             },
             Self::Raw(input) if form == Form::Raw => (Vec::new(), input.clone()),
             Self::Raw(_) | Self::Release(_) | Self::ReleaseComment { .. } | Self::ReleaseFile { .. } => {
@@ -201,7 +201,7 @@ fn of_release(release: &Arc<Release>, forms: &[Form]) -> Vec<Preimage> {
                 let signed = Manifest::signed(&payload);
                 (payload, Signable::Message(signed))
             }
-            Form::Minisig | Form::Raw | Form::Sshsig => return None,
+            Form::Minisig | Form::Raw | Form::Sshsig | Form::Tuf => return None,
         };
         Some(Preimage { form: *form, payload, input })
     });

@@ -1,7 +1,8 @@
-//! TLS 1.3 with client certificates, and nothing else: what the daemon shows, whom it believes, both replaced without a restart.
+//! TLS with client certificates: what the daemon shows, whom it believes, both replaced without a restart.
 //!
-//! No TLS 1.2, no tickets, no resumption, no early data: a session that could be resumed would outlive the revocation of
-//! its certificate. What is merely out of date (an expired authority, a stale revocation list) does not stop the start:
+//! The custody listener has TLS 1.3 and nothing else: no tickets, no resumption, no early data, for a session that
+//! could be resumed would outlive the revocation of its certificate. [`public`] is what docker and notary speak to.
+//! What is merely out of date (an expired authority, a stale revocation list) does not stop the start:
 //! it denies whom it concerns, and the log says so. What does not load stops the start, and names the file.
 
 #[cfg(test)]
@@ -9,6 +10,7 @@ pub(crate) mod authority;
 mod certificate;
 mod files;
 mod gate;
+mod public;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,16 +29,28 @@ use trust::principal::SpiffeId;
 use crate::clock::Clock;
 use crate::config::{ConfigFault, TlsConfig};
 
+pub(crate) use files::certificates;
 pub(crate) use gate::TlsRefusal;
+pub(crate) use public::Asked;
 
 use gate::Gate;
 
 /// The one protocol that is spoken inside: HTTP/2 (RFC 9113 §3.2).
 pub(crate) const ALPN: &[u8] = b"h2";
 
+/// Which listener it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// The custody listener: TLS 1.3, HTTP/2, nobody without a certificate, nothing resumed.
+    Custody,
+    /// The Notary listener: as [`public`] says.
+    Public(Asked),
+}
+
 /// Certificates, authorities and revocation lists in force.
 pub(crate) struct TlsState {
     config: TlsConfig,
+    manner: Manner,
     clock: Clock,
     loads: AtomicU64,
     current: ArcSwap<Loaded>,
@@ -54,10 +68,11 @@ impl TlsState {
     ///
     /// # Errors
     /// Every fault of every file.
-    pub(crate) fn load(config: &TlsConfig, clock: Clock) -> Result<Self, TlsFaults> {
-        let loaded = Loaded::read(config, &clock, 0)?;
+    pub(crate) fn load(config: &TlsConfig, manner: Manner, clock: Clock) -> Result<Self, TlsFaults> {
+        let loaded = Loaded::read(config, manner, &clock, 0)?;
         loaded.warn(config, clock.now_unix_seconds());
-        Ok(Self { config: config.clone(), clock, loads: AtomicU64::new(0), current: ArcSwap::from_pointee(loaded) })
+        let (loads, current) = (AtomicU64::new(0), ArcSwap::from_pointee(loaded));
+        Ok(Self { config: config.clone(), manner, clock, loads, current })
     }
 
     /// Reads the files anew and puts all of them in force at once; connections that are open are held to them, too.
@@ -66,7 +81,7 @@ impl TlsState {
     /// Every fault of every file; then all of the old stay in force.
     pub(crate) fn reload(&self) -> Result<(), TlsFaults> {
         let load = self.loads.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let loaded = Loaded::read(&self.config, &self.clock, load)?;
+        let loaded = Loaded::read(&self.config, self.manner, &self.clock, load)?;
         loaded.warn(&self.config, self.clock.now_unix_seconds());
         self.current.store(Arc::new(loaded));
         Ok(())
@@ -87,9 +102,9 @@ impl TlsState {
     }
 }
 
-/// Every fault of the files that `config` names, those of the calendar at `now_unix_seconds` included.
+/// Every fault of the files that `config` names, whichever listener it is for, those of the calendar at `now_unix_seconds` included.
 pub(crate) fn faults(config: &TlsConfig, clock: &Clock) -> Vec<ConfigFault> {
-    match Loaded::read(config, clock, 0) {
+    match Loaded::read(config, Manner::Custody, clock, 0) {
         Ok(loaded) => loaded.untimely(config, clock.now_unix_seconds()),
         Err(TlsFaults(faults)) => faults,
     }
@@ -97,11 +112,11 @@ pub(crate) fn faults(config: &TlsConfig, clock: &Clock) -> Vec<ConfigFault> {
 
 /// Every fault that keeps the listener from opening; the calendar is not asked, for it may be right again tomorrow.
 pub(crate) fn obstacles(config: &TlsConfig, clock: &Clock) -> Vec<ConfigFault> {
-    Loaded::read(config, clock, 0).err().map(|TlsFaults(faults)| faults).unwrap_or_default()
+    Loaded::read(config, Manner::Custody, clock, 0).err().map(|TlsFaults(faults)| faults).unwrap_or_default()
 }
 
 impl Loaded {
-    fn read(config: &TlsConfig, clock: &Clock, load: u64) -> Result<Self, TlsFaults> {
+    fn read(config: &TlsConfig, manner: Manner, clock: &Clock, load: u64) -> Result<Self, TlsFaults> {
         let provider = Arc::new(provider());
         let mut faults = Vec::new();
         let gate = Gate::read(&config.client_cas, &provider, load, &mut faults).map(Arc::new);
@@ -110,13 +125,18 @@ impl Loaded {
             return Err(TlsFaults(faults));
         };
         let files::Own { chain, key, lifetime } = own;
+        let time = Arc::new(TlsTime(clock.clone()));
         let verifier = Arc::clone(&gate);
-        let server = ServerConfig::builder_with_details(provider, Arc::new(TlsTime(clock.clone())))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map(|builder| builder.with_client_cert_verifier(verifier))
-            .and_then(|builder| builder.with_single_cert(chain, key));
+        let server = match manner {
+            Manner::Custody => ServerConfig::builder_with_details(provider, time)
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .map(|builder| builder.with_client_cert_verifier(verifier))
+                .and_then(|builder| builder.with_single_cert(chain, key))
+                .map(narrowed),
+            Manner::Public(asked) => public::server(&gate, asked, time, chain, key),
+        };
         match server {
-            Ok(server) => Ok(Self { server: Arc::new(narrowed(server)), gate, own: lifetime }),
+            Ok(server) => Ok(Self { server: Arc::new(server), gate, own: lifetime }),
             Err(error) => {
                 let what = format!("not the key of {}: {error}", config.certificate.display());
                 Err(TlsFaults(vec![files::fault(&config.key, what)]))

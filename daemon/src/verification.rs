@@ -1,6 +1,7 @@
 //! Verification of public data: no secret, no intent, one verdict per item.
 
 mod batch;
+mod budget;
 mod tables;
 
 use std::fmt;
@@ -17,9 +18,12 @@ use trust::{
 
 use crate::authorize::Action;
 use crate::clock::Clock;
+use crate::config::Limits;
 use crate::house::House;
 use crate::keys::{KeySelector, Sight, record_fault};
 use crate::records::{KeyView, Records};
+
+use budget::{AtWork, Budgets};
 
 pub(crate) use batch::{Batch, BatchKey};
 pub(crate) use tables::{Prepared, Tables};
@@ -33,13 +37,24 @@ pub(crate) struct Verifier {
     places: Arc<Semaphore>,
     cores: usize,
     tables: Arc<Tables>,
+    budgets: Budgets,
 }
 
 impl Verifier {
-    /// With at most so many prepared keys.
-    pub(crate) fn new(tables_max: usize, clock: Clock) -> Self {
+    /// Within these limits.
+    pub(crate) fn new(limits: &Limits, clock: Clock) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { places: Arc::new(Semaphore::new(cores)), cores, tables: Arc::new(Tables::new(tables_max, clock)) }
+        Self {
+            places: Arc::new(Semaphore::new(cores)),
+            cores,
+            tables: Arc::new(Tables::new(limits.verify_tables_max, clock)),
+            budgets: Budgets::new(limits.verify_items_at_work_max),
+        }
+    }
+
+    /// Items of all batches and streams that are at work now.
+    pub(crate) fn at_work(&self) -> usize {
+        self.budgets.at_work()
     }
 
     /// How much is prepared now.
@@ -52,6 +67,7 @@ impl Verifier {
         &self,
         batch: &Arc<Batch>,
         keys: Vec<Result<PublicKey, Refusal>>,
+        _at_work: AtWork,
     ) -> Result<Vec<Option<Refusal>>, Fault> {
         let caller = CancellationToken::new();
         let _hangs_up = caller.clone().drop_guard();
@@ -119,6 +135,23 @@ pub(crate) enum Refusal {
     Veiled,
 }
 
+/// What metrics call the verdict of an item that counts.
+const VALID: &str = "valid";
+/// What metrics call each verdict.
+const VERDICTS: [&str; 5] = [VALID, "distrusted", "encoding", "input", "wrong"];
+
+impl Refusal {
+    /// What metrics call it. A veiled one looks like a wrong one there, too.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Distrusted => "distrusted",
+            Self::NotValid(NotValid::Encoding) => "encoding",
+            Self::NotValid(NotValid::Input) => "input",
+            Self::NotValid(NotValid::Wrong) | Self::Veiled => "wrong",
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -145,14 +178,19 @@ impl House {
     /// and nothing else (D28).
     pub(crate) async fn verify(&self, principal: &Principal, request: VerifyRequest) -> Result<Verdict, Fault> {
         self.allow(principal, Action::Verify)?;
-        match self.sight(principal, &request.key, Action::Verify).await? {
-            Sight::Open(view) => verdict(&view, &request),
-            Sight::Veiled(None) => Ok(Verdict::NotValid(Refusal::Veiled)),
-            Sight::Veiled(Some(view)) => Ok(match verdict(&view, &request) {
+        let verdict = match self.sight(principal, &request.key, Action::Verify).await? {
+            Sight::Open(view) => verdict(&view, &request)?,
+            Sight::Veiled(None) => Verdict::NotValid(Refusal::Veiled),
+            Sight::Veiled(Some(view)) => match verdict(&view, &request) {
                 Ok(Verdict::Valid(version)) => Verdict::Valid(version),
                 Ok(Verdict::NotValid(_)) | Err(_) => Verdict::NotValid(Refusal::Veiled),
-            }),
-        }
+            },
+        };
+        self.note_verdicts(&[match verdict {
+            Verdict::Valid(_) => None,
+            Verdict::NotValid(refusal) => Some(refusal),
+        }]);
+        Ok(verdict)
     }
 
     /// Verifies many; `None` stands for a valid item.
@@ -164,7 +202,7 @@ impl House {
         self.allow(principal, Action::Verify)?;
         let mut keys = Vec::with_capacity(batch.keys().len());
         let mut veiled = Vec::with_capacity(batch.keys().len());
-        for key in batch.keys() {
+        for key in batch.keys().iter() {
             let (key, is_veiled) = match key {
                 BatchKey::Given(public_key) => (Ok(public_key.clone()), false),
                 BatchKey::Kept(selector) => match self.sight(principal, selector, Action::Verify).await? {
@@ -177,8 +215,25 @@ impl House {
             veiled.push(is_veiled);
         }
         let batch = Arc::new(batch);
-        let verdicts = self.verifier().run(&batch, keys).await?;
-        Ok(veil(verdicts, &batch, &veiled))
+        let at_work = self.verifier().budgets.take(principal, batch.items()).await?;
+        let verdicts = self.verifier().run(&batch, keys, at_work).await?;
+        let verdicts = veil(verdicts, &batch, &veiled);
+        self.note_verdicts(&verdicts);
+        Ok(verdicts)
+    }
+
+    /// Counts what became of items.
+    fn note_verdicts(&self, verdicts: &[Option<Refusal>]) {
+        let mut counts = [0_u64; VERDICTS.len()];
+        for verdict in verdicts {
+            let word = verdict.map_or(VALID, Refusal::word);
+            if let Some(count) = VERDICTS.iter().position(|known| *known == word).and_then(|at| counts.get_mut(at)) {
+                *count += 1;
+            }
+        }
+        for (word, count) in VERDICTS.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
+            self.metrics().verifying().verified(word, count);
+        }
     }
 
     /// The key versions whose signatures count for `repository` (`None`: keys without scope).

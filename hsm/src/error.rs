@@ -28,6 +28,13 @@ pub enum CustodyError {
         #[serde(deserialize_with = "told")]
         why: String,
     },
+    /// The token has no room for another object; it goes on with those it has.
+    #[error("the token is full: {what}")]
+    Full {
+        /// Which step, and the token's code.
+        #[serde(deserialize_with = "told")]
+        what: String,
+    },
     /// A sealed record or the KEK ring does not open: tampered with, damaged, or from elsewhere.
     #[error("sealed data does not open: {what}")]
     Corrupt {
@@ -111,21 +118,25 @@ pub enum TokenTrouble {
 /// The longest text that a worker may tell, in bytes.
 const TOLD_BYTES_MAX: usize = 512;
 
-/// A text from a worker, in which a vendor's code may have written: cut, and without what moves a terminal's cursor
-/// or turns its direction of writing.
+/// A text from a worker.
 fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = Cow::<'de, str>::deserialize(deserializer)?;
+    Ok(clean(&Cow::<'de, str>::deserialize(deserializer)?, TOLD_BYTES_MAX))
+}
+
+/// A text in which a vendor's code may have written: cut, and without what moves a terminal's cursor or turns its
+/// direction of writing.
+pub(crate) fn clean(text: &str, bytes_max: usize) -> String {
     let is_sly = |c: char| {
         c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let mut cut = String::new();
     for letter in text.chars().map(|c| if is_sly(c) { ' ' } else { c }) {
-        if cut.len().saturating_add(letter.len_utf8()) > TOLD_BYTES_MAX {
+        if cut.len().saturating_add(letter.len_utf8()) > bytes_max {
             break;
         }
         cut.push(letter);
     }
-    Ok(cut)
+    cut
 }
 
 impl From<TokenTrouble> for CustodyError {

@@ -142,6 +142,12 @@ pub trait Session: Send {
     /// have the worker killed.
     fn sign(&mut self, orders: &[SigningOrder], deadline: Duration) -> Vec<SignedOrder>;
 
+    /// Whether the last [`Session::sign`] certainly did not use the key of the order at this place. False where that is
+    /// not known; meant for orders that were answered by [`CustodyError::Unavailable`] or [`CustodyError::Late`].
+    fn is_untouched(&self, _order: usize) -> bool {
+        false
+    }
+
     /// Wraps the data keys of sealed records under the current KEK version; one answer per record, in order.
     ///
     /// A record that is already under it comes back unchanged.

@@ -81,8 +81,10 @@ pub struct Offer {
 impl Offer {
     /// How long an offer stands.
     pub const LASTS: Duration = Duration::from_secs(5 * 60);
-    /// The most offers of one custodian at once.
+    /// The most offers of one custodian at once, to whoever brings keys.
     pub const OPEN_MAX: usize = 16;
+    /// How many more there may be for a root key: who brings keys does not hold up who unseals.
+    const OPEN_FOR_ROOT: usize = 4;
 }
 
 /// Seals `secret` to the public half of an offer; it opens under exactly this `info`.
@@ -119,7 +121,15 @@ impl Offers {
     /// # Errors
     /// [`CustodyError::Unavailable`] when [`Offer::OPEN_MAX`] stand: an older one is somebody's who is about to use it.
     pub(crate) fn make(&self) -> Result<Offer, CustodyError> {
-        self.make_at(now())
+        self.make_at(now(), Offer::OPEN_MAX)
+    }
+
+    /// Makes an offer for a root key, also where no more are made for others.
+    ///
+    /// # Errors
+    /// [`CustodyError::Unavailable`] when too many stand.
+    pub(crate) fn make_for_root(&self) -> Result<Offer, CustodyError> {
+        self.make_at(now(), Offer::OPEN_MAX.saturating_add(Offer::OPEN_FOR_ROOT))
     }
 
     /// Spends an offer, and opens the envelope that was sealed to it under `info`.
@@ -136,14 +146,13 @@ impl Offers {
         self.standing().clear();
     }
 
-    fn make_at(&self, now: Instant) -> Result<Offer, CustodyError> {
+    fn make_at(&self, now: Instant, most: usize) -> Result<Offer, CustodyError> {
         let mut id = [0; 16];
         random(&mut id)?;
         let id = OfferId(id);
         let mut standing = self.standing();
         standing.retain(|offer| offer.until > now);
-        if standing.len() >= Offer::OPEN_MAX {
-            let most = Offer::OPEN_MAX;
+        if standing.len() >= most {
             return Err(CustodyError::unavailable(format!("{most} offers stand, the most at once")));
         }
         let seed = Key::random()?;
@@ -293,7 +302,7 @@ mod tests {
     fn an_offer_ends_by_time_and_by_being_taken_back() {
         let (offers, start) = (Offers::new(), now());
         let sealed = |offer: &Offer| seal_to(&offer.public_key, b"", b"secret").unwrap();
-        let [in_time, late, cleared] = [0; 3].map(|_| offers.make_at(start).unwrap());
+        let [in_time, late, cleared] = [0; 3].map(|_| offers.make_at(start, Offer::OPEN_MAX).unwrap());
 
         assert!(offers.open_at(start + Offer::LASTS - SECOND, in_time.id, b"", &sealed(&in_time)).is_ok());
         let answer = offers.open_at(start + Offer::LASTS, late.id, b"", &sealed(&late));
@@ -306,13 +315,17 @@ mod tests {
     fn no_more_offers_stand_than_the_bound() {
         let (offers, start) = (Offers::new(), now());
         for _ in 0..Offer::OPEN_MAX {
-            let _ = offers.make_at(start).unwrap();
+            let _ = offers.make_at(start, Offer::OPEN_MAX).unwrap();
         }
 
-        let full = offers.make_at(start + SECOND);
+        let full = offers.make_at(start + SECOND, Offer::OPEN_MAX);
 
         assert!(matches!(full, Err(CustodyError::Unavailable { .. })), "{full:?}");
-        let _ = offers.make_at(start + Offer::LASTS).unwrap();
+        for _ in 0..Offer::OPEN_FOR_ROOT {
+            let _ = offers.make_for_root().unwrap();
+        }
+        assert!(offers.make_for_root().is_err());
+        let _ = offers.make_at(start + Offer::LASTS, Offer::OPEN_MAX).unwrap();
     }
 
     #[test]

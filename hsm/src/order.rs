@@ -170,7 +170,8 @@ impl SigningOrder {
     pub const BYTES_MAX: usize = 7 * 1024 * 1024;
 
     /// The same order without inputs.
-    pub(crate) fn clone_head(&self) -> Self {
+    #[must_use]
+    pub fn clone_head(&self) -> Self {
         let (context, material) = (Arc::clone(&self.context), self.material.clone());
         Self { context, spki_sha256: self.spki_sha256, material, inputs: Vec::new() }
     }

@@ -2,7 +2,7 @@
 //!
 //! In production only a worker process of its own mounts a module: whatever the
 //! vendor's library does, it does it there. One process has one module and one
-//! login; each session belongs to one thread. What fails climbs a ladder (D24):
+//! login; each session has one user at a time. What fails climbs a ladder (D24):
 //! a new session, a new login, and then a new process, for a sick module is never
 //! finalised. Handles are kept, but never across a reset: behind one the number
 //! may mean another key, so the key is found again by its `CKA_ID` and its public
@@ -15,10 +15,12 @@ mod doctor;
 mod fault;
 mod generate;
 mod import;
+mod lamented;
 mod listing;
 mod login;
 mod mechanism;
 mod object;
+mod pool;
 mod public;
 mod remove;
 mod session;
@@ -27,7 +29,7 @@ mod wrapping;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -42,7 +44,9 @@ use crate::{
     TokenTrouble,
 };
 use fault::Fault;
+use lamented::Lamented;
 use login::Login;
+use pool::Pool;
 use session::TokenSession;
 
 pub use login::Judged;
@@ -79,7 +83,13 @@ struct Inner {
     slot: Slot,
     facts: TokenFacts,
     login: Mutex<Login>,
-    /// What only a new process can heal; set once, never taken back.
+    /// Held for reading while keys are made or deleted, for writing while the process logs out and in: to log out gives
+    /// a handle's number to another key.
+    handles: RwLock<()>,
+    sessions: Pool,
+    /// Keys for which a new login was no help.
+    lamented: Lamented,
+    /// What only a new process can heal; never taken back, and replaced by a wrong PIN only.
     trouble: Mutex<Option<TokenTrouble>>,
     /// A session that was idle for longer is opened anew, in milliseconds; `u64::MAX` where none is.
     session_idle_max_ms: AtomicU64,
@@ -136,6 +146,9 @@ impl FoundToken {
             slot,
             facts,
             login: Mutex::new(login),
+            handles: RwLock::default(),
+            sessions: Pool::new(),
+            lamented: Lamented::default(),
             trouble: Mutex::new(None),
             session_idle_max_ms: AtomicU64::new(u64::MAX),
             offers: Offers::new(),
@@ -174,13 +187,23 @@ impl Pkcs11Custodian {
             Some(trouble) => return Err(trouble),
             None => self.0.probe(),
         };
-        probed.map_err(|fault| self.0.give_up(&fault))
+        match probed {
+            // It is there, and others have its sessions.
+            Ok(()) | Err(Fault::Crowded(_)) => Ok(()),
+            Err(fault) => Err(self.0.give_up(&fault)),
+        }
     }
 
     /// Has a session that was idle for longer opened anew before it is used, with its handles; `None`: none is.
     pub fn set_session_idle_max(&self, idle_max: Option<Duration>) {
         let idle_max_ms = idle_max.and_then(|time| u64::try_from(time.as_millis()).ok()).unwrap_or(u64::MAX);
         self.0.session_idle_max_ms.store(idle_max_ms, Ordering::Relaxed);
+    }
+
+    /// Has at most so many sessions open for callers, at least 1; callers beyond that wait for each other. Without a
+    /// bound from the start.
+    pub fn set_sessions_max(&self, sessions_max: usize) {
+        self.0.sessions.set_max(sessions_max);
     }
 
     /// Measures the token; `tell` hears of each step, and ends the measurement by saying false.
@@ -237,8 +260,12 @@ impl Inner {
     /// Notes that this process has come to the end of the ladder.
     fn give_up(&self, fault: &Fault) -> TokenTrouble {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first trouble is the cause of those that follow.
-        trouble.get_or_insert_with(|| trouble_of(fault)).clone()
+        let met = trouble_of(fault);
+        // The first trouble is the cause of those that follow; but a PIN that is wrong must be known for it in any case.
+        if met == TokenTrouble::PinWrong {
+            *trouble = Some(met.clone());
+        }
+        trouble.get_or_insert(met).clone()
     }
 
     /// Whether a session that was used then has been idle for too long.
@@ -269,8 +296,21 @@ impl Inner {
     }
 
     fn look(&self) -> Result<(), Fault> {
+        self.recognise()?;
+        self.login().probe()
+    }
+
+    /// Refuses another token in the place of the one that was mounted: it is not to see this one's PIN.
+    fn recognise(&self) -> Result<(), Fault> {
         let info = self.context.get_token_info(self.slot).map_err(|error| Fault::of("look at the token", &error))?;
-        if info.token_initialized() { self.login().probe() } else { Err(Fault::Child(absent("it is not initialised"))) }
+        if !info.token_initialized() {
+            return Err(Fault::Child(absent("it is not initialised")));
+        }
+        if self.facts.is_of(info.label(), info.serial_number()) {
+            return Ok(());
+        }
+        let (label, serial) = (info.label(), info.serial_number());
+        Err(Fault::Child(absent(&format!("another token is in its place: label {label:?} serial {serial:?}"))))
     }
 
     /// What the token says it can do.
@@ -302,7 +342,7 @@ impl Inner {
 fn trouble_of(fault: &Fault) -> TokenTrouble {
     match fault {
         Fault::Child(trouble) => trouble.clone(),
-        Fault::Session(what) | Fault::Login(what) => TokenTrouble::Failed { what: what.clone() },
+        Fault::Session(what) | Fault::Login(what) | Fault::Crowded(what) => TokenTrouble::Failed { what: what.clone() },
         Fault::Unsound => TokenTrouble::Failed { what: "a signature does not verify".to_owned() },
         Fault::Missing(error) | Fault::Final(error) => TokenTrouble::Failed { what: error.to_string() },
     }

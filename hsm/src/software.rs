@@ -132,7 +132,7 @@ impl KeyRing for SoftwareCustodian {
     }
 
     fn offer(&self) -> Result<Offer, CustodyError> {
-        self.0.offers.make()
+        self.0.offers.make_for_root()
     }
 
     fn unseal_offered(&self, offer: OfferId, sealed: &[u8]) -> Result<Unsealed, CustodyError> {

@@ -32,7 +32,9 @@ mod start;
 mod supervisor;
 mod syscalls;
 mod token;
+mod turns;
 mod watch;
+mod words;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use house::token::TokenHouse;
+use house::token::{FaultHouse, Make, TokenHouse, alone};
 use house::{House, Mount, context, order};
 use trust::{Algorithm, Digest, KeyId, Purpose, Scheme, Sha256Digest, Signable};
 use trust_hsm::{
@@ -24,9 +24,21 @@ macro_rules! contract {
         mod software_in_process { $( #[test] fn $name() { super::$name(&*super::House::open(super::Mount::InProcess).custodian); } )* }
         mod software_in_a_worker { $( #[test] fn $name() { super::$name(&*super::House::open(super::Mount::Worker).custodian); } )* }
         mod softhsm_in_process { $( #[test] fn $name() {
-            super::house::token::alone(concat!("softhsm_in_process::", stringify!($name)), super::$name);
+            super::alone(super::Make::Softhsm, concat!("softhsm_in_process::", stringify!($name)), super::$name);
         } )* }
-        mod softhsm_in_a_worker { $( #[test] fn $name() { super::$name(&*super::TokenHouse::new().mount()); } )* }
+        mod softhsm_in_a_worker { $( #[test] fn $name() {
+            super::$name(&*super::TokenHouse::of(super::Make::Softhsm).mount());
+        } )* }
+        // The fault module hands everything on until it is told otherwise: what it breaks elsewhere, it breaks on command.
+        mod fault_module_in_a_worker { $( #[test] fn $name() {
+            super::$name(&*super::FaultHouse::new().mount());
+        } )* }
+        mod kryoptic_in_process { $( #[test] fn $name() {
+            super::alone(super::Make::Kryoptic, concat!("kryoptic_in_process::", stringify!($name)), super::$name);
+        } )* }
+        mod kryoptic_in_a_worker { $( #[test] fn $name() {
+            super::$name(&*super::TokenHouse::of(super::Make::Kryoptic).mount());
+        } )* }
     };
 }
 

@@ -105,6 +105,32 @@ fn a_token_is_measured_whole_beside_the_worker_that_serves_and_nothing_stays_beh
 }
 
 #[test]
+fn a_token_that_is_silent_while_it_is_measured_is_not_taken_for_hung() {
+    let house = FaultHouse::new();
+    let worker = house.mount();
+    let mut session = worker.open().unwrap();
+    let context = context(Algorithm::EcdsaP256Sha256, Purpose::Image);
+    let key = session.generate(&context).unwrap();
+    let patience = house.config().hang_after;
+    let mut signed = 0;
+
+    examine_with(&worker, |what| {
+        if what.contains("rsa") && signed == 0 {
+            // As tokens are that make such a key and let nobody in meanwhile.
+            house.command("C_Sign * delay 2500");
+            worker.set_hang_after(Duration::from_millis(500));
+            let order = order(&context, &key, vec![Signable::Message(b"m".to_vec())]);
+            assert!(session.sign(&[order], LONG).remove(0).unwrap()[0].is_ok());
+            worker.set_hang_after(patience);
+            house.command("");
+            signed += 1;
+        }
+    });
+
+    assert_eq!((signed, worker.restarts()), (1, 0));
+}
+
+#[test]
 fn a_listed_mechanism_that_does_not_work_is_said_not_to() {
     let house = FaultHouse::new();
     let worker = house.mount();
@@ -125,6 +151,24 @@ fn a_listed_mechanism_that_does_not_work_is_said_not_to() {
     let Works::No { why } = &finding(&report, Algorithm::EcdsaP384Sha256).works else { panic!() };
     assert!(why.contains("does not verify"), "{why}");
     assert_eq!((report.sessions(), report.hang_after(), &report.stability), (None, None, &None));
+}
+
+/// tpm2-pkcs11 1.9 does this once an object was deleted.
+#[test]
+fn a_token_that_gives_one_number_to_two_keys_is_measured_as_far_as_that_goes() {
+    let house = FaultHouse::new();
+    let worker = house.mount();
+
+    let report = examine_with(&worker, |step| match step {
+        "look at the token" => house.command("C_DestroyObject * rv 0x5"), // what is there stays there
+        "count sessions" => house.command("C_GenerateKeyPair * swap"),
+        _ => {}
+    });
+
+    assert!(works(&report, Algorithm::EcdsaP256Sha256), "{:?}", report.algorithms);
+    assert!(report.quirks.contains(&Quirk::HandlesChange), "{:?}", report.quirks);
+    assert!(report.throughput.is_none() && report.stability.is_none());
+    assert!(house.calls("C_GenerateKeyPair.swap") > 0);
 }
 
 #[test]
@@ -231,7 +275,7 @@ fn a_session_that_may_not_be_idle_is_opened_anew_in_this_worker_and_in_the_next(
     let opened = house.calls("C_OpenSession");
     assert!((0..20).all(|_| sign()) && house.calls("C_OpenSession") == opened);
 
-    worker.set_session_idle_max(Some(Duration::ZERO));
+    worker.use_sessions(8, Some(Duration::ZERO));
     until("another session is opened", || sign() && house.calls("C_OpenSession") >= opened + 2);
 
     let pid = worker.pids()[0];
@@ -244,7 +288,7 @@ fn a_session_that_may_not_be_idle_is_opened_anew_in_this_worker_and_in_the_next(
     assert_ne!(worker.pids()[0], pid);
     let opened = house.calls("C_OpenSession");
     until("the next worker opens another session", || sign() && house.calls("C_OpenSession") >= opened + 2);
-    worker.set_session_idle_max(None);
+    worker.use_sessions(8, None);
     assert!(sign());
     let opened = house.calls("C_OpenSession");
     assert!((0..20).all(|_| sign()) && house.calls("C_OpenSession") == opened);

@@ -64,6 +64,7 @@ fn import(session: &mut dyn Session, algorithm: Algorithm, pkcs8: &[u8]) -> Resu
 fn refusal(answer: Result<Generated, CustodyError>) -> String {
     match answer {
         Err(CustodyError::Refused { why }) => why,
+        Err(full @ CustodyError::Full { .. }) => full.to_string(),
         other => panic!("not refused: {other:?}"),
     }
 }

@@ -125,3 +125,26 @@ fn a_module_uses_the_devices_that_are_listed_and_no_other() {
 
     assert_only(&reached, &[("read /dev/zero", "ok"), ("write /dev/null", NO_PLACE), ("tcp ONE", NO_CALL)]);
 }
+
+#[test]
+fn an_address_in_the_environment_arrives_and_opens_nothing_and_a_path_may_be_read() {
+    let neighbours = Neighbours::new();
+    let mut config = neighbours.house.config();
+    for (name, value) in [("A_DEVICE", "device:/dev/zero"), ("A_SOCKET", "unix:path=/run/a"), ("A_FILE", "/etc/passwd")]
+    {
+        config.environment.push((name.to_owned(), value.into()));
+    }
+
+    let reached = neighbours.reached(config.clone());
+
+    assert_only(
+        &reached,
+        &[("read /dev/zero", NO_PLACE), ("unix SOCKET", NO_CALL), ("tcp ONE", NO_CALL), ("read /etc/passwd", "ok")],
+    );
+    if rustix::process::geteuid().is_root() {
+        let worker = Supervisor::mount(config).unwrap();
+        let told = std::fs::read(format!("/proc/{}/environ", worker.pids().first().unwrap())).unwrap();
+        let variables: Vec<_> = told.split(|byte| *byte == 0).collect();
+        assert!(variables.contains(&b"A_DEVICE=device:/dev/zero".as_slice()));
+    }
+}

@@ -245,6 +245,29 @@ fn a_corrupted_signature_or_a_recycled_handle_never_comes_out() {
     assert_eq!(worker.restarts(), 0);
 }
 
+/// tpm2-pkcs11 1.9 does this after it has deleted an object.
+#[test]
+fn a_new_key_that_gets_the_number_of_another_is_not_taken_and_the_other_is_not_deleted() {
+    let _machine = shared();
+    let house = FaultHouse::new();
+    let worker = house.mount();
+    let mut first = Scene::with_key(&worker, 1);
+    let made = house.calls("C_GenerateKeyPair");
+    let listed = || house.token.pkcs11_tool(&["--list-objects"]);
+    let before = listed();
+    house.command("C_GenerateKeyPair * swap");
+
+    let refused = worker.open().unwrap().generate(&numbered(Algorithm::EcdsaP256Sha256, 2)).unwrap_err();
+
+    assert!(house.calls("C_GenerateKeyPair") > made);
+    assert!(matches!(&refused, CustodyError::Refused { .. }), "{refused}");
+    // In another process, too: it is not that an open session still knows it.
+    first.sign().unwrap();
+    kill(&worker);
+    first.until_back();
+    assert_eq!(listed(), before, "what was made is gone, and nothing else");
+}
+
 #[test]
 fn a_length_that_the_module_makes_up_costs_its_own_process_at_most() {
     let _machine = alone();

@@ -49,6 +49,23 @@ fn a_key_made_in_the_token_is_sensitive_and_was_never_extractable() {
 }
 
 #[test]
+fn a_process_with_a_module_has_limits_and_is_the_first_to_go_when_memory_runs_out() {
+    let house = TokenHouse::new();
+    let worker = house.mount();
+    let process = format!("/proc/{}", worker.pids()[0]);
+
+    let limits = fs::read_to_string(format!("{process}/limits")).unwrap();
+    let limit = |name: &str| {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line[name.len()..].split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+
+    assert_eq!(limit("Max open files"), ["1024", "1024"], "{limits}");
+    assert_eq!(limit("Max address space"), ["8589934592", "8589934592"], "{limits}");
+    assert_eq!(fs::read_to_string(format!("{process}/oom_score_adj")).unwrap().trim(), "1000");
+}
+
+#[test]
 fn what_a_lost_attempt_left_in_the_token_is_in_nobodys_way() {
     let house = TokenHouse::new();
     let worker = house.mount();

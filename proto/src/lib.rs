@@ -4,6 +4,18 @@
 pub mod fault;
 pub mod words;
 
+/// What a stock notary-server asks of its signer. Generated from `proto/notary/signer.proto`; its documentation is the
+/// comments there.
+#[expect(
+    clippy::allow_attributes_without_reason,
+    clippy::as_conversions,
+    unused_qualifications,
+    reason = "generated code"
+)]
+pub mod notary {
+    tonic::include_proto!("proto");
+}
+
 /// Generated from `proto/trust/v1/*.proto`; its documentation is the comments there.
 #[expect(
     missing_docs,

@@ -59,10 +59,15 @@ impl Word for Algorithm {
 impl Word for Purpose {
     const WHAT: &'static str = "purpose";
     const TABLE: &'static [(Self, i32)] = table![
+        Self::Delegation => v1::Purpose::Delegation,
         Self::Image => v1::Purpose::Image,
         Self::Raw => v1::Purpose::Raw,
         Self::ReleaseBlob => v1::Purpose::ReleaseBlob,
         Self::ReleaseStatement => v1::Purpose::ReleaseStatement,
+        Self::Root => v1::Purpose::Root,
+        Self::Snapshot => v1::Purpose::Snapshot,
+        Self::Targets => v1::Purpose::Targets,
+        Self::Timestamp => v1::Purpose::Timestamp,
     ];
 }
 
@@ -75,6 +80,7 @@ impl Word for Form {
         Self::Raw => v1::Form::Raw,
         Self::Sig => v1::Form::Sig,
         Self::Sshsig => v1::Form::Sshsig,
+        Self::Tuf => v1::Form::Tuf,
     ];
 }
 
@@ -115,7 +121,8 @@ mod tests {
         survives(&Form::ALL);
         survives(&DistrustReason::ALL);
         survives(&Origin::ALL);
-        survives(&[Purpose::Image, Purpose::Raw, Purpose::ReleaseBlob, Purpose::ReleaseStatement]);
+        let spoken: Vec<Purpose> = Purpose::ALL.into_iter().filter(|purpose| *purpose != Purpose::Log).collect();
+        survives(&spoken);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::engine::Engine;
 use crate::program::{Ran, ours, run, run_with_input};
+use crate::wait::{SOON, until};
 
 /// One user of `trustctl`: a home directory, an environment, a working directory.
 #[derive(Debug)]
@@ -107,5 +108,40 @@ impl Trustctl {
     /// As [`Trustctl::run`].
     pub fn run_with_input<A: AsRef<OsStr>>(&self, arguments: &[A], input: &[u8]) -> Result<Ran> {
         run_with_input(&mut self.command(arguments), input)
+    }
+
+    /// What `trustctl status` says.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub fn status(&self) -> Result<String> {
+        Ok(self.run(&["status"])?.ok()?.stdout)
+    }
+
+    /// Makes a key that signs blobs.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn create(&self, name: &str, more: &[&str]) -> Result<()> {
+        let arguments = [&["key", "create", name, "--purpose", "release-blob"], more].concat();
+        self.run(&arguments)?.ok().map(drop)
+    }
+
+    /// Whether the key signs a blob now.
+    ///
+    /// # Errors
+    /// When the command cannot be run; what it says is the answer.
+    pub fn signs(&self, key: &str) -> Result<bool> {
+        self.write("app.tar", b"a release\n")?;
+        Ok(self.run(&["sign", "--key", key, "--force", "app.tar"])?.code == Some(0))
+    }
+
+    /// Waits for the token `hsm`: a start on a busy machine may go on before it is mounted.
+    ///
+    /// # Errors
+    /// When it does not serve in time.
+    pub fn until_the_token_serves(&self) -> Result<()> {
+        let serves = || Ok(self.run(&["status"])?.stdout.contains("hsm: ready").then_some(()));
+        until("the token serves", SOON, serves)
     }
 }

@@ -243,6 +243,19 @@ impl Daemon {
         self.directory().join("trustd.toml")
     }
 
+    /// Says in the configuration where the root KEK is from the next start on.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn set_root_kek(&self, place: &str) -> Result<()> {
+        let text = std::fs::read_to_string(self.configuration()).context("read the configuration")?;
+        let line = |line: &str| {
+            if line.starts_with("root_kek") { format!("root_kek = {place}\n") } else { format!("{line}\n") }
+        };
+        let text: String = text.lines().map(line).collect();
+        std::fs::write(self.configuration(), text).context("write the configuration")
+    }
+
     /// The Unix socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

@@ -34,6 +34,10 @@ pub struct Engine {
 /// The one docker engine of this test program: starting it takes seconds.
 static DOCKER: Mutex<Weak<Engine>> = Mutex::new(Weak::new());
 
+/// Held while an image is built or forgotten: docker's builder takes layers from its cache that whoever forgets an image
+/// beside it is just taking away.
+static IMAGES: Mutex<()> = Mutex::new(());
+
 impl Engine {
     /// A docker engine, shared by the tests of this program that run at the same time.
     ///
@@ -141,6 +145,7 @@ impl Engine {
             "FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT [\"/bin/busybox\"]\nCMD [\"echo\", {greeting}]\n"
         );
         std::fs::write(context.path().join("Dockerfile"), text).context("write the Dockerfile")?;
+        let _alone = IMAGES.lock().unwrap_or_else(PoisonError::into_inner);
         self.cli(&["build", "--quiet", "--tag", reference, &path(context.path())])?.ok()?;
         Ok(())
     }
@@ -158,6 +163,7 @@ impl Engine {
     /// # Errors
     /// When the engine cannot.
     pub fn forget(&self, reference: &str) -> Result<()> {
+        let _alone = IMAGES.lock().unwrap_or_else(PoisonError::into_inner);
         self.cli(&["rmi", "--force", reference])?.ok().map(|_| ())
     }
 }

@@ -5,6 +5,8 @@
 //! remedy; nothing is skipped. Every process is stopped by its own id when
 //! its guard is dropped.
 
+pub mod authority;
+pub mod breakable;
 pub mod client;
 pub mod daemon;
 pub mod disk;
@@ -16,6 +18,7 @@ pub mod ledger;
 pub mod local;
 pub mod memory;
 pub mod merkle;
+pub mod notary;
 pub mod peer;
 pub mod process;
 pub mod program;
@@ -23,13 +26,17 @@ pub mod raw;
 pub mod registry;
 pub mod rpc;
 pub mod shell;
+pub mod site;
 pub mod token;
 pub mod wait;
 
+pub use breakable::Breakable;
 pub use client::Trustctl;
 pub use daemon::{Daemon, Setup};
 pub use disk::Disk;
 pub use engine::Engine;
+pub use notary::Notary;
 pub use program::Ran;
 pub use registry::Registry;
 pub use shell::Shell;
+pub use site::{Lie, Site};

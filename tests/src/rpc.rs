@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 
 use anyhow::{Context, Result};
+use http_body_util::Full;
 use prost::Message;
 use prost::bytes::{Buf, BufMut, Bytes};
 use prost_types::{DescriptorProto, FileDescriptorSet};
@@ -12,7 +13,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::codegen::{Service, http};
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, Streaming};
 
 /// A method of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,33 +118,41 @@ pub async fn call(channel: &Channel, method: &Method, request: Vec<u8>) -> Resul
     let mut client = Grpc::new(channel.clone());
     client.ready().await.context("reach the daemon")?;
     let started = client.server_streaming(Request::new(Bytes::from(request)), method.path()?, Raw).await;
-    let mut stream = match started {
-        Ok(response) => response.into_inner(),
-        Err(status) => return Ok(Answer::new(&status, Vec::new())),
-    };
+    match started {
+        Ok(response) => Ok(collect(response.into_inner()).await),
+        Err(status) => Ok(Answer::new(&status, Vec::new())),
+    }
+}
+
+async fn collect(mut stream: Streaming<Bytes>) -> Answer {
     let mut bodies = Vec::new();
     loop {
         match stream.message().await {
             Ok(Some(body)) => bodies.push(body),
-            Ok(None) => return Ok(Answer::new(&Status::ok(""), bodies)),
-            Err(status) => return Ok(Answer::new(&status, bodies)),
+            Ok(None) => return Answer::new(&Status::ok(""), bodies),
+            Err(status) => return Answer::new(&status, bodies),
         }
     }
 }
 
-/// Posts `body` to a method as it is, with no frame around it, and returns what the daemon says before any message.
+/// Posts `body`, frames and all, to a method and waits for the end of its answer: what no client would send.
 ///
 /// # Errors
-/// When the connection is not there, or no status came.
-pub async fn post(channel: &Channel, method: &Method, body: String) -> Result<Status> {
+/// When the connection is not there.
+pub async fn post_frames(channel: &Channel, method: &Method, body: Vec<u8>) -> Result<Answer> {
     let mut channel = channel.clone();
     poll_fn(|context| channel.poll_ready(context)).await.context("reach the daemon")?;
     let request = http::Request::post(method.path()?.as_str())
         .header(http::header::CONTENT_TYPE, "application/grpc")
-        .body(tonic::body::Body::new(body))
+        .header(http::header::TE, "trailers")
+        .body(tonic::body::Body::new(Full::new(Bytes::from(body))))
         .context("a request")?;
     let response = channel.call(request).await.context("post the request")?;
-    Status::from_header_map(response.headers()).context("an answer without a status in its headers")
+    if let Some(status) = Status::from_header_map(response.headers()) {
+        return Ok(Answer::new(&status, Vec::new()));
+    }
+    let status = response.status();
+    Ok(collect(Streaming::new_response(Raw, response.into_body(), status, None, None)).await)
 }
 
 /// Bytes as they are.

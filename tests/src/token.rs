@@ -125,6 +125,18 @@ impl Token {
         run(command.args(arguments))
     }
 
+    /// The serial numbers of the tokens there are.
+    ///
+    /// # Errors
+    /// When SoftHSM is not installed.
+    pub fn serials(&self) -> Result<Vec<String>> {
+        let mut command = Command::new(tool("softhsm2-util", "apt-get install softhsm2")?);
+        command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).arg("--show-slots");
+        let shown = run(&mut command)?.ok()?.stdout;
+        let serial = |line: &str| Some(line.trim().strip_prefix("Serial number:")?.trim().to_owned());
+        Ok(shown.lines().filter_map(serial).filter(|serial| !serial.is_empty()).collect())
+    }
+
     /// The private keys in it, by `CKA_ID` in hexadecimal, with their labels.
     ///
     /// # Errors

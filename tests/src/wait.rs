@@ -6,6 +6,17 @@ use anyhow::{Result, bail};
 
 const POLL: Duration = Duration::from_millis(5);
 
+/// As long as anything may take that a person waits for, on the busiest machine.
+pub const SOON: Duration = Duration::from_secs(90);
+
+/// Asks again and again until it is so.
+///
+/// # Errors
+/// After [`SOON`], naming `what`.
+pub fn soon(what: &str, is_so: impl Fn() -> bool) -> Result<()> {
+    until(what, SOON, || Ok(is_so().then_some(())))
+}
+
 /// Asks `probe` again and again until it gives something.
 ///
 /// # Errors

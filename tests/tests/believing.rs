@@ -2,22 +2,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
-};
 use tempfile::TempDir;
+use trust_tests::authority::{self, Authority};
+use trust_tests::http::{free_address, http};
 use trust_tests::image::OciImage;
 use trust_tests::process::Running;
 use trust_tests::program::{needs_root, ours, run, tool};
+use trust_tests::wait::until;
 use trust_tests::{Daemon, Registry, Setup, Trustctl};
 
 const CLIENT: &str = "spiffe://example.com/people/ann";
+/// Far longer than anything takes on a busy machine.
+const LONG: Duration = Duration::from_secs(600);
 
 /// A daemon on TCP, and a directory with `ca.pem`, `client.pem` and `client.key`.
 struct Remote {
@@ -26,44 +28,25 @@ struct Remote {
     daemon: Daemon,
 }
 
-fn authority() -> (String, Issuer<'static, KeyPair>) {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Test CA");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let key = KeyPair::generate().unwrap();
-    let pem = params.self_signed(&key).unwrap().pem();
-    (pem, Issuer::new(params, key))
-}
-
-fn issue(at: &Path, name: &str, issuer: &Issuer<'static, KeyPair>, mut params: CertificateParams) {
-    use std::os::unix::fs::PermissionsExt;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    let key = KeyPair::generate().unwrap();
-    std::fs::write(at.join(format!("{name}.pem")), params.signed_by(&key, issuer).unwrap().pem()).unwrap();
-    let file = at.join(format!("{name}.key"));
-    std::fs::write(&file, key.serialize_pem()).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
-
 impl Remote {
     fn start() -> Self {
+        Self::with("", "")
+    }
+
+    /// With so much more in its configuration, and in the table of limits.
+    fn with(keys: &str, limits: &str) -> Self {
         let certificates = TempDir::new().unwrap();
         let at = certificates.path();
-        let (ca, issuer) = authority();
-        std::fs::write(at.join("ca.pem"), ca).unwrap();
-        let mut server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        issue(at, "server", &issuer, server);
-        let mut client = CertificateParams::default();
-        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        client.subject_alt_names = vec![SanType::URI(CLIENT.try_into().unwrap())];
-        issue(at, "client", &issuer, client);
+        let authority = Authority::new("Test CA").unwrap();
+        authority.write(&at.join("ca.pem")).unwrap();
+        authority.issue(at, "server", authority::server(&["localhost"]).unwrap()).unwrap();
+        authority.issue(at, "client", authority::client(&[CLIENT]).unwrap()).unwrap();
         // Free when we look; nobody else of this test binds fixed ports.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let more = format!(
-            "[tls]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"{0}/server.pem\"\nkey = \"{0}/server.key\"\n\
-             [[tls.client_ca]]\ncertificate = \"{0}/ca.pem\"\ntrust_domain = \"example.com\"\n",
+            "{keys}[tls]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"{0}/server.pem\"\nkey = \"{0}/server.key\"\n\
+             [[tls.client_ca]]\ncertificate = \"{0}/ca.pem\"\ntrust_domain = \"example.com\"\n\
+             [limits]\n{limits}",
             at.display()
         );
         let daemon = Daemon::with(&Setup { more, ..Setup::default() }).unwrap();
@@ -118,10 +101,107 @@ fn a_key_by_name_is_that_of_an_enrolled_daemon() {
 }
 
 #[test]
+fn a_batch_under_a_key_by_name_is_verified_by_an_enrolled_daemon_and_no_other() {
+    let remote = Remote::start();
+    let user = remote.person();
+    sign(&remote.daemon, &user);
+    let signature = String::from_utf8(user.read("app.tar.sig").unwrap()).unwrap();
+    let line = |message: &str| format!("{{\"message\":\"{message}\",\"signature\":\"{}\"}}\n", signature.trim());
+    // "a release\n" and "a release?", in base64.
+    let (good, bad) = (line("YSByZWxlYXNlCg=="), line("YSByZWxlYXNlPw=="));
+    let verify = ["--output", "json", "verify", "--batch", "-", "--key", "release"];
+    let ask = |user: &Trustctl, text: &str| user.run_with_input(&verify, text.as_bytes()).unwrap();
+    ask(&user, &good).exited(1).unwrap();
+    // The daemon that the environment names is not believed for that.
+    let ran = ask(&remote.daemon.user().unwrap(), &good).exited(1).unwrap();
+    assert!(ran.stderr.contains("no daemon is believed"), "{ran}");
+
+    user.run(&["enroll", &remote.address(), "--ca", &remote.ca()]).unwrap().ok().unwrap();
+
+    let ran = ask(&user, &good).ok().unwrap();
+    let report = ran.json().unwrap();
+    assert_eq!((&report["items"], &report["valid"]), (&1.into(), &1.into()), "{ran}");
+    assert!(report["key"].as_str().unwrap().contains(&remote.address()), "{ran}");
+    // Chunks without end: nothing of them is confused.
+    let many: String = (0..9000).map(|item| if item % 4500 == 17 { bad.as_str() } else { good.as_str() }).collect();
+    let report = ask(&user, &many).exited(1).unwrap().json().unwrap();
+    assert_eq!(report["valid"], 8998);
+    assert_eq!(report["failed"][1], serde_json::json!({"index": 4517, "reason": "wrong"}));
+    let digest = trust::Sha256Digest::of(b"a release\n").to_hex();
+    let item = good.replace("message", "item").replace("YSByZWxlYXNlCg==", &digest);
+    ask(&user, &item).ok().unwrap();
+    let other = user.run_with_input(&["verify", "--batch", "-", "--key", "no-such-key"], good.as_bytes()).unwrap();
+    assert!(other.code == Some(1) && !other.stdout.contains("verified 1"), "{other}");
+}
+
+/// A signature of the key `release` over "a release\n", as a line of a batch; and the same over "a release?".
+fn batch_lines(remote: &Remote, user: &Trustctl) -> [String; 2] {
+    sign(&remote.daemon, user);
+    user.run(&["enroll", &remote.address(), "--ca", &remote.ca()]).unwrap().ok().unwrap();
+    let signature = String::from_utf8(user.read("app.tar.sig").unwrap()).unwrap();
+    ["YSByZWxlYXNlCg==", "YSByZWxlYXNlPw=="]
+        .map(|message| format!("{{\"message\":\"{message}\",\"signature\":\"{}\"}}\n", signature.trim()))
+}
+
+#[test]
+fn a_batch_is_verified_by_a_daemon_that_takes_less_at_once() {
+    let remote = Remote::with("", "verify_items_max = 100\nverify_items_at_work_max = 100\nmessage_kib_max = 64\n");
+    let user = remote.person();
+    let [good, bad] = batch_lines(&remote, &user);
+    let verify = |text: &str| {
+        let arguments = ["--output", "json", "verify", "--batch", "-", "--key", "release"];
+        user.run_with_input(&arguments, text.as_bytes()).unwrap()
+    };
+    let with_message = |bytes: usize| good.replace("YSByZWxlYXNlCg==", &"AAAA".repeat(bytes / 3));
+
+    // More than it takes in items, and then in bytes, though not in one item.
+    let many: String = (0..5000).map(|item| if item % 1500 == 17 { bad.as_str() } else { good.as_str() }).collect();
+    let ran = verify(&(many + &with_message(60_000).repeat(5) + &good)).exited(1).unwrap();
+
+    let report = ran.json().unwrap();
+    let failed: Vec<u64> = [17, 1517, 3017, 4517].into_iter().chain(5000..5005).collect();
+    let failed: Vec<_> = failed.iter().map(|item| serde_json::json!({"index": item, "reason": "wrong"})).collect();
+    assert_eq!((&report["failed"], &report["valid"]), (&failed.into(), &4997.into()), "{ran}");
+    assert_eq!((&report["items"], &report["complete"]), (&5006.into(), &true.into()), "{ran}");
+    // What no message to it can be is said by its number, after the verdicts of all before it.
+    let ran = verify(&format!("{good}{bad}{}{good}", with_message(70_000))).exited(2).unwrap();
+    let report = ran.json().unwrap();
+    assert_eq!((&report["items"], &report["valid"], &report["complete"]), (&2.into(), &1.into(), &false.into()));
+    assert!(ran.stderr.contains("item 2 is longer than"), "{ran}");
+}
+
+#[test]
+fn a_batch_outlives_the_patience_of_the_daemon() {
+    // Less than trustctl's own, and enough for every call before.
+    let metrics = free_address().unwrap();
+    let remote = Remote::with(&format!("metrics = \"{metrics}\"\n"), "request_ms_max = 10000\n");
+    let user = remote.person();
+    let [good, bad] = batch_lines(&remote, &user);
+    let mut command = user.command(&["verify", "--batch", "-", "--key", "release"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(good.as_bytes()).unwrap();
+    until("the daemon ends the silent stream", LONG, || {
+        let page = http(metrics, "GET /metrics HTTP/1.1").unwrap();
+        Ok(page.contains("trustd_verify_streams_total{answer=\"late\"} 1").then_some(()))
+    })
+    .unwrap();
+
+    stdin.write_all(bad.as_bytes()).unwrap();
+    drop(stdin);
+
+    let ended = until("the batch ends", LONG, || Ok(child.try_wait()?)).unwrap();
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(ended.code(), Some(1), "{text}");
+    assert_eq!(text, "not verified item 1: the signature does not fit the key and the message\n");
+}
+
+#[test]
 fn a_daemon_of_another_ca_is_not_enrolled() {
     let remote = Remote::start();
     let user = remote.person();
-    user.write("other.pem", authority().0.as_bytes()).unwrap();
+    Authority::new("Test CA").unwrap().write(&user.file("other.pem")).unwrap();
 
     let ran = user.run(&["enroll", &remote.address(), "--ca", "other.pem"]).unwrap();
 

@@ -69,11 +69,18 @@ fn listed(user: &Trustctl) -> Value {
     serde_json::from_str::<Value>(&text).unwrap()["tokens"][0].clone()
 }
 
+/// Waits for the token: the start does not.
+fn until_ready(user: &Trustctl) {
+    let is_ready = || Ok((listed(user)["state"] == "ready").then_some(()));
+    wait::until("the token serves", Duration::from_secs(120), is_ready).unwrap();
+}
+
 #[test]
 fn a_token_is_measured_nothing_stays_in_it_and_the_daemon_uses_what_was_found() {
     let token = Token::new();
     let mut daemon = Daemon::with(&token.setup("")).unwrap();
     let user = daemon.user().unwrap();
+    until_ready(&user);
     assert_eq!((&listed(&user)["sessions_by"], &listed(&user)["profile"]), (&"default".into(), &"none".into()));
 
     let text = doctor(&user, &["--write-profile"]).ok().unwrap().stdout;
@@ -105,6 +112,7 @@ fn a_token_is_measured_nothing_stays_in_it_and_the_daemon_uses_what_was_found() 
     std::fs::write(&profile, foreign).unwrap();
     daemon.restart().unwrap();
     let user = daemon.user().unwrap();
+    until_ready(&user);
     let refused = listed(&user);
     assert!(refused["profile"].as_str().unwrap().contains("another token's, its serial is"), "{refused}");
     assert_eq!((&refused["sessions_by"], &refused["sessions"]), (&"default".into(), &4.into()));
@@ -116,12 +124,14 @@ fn the_configuration_overrules_a_profile_and_nobody_measures_without_permission(
     let token = Token::new();
     let mut daemon = Daemon::with(&token.setup("sessions = 3\n")).unwrap();
     let user = daemon.user().unwrap();
+    until_ready(&user);
 
     let text = doctor(&user, &["--write-profile", "--output", "json"]).ok().unwrap().stdout;
     let found: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(found["algorithms"].as_array().unwrap().len(), 8);
     assert!(found["algorithms"].as_array().unwrap().iter().all(|found| found["works"] == true), "{found}");
     daemon.restart().unwrap();
+    until_ready(&daemon.user().unwrap());
 
     let used = listed(&daemon.user().unwrap());
     assert_eq!((&used["sessions"], &used["sessions_by"]), (&3.into(), &"configuration".into()));

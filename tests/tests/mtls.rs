@@ -5,83 +5,42 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
+    CertificateParams, CertificateRevocationListParams, ExtendedKeyUsagePurpose, KeyIdMethod, RevokedCertParams,
     SerialNumber, date_time_ymd,
 };
 use tempfile::TempDir;
+use trust_tests::authority::{self, Authority};
 use trust_tests::program::{run, tool};
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Ran, Setup, Trustctl};
 
 const CI: &str = "spiffe://example.com/ci/builder";
 
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = named(name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    /// Writes `name.pem` and `name.key` of a leaf into `at`.
-    fn issue(&self, at: &Path, name: &str, mut params: CertificateParams) {
-        params.distinguished_name = named(name);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(at.join(format!("{name}.pem")), certificate.pem()).unwrap();
-        write_private(&at.join(format!("{name}.key")), &key.serialize_pem());
-    }
-
-    fn revocation_list(&self, revoked: &[u64], next_update: (i32, u8, u8)) -> String {
-        let revoked_certs = revoked.iter().map(|serial| RevokedCertParams {
-            serial_number: SerialNumber::from(*serial),
-            revocation_time: date_time_ymd(2026, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        });
-        let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2026, 1, 1),
-            next_update: date_time_ymd(next_update.0, next_update.1, next_update.2),
-            crl_number: SerialNumber::from(1_u64),
-            issuing_distribution_point: None,
-            revoked_certs: revoked_certs.collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.issuer).unwrap().pem().unwrap()
-    }
-}
-
-fn named(name: &str) -> DistinguishedName {
-    let mut distinguished = DistinguishedName::new();
-    distinguished.push(DnType::CommonName, name);
-    distinguished
-}
-
-fn write_private(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+fn revocation_list(authority: &Authority, revoked: &[u64], next_update: (i32, u8, u8)) -> String {
+    let revoked_certs = revoked.iter().map(|serial| RevokedCertParams {
+        serial_number: SerialNumber::from(*serial),
+        revocation_time: date_time_ymd(2026, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    });
+    let params = CertificateRevocationListParams {
+        this_update: date_time_ymd(2026, 1, 1),
+        next_update: date_time_ymd(next_update.0, next_update.1, next_update.2),
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: revoked_certs.collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(authority.issuer()).unwrap().pem().unwrap()
 }
 
 fn client(serial: u64, uris: &[&str]) -> CertificateParams {
-    let mut params = CertificateParams::default();
+    let mut params = authority::client(uris).unwrap();
     params.serial_number = Some(SerialNumber::from(serial));
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
     params
 }
 
@@ -94,18 +53,18 @@ struct Scene {
 }
 
 const FAR: (i32, u8, u8) = (2096, 1, 1);
+/// Far longer than anything takes on a busy machine.
+const LONG: Duration = Duration::from_secs(600);
 
 impl Scene {
     fn new() -> Self {
         let directory = TempDir::new().unwrap();
         let at = directory.path();
-        let authority = Authority::new("Test CA");
-        std::fs::write(at.join("ca.pem"), &authority.pem).unwrap();
-        std::fs::write(at.join("crl.pem"), authority.revocation_list(&[], FAR)).unwrap();
-        let mut server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        authority.issue(at, "server", server);
-        authority.issue(at, "ci", client(7, &[CI]));
+        let authority = Authority::new("Test CA").unwrap();
+        authority.write(&at.join("ca.pem")).unwrap();
+        std::fs::write(at.join("crl.pem"), revocation_list(&authority, &[], FAR)).unwrap();
+        authority.issue(at, "server", authority::server(&["localhost"]).unwrap()).unwrap();
+        authority.issue(at, "ci", client(7, &[CI])).unwrap();
         // Free when we look; nobody else of this test binds fixed ports.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let more = format!(
@@ -169,7 +128,7 @@ fn one_spiffe_uri_of_the_cas_trust_domain_is_the_identity() {
 fn every_other_certificate_is_refused() {
     let scene = Scene::new();
     let at = scene.at();
-    let issue = |name: &str, params| scene.authority.issue(at, name, params);
+    let issue = |name: &str, params| scene.authority.issue(at, name, params).unwrap();
     let mut expired = client(1, &[CI]);
     (expired.not_before, expired.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
     issue("expired", expired);
@@ -182,7 +141,7 @@ fn every_other_certificate_is_refused() {
     let mut server = client(6, &[CI]);
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     issue("for-servers", server);
-    Authority::new("Test CA").issue(at, "another-ca", client(8, &[CI]));
+    Authority::new("Test CA").unwrap().issue(at, "another-ca", client(8, &[CI])).unwrap();
 
     for name in ["expired", "not-yet-valid", "two-uris", "no-uri", "another-domain", "for-servers", "another-ca"] {
         scene.refused(name);
@@ -211,21 +170,52 @@ fn a_revocation_and_a_stale_list_count_after_a_reload_without_restart() {
         until("the reload", Duration::from_secs(10), || Ok((scene.status("ci").code == Some(code)).then_some(())))
     };
 
-    let revoked = scene.authority.revocation_list(&[7], FAR);
+    let revoked = revocation_list(&scene.authority, &[7], FAR);
     scene.reload_with("crl.pem", &revoked);
     until("the revocation", Duration::from_secs(10), || Ok((scene.status("ci").code != Some(0)).then_some(())))
         .unwrap();
 
-    let fresh = scene.authority.revocation_list(&[], FAR);
+    let fresh = revocation_list(&scene.authority, &[], FAR);
     scene.reload_with("crl.pem", &fresh);
     becomes(&scene, 0).unwrap();
 
-    let stale = scene.authority.revocation_list(&[], (2026, 1, 2));
+    let stale = revocation_list(&scene.authority, &[], (2026, 1, 2));
     scene.reload_with("crl.pem", &stale);
     until("the stale list", Duration::from_secs(10), || Ok((scene.status("ci").code != Some(0)).then_some(())))
         .unwrap();
 
     assert_eq!(scene.daemon.id().unwrap(), before);
+}
+
+#[test]
+fn a_revocation_counts_for_the_next_message_of_a_stream() {
+    let mut scene = Scene::new();
+    let user = scene.user("ci");
+    let ca = scene.at().join("ca.pem");
+    let address = format!("https://localhost:{}", scene.port);
+    user.run(&["enroll", &address, "--ca", ca.to_str().unwrap()]).unwrap().ok().unwrap();
+    user.run(&["key", "create", "ci/raw", "--purpose", "raw", "--algorithm", "ed25519"]).unwrap().ok().unwrap();
+    let mut command = user.command(&["verify", "--batch", "-", "--key", "ci/raw"]);
+    let out = user.file("out");
+    command.stdin(Stdio::piped()).stdout(std::fs::File::create(&out).unwrap()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A chunk and one item of the next: signatures of nobody's, so that each is named as soon as it has its verdict, and
+    // the last one, too, though no more comes for now.
+    let line = format!("{{\"message\":\"\",\"signature\":\"{}AA==\"}}\n", "A".repeat(84));
+    stdin.write_all(line.repeat(4097).as_bytes()).unwrap();
+    let named = || std::fs::read_to_string(&out).unwrap_or_default().lines().count();
+    until("the first answers", LONG, || Ok((named() == 4097).then_some(()))).unwrap();
+
+    let revoked = revocation_list(&scene.authority, &[7], FAR);
+    scene.reload_with("crl.pem", &revoked);
+    until("the revocation", LONG, || Ok((scene.status("ci").code != Some(0)).then_some(()))).unwrap();
+    let _ = stdin.write_all(line.repeat(9000).as_bytes()); // it may end before it has read that
+    drop(stdin);
+
+    let ended = until("it ends", LONG, || Ok(child.try_wait()?)).unwrap();
+    assert!(matches!(ended.code(), Some(1 | 3)), "{ended}");
+    assert_eq!(named(), 4097);
 }
 
 #[test]

@@ -46,6 +46,8 @@ fn an_installation_is_whole_and_names_its_prefix() {
     }
     let unit = std::fs::read_to_string(at("opt/trust/lib/systemd/system/trustd.service")).unwrap();
     assert!(unit.contains("ExecStart=/opt/trust/bin/trustd ") && !unit.contains("@PREFIX@"), "{unit}");
+    // Without it systemd stops the daemon when the kernel ends a module's process.
+    assert!(unit.contains("\nOOMPolicy=continue\n"), "{unit}");
 }
 
 #[test]

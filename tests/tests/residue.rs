@@ -15,6 +15,7 @@ use trust_proto::v1::{Algorithm, CreateKeyRequest, Purpose, Use, UseChange};
 use trust_tests::memory::Shards;
 use trust_tests::program::{ours, run_with_input, tool};
 use trust_tests::raw::Caller;
+use trust_tests::token::Token;
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Setup};
 
@@ -168,4 +169,55 @@ async fn the_real_program_takes_no_key_from_a_file() {
     Caller::new(daemon.channel().await.unwrap()).create("raw/one").await.unwrap();
 
     assert!(Path::new(&file).exists(), "it was read");
+}
+
+/// A PIN that nothing else contains, long enough to be looked for.
+fn a_long_pin() -> String {
+    let mut bytes = [0; 20];
+    getrandom::fill(&mut bytes).unwrap();
+    Sha256Digest::of(&bytes).to_hex()[..40].to_owned()
+}
+
+/// Makes a key in the token and uses it; how often the PIN stands in the memory of daemon and workers, and in which of
+/// the daemon's files.
+async fn pin_traces(daemon: &Daemon, pin: &str) -> (usize, usize, Vec<String>) {
+    let user = daemon.user().unwrap();
+    until("the token", Duration::from_secs(60), || {
+        Ok(user.run(&["status"])?.stdout.contains("hsm: ready").then_some(()))
+    })
+    .unwrap();
+    user.run(&["key", "create", "raw/in-token", "--purpose", "raw", "--token", "hsm"]).unwrap().ok().unwrap();
+    Caller::new(daemon.channel().await.unwrap()).sign("raw/in-token", b"a message").await.unwrap();
+    let shards = Shards::of(&[pin]);
+    let workers = daemon.workers().unwrap();
+    assert!(workers.len() > 1, "{workers:?}");
+    (
+        shards.in_process(daemon.id().unwrap()).unwrap(),
+        workers.iter().map(|pid| shards.in_process(*pid).unwrap()).sum(),
+        shards.in_files(daemon.directory()).unwrap(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_is_in_no_readable_memory_and_in_no_file_but_its_own() {
+    let token = Token::new().unwrap();
+    let pin = a_long_pin();
+    token.pkcs11_tool(&["--change-pin", "--new-pin", &pin]).unwrap().ok().unwrap();
+    token.write_pin(&pin, 0o600).unwrap();
+    let setup = Setup { policy: Setup::ALLOW_ALL.to_owned(), ..token.setup() };
+
+    let found = Shards::of(&[&pin]).in_files(token.path("pin").parent().unwrap()).unwrap();
+    assert_eq!(found, [token.path("pin").display().to_string()], "the look finds it where it is");
+
+    let daemon = Daemon::with(&setup).unwrap();
+    assert_eq!(pin_traces(&daemon, &pin).await, (0, 0, Vec::new()), "from a file");
+    drop(daemon);
+
+    // Given over the socket, the daemon keeps it for as long as it lives.
+    let without = setup.more.lines().filter(|line| !line.starts_with("pin_file")).collect::<Vec<_>>().join("\n");
+    let daemon = Daemon::with(&Setup { more: without, ..setup }).unwrap();
+    let user = daemon.user().unwrap();
+    let file = token.path("pin").display().to_string();
+    user.run(&["hsm", "login", "hsm", "--pin-file", &file]).unwrap().ok().unwrap();
+    assert_eq!(pin_traces(&daemon, &pin).await, (0, 0, Vec::new()), "from a person");
 }

@@ -4,7 +4,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use age::secrecy::ExposeSecret;
 use tempfile::TempDir;
@@ -22,34 +21,12 @@ fn token() -> Token {
 fn in_token(token: &Token, recovery: &[&str]) -> (Daemon, Trustctl) {
     let daemon = Daemon::with(&token.setup()).unwrap();
     let user = daemon.user().unwrap();
-    user.run(&["key", "create", "soft", "--purpose", "release-blob"]).unwrap().ok().unwrap();
+    user.create("soft", &[]).unwrap();
     let arguments = [&["kek", "rotate", "--to", "token", "hsm"], recovery].concat();
     user.run_with_input(&arguments, WORDS).unwrap().ok().unwrap();
-    configure(&daemon, "{ token = \"hsm\" }");
+    daemon.set_root_kek("{ token = \"hsm\" }").unwrap();
     std::fs::remove_file(daemon.root_kek()).unwrap();
     (daemon, user)
-}
-
-/// Says in the configuration where the root key is.
-fn configure(daemon: &Daemon, root_kek: &str) {
-    let text = std::fs::read_to_string(daemon.configuration()).unwrap();
-    let line = |line: &str| {
-        if line.starts_with("root_kek") { format!("root_kek = {root_kek}\n") } else { format!("{line}\n") }
-    };
-    std::fs::write(daemon.configuration(), text.lines().map(line).collect::<String>()).unwrap();
-}
-
-fn signs(user: &Trustctl) -> bool {
-    user.write("app.tar", b"a release\n").unwrap();
-    user.run(&["sign", "--key", "soft", "--force", "app.tar"]).unwrap().code == Some(0)
-}
-
-fn status(user: &Trustctl) -> String {
-    user.run(&["status"]).unwrap().ok().unwrap().stdout
-}
-
-fn until(what: &str, done: impl Fn() -> bool) {
-    wait::until(what, Duration::from_secs(60), || Ok(done().then_some(()))).unwrap();
 }
 
 fn listed(token: &Token) -> String {
@@ -78,8 +55,8 @@ fn kill_software_worker(daemon: &Daemon) {
 fn a_daemon_opens_itself_by_the_token_after_a_restart_and_when_the_token_comes_back() {
     let token = token();
     let (mut daemon, user) = in_token(&token, &["--recovery", "passphrase"]);
-    assert!(signs(&user));
-    let shown = status(&user);
+    assert!(user.signs("soft").unwrap());
+    let shown = user.status().unwrap();
     assert!(shown.contains("root     token hsm, recovery by passphrase"), "{shown}");
     let keks = user.run(&["kek", "list"]).unwrap().ok().unwrap().stdout;
     assert!(keks.contains("root key: token hsm") && keks.contains("destroyed"), "{keks}");
@@ -87,18 +64,18 @@ fn a_daemon_opens_itself_by_the_token_after_a_restart_and_when_the_token_comes_b
     assert!(checked.stdout.contains("no faults"), "{checked}");
 
     daemon.restart().unwrap();
-    assert!(signs(&user));
+    assert!(user.signs("soft").unwrap());
     token.take_away().unwrap();
     daemon.restart().unwrap();
     let pid = daemon.id().unwrap();
-    let shown = status(&user);
+    let shown = user.status().unwrap();
     assert!(shown.contains("sealed") && shown.contains("the root key is wrapped by the token hsm"), "{shown}");
-    assert!(!signs(&user));
+    assert!(!user.signs("soft").unwrap());
     token.put_back().unwrap();
 
-    until("signing again", || signs(&user));
+    wait::soon("signing again", || user.signs("soft").unwrap()).unwrap();
     assert_eq!(daemon.id().unwrap(), pid);
-    assert!(status(&user).contains("serving"));
+    assert!(user.status().unwrap().contains("serving"));
 }
 
 #[test]
@@ -107,25 +84,25 @@ fn a_software_worker_that_died_has_the_root_key_again_and_a_seal_holds() {
     let (daemon, user) = in_token(&token, &["--recovery", "passphrase"]);
 
     kill_software_worker(&daemon);
-    until("signing again", || signs(&user));
-    assert!(status(&user).contains("restarted 1 times"), "{}", status(&user));
+    wait::soon("signing again", || user.signs("soft").unwrap()).unwrap();
+    assert!(user.status().unwrap().contains("restarted 1 times"), "{}", user.status().unwrap());
 
     user.run(&["seal"]).unwrap().ok().unwrap();
     kill_software_worker(&daemon);
-    until("another worker", || status(&user).contains("restarted 2 times"));
+    wait::soon("another worker", || user.status().unwrap().contains("restarted 2 times")).unwrap();
     // Many looks of the daemon later.
     for _ in 0..20 {
-        let shown = status(&user);
+        let shown = user.status().unwrap();
         assert!(shown.contains("sealed by an operator"), "{shown}");
     }
     let wrong = user.run_with_input(&["unseal"], b"another passphrase\n").unwrap().exited(1).unwrap();
     assert!(wrong.stderr.contains("wrong passphrase"), "{wrong}");
-    assert!(status(&user).contains("sealed by an operator"));
+    assert!(user.status().unwrap().contains("sealed by an operator"));
     user.run(&["unseal", "--by-token"]).unwrap().ok().unwrap();
-    assert!(signs(&user));
+    assert!(user.signs("soft").unwrap());
     user.run(&["seal"]).unwrap().ok().unwrap();
     user.run_with_input(&["unseal"], WORDS).unwrap().ok().unwrap();
-    assert!(signs(&user));
+    assert!(user.signs("soft").unwrap());
 }
 
 #[test]
@@ -142,7 +119,7 @@ fn a_directory_that_was_copied_elsewhere_is_refused_with_the_token_and_the_remed
     ] {
         let thief = Daemon::prepared(&Setup { more, ..Setup::default() }).unwrap();
         if expected.starts_with("it is") {
-            configure(&thief, "{ token = \"hsm\" }");
+            thief.set_root_kek("{ token = \"hsm\" }").unwrap();
         }
         copy(&daemon.data(), &thief.data());
 
@@ -153,7 +130,7 @@ fn a_directory_that_was_copied_elsewhere_is_refused_with_the_token_and_the_remed
         assert!(named.iter().any(|line| line.contains(expected)), "{refused}");
     }
     daemon.launch().unwrap();
-    assert!(signs(&daemon.user().unwrap()), "where the token is, it opens");
+    assert!(daemon.user().unwrap().signs("soft").unwrap(), "where the token is, it opens");
 }
 
 #[test]
@@ -164,24 +141,24 @@ fn the_recovery_passphrase_opens_where_the_token_is_another_or_none() {
     token.exchange(&elsewhere).unwrap();
 
     daemon.launch().unwrap();
-    let shown = status(&user);
+    let shown = user.status().unwrap();
     assert!(shown.contains("sealed") && shown.contains("another token, or the key was deleted"), "{shown}");
     user.run_with_input(&["unseal"], WORDS).unwrap().ok().unwrap();
-    assert!(signs(&user));
+    assert!(user.signs("soft").unwrap());
 
     // Gone for good: no [[token]] any more, and a root of its own again.
     daemon.terminate().unwrap();
-    configure(&daemon, "{ passphrase = true }");
+    daemon.set_root_kek("{ passphrase = true }").unwrap();
     let text = std::fs::read_to_string(daemon.configuration()).unwrap();
     std::fs::write(daemon.configuration(), text.split("[[token]]").next().unwrap()).unwrap();
     daemon.launch().unwrap();
-    assert!(!signs(&user));
+    assert!(!user.signs("soft").unwrap());
     user.run_with_input(&["unseal"], WORDS).unwrap().ok().unwrap();
     user.run_with_input(&["kek", "rotate", "--to", "passphrase"], b"quite another one\n").unwrap().ok().unwrap();
     daemon.restart().unwrap();
     user.run_with_input(&["unseal"], WORDS).unwrap().exited(1).unwrap();
     user.run_with_input(&["unseal"], b"quite another one\n").unwrap().ok().unwrap();
-    assert!(signs(&user));
+    assert!(user.signs("soft").unwrap());
 }
 
 #[test]
@@ -204,12 +181,12 @@ fn a_root_moves_away_from_the_token_which_keeps_nothing_of_it() {
     assert!(moved.stdout.contains("root key: file"), "{moved}");
     assert!(!listed(&token).contains("trustd root-kek"));
     kill_software_worker(&daemon);
-    until("signing again", || signs(&user));
+    wait::soon("signing again", || user.signs("soft").unwrap()).unwrap();
     let again = user.run(&["kek", "rotate", "--to", "file", path.to_str().unwrap()]).unwrap();
     assert!(again.code != Some(0) && again.stderr.contains("exists already"), "{again}");
-    configure(&daemon, &format!("{{ file = \"{}\" }}", path.display()));
+    daemon.set_root_kek(&format!("{{ file = \"{}\" }}", path.display())).unwrap();
     daemon.restart().unwrap();
-    assert!(signs(&user));
+    assert!(user.signs("soft").unwrap());
 }
 
 #[test]
@@ -233,21 +210,21 @@ fn what_cannot_wrap_or_says_too_little_changes_nothing() {
         assert_eq!(refused.stderr.lines().count(), 2, "{refused}");
     }
     assert_eq!(ring(&daemon), before);
-    assert!(status(&user).contains("root     file"));
+    assert!(user.status().unwrap().contains("root     file"));
 }
 
 #[test]
 fn a_configuration_that_names_the_older_place_is_overruled_by_the_ring() {
     let token = token();
     let (mut daemon, user) = in_token(&token, &["--no-recovery"]);
-    configure(&daemon, &format!("{{ file = \"{}\" }}", daemon.root_kek().display()));
+    daemon.set_root_kek(&format!("{{ file = \"{}\" }}", daemon.root_kek().display())).unwrap();
 
     daemon.restart().unwrap();
 
-    assert!(signs(&user));
+    assert!(user.signs("soft").unwrap());
     assert!(daemon.log().contains("names another place"), "{}", daemon.log());
     let unknown = Daemon::prepared(&Setup::default()).unwrap();
-    configure(&unknown, "{ token = \"hsm\" }");
+    unknown.set_root_kek("{ token = \"hsm\" }").unwrap();
     let refused = unknown.trustd(&["check"]).unwrap();
     assert!(refused.stderr.contains("root_kek.token: expected the name of a [[token]]"), "{refused}");
 }
@@ -263,7 +240,7 @@ fn an_import_says_which_token_opens_the_backup_and_is_refused_without_it() {
     let backups = format!("backup_recipients = \"{}\"\n", recipients.display());
     let daemon = Daemon::with(&Setup { more: backups + &token.setup().more, ..Setup::default() }).unwrap();
     let user = daemon.user().unwrap();
-    user.run(&["key", "create", "soft", "--purpose", "release-blob"]).unwrap().ok().unwrap();
+    user.create("soft", &[]).unwrap();
     user.run(&["kek", "rotate", "--to", "token", "hsm", "--no-recovery"]).unwrap().ok().unwrap();
     let backup: PathBuf = user.file("backup.age");
     user.run(&["backup", backup.to_str().unwrap()]).unwrap().ok().unwrap();
@@ -285,5 +262,5 @@ fn an_import_says_which_token_opens_the_backup_and_is_refused_without_it() {
     let (other, ran) = import(token.setup().more);
 
     assert!(ran.stdout.contains("connect the token hsm"), "{ran}");
-    assert!(signs(&other.user().unwrap()));
+    assert!(other.user().unwrap().signs("soft").unwrap());
 }

@@ -15,24 +15,10 @@ use trust_tests::token::{LABEL, MODULE, Token};
 use trust_tests::{Daemon, Setup, Trustctl, wait};
 
 const NOW: &str = "[keys]\ndestroy_after_seconds = 0\n";
-const LONG: Duration = Duration::from_secs(120);
 
 fn json(user: &Trustctl, arguments: &[&str]) -> Value {
     let ran = user.run(&[&["--output", "json"], arguments].concat()).unwrap().ok().unwrap();
     serde_json::from_str(&ran.stdout).unwrap()
-}
-
-fn create(user: &Trustctl, name: &str) {
-    user.run(&["key", "create", name, "--purpose", "release-blob", "--token", "hsm"]).unwrap().ok().unwrap();
-}
-
-fn signs(user: &Trustctl, key: &str) -> bool {
-    user.write("app.tar", b"a release\n").unwrap();
-    user.run(&["sign", "--key", key, "--force", "app.tar"]).unwrap().code == Some(0)
-}
-
-fn until(what: &str, done: impl Fn() -> bool) {
-    wait::until(what, LONG, || Ok(done().then_some(()))).unwrap();
 }
 
 fn destroy(user: &Trustctl, name: &str) {
@@ -45,17 +31,18 @@ fn a_destroyed_key_leaves_the_token_and_no_other_does() {
     let token = Token::new().unwrap();
     let daemon = Daemon::with(&token.setup_as(MODULE, LABEL, NOW)).unwrap();
     let user = daemon.user().unwrap();
-    create(&user, "gone");
+    user.create("gone", &["--token", "hsm"]).unwrap();
     user.run(&["key", "rotate", "gone"]).unwrap().ok().unwrap();
-    create(&user, "stays");
+    user.create("stays", &["--token", "hsm"]).unwrap();
     assert_eq!(token.private_keys().unwrap().len(), 3);
     assert_eq!(json(&user, &["key", "show", "gone"])["custodian"], "hsm");
 
     destroy(&user, "gone");
-    until("both versions leave the token", || {
+    wait::soon("both versions leave the token", || {
         let shown = json(&user, &["key", "show", "gone"]);
         shown["use"] == "destroyed" && shown["object_pending"] == false
-    });
+    })
+    .unwrap();
 
     let kept = json(&user, &["key", "show", "stays"])["id"].as_str().unwrap().to_owned();
     let left = token.private_keys().unwrap();
@@ -64,7 +51,7 @@ fn a_destroyed_key_leaves_the_token_and_no_other_does() {
         token.pkcs11_tool(&["--list-objects", "--type", "pubkey"]).unwrap().ok().unwrap().stdout.matches("ID:").count(),
         1
     );
-    assert!(signs(&user, "stays"));
+    assert!(user.signs("stays").unwrap());
     let shown = json(&user, &["key", "show", "gone"]);
     assert_eq!((&shown["custodian"], &shown["shred_pending"]), (&"hsm".into(), &false.into()), "{shown}");
     let log = user.run(&["audit", "log", "--output", "json"]).unwrap().ok().unwrap().stdout;
@@ -76,18 +63,18 @@ fn the_objects_of_a_destroyed_key_wait_for_a_token_that_is_away() {
     let token = Token::new().unwrap();
     let mut daemon = Daemon::with(&token.setup_as(MODULE, LABEL, NOW)).unwrap();
     let user = daemon.user().unwrap();
-    create(&user, "gone");
+    user.create("gone", &["--token", "hsm"]).unwrap();
     token.take_away().unwrap();
-    until("the token is missed", || user.run(&["status"]).unwrap().stdout.contains("hsm: unavailable"));
+    wait::soon("the token is missed", || user.status().unwrap().contains("hsm: unavailable")).unwrap();
 
     destroy(&user, "gone");
-    until("destroyed", || json(&user, &["key", "show", "gone"])["use"] == "destroyed");
+    wait::soon("destroyed", || json(&user, &["key", "show", "gone"])["use"] == "destroyed").unwrap();
     let shown = user.run(&["key", "show", "gone"]).unwrap().ok().unwrap().stdout;
     assert!(shown.contains("object pending in token hsm"), "{shown}");
     daemon.restart().unwrap();
     token.put_back().unwrap();
 
-    until("gone from the token", || json(&user, &["key", "show", "gone"])["object_pending"] == false);
+    wait::soon("gone from the token", || json(&user, &["key", "show", "gone"])["object_pending"] == false).unwrap();
     assert_eq!(token.private_keys().unwrap().len(), 0);
 }
 
@@ -96,7 +83,7 @@ fn what_is_no_key_of_the_daemon_is_listed_and_left_alone() {
     let token = Token::new().unwrap();
     let daemon = Daemon::with(&token.setup_as(MODULE, LABEL, "")).unwrap();
     let user = daemon.user().unwrap();
-    create(&user, "ours");
+    user.create("ours", &["--token", "hsm"]).unwrap();
     let none = user.run(&["hsm", "orphans"]).unwrap().ok().unwrap();
     assert!(none.stdout.contains("no orphans"), "{none}");
 
@@ -116,7 +103,7 @@ fn what_is_no_key_of_the_daemon_is_listed_and_left_alone() {
     assert!(refused.stderr.contains("no token with the name other"), "{refused}");
     // What could not be looked at is not free of orphans.
     token.take_away().unwrap();
-    until("the token is missed", || user.run(&["status"]).unwrap().stdout.contains("hsm: unavailable"));
+    wait::soon("the token is missed", || user.status().unwrap().contains("hsm: unavailable")).unwrap();
     let missed = user.run(&["hsm", "orphans"]).unwrap().exited(3).unwrap();
     assert!(missed.stderr.contains("not all was looked at: hsm"), "{missed}");
 }
@@ -173,7 +160,7 @@ async fn no_acknowledged_key_is_lost_and_every_object_is_a_records_or_an_orphan(
     }
 
     let user = daemon.user().unwrap();
-    until("the token serves", || user.run(&["status"]).unwrap().stdout.contains("hsm: ready"));
+    user.until_the_token_serves().unwrap();
     let listed = json(&user, &["key", "list"])["keys"].as_array().unwrap().clone();
     let names: BTreeSet<&str> = listed.iter().map(|key| key["name"].as_str().unwrap()).collect();
     let lost: Vec<String> =
@@ -198,4 +185,41 @@ async fn no_acknowledged_key_is_lost_and_every_object_is_a_records_or_an_orphan(
     found.sort();
     assert_eq!(found, expected);
     println!("{} kills, {} keys, {} orphans' objects", kills(), names.len(), orphans.len());
+}
+
+#[test]
+fn an_adoption_that_a_kill_interrupts_is_a_key_or_an_orphan_as_before() {
+    let token = Token::new().unwrap();
+    let mut daemon = Daemon::with(&token.setup_as(MODULE, LABEL, "")).unwrap();
+    let user = daemon.user().unwrap();
+    user.until_the_token_serves().unwrap();
+    let (mut adopted, mut left) = (0, 0);
+    for round in 0..kills() / 3 {
+        let (name, id) = (format!("theirs-{round}"), format!("0a{round:02x}"));
+        let made = ["--keypairgen", "--key-type", "EC:prime256v1", "--usage-sign", "--id", &id, "--label", "theirs"];
+        token.pkcs11_tool(&made).unwrap().ok().unwrap();
+        let adopt = ["key", "adopt", &name, "--purpose", "release-blob", "--token", "hsm", "--id", &id];
+        let ran = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| user.run(&adopt).unwrap());
+            std::thread::sleep(Duration::from_micros(random_below(150_000))); // the random instant is what is tested
+            daemon.kill().unwrap();
+            asking.join().unwrap()
+        });
+        daemon.launch().unwrap();
+        user.until_the_token_serves().unwrap();
+
+        let is_key = user.run(&["key", "show", &name]).unwrap().code == Some(0);
+        let orphans = json(&user, &["hsm", "orphans"])["orphans"].to_string();
+        assert_eq!(orphans.contains(&format!("\"{id}\"")), !is_key, "{orphans}");
+        assert!(is_key || ran.code != Some(0), "acknowledged and lost: {ran}");
+        if is_key {
+            adopted += 1;
+        } else {
+            left += 1;
+            user.run(&adopt).unwrap().ok().unwrap();
+        }
+        assert!(user.signs(&name).unwrap());
+    }
+    assert_eq!(token.private_keys().unwrap().len(), usize::try_from(adopted + left).unwrap());
+    println!("{adopted} killed behind the adoption, {left} before it");
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -112,6 +113,8 @@ struct Seen {
     refused: AtomicU64,
     /// The longest wait for a refusal, in ms.
     slowest_refusal_ms: AtomicU64,
+    /// Answers that a token that is away is no reason for.
+    wrong: Mutex<Vec<tonic::Status>>,
 }
 
 impl Seen {
@@ -132,8 +135,10 @@ impl Seen {
                 Ok(_) => {
                     self.signed.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(status) => {
-                    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+                Err(status) if status.code() != tonic::Code::Unavailable => {
+                    return self.wrong.lock().unwrap().push(status);
+                }
+                Err(_) => {
                     self.refused.fetch_add(1, Ordering::Relaxed);
                     self.slowest_refusal_ms.fetch_max(u64::try_from(took.as_millis()).unwrap(), Ordering::Relaxed);
                 }
@@ -215,6 +220,10 @@ async fn a_token_that_is_gone_for_half_a_minute_under_load_comes_back_without_a_
         client.await.unwrap();
     }
 
+    for seen in [hard, soft] {
+        let wrong = seen.wrong.lock().unwrap();
+        assert!(wrong.is_empty(), "{wrong:?}\n{}", daemon.log());
+    }
     assert_eq!(daemon.id().unwrap(), pid);
     assert_eq!(soft.refused.load(Ordering::Relaxed), 0, "a software key waited for the token");
     // Nobody waits for a module's own timeouts: `hang_after_ms` is 10 s.

@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
 
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use trust_tests::http::{free_address, http};
 use trust_tests::program::{run, tool};
 use trust_tests::token::{LABEL, MODULE, PIN, Token};
 use trust_tests::wait;
-use trust_tests::{Daemon, Setup, Trustctl};
+use trust_tests::{Breakable, Daemon, Setup};
 
 /// As [`Token::setup`], without a PIN in the configuration.
 fn setup_without_pin(token: &Token) -> Setup {
@@ -18,59 +21,11 @@ fn setup_without_pin(token: &Token) -> Setup {
     Setup { more: setup.more.replace(&pin, ""), ..setup }
 }
 
-/// The token behind the module that breaks on command (`hsm/tests/fault-module`).
-struct Breakable(Token);
-
-impl Breakable {
-    fn new() -> Self {
-        let token = Token::new().unwrap();
-        std::fs::create_dir(token.path("fault")).unwrap();
-        Self(token)
-    }
-
-    fn setup(&self, hang_after_ms: u32) -> Setup {
-        let module = std::env::current_exe().unwrap().with_file_name("libtrust_hsm_fault.so");
-        assert!(module.exists(), "{} is missing: cargo build -p trust-hsm-fault", module.display());
-        let setup = self.0.setup_as(module.to_str().unwrap(), LABEL, &format!("hang_after_ms = {hang_after_ms}"));
-        let fault = self.0.path("fault").display().to_string();
-        let reached = setup
-            .more
-            .replace(
-                "softhsm2.conf\"]",
-                &format!("softhsm2.conf\", \"FAULT_REAL={MODULE}\", \"FAULT_DIRECTORY={fault}\"]"),
-            )
-            .replace("/tokens\"]", &format!("/tokens\", \"{fault}\"]"));
-        Setup { more: reached, ..setup }
-    }
-
-    /// How often the function was called, or, with an action behind it as in `C_Sign.abort`, broken.
-    fn calls(&self, function: &str) -> u64 {
-        std::fs::metadata(self.0.path("fault").join(function)).map_or(0, |counted| counted.len())
-    }
-
-    fn command(&self, commands: &str) {
-        std::fs::write(self.0.path("fault/commands.new"), commands).unwrap();
-        std::fs::rename(self.0.path("fault/commands.new"), self.0.path("fault/commands")).unwrap();
-    }
-}
-
-fn create(user: &Trustctl, name: &str, token: &[&str]) {
-    let arguments = [&["key", "create", name, "--purpose", "release-blob"], token].concat();
-    user.run(&arguments).unwrap().ok().unwrap();
-}
-
-fn signs(user: &Trustctl, key: &str) -> bool {
-    user.write("app.tar", b"a release\n").unwrap();
-    user.run(&["sign", "--key", key, "--force", "app.tar"]).unwrap().code == Some(0)
-}
-
-fn until(what: &str, done: impl Fn() -> bool) {
-    wait::until(what, Duration::from_secs(60), || Ok(done().then_some(()))).unwrap();
-}
-
-/// A start on a busy machine may go on before the token is mounted.
-fn until_the_token_serves(user: &Trustctl) {
-    until("the token serves", || user.run(&["status"]).unwrap().stdout.contains("hsm: ready"));
+/// A token whose module breaks on command, and how a daemon is told of it.
+fn breakable(hang_after_ms: u32) -> (Breakable, Setup) {
+    let token = Breakable::new().unwrap();
+    let setup = token.setup(&format!("hang_after_ms = {hang_after_ms}")).unwrap();
+    (token, setup)
 }
 
 #[test]
@@ -78,15 +33,15 @@ fn a_key_in_the_token_signs_rotates_and_is_found_after_a_restart() {
     let token = Token::new().unwrap();
     let mut daemon = Daemon::with(&token.setup()).unwrap();
     let user = daemon.user().unwrap();
-    until_the_token_serves(&user);
+    user.until_the_token_serves().unwrap();
 
-    create(&user, "release", &["--token", "hsm"]);
-    assert!(signs(&user, "release"));
+    user.create("release", &["--token", "hsm"]).unwrap();
+    assert!(user.signs("release").unwrap());
     user.run(&["key", "rotate", "release"]).unwrap().ok().unwrap();
-    assert!(signs(&user, "release"));
+    assert!(user.signs("release").unwrap());
     daemon.restart().unwrap();
-    until_the_token_serves(&user);
-    assert!(signs(&user, "release"));
+    user.until_the_token_serves().unwrap();
+    assert!(user.signs("release").unwrap());
 
     let refused = user.run(&["key", "create", "other", "--purpose", "release-blob", "--token", "other"]).unwrap();
     assert!(refused.stderr.contains("no token with the name other"), "{}", refused.stderr);
@@ -105,15 +60,20 @@ fn a_key_that_exists_already_goes_into_the_token_and_signs_after_a_restart() {
     std::fs::set_permissions(user.file("key.pem"), std::fs::Permissions::from_mode(0o600)).unwrap();
     let arguments = ["key", "import", "release", "--purpose", "release-blob", "--file", "key.pem", "--token", "hsm"];
 
-    until_the_token_serves(&user);
+    user.until_the_token_serves().unwrap();
     user.run(&arguments).unwrap().ok().unwrap();
-    assert!(signs(&user, "release"));
+    assert!(user.signs("release").unwrap());
     daemon.restart().unwrap();
-    until_the_token_serves(&user);
+    user.until_the_token_serves().unwrap();
 
-    assert!(signs(&user, "release"));
+    assert!(user.signs("release").unwrap());
     let shown = user.run(&["key", "show", "release"]).unwrap().ok().unwrap().stdout;
     assert!(shown.contains("imported"), "{shown}");
+    let again = ["key", "import", "again", "--purpose", "release-blob", "--file", "key.pem", "--token", "hsm"];
+    let again = user.run(&again).unwrap().exited(1).unwrap();
+    assert!(again.stderr.contains("belongs to another key"), "{again}");
+    assert_eq!(token.private_keys().unwrap().len(), 1, "what was not registered is in the token no more");
+    assert!(user.run(&["hsm", "orphans"]).unwrap().ok().unwrap().stdout.contains("no orphans"));
 }
 
 #[test]
@@ -148,10 +108,10 @@ fn a_key_that_is_in_the_token_already_is_adopted_and_is_no_orphan_any_more() {
     assert!(user.run(&["hsm", "orphans"]).unwrap().ok().unwrap().stdout.contains("0a0b"));
 
     adopt(&["--id", "0a0b"]).ok().unwrap();
-    assert!(signs(&user, "release"));
+    assert!(user.signs("release").unwrap());
     daemon.restart().unwrap();
 
-    assert!(signs(&user, "release"));
+    assert!(user.signs("release").unwrap());
     let shown = user.run(&["key", "show", "release"]).unwrap().ok().unwrap().stdout;
     assert!(shown.contains("adopted"), "{shown}");
     assert!(user.run(&["hsm", "orphans"]).unwrap().ok().unwrap().stdout.contains("no orphans"));
@@ -167,21 +127,50 @@ fn a_token_that_goes_away_takes_no_software_key_along_and_comes_back() {
     let token = Token::new().unwrap();
     let daemon = Daemon::with(&token.setup()).unwrap();
     let user = daemon.user().unwrap();
-    until_the_token_serves(&user);
-    create(&user, "release", &["--token", "hsm"]);
-    create(&user, "soft", &[]);
+    user.until_the_token_serves().unwrap();
+    user.create("release", &["--token", "hsm"]).unwrap();
+    user.create("soft", &[]).unwrap();
 
     token.take_away().unwrap();
-    until("status names the token", || {
+    wait::soon("status names the token", || {
         let status = user.run(&["status"]).unwrap().stdout;
         status.contains("hsm: unavailable") && status.contains("a token does not serve")
-    });
-    assert!(signs(&user, "soft"));
-    assert!(!signs(&user, "release"));
+    })
+    .unwrap();
+    assert!(user.signs("soft").unwrap());
+    assert!(!user.signs("release").unwrap());
     token.put_back().unwrap();
 
-    until("the token's key signs again", || signs(&user, "release"));
+    wait::soon("the token's key signs again", || user.signs("release").unwrap()).unwrap();
     assert!(user.run(&["status"]).unwrap().ok().unwrap().stdout.contains("serving"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics_say_when_a_token_went_away_and_when_it_came_back() {
+    let token = Token::new().unwrap();
+    let address = free_address().unwrap();
+    let setup = token.setup();
+    let daemon = Daemon::with(&Setup { more: format!("metrics = \"{address}\"\n{}", setup.more), ..setup }).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    let runtime = tokio::runtime::Handle::current();
+    let health = |service: &str| {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let mut client = HealthClient::new(channel.clone());
+        let answer = tokio::task::block_in_place(|| runtime.block_on(client.check(request)));
+        answer.unwrap().into_inner().status() == ServingStatus::Serving
+    };
+    let state = || {
+        let page = http(address, "GET /metrics HTTP/1.1").unwrap();
+        let lines = page.lines().filter(|line| line.starts_with("trustd_token_state{") && line.ends_with(" 1"));
+        lines.map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+
+    wait::soon("the token serves", || health("token/hsm") && state().contains("ready")).unwrap();
+    token.take_away().unwrap();
+    wait::soon("it is missed", || !health("token/hsm") && state().contains("unavailable")).unwrap();
+    assert!(health("") && health("trust.v1.Signing"), "keys elsewhere are served");
+    token.put_back().unwrap();
+    wait::soon("it is back", || health("token/hsm") && state().contains("ready")).unwrap();
 }
 
 #[test]
@@ -232,8 +221,8 @@ fn a_token_without_a_pin_serves_after_hsm_login_until_the_daemon_stops() {
     let pin_file = token.path("pin");
     user.run(&["hsm", "login", "hsm", "--pin-file", pin_file.to_str().unwrap()]).unwrap().ok().unwrap();
 
-    create(&user, "release", &["--token", "hsm"]);
-    assert!(signs(&user, "release"));
+    user.create("release", &["--token", "hsm"]).unwrap();
+    assert!(user.signs("release").unwrap());
     let listed = user.run(&["hsm", "list", "--output", "json"]).unwrap().ok().unwrap().stdout;
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
     let shown = &listed["tokens"][0];
@@ -245,9 +234,9 @@ fn a_token_without_a_pin_serves_after_hsm_login_until_the_daemon_stops() {
         assert!(!told.contains(PIN) && !told.contains("000000"), "{told}");
     }
     daemon.restart().unwrap();
-    assert!(!signs(&user, "release"));
+    assert!(!user.signs("release").unwrap());
     user.run_with_input(&["hsm", "login", "hsm"], PIN.as_bytes()).unwrap().ok().unwrap();
-    assert!(signs(&user, "release"));
+    assert!(user.signs("release").unwrap());
 }
 
 #[test]
@@ -268,8 +257,8 @@ fn tokens_whose_modules_hang_hold_up_neither_the_start_nor_a_software_key() {
     let mut daemon = Daemon::with(&setup).unwrap();
 
     let user = daemon.user().unwrap();
-    create(&user, "soft", &[]);
-    assert!(signs(&user, "soft"));
+    user.create("soft", &[]).unwrap();
+    assert!(user.signs("soft").unwrap());
     let status = user.run(&["status"]).unwrap().ok().unwrap().stdout;
     for name in ["hsm", "other"] {
         assert!(status.contains(&format!("{name}: unavailable")), "{status}");
@@ -281,41 +270,37 @@ fn tokens_whose_modules_hang_hold_up_neither_the_start_nor_a_software_key() {
 }
 
 #[test]
-fn a_wrong_pin_costs_exactly_one_login_in_a_daemon_that_is_started_four_times() {
-    let token = Breakable::new();
-    token.0.write_pin("000000", 0o600).unwrap();
-    let mut daemon = Daemon::with(&token.setup(20_000)).unwrap();
-
-    for restart in 0..4 {
-        if restart > 0 {
-            daemon.restart().unwrap();
-        }
-        let user = daemon.user().unwrap();
-        until("status says why", || {
-            let status = user.run(&["status"]).unwrap().stdout;
-            status.contains("hsm: unavailable") && status.contains("has refused its PIN")
-        });
-        for name in ["first", "second"] {
-            let refused = user.run(&["key", "create", name, "--purpose", "release-blob", "--token", "hsm"]).unwrap();
-            assert!(refused.code != Some(0), "{refused}");
-        }
-    }
-
-    assert_eq!(token.calls("C_Login"), 1);
-    token.0.write_pin(PIN, 0o600).unwrap();
+fn a_token_that_hangs_in_a_call_or_at_its_start_does_not_hold_up_the_end() {
+    let (token, setup) = breakable(600_000);
+    let mut daemon = Daemon::with(&setup).unwrap();
     let user = daemon.user().unwrap();
-    until_the_token_serves(&user);
-    create(&user, "release", &["--token", "hsm"]);
-    assert!(signs(&user, "release"));
-    assert_eq!(token.calls("C_Login"), 2);
+    user.until_the_token_serves().unwrap();
+    user.create("release", &["--token", "hsm"]).unwrap();
+
+    // A call waits for its answer for ten minutes.
+    token.command("C_Sign * hang").unwrap();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| user.signs("release").unwrap());
+        wait::soon("it hangs", || token.calls("C_Sign.hang") > 0).unwrap();
+        assert!(daemon.terminate().unwrap().success());
+        assert!(!waits.join().unwrap());
+    });
+
+    // The next worker is being started for as long.
+    token.command("").unwrap();
+    daemon.launch().unwrap();
+    let user = daemon.user().unwrap();
+    user.until_the_token_serves().unwrap();
+    token.command("C_Sign * abort\nC_Login * hang").unwrap();
+    assert!(!user.signs("release").unwrap());
+    wait::soon("the start hangs", || token.calls("C_Login.hang") > 0).unwrap();
+    assert!(daemon.terminate().unwrap().success());
 }
 
 #[test]
-fn a_wrong_pin_whose_answer_is_lost_is_shown_once_by_a_daemon_that_is_started_four_times() {
-    let token = Breakable::new();
-    token.0.write_pin("000000", 0o600).unwrap();
-    let setup = token.setup(20_000);
-    token.command("C_Login 1 lose");
+fn a_wrong_pin_costs_exactly_one_login_in_a_daemon_that_is_started_four_times() {
+    let (token, setup) = breakable(20_000);
+    token.token.write_pin("000000", 0o600).unwrap();
     let mut daemon = Daemon::with(&setup).unwrap();
 
     for restart in 0..4 {
@@ -323,42 +308,109 @@ fn a_wrong_pin_whose_answer_is_lost_is_shown_once_by_a_daemon_that_is_started_fo
             daemon.restart().unwrap();
         }
         let user = daemon.user().unwrap();
-        until("status says why", || {
+        wait::soon("status says why", || {
+            let status = user.run(&["status"]).unwrap().stdout;
+            status.contains("hsm: unavailable") && status.contains("has refused its PIN")
+        })
+        .unwrap();
+        for name in ["first", "second"] {
+            let refused = user.run(&["key", "create", name, "--purpose", "release-blob", "--token", "hsm"]).unwrap();
+            assert!(refused.code != Some(0), "{refused}");
+        }
+    }
+
+    assert_eq!(token.calls("C_Login"), 1);
+    token.token.write_pin(PIN, 0o600).unwrap();
+    let user = daemon.user().unwrap();
+    user.until_the_token_serves().unwrap();
+    user.create("release", &["--token", "hsm"]).unwrap();
+    assert!(user.signs("release").unwrap());
+    assert_eq!(token.calls("C_Login"), 2);
+}
+
+#[test]
+fn a_wrong_pin_whose_answer_is_lost_is_shown_once_by_a_daemon_that_is_started_four_times() {
+    let (token, setup) = breakable(20_000);
+    token.token.write_pin("000000", 0o600).unwrap();
+    token.command("C_Login 1 lose").unwrap();
+    let mut daemon = Daemon::with(&setup).unwrap();
+
+    for restart in 0..4 {
+        if restart > 0 {
+            daemon.restart().unwrap();
+        }
+        let user = daemon.user().unwrap();
+        wait::soon("status says why", || {
             user.run(&["status"]).unwrap().stdout.contains("has not said whether its PIN is right")
-        });
+        })
+        .unwrap();
     }
 
     assert_eq!((token.calls("C_Login"), token.calls("C_Login.lose")), (1, 1));
 }
 
 #[test]
-fn a_module_that_breaks_takes_neither_the_daemon_nor_its_software_keys_along() {
-    let token = Breakable::new();
-    let daemon = Daemon::with(&token.setup(5_000)).unwrap();
+fn a_key_whose_making_was_lost_with_its_worker_is_an_orphan_and_its_name_is_free() {
+    let (token, setup) = breakable(5_000);
+    let daemon = Daemon::with(&setup).unwrap();
     let user = daemon.user().unwrap();
-    until_the_token_serves(&user);
-    create(&user, "release", &["--token", "hsm"]);
-    create(&user, "soft", &[]);
+    user.until_the_token_serves().unwrap();
+    token.command("C_GenerateKeyPair * lose").unwrap();
+    let make = ["key", "create", "release", "--purpose", "release-blob", "--token", "hsm"];
+    assert!(user.run(&make).unwrap().code != Some(0));
+    let lost = token.calls("C_GenerateKeyPair.lose");
+    assert!(lost > 0);
+    token.command("").unwrap();
+
+    wait::soon("it is made after all", || user.run(&make).unwrap().code == Some(0)).unwrap();
+
+    assert!(user.signs("release").unwrap());
+    let orphans = user.run(&["hsm", "orphans"]).unwrap().ok().unwrap().stdout;
+    let halves = orphans.lines().filter(|line| line.contains("\"trustd ")).count();
+    assert_eq!(u64::try_from(halves).unwrap(), lost * 2, "{orphans}");
+}
+
+#[test]
+fn a_module_that_breaks_takes_neither_the_daemon_nor_its_software_keys_along() {
+    let (token, setup) = breakable(5_000);
+    let daemon = Daemon::with(&setup).unwrap();
+    let user = daemon.user().unwrap();
+    user.until_the_token_serves().unwrap();
+    user.create("release", &["--token", "hsm"]).unwrap();
+    user.create("soft", &[]).unwrap();
     let pid = daemon.id().unwrap();
 
-    for (function, action) in [("C_Sign", "segv"), ("C_Sign", "abort"), ("C_Sign", "hang"), ("C_OpenSession", "abort")]
-    {
+    for (function, action) in [
+        ("C_Sign", "segv"),
+        ("C_Sign", "abort"),
+        ("C_Sign", "hang"),
+        ("C_OpenSession", "abort"),
+        ("C_Login", "segv"),
+        ("C_GenerateKeyPair", "abort"),
+    ] {
         let broken = format!("{function}.{action}");
         // Every call until one is seen to have broken, in the next worker that makes one.
-        token.command(&format!("{function} * {action}"));
-        until("it breaks", || {
-            let _ = signs(&user, "release");
-            assert!(signs(&user, "soft"), "{broken}");
-            if function != "C_Sign" {
-                token.command(&format!("C_Sign * segv\n{function} * {action}"));
+        token.command(&format!("{function} * {action}")).unwrap();
+        wait::soon("it breaks", || {
+            let _ = user.signs("release").unwrap();
+            assert!(user.signs("soft").unwrap(), "{broken}");
+            match function {
+                "C_Sign" => {}
+                "C_GenerateKeyPair" => {
+                    let made = ["key", "create", "made", "--purpose", "release-blob", "--token", "hsm"];
+                    assert!(user.run(&made).unwrap().code != Some(0));
+                }
+                _ => token.command(&format!("C_Sign * segv\n{function} * {action}")).unwrap(),
             }
             token.calls(&broken) > 0
-        });
-        token.command("");
-        until("the token's key signs again", || {
-            assert!(signs(&user, "soft"), "{broken}");
-            signs(&user, "release")
-        });
+        })
+        .unwrap();
+        token.command("").unwrap();
+        wait::soon("the token's key signs again", || {
+            assert!(user.signs("soft").unwrap(), "{broken}");
+            user.signs("release").unwrap()
+        })
+        .unwrap();
     }
 
     assert_eq!(daemon.id().unwrap(), pid);

@@ -2,55 +2,26 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
-use std::net::SocketAddr;
+#[path = "verifying/signed.rs"]
+#[allow(dead_code, reason = "it serves several tests")]
+mod signed;
 
 use prost::bytes::Bytes;
+use signed::{Signed, metric, sign, verdicts};
 use tonic::Code;
 use tonic::transport::Channel;
 use trust::Sha256Digest;
-use trust_proto::v1::keys_client::KeysClient;
-use trust_proto::v1::signing_client::SigningClient;
 use trust_proto::v1::verification_client::VerificationClient;
 use trust_proto::v1::{
-    Algorithm, BatchKey, PublicKey, SignBatchRequest, VerifyBatchRequest, VerifyBatchResponse, VerifyFailure,
-    batch_key, sign_batch_request, sign_batch_response, verify_batch_request,
+    Algorithm, BatchKey, PublicKey, VerifyBatchRequest, VerifyBatchResponse, VerifyFailure, batch_key,
+    verify_batch_request,
 };
-use trust_tests::http::{free_address, http};
-use trust_tests::raw::{Caller, create_request};
+use trust_tests::http::free_address;
+use trust_tests::raw::Caller;
 use trust_tests::{Daemon, Setup};
 
 /// Items of one key: several parts for several cores, and many more than a key needs to be prepared.
 const ITEMS: usize = 3000;
-
-/// What one key signed.
-struct Signed {
-    name: &'static str,
-    spki_der: Bytes,
-    messages: Vec<[u8; 32]>,
-    signatures: Vec<Bytes>,
-}
-
-async fn sign(channel: &Channel, name: &'static str, algorithm: Algorithm) -> Signed {
-    let request = trust_proto::v1::CreateKeyRequest { algorithm: algorithm.into(), ..create_request(name) };
-    KeysClient::new(channel.clone()).create_key(request).await.unwrap();
-    let messages: Vec<[u8; 32]> =
-        (0..ITEMS).map(|item| *Sha256Digest::of(format!("{name} {item}").as_bytes()).as_bytes()).collect();
-    let request = SignBatchRequest {
-        key: name.to_owned(),
-        items: Some(sign_batch_request::Items::RawMessages32(messages.concat().into())),
-        ..SignBatchRequest::default()
-    };
-    let answer = SigningClient::new(channel.clone()).sign_batch(request).await.unwrap().into_inner();
-    let Some(sign_batch_response::Items::Packed(packed)) = answer.items else { panic!("not packed") };
-    let ends: Vec<usize> = if packed.ends.is_empty() {
-        (1..=ITEMS).map(|item| item * 64).collect()
-    } else {
-        packed.ends.iter().map(|end| usize::try_from(*end).unwrap()).collect()
-    };
-    let starts = std::iter::once(0).chain(ends.iter().copied());
-    let signatures = starts.zip(&ends).map(|(start, end)| packed.signatures.slice(start..*end)).collect();
-    Signed { name, spki_der: answer.spki_der, messages, signatures }
-}
 
 /// All items of all keys, interleaved, under these keys.
 fn request(signed: &[Signed], keys: Vec<BatchKey>) -> VerifyBatchRequest {
@@ -78,33 +49,15 @@ async fn verify(channel: &Channel, request: VerifyBatchRequest) -> VerifyBatchRe
     VerificationClient::new(channel.clone()).verify_batch(request).await.unwrap().into_inner()
 }
 
-/// The verdict of each item, `None` where it is valid.
-fn verdicts(answer: &VerifyBatchResponse, items: usize) -> Vec<Option<VerifyFailure>> {
-    let mut verdicts: Vec<Option<VerifyFailure>> = vec![None; items];
-    for failure in &answer.failures {
-        verdicts[usize::try_from(failure.index).unwrap()] = Some(failure.reason());
-    }
-    for (index, verdict) in verdicts.iter().enumerate() {
-        assert_eq!(answer.valid[index / 8] >> (index % 8) & 1 == 1, verdict.is_none(), "item {index}");
-    }
-    verdicts
-}
-
-/// One number of the metrics page.
-fn metric(address: SocketAddr, name: &str) -> String {
-    let page = http(address, "GET /metrics HTTP/1.1").unwrap();
-    page.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_nine_thousand_items_under_three_keys_has_its_own_verdict() {
     let address = free_address().unwrap();
     let daemon = Daemon::with(&Setup { more: format!("metrics = \"{address}\"\n"), ..Setup::allowing_raw() }).unwrap();
     let channel = daemon.channel().await.unwrap();
     let mut signed = [
-        sign(&channel, "raw/one", Algorithm::Ed25519).await,
-        sign(&channel, "raw/p256", Algorithm::EcdsaP256Sha256).await,
-        sign(&channel, "raw/two", Algorithm::Ed25519).await,
+        sign(&channel, "raw/one", Algorithm::Ed25519, ITEMS).await,
+        sign(&channel, "raw/p256", Algorithm::EcdsaP256Sha256, ITEMS).await,
+        sign(&channel, "raw/two", Algorithm::Ed25519, ITEMS).await,
     ];
     let items = ITEMS * signed.len();
 
@@ -160,7 +113,7 @@ async fn each_of_nine_thousand_items_under_three_keys_has_its_own_verdict() {
 async fn a_batch_that_is_ragged_or_empty_is_refused_whole() {
     let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
     let channel = daemon.channel().await.unwrap();
-    let signed = [sign(&channel, "raw/one", Algorithm::Ed25519).await];
+    let signed = [sign(&channel, "raw/one", Algorithm::Ed25519, ITEMS).await];
     let good = request(&signed, kept(&signed));
     type Change = fn(&mut VerifyBatchRequest);
     let changes: [(&str, Change); 7] = [

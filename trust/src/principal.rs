@@ -53,12 +53,73 @@ impl fmt::Display for SpiffeId {
     }
 }
 
+/// An account that a registry's token service vouches for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RegistryAccount {
+    issuer: String,
+    account: Name,
+}
+
+impl RegistryAccount {
+    /// Takes what a verified token says of its issuer and its subject.
+    ///
+    /// # Errors
+    /// [`Malformed`] when one of them is empty, longer than 255 bytes, or has other than printable ASCII; the account has
+    /// no blank, and the issuer no `@`, so that they are read one way only where they stand together.
+    pub fn new(issuer: &str, account: &str) -> Result<Self, Malformed> {
+        let sound = |b: u8| (b.is_ascii_graphic() || b == b' ') && b != b'@';
+        if !(1..=255).contains(&issuer.len()) || !issuer.bytes().all(sound) {
+            return Err(Malformed::new("issuer of an account", "1 to 255 printable characters without @"));
+        }
+        Ok(Self { issuer: issuer.to_owned(), account: Name::parse(account)? })
+    }
+
+    /// Who issued the token.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Whom it names.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account.0
+    }
+}
+
+/// A name in a principal: 1 to 255 printable ASCII characters, no blank, so that it has one spelling in a leaf.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(String);
+
+impl Name {
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// [`Malformed`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        if !(1..=255).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Malformed::new("name of a principal", "1 to 255 printable characters without blanks"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Principal {
+    /// Whoever reaches a listener that asks nobody who they are, by the listener's name.
+    Anonymous(Name),
     /// A process on this machine, by the user id of its socket's peer credentials.
     LocalUid(u32),
+    /// An account of a registry, by its verified token.
+    RegistryAccount(RegistryAccount),
     /// The daemon itself, finishing what a person began.
     Service(Service),
     /// The one URI SAN of a client certificate whose CA is bound to its trust domain.
@@ -71,14 +132,20 @@ pub enum Principal {
 pub enum Service {
     /// Destroys keys whose wait is over.
     Destruction,
+    /// Signs unchanged timestamps and snapshots anew before they expire.
+    Timestamp,
 }
 
-/// The one spelling in leaves, policy and logs: `uid:0`, `spiffe://domain/path`, `service:destruction`.
+/// The one spelling in leaves, policy and logs: `uid:0`, `spiffe://domain/path`, `service:destruction`,
+/// `anonymous:notary`, `account:alice@issuer`.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Anonymous(listener) => write!(f, "anonymous:{}", listener.0),
             Self::LocalUid(uid) => write!(f, "uid:{uid}"),
+            Self::RegistryAccount(RegistryAccount { issuer, account }) => write!(f, "account:{}@{issuer}", account.0),
             Self::Service(Service::Destruction) => f.write_str("service:destruction"),
+            Self::Service(Service::Timestamp) => f.write_str("service:timestamp"),
             Self::Spiffe(id) => fmt::Display::fmt(id, f),
         }
     }
@@ -110,6 +177,15 @@ mod tests {
         ] {
             assert!(SpiffeId::parse(text).is_err(), "{text}");
         }
+        for text in ["", "a b", "\u{e9}", "a\n", &"a".repeat(256)] {
+            assert!(Name::parse(text).is_err(), "{text}");
+            assert!(RegistryAccount::new("auth", text).is_err(), "{text}");
+        }
+        for text in ["", "a@b", "\u{e9}", "a\n", &"a".repeat(256)] {
+            assert!(RegistryAccount::new(text, "alice").is_err(), "{text}");
+        }
+        let account = RegistryAccount::new("Acme auth", "a@example.com").unwrap();
+        assert_eq!(Principal::RegistryAccount(account).to_string(), "account:a@example.com@Acme auth");
         let id = SpiffeId::parse("spiffe://ci.example.com/build/Runner-1").unwrap();
         assert_eq!(id.trust_domain(), "ci.example.com");
     }

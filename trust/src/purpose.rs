@@ -9,6 +9,8 @@ use crate::{Algorithm, Malformed};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(clippy::exhaustive_enums, reason = "closed set: a new purpose must be answered for everywhere")]
 pub enum Purpose {
+    /// Delegated targets of one repository's trust data (TUF), for the roles that their parents list the key for.
+    Delegation,
     /// Container images, in both cosign forms.
     Image,
     /// Checkpoints of the audit log; made by `trustd init`, out of reach of the key API.
@@ -21,6 +23,14 @@ pub enum Purpose {
     /// Releases: lists, manifests and files, in forms that the daemon builds from names and digests and that bind
     /// the files' names.
     ReleaseStatement,
+    /// Root of the trust data (TUF) of one or more repositories: who speaks for the other roles.
+    Root,
+    /// The snapshot of one repository's trust data (TUF): which files belong together.
+    Snapshot,
+    /// The targets of one repository's trust data (TUF): what is signed, and who else may sign.
+    Targets,
+    /// The timestamp of one repository's trust data (TUF): which snapshot is the current one.
+    Timestamp,
 }
 
 /// One shape of signature. Which bytes are signed follows from purpose and form.
@@ -39,11 +49,14 @@ pub enum Form {
     Sig,
     /// OpenSSH's `.sshsig` beside each file of a release.
     Sshsig,
+    /// A line in a file of trust data ([`Purpose::is_of_trust_data`]), and a certificate of its root.
+    Tuf,
 }
 
 impl Form {
     /// Every form.
-    pub const ALL: [Self; 6] = [Self::Bundle, Self::Manifest, Self::Minisig, Self::Raw, Self::Sig, Self::Sshsig];
+    pub const ALL: [Self; 7] =
+        [Self::Bundle, Self::Manifest, Self::Minisig, Self::Raw, Self::Sig, Self::Sshsig, Self::Tuf];
 
     /// The word for it in policy, leaves, on the wire and on the command line.
     #[must_use]
@@ -55,6 +68,7 @@ impl Form {
             Self::Raw => "raw",
             Self::Sig => "sig",
             Self::Sshsig => "sshsig",
+            Self::Tuf => "tuf",
         }
     }
 }
@@ -69,25 +83,47 @@ impl FromStr for Form {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        const EXPECTED: Malformed = Malformed::new("form", "one of bundle, manifest, minisig, raw, sig, sshsig");
+        const EXPECTED: Malformed = Malformed::new("form", "one of bundle, manifest, minisig, raw, sig, sshsig, tuf");
         Self::ALL.into_iter().find(|form| form.name() == text).ok_or(EXPECTED)
     }
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 5] = [Self::Image, Self::Log, Self::Raw, Self::ReleaseBlob, Self::ReleaseStatement];
+    pub const ALL: [Self; 10] = [
+        Self::Delegation,
+        Self::Image,
+        Self::Log,
+        Self::Raw,
+        Self::ReleaseBlob,
+        Self::ReleaseStatement,
+        Self::Root,
+        Self::Snapshot,
+        Self::Targets,
+        Self::Timestamp,
+    ];
 
     /// The word for it in policy, leaves, on the wire and on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Delegation => "delegation",
             Self::Image => "image",
             Self::Log => "log",
             Self::Raw => "raw",
             Self::ReleaseBlob => "release-blob",
             Self::ReleaseStatement => "release-statement",
+            Self::Root => "root",
+            Self::Snapshot => "snapshot",
+            Self::Targets => "targets",
+            Self::Timestamp => "timestamp",
         }
+    }
+
+    /// True for the five whose keys sign trust data (TUF).
+    #[must_use]
+    pub const fn is_of_trust_data(self) -> bool {
+        matches!(self, Self::Delegation | Self::Root | Self::Snapshot | Self::Targets | Self::Timestamp)
     }
 
     /// The closed table of purpose × algorithm (docs/config.md prints it).
@@ -96,6 +132,8 @@ impl Purpose {
     /// Blobs: only a digest reaches the daemon, which pure Ed25519 cannot sign.
     /// Statements of releases: what cosign takes without being told a hash, as for images; minisign's form is left out
     /// where the key is not Ed25519, OpenSSH's where it is P-384 ([`Purpose::forms`]).
+    /// Trust data: what Notary's clients verify, which is SHA-256 for P-384 too, and of RSA what they call `rsapss`. Root
+    /// is certified, and they know no certificates of Ed25519.
     #[must_use]
     pub const fn allows(self, algorithm: Algorithm) -> bool {
         match self {
@@ -116,6 +154,21 @@ impl Purpose {
                     | Algorithm::Rsa3072Pkcs1Sha256
                     | Algorithm::Rsa4096Pkcs1Sha256
             ),
+            Self::Root => matches!(
+                algorithm,
+                Algorithm::EcdsaP256Sha256
+                    | Algorithm::EcdsaP384Sha256
+                    | Algorithm::Rsa3072PssSha256
+                    | Algorithm::Rsa4096PssSha256
+            ),
+            Self::Delegation | Self::Snapshot | Self::Targets | Self::Timestamp => matches!(
+                algorithm,
+                Algorithm::EcdsaP256Sha256
+                    | Algorithm::EcdsaP384Sha256
+                    | Algorithm::Ed25519
+                    | Algorithm::Rsa3072PssSha256
+                    | Algorithm::Rsa4096PssSha256
+            ),
         }
     }
 
@@ -123,7 +176,14 @@ impl Purpose {
     #[must_use]
     pub const fn default_algorithm(self) -> Algorithm {
         match self {
-            Self::Image | Self::Raw | Self::ReleaseBlob => Algorithm::EcdsaP256Sha256,
+            Self::Delegation
+            | Self::Image
+            | Self::Raw
+            | Self::ReleaseBlob
+            | Self::Root
+            | Self::Snapshot
+            | Self::Targets
+            | Self::Timestamp => Algorithm::EcdsaP256Sha256,
             Self::Log | Self::ReleaseStatement => Algorithm::Ed25519,
         }
     }
@@ -147,6 +207,7 @@ impl Purpose {
             }
             (Self::ReleaseStatement, Algorithm::EcdsaP384Sha256) => &[Form::Bundle, Form::Manifest, Form::Sig],
             (Self::ReleaseStatement, _) => &[Form::Bundle, Form::Manifest, Form::Sig, Form::Sshsig],
+            (Self::Delegation | Self::Root | Self::Snapshot | Self::Targets | Self::Timestamp, _) => &[Form::Tuf],
         }
     }
 }
@@ -161,10 +222,11 @@ impl FromStr for Purpose {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        Self::ALL
-            .into_iter()
-            .find(|purpose| purpose.name() == text)
-            .ok_or(Malformed::new("purpose", "one of image, raw, release-blob, release-statement"))
+        const EXPECTED: Malformed = Malformed::new(
+            "purpose",
+            "one of delegation, image, raw, release-blob, release-statement, root, snapshot, targets, timestamp",
+        );
+        Self::ALL.into_iter().find(|purpose| purpose.name() == text).ok_or(EXPECTED)
     }
 }
 
@@ -180,6 +242,18 @@ mod tests {
                 assert_eq!(forms.is_empty(), !purpose.allows(algorithm), "{purpose} {algorithm}");
             }
             assert!(purpose.allows(purpose.default_algorithm()));
+        }
+    }
+
+    #[test]
+    fn root_is_certified_and_so_never_of_ed25519() {
+        for algorithm in Algorithm::ALL {
+            let could_be = Purpose::Targets.allows(algorithm) && algorithm != Algorithm::Ed25519;
+            assert_eq!(Purpose::Root.allows(algorithm), could_be, "{algorithm}");
+            assert_eq!(Purpose::Targets.allows(algorithm), Purpose::Delegation.allows(algorithm), "{algorithm}");
+        }
+        for purpose in Purpose::ALL.into_iter().filter(|purpose| purpose.is_of_trust_data()) {
+            assert_eq!(purpose.forms(purpose.default_algorithm()), [Form::Tuf]);
         }
     }
 

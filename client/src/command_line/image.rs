@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
+use crate::trust_data::TrustRoot;
+
 /// How an image is signed.
 #[derive(Debug, Args)]
 pub(crate) struct SigningChoice {
@@ -35,6 +37,10 @@ pub(crate) struct PullArguments {
     /// The name that signatures have to give, where REF is a mirror of it.
     #[arg(long = "as", value_name = "REF")]
     pub(crate) named_as: Option<String>,
+    /// The root of the repository's trust data that is believed: a file, or the name of its key as `docker trust
+    /// inspect` shows it. Without it the configured one, else the first that is seen.
+    #[arg(long, value_name = "FILE|KEY")]
+    pub(crate) trust_root: Option<TrustRoot>,
 }
 
 /// `run`
@@ -43,6 +49,10 @@ pub(crate) struct RunArguments {
     /// The name that signatures have to give, where the image is a mirror of it.
     #[arg(long = "as", value_name = "REF")]
     pub(crate) named_as: Option<String>,
+    /// The root of the repository's trust data that is believed: a file, or the name of its key as `docker trust
+    /// inspect` shows it. Without it the configured one, else the first that is seen.
+    #[arg(long, value_name = "FILE|KEY")]
+    pub(crate) trust_root: Option<TrustRoot>,
     /// Options of the engine's run, the image, and its command.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "RUN ARGUMENTS")]
     pub(crate) arguments: Vec<OsString>,
@@ -84,4 +94,8 @@ pub(crate) struct VerifyArguments {
     /// The name that signatures have to give, where REF is a mirror of it.
     #[arg(long = "as", value_name = "REF")]
     pub(crate) named_as: Option<String>,
+    /// The root of the repository's trust data that is believed: a file, or the name of its key as `docker trust
+    /// inspect` shows it. Without it the configured one, else the first that is seen.
+    #[arg(long, value_name = "FILE|KEY")]
+    pub(crate) trust_root: Option<TrustRoot>,
 }

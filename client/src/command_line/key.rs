@@ -49,13 +49,15 @@ pub(crate) struct NewKey {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// The one thing it is for.
-    #[arg(long, value_parser = PossibleValuesParser::new(["image", "raw", "release-blob", "release-statement"]))]
+    #[arg(long, value_parser = PossibleValuesParser::new([
+        "image", "root", "targets", "delegation", "release-blob", "release-statement", "raw",
+    ]))]
     pub(crate) purpose: String,
-    /// A repository it signs for, or a prefix followed by /*; for image keys, may be given again.
+    /// A repository it signs for, or for image keys a prefix followed by /*; for image and root keys, may be given again.
     #[arg(long, value_name = "REPOSITORY")]
     pub(crate) scope: Vec<String>,
     /// The signatures it may leave behind; all that its purpose and algorithm have where none is given.
-    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle", "manifest", "minisig", "sshsig", "raw"]))]
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(["sig", "bundle", "manifest", "minisig", "sshsig", "tuf", "raw"]))]
     pub(crate) forms: Vec<String>,
 }
 

@@ -257,6 +257,10 @@ impl Examined {
             Some(Advice { sessions, hang_after_ms }) => {
                 let _ = writeln!(text, "  advice     sessions = {sessions}, hang_after_ms = {hang_after_ms}");
             }
+            None if self.algorithms.iter().any(|found| found.works) => {
+                let why = "sessions, rate and handles: it gave a new key the number of another";
+                let _ = writeln!(text, "  {} {why}", paint.bad("not measured"));
+            }
             None => {
                 let _ = writeln!(text, "  {}: no key can be used in this token", paint.bad("nothing works"));
             }
@@ -357,11 +361,17 @@ mod tests {
     }
 
     #[test]
-    fn a_token_in_which_nothing_works_gets_no_advice() {
-        let nothing = v1::DoctorReport { throughput: Vec::new(), enough_sessions: 0, ..report() };
-        let examined = Examined::read("hsm".to_owned(), nothing);
+    fn a_token_in_which_nothing_works_or_numbers_repeat_gets_no_advice() {
+        let mut report = v1::DoctorReport { throughput: Vec::new(), enough_sessions: 0, ..report() };
+        let repeats = Examined::read("hsm".to_owned(), report.clone());
+        report.algorithms.retain(|found| !found.works);
+        let nothing = Examined::read("hsm".to_owned(), report);
 
-        assert!(examined.text(Paint::default()).contains("nothing works"));
-        assert!(serde_json::to_value(&examined).unwrap().get("advice").is_none());
+        assert!(nothing.text(Paint::default()).contains("nothing works"));
+        let text = repeats.text(Paint::default());
+        assert!(text.contains("not measured") && !text.contains("nothing works"), "{text}");
+        for examined in [nothing, repeats] {
+            assert!(serde_json::to_value(&examined).unwrap().get("advice").is_none());
+        }
     }
 }

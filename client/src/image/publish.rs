@@ -33,7 +33,7 @@ pub(crate) async fn publish(registry: &Registry, signed: &Signed<'_>, created_s:
             Form::Sig => sig(registry, signed, form).await?,
             Form::Bundle => bundle(registry, signed, form, created_s).await?,
             // Of images there are no others.
-            Form::Manifest | Form::Minisig | Form::Raw | Form::Sshsig => {}
+            Form::Manifest | Form::Minisig | Form::Raw | Form::Sshsig | Form::Tuf => {}
         }
     }
     Ok(())

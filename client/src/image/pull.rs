@@ -30,7 +30,7 @@ struct Pulled {
 #[serde(untagged)]
 enum Trusted {
     Unverified { verified: bool, reason: &'static str },
-    Verified(Verified),
+    Verified(Box<Verified>),
 }
 
 const OFF: &str = "content trust is off";
@@ -50,6 +50,7 @@ impl Shown for Pulled {
 /// `trustctl pull REF`
 pub(crate) async fn pull(context: &Context, arguments: &PullArguments) -> Result<(), Failure> {
     let target = Target::parse(&arguments.reference, arguments.named_as.as_deref())?;
+    let target = target.with_root(arguments.trust_root.clone());
     let engine = Engine::find(context.engine).await?;
     let transport = transport(context, &target)?;
     if context.content_trust.decide(&context.config, target.judged_repository())? == ContentTrust::Off {
@@ -69,7 +70,7 @@ pub(crate) async fn pull(context: &Context, arguments: &PullArguments) -> Result
         engine.tag(&pinned, name, context.output).await?;
     }
     let pulled = tagged.unwrap_or(pinned);
-    context.output.show(&Pulled { pulled, engine: engine.name(), trust: Trusted::Verified(verified) })
+    context.output.show(&Pulled { pulled, engine: engine.name(), trust: Trusted::Verified(Box::new(verified)) })
 }
 
 /// `trustctl run … REF …`: comes back only if no container was started.
@@ -82,6 +83,7 @@ pub(crate) async fn run(context: &Context, arguments: &RunArguments) -> Result<E
 async fn started(context: &Context, arguments: &RunArguments) -> Result<Failure, Failure> {
     let line = RunLine::parse(&arguments.arguments)?;
     let target = Target::parse(line.image(), arguments.named_as.as_deref())?;
+    let target = target.with_root(arguments.trust_root.clone());
     let mut context = context.clone();
     if line.content_trust_off() {
         context.content_trust = ContentTrust::Off;

@@ -18,6 +18,7 @@ use crate::engine::{Engine, Transport};
 use crate::failure::{Exit, Failure};
 use crate::output::{Paint, Shown};
 use crate::registry::{Access, Place, Registry};
+use crate::time::now_unix_seconds;
 
 /// What was signed.
 #[derive(Debug, Serialize)]
@@ -141,7 +142,7 @@ async fn sign_at(
     let digest = top.0.digest;
     let instances = gather(registry, top, context.output).await?;
     let (signed, evidence) = statements::sign(daemon, order, &instances).await?;
-    let created_s = now_s();
+    let created_s = now_unix_seconds();
     let bar = context.output.progress(u64::try_from(signed.len()).unwrap_or_default(), "writing signatures");
     // The instances first: an index whose signature is there has all of them.
     for one in signed.iter().rev() {
@@ -159,13 +160,6 @@ async fn sign_at(
         evidence,
         pushed_by: None,
     })
-}
-
-/// Seconds since 1970: a note in a bundle's manifest, and nothing depends on it.
-#[expect(clippy::disallowed_methods, reason = "the one look at the clock; nothing waits for it or decides by it")]
-fn now_s() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_secs())
 }
 
 /// Pushed, but not signed, or not in every form.

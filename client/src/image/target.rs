@@ -5,6 +5,7 @@ use trust::{Reference, Repository, Sha256Digest};
 
 use crate::failure::Failure;
 use crate::registry::Place;
+use crate::trust_data::TrustRoot;
 
 /// An image as the user asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(crate) struct Target {
     pub(crate) place: Place,
     /// What its signatures must name.
     pub(crate) named: Name,
+    /// The root of its trust data that the call names.
+    pub(crate) root: Option<TrustRoot>,
 }
 
 /// What a signature must name.
@@ -58,7 +61,14 @@ impl Target {
                 }
             }
         };
-        Ok(Self { repository: here.repository, place, named })
+        Ok(Self { repository: here.repository, place, named, root: None })
+    }
+
+    /// The same, its trust data held against this root.
+    #[must_use]
+    pub(crate) fn with_root(mut self, root: Option<TrustRoot>) -> Self {
+        self.root = root;
+        self
     }
 
     /// Reads a reference with a tag, as `push` needs it.
@@ -124,7 +134,7 @@ impl std::fmt::Display for Name {
 }
 
 /// True when a tag is written out: a `:` behind the last `/`.
-fn has_tag(name: &str) -> bool {
+pub(super) fn has_tag(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 

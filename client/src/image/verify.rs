@@ -6,12 +6,13 @@ use trust::format::oci;
 
 use super::judge::{Counted, judge};
 use super::search::search;
-use super::target::Target;
+use super::target::{Name, Target};
 use crate::believed;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Paint, Shown};
-use crate::registry::{Access, CredentialFiles, Manifest, PlainHttp, Registry};
+use crate::registry::{Access, CredentialFiles, Manifest, Place, PlainHttp, Registry};
+use crate::trust_data::{self, Question, Vouched};
 
 /// An image that was verified: nothing else is pulled.
 #[derive(Debug, Clone, Serialize)]
@@ -29,6 +30,9 @@ pub(crate) struct Verified {
     pub(crate) signatures: Vec<Counted>,
     /// Everybody who is believed for this repository.
     pub(crate) believed: Vec<String>,
+    /// What its trust data says, where the configuration says where that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trust_data: Option<Vouched>,
 }
 
 pub(crate) fn shown<T: std::fmt::Display, S: serde::Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
@@ -47,7 +51,7 @@ impl Verified {
             let names = if counted.names.is_empty() { "no name" } else { &counted.names };
             format!("{}: names {names}; believed: {}", counted.form, counted.believed)
         };
-        self.signatures.iter().map(line).collect()
+        self.trust_data.iter().map(Vouched::words).chain(self.signatures.iter().map(line)).collect()
     }
 }
 
@@ -91,22 +95,72 @@ pub(crate) async fn resolve(registry: &Registry, target: &Target) -> Result<(Man
 /// Refused, with the reason in one line; unreachable where the registry or an enrolled daemon is.
 pub(crate) async fn verify(context: &Context, target: &Target) -> Result<Verified, Failure> {
     // Whom we believe is known before a stranger is asked anything.
-    let believed = believed::for_repository(context, target.judged_repository()).await?;
+    let repository = target.judged_repository();
+    let trust_data = vouched(context, target).await?;
+    let believed = match trust_data {
+        Some(_) => believed::beside_trust_data(context, repository).await?,
+        None => believed::for_repository(context, repository).await?,
+    };
     let registry = open(context, target, Access::Pull)?;
-    let (manifest, _) = resolve(&registry, target).await?;
-    let finds = search(&registry, &manifest.digest).await?;
-    let sources = believed.keys.iter().map(|key| key.source.to_string()).collect();
-    match judge(&finds, &believed.keys, &manifest.digest, target.asked()) {
-        Ok(signatures) => Ok(Verified {
-            image: target.to_string(),
-            digest: manifest.digest,
-            named: target.named.to_string(),
-            verified: true,
-            signatures,
-            believed: sources,
-        }),
-        Err(reason) => Err(refusal(target, &manifest.digest, &reason, &sources)),
+    let (manifest, _) = match &trust_data {
+        Some(vouched) => resolve_vouched(&registry, target, vouched).await?,
+        None => resolve(&registry, target).await?,
+    };
+    let sources: Vec<String> = believed.keys.iter().map(|key| key.source.to_string()).collect();
+    let signatures = if believed.keys.is_empty() {
+        Vec::new()
+    } else {
+        let finds = search(&registry, &manifest.digest).await?;
+        judge(&finds, &believed.keys, &manifest.digest, target.asked())
+            .map_err(|reason| refusal(target, &manifest.digest, &reason, &sources))?
+    };
+    Ok(Verified {
+        image: target.to_string(),
+        digest: manifest.digest,
+        named: target.named.to_string(),
+        verified: true,
+        signatures,
+        believed: sources,
+        trust_data,
+    })
+}
+
+/// What trust data says of the target.
+async fn vouched(context: &Context, target: &Target) -> Result<Option<Vouched>, Failure> {
+    let tag = match &target.named {
+        Name::Tag(reference) => Some(Place::Tag(reference.tag.clone())),
+        Name::Repository(_) => None,
+    };
+    let place = tag.as_ref().unwrap_or(&target.place);
+    let asked = Question { repository: target.judged_repository(), place, root: target.root.as_ref() };
+    let vouched = trust_data::vouched(context, asked).await?;
+    if let (Some(vouched), Place::Digest(digest)) = (&vouched, &target.place)
+        && vouched.digest != *digest
+    {
+        return Err(Failure::refused(
+            format!("{target} is not what is signed as {}: that is {}", target.named, vouched.digest),
+            "was the digest copied from an older version?",
+        ));
     }
+    Ok(vouched)
+}
+
+/// The content that trust data names, whatever the tag is by now.
+async fn resolve_vouched(
+    registry: &Registry,
+    target: &Target,
+    vouched: &Vouched,
+) -> Result<(Manifest, oci::Manifest), Failure> {
+    let exactly = Target { place: Place::Digest(vouched.digest), ..target.clone() };
+    let found = resolve(registry, &exactly).await?;
+    let length_bytes = u64::try_from(found.0.bytes.len()).unwrap_or(u64::MAX);
+    if length_bytes != vouched.length_bytes {
+        return Err(Failure::refused(
+            format!("{exactly} has {length_bytes} bytes, and its trust data says {}", vouched.length_bytes),
+            "whoever signed it has to sign it anew",
+        ));
+    }
+    Ok(found)
 }
 
 fn refusal(target: &Target, digest: &Sha256Digest, reason: &str, believed: &[String]) -> Failure {

@@ -54,7 +54,6 @@ fn seal(
     offer: &v1::OfferImportResponse,
 ) -> Result<Vec<u8>, Failure> {
     let purpose = Purpose::from_wire(imported.purpose)?;
-    let patterns = imported.scope.iter().map(|pattern| pattern.parse()).collect::<Result<Vec<_>, _>>()?;
     let forms = imported.forms.iter().map(|form| trust::Form::from_wire(*form)).collect::<Result<Vec<_>, _>>()?;
     let algorithm = Algorithm::from_wire(imported.algorithm)?;
     let binding = ImportBinding {
@@ -63,7 +62,7 @@ fn seal(
         name: &imported.name.parse::<KeyName>()?,
         purpose,
         algorithm,
-        scope: &Scope::new(purpose, patterns)?,
+        scope: &Scope::read(purpose, imported.scope.iter().map(String::as_str))?,
         forms: if forms.is_empty() { purpose.forms(algorithm) } else { &forms },
         custodian: if imported.token.is_empty() { ImportBinding::SOFTWARE } else { &imported.token },
     };

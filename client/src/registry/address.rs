@@ -36,6 +36,30 @@ impl Address {
         Ok(Self { registry: registry.to_owned(), base })
     }
 
+    /// The address of a server of trust data by its URL, `https://host[:port]`.
+    ///
+    /// # Errors
+    /// Why that is none.
+    pub(super) fn of_trust_server(url: &str, plain: PlainHttp) -> Result<Self, &'static str> {
+        let mut base = Url::parse(url).map_err(|_| "it is no URL")?;
+        let host = base.host_str().ok_or("it has no host")?;
+        let may_be_plain = plain == PlainHttp::Asked || on_loopback(host);
+        let registry = base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        match base.scheme() {
+            "https" => {}
+            "http" if may_be_plain => {}
+            _ => return Err("it is not https"),
+        }
+        if !matches!(base.path(), "" | "/") || base.query().is_some() || base.fragment().is_some() {
+            return Err("it has more than a host and a port");
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err("it has credentials in it");
+        }
+        base.set_path("/v2/");
+        Ok(Self { registry, base })
+    }
+
     /// The registry's name in references.
     pub(crate) fn registry(&self) -> &str {
         &self.registry
@@ -90,6 +114,26 @@ mod tests {
         }
         for registry in ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1:5000"] {
             assert!(url(registry, PlainHttp::LoopbackOnly).starts_with("https://"), "{registry}");
+        }
+    }
+
+    #[test]
+    fn a_trust_server_is_a_host_and_nothing_else() {
+        let of = |url| Address::of_trust_server(url, PlainHttp::LoopbackOnly);
+
+        let known = of("https://notary.example.com:4443").unwrap();
+        assert_eq!(known.base().as_str(), "https://notary.example.com:4443/v2/");
+        assert_eq!(known.registry(), "notary.example.com:4443");
+        assert!(of("http://localhost:4443/").is_ok());
+        for bad in [
+            "notary.example.com",
+            "http://notary.example.com",
+            "https://notary.example.com/path",
+            "https://notary.example.com/?a",
+            "https://user@notary.example.com/",
+            "ftp://notary.example.com",
+        ] {
+            assert!(of(bad).is_err(), "{bad}");
         }
     }
 

@@ -105,9 +105,8 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(address: Address, patience: Patience) -> Result<Self, RegistryError> {
-        // Fails when one is installed already, which is as good.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    /// A way to `address`; the certificates of authorities in PEM count beside the system's.
+    pub(super) fn new(address: Address, authorities: &[u8], patience: Patience) -> Result<Self, RegistryError> {
         let mut home = builder();
         if address.is_loopback() {
             home = home.no_proxy();
@@ -118,6 +117,10 @@ impl Exchange {
         } else {
             for directory in CERTIFICATES {
                 home = trusting(home, &Path::new(directory).join(address.registry()), address.registry())?;
+            }
+            if !authorities.is_empty() {
+                let found = reqwest::Certificate::from_pem_bundle(authorities);
+                home = home.tls_certs_merge(found.map_err(|error| no_client(&address, &error))?);
             }
         }
         let home = home.build().map_err(|error| no_client(&address, &error))?;
@@ -285,7 +288,10 @@ fn no_client(address: &Address, error: &reqwest::Error) -> RegistryError {
     RegistryError::Unreachable { registry: address.registry().to_owned(), why }
 }
 
-fn builder() -> ClientBuilder {
+/// What every client of ours has in common: TLS by rustls, no redirects by itself, limits for connecting and silence.
+pub(crate) fn bounded_client() -> ClientBuilder {
+    // Fails when one is installed already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     Client::builder()
         .tls_backend_rustls()
         .user_agent(concat!("trustctl/", env!("CARGO_PKG_VERSION")))
@@ -293,7 +299,10 @@ fn builder() -> ClientBuilder {
         .referer(false)
         .connect_timeout(CONNECT_LIMIT)
         .read_timeout(SILENCE_LIMIT)
-        .timeout(REQUEST_LIMIT)
+}
+
+fn builder() -> ClientBuilder {
+    bounded_client().timeout(REQUEST_LIMIT)
 }
 
 /// Adds the certificates of `directory` to those of the system, and the client certificate that lies there.

@@ -79,7 +79,7 @@ impl Answer {
                     (manifest::NAME, Bundle::of_release(&self.key, signed.payload.to_vec(), &signature).to_bytes())
                 }
                 Form::Sig => (SUMS_SIG, blob::sig_text(&signature).into_bytes()),
-                Form::Minisig | Form::Raw | Form::Sshsig => return Err(unfit()),
+                Form::Minisig | Form::Raw | Form::Sshsig | Form::Tuf => return Err(unfit()),
             };
             files.insert(name.to_owned(), bytes);
         }
@@ -99,7 +99,7 @@ impl Answer {
                 let bytes = match form {
                     Form::Bundle => Bundle::of_blob(&self.key, &file.digests().sha256, &signature).to_bytes(),
                     Form::Sig => blob::sig_text(&signature).into_bytes(),
-                    Form::Manifest | Form::Minisig | Form::Raw | Form::Sshsig => return Err(unfit()),
+                    Form::Manifest | Form::Minisig | Form::Raw | Form::Sshsig | Form::Tuf => return Err(unfit()),
                 };
                 let end = ENDINGS.into_iter().find(|(known, _)| *known == form).map_or("", |(_, end)| end);
                 files.insert(format!("{}{end}", file.name()), bytes);

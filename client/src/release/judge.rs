@@ -177,7 +177,7 @@ fn beside_file(form: Form, keys: &Keys, file: &ReleaseFile, name: &str, read: Re
         Form::Bundle => checked(&keys.blob, read(name, trust::format::bundle::BYTES_MAX), |key, bytes| {
             blob::verify_bundle(key, &digest, bytes)
         }),
-        Form::Manifest | Form::Raw | Form::Sig => {
+        Form::Manifest | Form::Raw | Form::Sig | Form::Tuf => {
             checked(&keys.blob, read(name, blob::SIG_BYTES_MAX), |key, bytes| blob::verify_sig(key, &digest, bytes))
         }
     }

@@ -106,6 +106,13 @@ pub(super) fn belongs(signature: &str, files: &BTreeMap<FileName, PathBuf>) -> b
 }
 
 fn not_of_a_release(path: &Path) -> Failure {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.starts_with(super::placing::STAGING) {
+        return Failure::usage(
+            format!("{} is what an earlier run left that was stopped while it wrote", path.display()),
+            "look into it, remove it, and sign again: signatures of before may be in its directory `old`",
+        );
+    }
     Failure::usage(
         format!("{} cannot be a file of a release", path.display()),
         "it has to be a regular file, no link, whose name has no '\\' or control character and is not one of a signature \
@@ -133,6 +140,8 @@ mod tests {
         assert_eq!(listing.signatures.iter().collect::<Vec<_>>(), ["a.sig"]);
         assert_eq!(listing.others, ["b\\c", "d", "e"]);
         assert_eq!(Listing::to_sign(&[directory.path().to_owned()]).unwrap_err().exit().code(), 2);
+        let left = Listing::to_sign(&[place(".trustctl-0123456789abcdef")]).unwrap_err();
+        assert!(left.what().contains("an earlier run left"), "{left:?}");
         for refused in [vec![place("e")], vec![place("a.sig")], vec![place("absent")], vec![place("a"), place("d")]] {
             assert_eq!(Listing::to_sign(&refused).unwrap_err().exit().code(), 2, "{refused:?}");
         }

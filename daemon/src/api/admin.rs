@@ -46,12 +46,14 @@ impl v1::admin_server::Admin for Door {
         }))
     }
 
-    async fn unseal(&self, request: Request<v1::UnsealRequest>) -> Result<Response<v1::UnsealResponse>, Status> {
+    async fn unseal(&self, mut request: Request<v1::UnsealRequest>) -> Result<Response<v1::UnsealResponse>, Status> {
+        // Taken out before anything is refused: what is dropped with the message is not wiped.
+        let typed = super::only_copy(std::mem::take(&mut request.get_mut().passphrase));
         let principal = self.caller(&request)?;
         self.at_socket_only(&request, &principal, Action::Unseal, "unseal")?;
         let deadline = self.deadline(&request);
         let asked = request.into_inner();
-        let passphrase = if asked.by_token { None } else { Some(passphrase(asked.passphrase).map_err(answer)?) };
+        let passphrase = if asked.by_token { None } else { Some(passphrase(typed).map_err(answer)?) };
         self.house.unseal(&principal, passphrase, deadline).await.map_err(answer)?;
         Ok(Response::new(v1::UnsealResponse {}))
     }
@@ -123,19 +125,31 @@ impl v1::admin_server::Admin for Door {
         let deadline = self.deadline(&request);
         let mut export = self.house.begin_backup(&principal, deadline).await.map_err(answer)?;
         let (answers, stream) = mpsc::channel(PROGRESS_WAITING_MAX);
-        self.house.parts.tasks.spawn_blocking(move || {
+        self.house.parts.tasks.spawn(async move {
             loop {
-                match export.next_chunk() {
-                    Ok(Some(chunk)) => {
-                        if answers.blocking_send(Ok(v1::BackupResponse { chunk: chunk.into() })).is_err() {
-                            return;
-                        }
-                    }
-                    Ok(None) => return,
+                let chunk = match export.read_ahead().await {
+                    // Sealing and encryption take some milliseconds each.
+                    Ok(()) => tokio::task::spawn_blocking(move || (export.next_chunk(), export)).await,
                     Err(error) => {
-                        let _ = answers.blocking_send(Err(answer(Fault::internal(error))));
+                        let _ = answers.send(Err(answer(Fault::internal(error)))).await;
                         return;
                     }
+                };
+                let sent = match chunk {
+                    Ok((Ok(Some(chunk)), back)) => {
+                        export = back;
+                        answers.send(Ok(v1::BackupResponse { chunk: chunk.into() })).await
+                    }
+                    Ok((Ok(None), _)) => return,
+                    Ok((Err(error), _)) => {
+                        let _ = answers.send(Err(answer(Fault::internal(error)))).await;
+                        return;
+                    }
+                    // The process is ending.
+                    Err(_) => return,
+                };
+                if sent.is_err() {
+                    return;
                 }
             }
         });
@@ -158,8 +172,7 @@ fn progress_to_wire(progress: Progress, root_kek: String) -> v1::RotateKekRespon
     }
 }
 
-fn passphrase(typed: bytes::Bytes) -> Result<Passphrase, Fault> {
-    let mut typed = Zeroizing::new(Vec::from(typed));
+fn passphrase(mut typed: Zeroizing<Vec<u8>>) -> Result<Passphrase, Fault> {
     Passphrase::take(&mut typed).map_err(Fault::from)
 }
 
@@ -187,8 +200,8 @@ fn root_target(root: v1::NewRoot) -> Result<RootTarget, Fault> {
 }
 
 fn new_passphrase(typed: bytes::Bytes) -> Result<Passphrase, Fault> {
+    let typed = super::only_copy(typed);
     if typed.len() < PASSPHRASE_BYTES_MIN {
-        drop(passphrase(typed));
         return Err(Fault::new(
             FaultKind::Malformed,
             format!("the passphrase is shorter than {PASSPHRASE_BYTES_MIN} bytes"),

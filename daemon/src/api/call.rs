@@ -98,6 +98,17 @@ const fn words(code: Code) -> &'static str {
     }
 }
 
+/// The fault for a message of a stream that does not read, as [`unread`] has it for a request.
+pub(super) fn unread_fault(status: &Status) -> Fault {
+    match fault::from_status(status) {
+        unread if unread.kind() == FaultKind::Internal => {
+            debug!(cause = status.message(), "a message that does not read");
+            Fault::new(FaultKind::Malformed, words(status.code()))
+        }
+        ours => ours,
+    }
+}
+
 /// Puts `status` in the place of the one that `headers` have.
 fn retell(headers: &mut HeaderMap, status: &Status) {
     headers.remove(Status::GRPC_MESSAGE);

@@ -7,7 +7,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use trust_hsm::{Pin, TokenName};
 use trust_proto::v1;
-use zeroize::Zeroizing;
 
 use super::{Door, answer};
 use crate::authorize::Action;
@@ -27,12 +26,13 @@ impl v1::hsm_server::Hsm for Door {
         Ok(Response::new(v1::ListTokensResponse { tokens: tokens.into_iter().map(token_to_wire).collect() }))
     }
 
-    async fn login(&self, request: Request<v1::LoginRequest>) -> Result<Response<v1::LoginResponse>, Status> {
+    async fn login(&self, mut request: Request<v1::LoginRequest>) -> Result<Response<v1::LoginResponse>, Status> {
+        // Taken out before anything is refused: what is dropped with the message is not wiped.
+        let mut typed = super::only_copy(std::mem::take(&mut request.get_mut().pin));
         let principal = self.caller(&request)?;
         self.at_socket_only(&request, &principal, Action::LoginToken, "login")?;
         let deadline = self.deadline(&request);
         let wire = request.into_inner();
-        let mut typed = Zeroizing::new(Vec::from(wire.pin));
         let token: TokenName = wire.token.parse().map_err(|malformed: trust::Malformed| answer(malformed.into()))?;
         let pin = Pin::take(&mut typed).map_err(|error| answer(custody::told(error)))?;
         self.house.login_token(&principal, &token, pin, deadline).await.map_err(answer)?;
@@ -108,6 +108,7 @@ fn token_to_wire(view: TokenView) -> v1::Token {
         .map(|facts| (facts.label, facts.serial, facts.manufacturer, facts.model, facts.firmware))
         .unwrap_or_default();
     v1::Token {
+        trouble: status.word().unwrap_or_default().to_owned(),
         name: status.name,
         module,
         selector,
@@ -117,7 +118,6 @@ fn token_to_wire(view: TokenView) -> v1::Token {
         model,
         firmware,
         state: status.state.name().to_owned(),
-        trouble: status.trouble.unwrap_or_default(),
         restarts: status.restarts,
         sessions: u32::try_from(tuning.sessions.0).unwrap_or(u32::MAX),
         pin: pin.name().to_owned(),

@@ -1,7 +1,6 @@
 //! The door of the Keys service.
 
 use tonic::{Request, Response, Status};
-use trust::scope::RepositoryPattern;
 use trust::state::DistrustReason;
 use trust::{Algorithm, Fault, FaultKind, Form, KeyName, Purpose, Scope, Sha256Digest, envelope};
 use trust_hsm::AdoptedId;
@@ -238,8 +237,7 @@ fn new_key(wire: v1::CreateKeyRequest) -> Result<NewKey, Fault> {
     if wire.scope.len() > Scope::PATTERNS_MAX {
         return Err(malformed("scope: at most 64 patterns"));
     }
-    let patterns = wire.scope.iter().map(|text| text.parse()).collect::<Result<Vec<RepositoryPattern>, _>>()?;
-    let scope = Scope::new(purpose, patterns)?;
+    let scope = Scope::read(purpose, wire.scope.iter().map(String::as_str))?;
     let asked = forms(&wire.forms)?;
     let possible = purpose.forms(algorithm);
     // A pair that is refused has no forms: what is wrong with it is said where it is refused.

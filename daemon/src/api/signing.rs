@@ -12,12 +12,13 @@ use trust_proto::words::Word as _;
 
 use super::{Door, answer, forms, idempotency, malformed, selector};
 use crate::authorize::Evidence;
+use crate::custody;
 use crate::order::Shape;
 use crate::signing::{Receipt, SignedForm, SigningRequest};
 use crate::statement::Statement;
 
 /// The longest manifest, in bytes (OCI distribution-spec: registries take at least 4 MiB).
-const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(super) const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The longest raw message, in bytes.
 const RAW_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// The longest file name, in bytes.
@@ -226,7 +227,9 @@ fn batch_response(receipt: Receipt, packing: Packing) -> v1::SignBatchResponse {
                         signatures: forms.into_iter().map(form_to_wire).collect(),
                         failure: String::new(),
                     },
-                    Err(failure) => v1::SignedItem { signatures: Vec::new(), failure },
+                    Err(error) => {
+                        v1::SignedItem { signatures: Vec::new(), failure: custody::fault(error).public().to_owned() }
+                    }
                 })
                 .collect(),
         }),

@@ -1,13 +1,18 @@
 //! The door of the Verification service: public data in, verdicts out.
 
+mod stream;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use trust::verify::NotValid;
 use trust::{Algorithm, Digest, Fault, HashFunction, KeyVersion, PublicKey, Purpose, Repository, Signable};
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
 use super::{Door, answer, malformed, selector};
+use crate::authorize::Action;
 use crate::verification::{Batch, BatchKey, Refusal, Verdict, VerifyRequest};
 
 /// The most keys of a batch.
@@ -15,6 +20,8 @@ const BATCH_KEYS_MAX: usize = 4096;
 
 #[tonic::async_trait]
 impl v1::verification_server::Verification for Door {
+    type VerifyStreamStream = stream::Answers;
+
     async fn verify(&self, request: Request<v1::VerifyRequest>) -> Result<Response<v1::VerifyResponse>, Status> {
         let principal = self.caller(&request)?;
         let request = verify_request(request.into_inner()).map_err(answer)?;
@@ -32,17 +39,20 @@ impl v1::verification_server::Verification for Door {
         request: Request<v1::VerifyBatchRequest>,
     ) -> Result<Response<v1::VerifyBatchResponse>, Status> {
         let principal = self.caller(&request)?;
-        let batch = batch(request.into_inner(), self.house.limits().verify_items_max).map_err(answer)?;
+        let items_max = self.house.limits().verify_items_max;
+        let batch = read(request.into_inner(), None, items_max).await.map_err(answer)?;
         let verdicts = self.house.verify_batch(&principal, batch).await.map_err(answer)?;
-        let mut valid = vec![0_u8; verdicts.len().div_ceil(8)];
-        let mut failures = Vec::new();
-        for (index, verdict) in (0_u32..).zip(&verdicts) {
-            match verdict {
-                None => set_bit(&mut valid, index),
-                Some(refusal) => failures.push(v1::BatchFailure { index, reason: failure(*refusal).into() }),
-            }
-        }
-        Ok(Response::new(v1::VerifyBatchResponse { valid: valid.into(), failures }))
+        Ok(Response::new(to_wire(&verdicts)))
+    }
+
+    async fn verify_stream(
+        &self,
+        request: Request<Streaming<v1::VerifyBatchRequest>>,
+    ) -> Result<Response<Self::VerifyStreamStream>, Status> {
+        let principal = self.caller(&request)?;
+        // Asked for each message, too; whoever may verify nothing hears it before sending anything.
+        self.house.allow(&principal, Action::Verify).map_err(answer)?;
+        stream::begin(self, request)
     }
 
     async fn list_trusted_keys(
@@ -91,16 +101,29 @@ fn verify_request(wire: v1::VerifyRequest) -> Result<VerifyRequest, Fault> {
     })
 }
 
-fn batch(wire: v1::VerifyBatchRequest, items_max: usize) -> Result<Batch, Fault> {
-    if wire.keys.is_empty() || wire.keys.len() > BATCH_KEYS_MAX {
-        return Err(malformed("keys: 1 to 4096"));
-    }
-    let keys = wire.keys.into_iter().map(batch_key).collect::<Result<Vec<_>, _>>()?;
-    let messages = match wire.messages.ok_or_else(|| malformed("messages: items32 or packed"))? {
-        v1::verify_batch_request::Messages::Items32(bytes) => Batch::items32(bytes.into())?,
-        v1::verify_batch_request::Messages::Packed(packed) => Batch::packed(packed.bytes.into(), &packed.ends)?,
+/// Reads a batch off the async threads: thousands of keys to parse would hold up every other request on this one.
+async fn read(
+    wire: v1::VerifyBatchRequest,
+    keys_before: Option<Arc<[BatchKey]>>,
+    items_max: usize,
+) -> Result<Batch, Fault> {
+    tokio::task::spawn_blocking(move || batch(wire, keys_before, items_max))
+        .await
+        .map_err(|error| Fault::internal(format!("a batch could not be read: {error}")))?
+}
+
+/// `keys_before` are those of a stream's message before this one.
+fn batch(wire: v1::VerifyBatchRequest, keys_before: Option<Arc<[BatchKey]>>, items_max: usize) -> Result<Batch, Fault> {
+    let keys = match keys_before {
+        Some(keys) if wire.keys.is_empty() => keys,
+        _ if wire.keys.is_empty() || wire.keys.len() > BATCH_KEYS_MAX => return Err(malformed("keys: 1 to 4096")),
+        _ => wire.keys.into_iter().map(batch_key).collect::<Result<_, _>>()?,
     };
-    Batch::new(keys, wire.key_indexes, messages, wire.signatures.into(), &wire.signature_ends, items_max)
+    let messages = match wire.messages.ok_or_else(|| malformed("messages: items32 or packed"))? {
+        v1::verify_batch_request::Messages::Items32(bytes) => Batch::items32(bytes)?,
+        v1::verify_batch_request::Messages::Packed(packed) => Batch::packed(packed.bytes, &packed.ends)?,
+    };
+    Batch::new(keys, wire.key_indexes, messages, wire.signatures, &wire.signature_ends, items_max)
 }
 
 fn batch_key(wire: v1::BatchKey) -> Result<BatchKey, Fault> {
@@ -111,6 +134,19 @@ fn batch_key(wire: v1::BatchKey) -> Result<BatchKey, Fault> {
             Ok(BatchKey::Given(PublicKey::from_spki_der(algorithm, &key.spki_der)?))
         }
     }
+}
+
+/// The answer to a batch.
+fn to_wire(verdicts: &[Option<Refusal>]) -> v1::VerifyBatchResponse {
+    let mut valid = vec![0_u8; verdicts.len().div_ceil(8)];
+    let mut failures = Vec::new();
+    for (index, verdict) in (0_u32..).zip(verdicts) {
+        match verdict {
+            None => set_bit(&mut valid, index),
+            Some(refusal) => failures.push(v1::BatchFailure { index, reason: failure(*refusal).into() }),
+        }
+    }
+    v1::VerifyBatchResponse { valid: valid.into(), failures }
 }
 
 fn set_bit(bits: &mut [u8], index: u32) {

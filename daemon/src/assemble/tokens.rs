@@ -83,7 +83,8 @@ fn begin(
         let name = config.place.name.clone();
         let mounted = Supervisor::mount(config).and_then(|worker| {
             let usage = Usage::decide(token, profile, &worker);
-            let custody = start(Arc::<TokenWorker>::clone(&worker), usage.tuning().sessions.0)?;
+            let custody =
+                start(Arc::<TokenWorker>::clone(&worker), TokenWorker::callers_for(usage.tuning().sessions.0))?;
             Ok(Mounted { custody, worker, usage })
         });
         let end = match &mounted {
@@ -123,7 +124,7 @@ pub(crate) fn token_worker(config: &Config, token: &TokenConfig, store: [u8; 16]
         sockets: token.sockets.clone(),
         devices: token.devices.clone(),
         // As many as any profile may ask for, and those that have not noticed yet that they are to end.
-        sessions_max: TokenConfig::SESSIONS_MAX.saturating_mul(2),
+        callers_max: TokenWorker::callers_for(TokenConfig::SESSIONS_MAX).saturating_mul(2),
         // The profile's say comes when it is known which token is there.
         hang_after: token.hang_after.unwrap_or(TokenConfig::HANG_AFTER),
     }

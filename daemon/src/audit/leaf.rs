@@ -2,6 +2,7 @@
 //! names, integers only, no spaces. They carry key ids, not names (D16).
 
 use serde::Serialize;
+use trust::format::tuf::{Gun, Version};
 use trust::{KeyId, KeyRef, Principal, Sha256Digest};
 
 /// The format version of every leaf.
@@ -167,9 +168,26 @@ pub(crate) struct SubjectBody {
     pub(crate) size: Option<String>,
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
-    /// Of a release.
+    /// Of a release, or of a file of trust data; of its deletion, of its last timestamp.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
+}
+
+impl SubjectBody {
+    /// The type of trust data that the daemon publishes.
+    pub(crate) const TRUST_DATA: &str = "tuf";
+    /// The type of trust data that is published elsewhere, and only signed here: others number its versions.
+    pub(crate) const TRUST_DATA_ELSEWHERE: &str = "tuf-elsewhere";
+
+    /// Of a repository that is deleted: the highest version that its timestamp ever had.
+    pub(crate) fn deletion(gun: &Gun, timestamp: Option<Version>) -> Self {
+        Self {
+            reference: Some(gun.to_string()),
+            kind: Self::TRUST_DATA,
+            version: timestamp.map(|version| version.number().to_string()),
+            ..Self::default()
+        }
+    }
 }
 
 /// How an intent ended.

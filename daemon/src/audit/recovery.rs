@@ -8,7 +8,10 @@ use std::str::FromStr as _;
 
 use serde::Deserialize;
 use trust::KeyId;
+use trust::format::tuf::Gun;
 use trust::state::DistrustReason;
+
+use super::trust_data::{Publications, Testimony};
 
 /// An intent without an outcome (D12).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,7 @@ pub(crate) struct History {
     first: Option<First>,
     open: BTreeMap<u64, OpenIntent>,
     completed: HashMap<KeyId, Completed>,
+    publications: Publications,
     recovered: Option<u64>,
 }
 
@@ -96,6 +100,7 @@ struct Peek<'a> {
     key: Option<&'a str>,
     version: Option<serde_json::Value>,
     epoch: Option<u64>,
+    purpose: Option<&'a str>,
     result: Option<&'a str>,
     store: Option<&'a str>,
     origin: Option<&'a str>,
@@ -137,11 +142,13 @@ impl History {
             }
             "intent" => {
                 let operation = peek.operation.unwrap_or_default().to_owned();
+                self.publications.begin(index, &operation, peek.purpose, entry);
                 self.open.insert(index, OpenIntent { leaf: index, operation, key, version, epoch: peek.epoch });
             }
             "outcome" => {
                 if let Some(intent) = peek.intent {
                     self.open.remove(&intent);
+                    self.publications.end(intent, peek.result == Some("done"));
                 }
                 if let (Some("done"), Some(key), Some(version), Some(epoch)) = (peek.result, key, version, peek.epoch) {
                     let newest = Completed { version, epoch, leaf: index };
@@ -184,6 +191,12 @@ impl History {
     /// The last completed operation on each key.
     pub(crate) fn completed(&self) -> impl Iterator<Item = (KeyId, Completed)> + '_ {
         self.completed.iter().map(|(key, completed)| (*key, *completed))
+    }
+
+    /// What was to be signed for each repository of trust data in the whole log: after a recovery the store knows of
+    /// that, too.
+    pub(crate) fn trust_data(&self) -> impl Iterator<Item = (&Gun, &Testimony)> {
+        self.publications.all()
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) enum Action {
     Backup,
     CancelDestroyKey,
     CreateKey,
+    DeleteTrust,
     DestroyKey,
     DisableKey,
     DistrustKey,
@@ -20,18 +21,24 @@ pub(crate) enum Action {
     ImportKey,
     ListKeys,
     ListTokens,
+    ListTrust,
     LoginToken,
     ManageKek,
     MeasureToken,
+    Publish,
     ReadLog,
     ReadStatus,
+    ReadTrust,
     RetireKey,
     RotateKey,
+    RotateTrustKey,
     Seal,
     SignBlob,
     SignImage,
+    SignMetadata,
     SignRaw,
     SignRelease,
+    SignTrust,
     Unseal,
     Verify,
 }
@@ -41,11 +48,12 @@ static ACTION: LazyLock<Option<EntityTypeName>> = LazyLock::new(|| EntityTypeNam
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::AdoptKey,
         Self::Backup,
         Self::CancelDestroyKey,
         Self::CreateKey,
+        Self::DeleteTrust,
         Self::DestroyKey,
         Self::DisableKey,
         Self::DistrustKey,
@@ -54,18 +62,24 @@ impl Action {
         Self::ImportKey,
         Self::ListKeys,
         Self::ListTokens,
+        Self::ListTrust,
         Self::LoginToken,
         Self::ManageKek,
         Self::MeasureToken,
+        Self::Publish,
         Self::ReadLog,
         Self::ReadStatus,
+        Self::ReadTrust,
         Self::RetireKey,
         Self::RotateKey,
+        Self::RotateTrustKey,
         Self::Seal,
         Self::SignBlob,
         Self::SignImage,
+        Self::SignMetadata,
         Self::SignRaw,
         Self::SignRelease,
+        Self::SignTrust,
         Self::Unseal,
         Self::Verify,
     ];
@@ -77,6 +91,7 @@ impl Action {
             Self::Backup => "backup",
             Self::CancelDestroyKey => "cancel-destroy-key",
             Self::CreateKey => "create-key",
+            Self::DeleteTrust => "delete-trust",
             Self::DestroyKey => "destroy-key",
             Self::DisableKey => "disable-key",
             Self::DistrustKey => "distrust-key",
@@ -85,40 +100,58 @@ impl Action {
             Self::ImportKey => "import-key",
             Self::ListKeys => "list-keys",
             Self::ListTokens => "list-tokens",
+            Self::ListTrust => "list-trust",
             Self::LoginToken => "login-token",
             Self::ManageKek => "manage-kek",
             Self::MeasureToken => "measure-token",
+            Self::Publish => "publish",
             Self::ReadLog => "read-log",
             Self::ReadStatus => "read-status",
+            Self::ReadTrust => "read-trust",
             Self::RetireKey => "retire-key",
             Self::RotateKey => "rotate-key",
+            Self::RotateTrustKey => "rotate-trust-key",
             Self::Seal => "seal",
             Self::SignBlob => "sign-blob",
             Self::SignImage => "sign-image",
+            Self::SignMetadata => "sign-metadata",
             Self::SignRaw => "sign-raw",
             Self::SignRelease => "sign-release",
+            Self::SignTrust => "sign-trust",
             Self::Unseal => "unseal",
             Self::Verify => "verify",
         }
     }
 
-    /// True for an action on a key; the others are on the daemon.
+    /// True for an action on a key; the others are on the daemon, or on a repository of trust data.
     #[cfg(test)]
     pub(crate) const fn is_on_key(self) -> bool {
         !matches!(
             self,
             Self::Backup
+                | Self::DeleteTrust
                 | Self::ListKeys
                 | Self::ListTokens
+                | Self::ListTrust
                 | Self::LoginToken
                 | Self::ManageKek
                 | Self::MeasureToken
+                | Self::Publish
                 | Self::ReadLog
                 | Self::ReadStatus
+                | Self::ReadTrust
+                | Self::RotateTrustKey
                 | Self::Seal
+                | Self::SignTrust
                 | Self::Unseal
                 | Self::Verify
         )
+    }
+
+    /// True for an action on a repository of trust data.
+    #[cfg(test)]
+    pub(crate) const fn is_on_gun(self) -> bool {
+        matches!(self, Self::DeleteTrust | Self::Publish | Self::ReadTrust | Self::RotateTrustKey | Self::SignTrust)
     }
 
     pub(super) fn uid(self) -> EntityUid {

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use trust::format::release::{Release, ReleaseFile};
+use trust::format::tuf::{Gun, RoleName};
 use trust::{Form, Principal, Purpose, Reference, Sha256Digest};
 
 use super::Action;
@@ -42,8 +43,40 @@ pub(crate) enum StatementFacts<'a> {
     Blob { name: &'a str, size: u64, digest: &'a Sha256Digest },
     /// Unparsed bytes.
     Raw,
+    /// A role of a repository whose trust data lies elsewhere: a key for it, or the version that is to be signed.
+    Elsewhere { role: &'a RoleName, version: Option<u32> },
+    /// A file of trust data that a key of its owner's is to sign.
+    Metadata(&'a MetadataFacts<'a>),
+    /// A role of a repository whose trust data is published, as policy is asked about each.
+    Publication(&'a PublicationFacts<'a>),
     /// A file of a release, as policy is asked about each.
     Release { file: &'a ReleaseFile, release: &'a Release },
+}
+
+/// A role that is published.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PublicationFacts<'a> {
+    /// Which role.
+    pub(crate) role: &'a RoleName,
+    /// The version that was sent; `None` where the daemon makes the file.
+    pub(crate) version: Option<i64>,
+    /// All roles whose files were sent.
+    pub(crate) sent: &'a [RoleName],
+    /// Whether the repository has no trust data yet.
+    pub(crate) is_new: bool,
+}
+
+/// A file of trust data, as policy is asked about each key that is to sign it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MetadataFacts<'a> {
+    /// Of which repository.
+    pub(crate) gun: &'a Gun,
+    /// Whose file it is.
+    pub(crate) role: &'a RoleName,
+    /// What is done: `init`, `sign`, `revoke`.
+    pub(crate) operation: &'static str,
+    /// The names that are signed, or signed no more.
+    pub(crate) targets: &'a [String],
 }
 
 /// How the daemon knows a digest (D2).
@@ -67,18 +100,24 @@ impl Evidence {
 }
 
 struct Kinds {
+    anonymous: EntityTypeName,
     local_uid: EntityTypeName,
+    registry_account: EntityTypeName,
     spiffe: EntityTypeName,
     key: EntityTypeName,
     daemon: EntityTypeName,
+    gun: EntityTypeName,
 }
 
 static KINDS: LazyLock<Option<Kinds>> = LazyLock::new(|| {
     Some(Kinds {
+        anonymous: EntityTypeName::from_str("Anonymous").ok()?,
         local_uid: EntityTypeName::from_str("LocalUid").ok()?,
+        registry_account: EntityTypeName::from_str("RegistryAccount").ok()?,
         spiffe: EntityTypeName::from_str("Spiffe").ok()?,
         key: EntityTypeName::from_str("Key").ok()?,
         daemon: EntityTypeName::from_str("Daemon").ok()?,
+        gun: EntityTypeName::from_str("Gun").ok()?,
     })
 });
 
@@ -90,6 +129,13 @@ pub(super) fn nobody() -> EntityUid {
 pub(super) fn principal(principal: &Principal) -> Option<Entity> {
     let kinds = KINDS.as_ref()?;
     let (kind, id, attributes) = match principal {
+        Principal::Anonymous(listener) => {
+            (&kinds.anonymous, listener.as_str().to_owned(), vec![("listener", text(listener.as_str()))])
+        }
+        Principal::RegistryAccount(of) => {
+            let attributes = vec![("issuer", text(of.issuer())), ("account", text(of.account()))];
+            (&kinds.registry_account, format!("{}@{}", of.account(), of.issuer()), attributes)
+        }
         Principal::LocalUid(uid) => {
             (&kinds.local_uid, uid.to_string(), vec![("uid", RestrictedExpression::new_long(i64::from(*uid)))])
         }
@@ -114,7 +160,7 @@ pub(super) fn key(facts: &KeyFacts<'_>) -> Option<Entity> {
                 ("name", text(record.name.as_str())),
                 ("purpose", text(record.purpose.name())),
                 ("algorithm", text(record.algorithm.name())),
-                ("scope", set(record.scope.patterns().iter().map(ToString::to_string))),
+                ("scope", set(record.scope.words())),
                 ("forms", forms(&record.forms)),
                 ("binds_name", RestrictedExpression::new_bool(binds_name(record.purpose))),
                 ("custodian", text(record.custodian())),
@@ -134,6 +180,11 @@ pub(super) fn key(facts: &KeyFacts<'_>) -> Option<Entity> {
         ),
     };
     entity(&kinds.key, &id, attributes)
+}
+
+/// A repository of trust data, whether or not there is any.
+pub(super) fn gun(gun: &Gun) -> Option<Entity> {
+    entity(&KINDS.as_ref()?.gun, gun.as_str(), vec![("name", text(gun.as_str()))])
 }
 
 pub(super) fn daemon() -> Entity {
@@ -185,9 +236,33 @@ pub(super) fn context(action: Action, request: &RequestFacts<'_>) -> Vec<(String
             ("statement_type", text("release")),
             ("items", RestrictedExpression::new_long(items)),
         ]),
+        Some(StatementFacts::Publication(PublicationFacts { role, version, sent, is_new })) => pairs.extend([
+            ("role", text(role.as_str())),
+            ("version", RestrictedExpression::new_long(version.unwrap_or_default())),
+            ("made_by", text(if version.is_some() { "client" } else { "daemon" })),
+            ("sent", set(sent.iter().map(ToString::to_string))),
+            ("is_new", RestrictedExpression::new_bool(*is_new)),
+        ]),
+        Some(StatementFacts::Metadata(MetadataFacts { gun, role, operation, targets })) => pairs.extend([
+            ("repository", text(gun.as_str())),
+            ("role", text(role.as_str())),
+            ("operation", text(operation)),
+            ("targets", set(targets.iter().cloned())),
+            ("statement_type", text("metadata")),
+        ]),
+        Some(StatementFacts::Elsewhere { role, version }) => pairs.extend([
+            ("role", text(role.as_str())),
+            ("version", RestrictedExpression::new_long(version.map_or(0, i64::from))),
+        ]),
         None => debug_assert!(!matches!(
             action,
-            Action::SignImage | Action::SignBlob | Action::SignRaw | Action::SignRelease
+            Action::Publish
+                | Action::SignImage
+                | Action::SignBlob
+                | Action::SignMetadata
+                | Action::SignRaw
+                | Action::SignRelease
+                | Action::SignTrust
         )),
     }
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -196,7 +271,14 @@ pub(super) fn context(action: Action, request: &RequestFacts<'_>) -> Vec<(String
 /// Whether the signatures of a purpose say the name of what they sign.
 const fn binds_name(purpose: Purpose) -> bool {
     match purpose {
-        Purpose::Image | Purpose::Log | Purpose::ReleaseStatement => true,
+        Purpose::Delegation
+        | Purpose::Image
+        | Purpose::Log
+        | Purpose::ReleaseStatement
+        | Purpose::Root
+        | Purpose::Snapshot
+        | Purpose::Targets
+        | Purpose::Timestamp => true,
         Purpose::Raw | Purpose::ReleaseBlob => false,
     }
 }

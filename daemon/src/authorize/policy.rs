@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
-use cedar_policy::{PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Effect, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
 use trust::Sha256Digest;
 
@@ -26,6 +26,8 @@ const TOO_LONG: &str = "at most 1 MiB";
 const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// The longest `@id`.
 const NAME_CHARS_MAX: usize = 64;
+/// The longest `@message`, in bytes: docker shows an answer of at most 1,024 bytes, and it stands in one.
+const WORDS_BYTES_MAX: usize = 300;
 
 /// Where the policy comes from.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub(crate) struct Policy {
     set: PolicySet,
     /// What leaves cite: to ask the set means to have Cedar's grammar read the word `id`, at each decision anew.
     names: HashMap<PolicyId, String>,
+    /// What whoever is refused reads.
+    words: HashMap<PolicyId, String>,
     text: String,
     revision: Sha256Digest,
 }
@@ -129,7 +133,12 @@ impl Policy {
         let revision = RequestHash::default().add(text.as_bytes()).add(SCHEMA.as_bytes()).finish();
         let name = |policy: &cedar_policy::Policy| policy.annotation("id").map(ToOwned::to_owned);
         let names = set.policies().filter_map(|policy| Some((policy.id().clone(), name(policy)?))).collect();
-        Ok(Self { set, names, text, revision })
+        let words = set.policies().filter_map(|policy| {
+            let words = policy.annotation("message").filter(|_| policy.effect() == Effect::Forbid)?;
+            Some((policy.id().clone(), words.to_owned()))
+        });
+        let words = words.collect();
+        Ok(Self { set, names, words, text, revision })
     }
 
     /// SHA-256 over policy and schema.
@@ -144,6 +153,11 @@ impl Policy {
 
     pub(super) const fn set(&self) -> &PolicySet {
         &self.set
+    }
+
+    /// The `@message` of a policy that forbids.
+    pub(super) fn words_of(&self, id: &PolicyId) -> Option<&str> {
+        self.words.get(id).map(String::as_str)
     }
 
     /// A policy's `@id`, or its place in the file.
@@ -169,6 +183,14 @@ fn misleading(set: &PolicySet) -> Vec<String> {
             faults.push(format!("@id: 1 to {NAME_CHARS_MAX} characters, none of them a control character"));
         } else if !names.insert(name) {
             faults.push(format!("@id(\"{name}\"): two policies; the log cites them by it"));
+        }
+    }
+    for policy in set.policies() {
+        let Some(words) = policy.annotation("message") else { continue };
+        if policy.effect() != Effect::Forbid {
+            faults.push(format!("@message(\"{words}\"): only a policy that forbids has words for whoever is refused"));
+        } else if !(1..=WORDS_BYTES_MAX).contains(&words.len()) || words.chars().any(char::is_control) {
+            faults.push(format!("@message: 1 to {WORDS_BYTES_MAX} bytes, none of them a control character"));
         }
     }
     faults

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cedar_policy::{Entities, EntityUid};
+use cedar_policy::{Entities, Entity, EntityUid};
+use trust::format::tuf::Gun;
 use trust::{KeyId, Principal};
 
 use super::{KeyFacts, facts};
@@ -64,11 +65,20 @@ impl Remembered {
 
 impl Scene {
     fn make(principal: &Principal, key: Option<&KeyFacts<'_>>) -> Option<Self> {
-        let who = facts::principal(principal)?;
         let what = match key {
             Some(key) => facts::key(key)?,
             None => facts::daemon(),
         };
+        Self::with(principal, what)
+    }
+
+    /// The principal before a repository of trust data.
+    pub(super) fn of_gun(principal: &Principal, gun: &Gun) -> Option<Self> {
+        Self::with(principal, facts::gun(gun)?)
+    }
+
+    fn with(principal: &Principal, what: Entity) -> Option<Self> {
+        let who = facts::principal(principal)?;
         let (who_uid, what_uid) = (who.uid(), what.uid());
         let entities = Entities::from_entities([who, what], None).ok()?;
         Some(Self { who: who_uid, what: what_uid, entities })

@@ -3,7 +3,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use trust::format::release::{FileDigests, FileName, Label, Release, ReleaseFile};
-use trust::principal::SpiffeId;
+use trust::format::tuf::RoleName;
+use trust::principal::{Name, RegistryAccount, SpiffeId};
 use trust::{Algorithm, Form, KeyId, Purpose, Reference, Scope};
 
 use super::*;
@@ -47,14 +48,23 @@ fn ask(authorizer: &Authorizer, principal: &Principal, action: Action, evidence:
     let reference = Reference::parse("r.example/acme/app:1.0").unwrap();
     let digest = Sha256Digest::of(b"manifest");
     let release = release();
+    let publication = PublicationFacts { role: &RoleName::Root, version: Some(1), sent: &[], is_new: true };
+    let gun = gun();
+    let metadata = MetadataFacts { gun: &gun, role: &RoleName::Root, operation: "init", targets: &[] };
     let statement = match action {
         Action::SignImage => Some(StatementFacts::Image { reference: &reference, shown: Some((&digest, evidence)) }),
         Action::SignRelease => Some(StatementFacts::Release { file: &release.files()[0], release: &release }),
         Action::SignBlob => Some(StatementFacts::Blob { name: "file", size: 7, digest: &digest }),
+        Action::Publish => Some(StatementFacts::Publication(&publication)),
+        Action::SignMetadata => Some(StatementFacts::Metadata(&metadata)),
         Action::SignRaw => Some(StatementFacts::Raw),
+        Action::SignTrust => Some(StatementFacts::Elsewhere { role: &RoleName::Timestamp, version: Some(1) }),
         _ => None,
     };
     let request = RequestFacts { statement, forms: &[Form::Sig], items: 1 };
+    if action.is_on_gun() {
+        return authorizer.decide_on(principal, action, &gun, &request).0;
+    }
     authorizer.decide(principal, action, key.as_ref(), &request)
 }
 
@@ -68,7 +78,10 @@ fn by_default_root_may_all_but_sign_raw_and_others_may_look() {
 
     for action in Action::ALL {
         assert_eq!(allows(&authorizer, 0, action), action != Action::SignRaw, "root: {}", action.name());
-        let looks = matches!(action, Action::Verify | Action::ReadLog | Action::ReadStatus);
+        let looks = matches!(
+            action,
+            Action::ListTrust | Action::ReadLog | Action::ReadStatus | Action::ReadTrust | Action::Verify
+        );
         assert_eq!(allows(&authorizer, 1000, action), looks, "1000: {}", action.name());
     }
 }
@@ -302,7 +315,8 @@ fn samples(document: &str) -> Vec<String> {
 
 #[test]
 fn every_sample_of_the_documents_loads() {
-    let samples = [samples("docs/policy.md"), samples("docs/permissions.md")].concat();
+    let samples =
+        [samples("docs/policy.md"), samples("docs/permissions.md"), samples("docs/content-trust.md")].concat();
 
     assert!(samples.len() >= 6, "{}", samples.len());
     for sample in samples {
@@ -358,12 +372,27 @@ fn every_question_is_one_that_the_schema_knows() {
     let digest = Sha256Digest::of(b"manifest");
     let release = release();
 
-    for principal in [Principal::LocalUid(7), Principal::Spiffe(SpiffeId::parse("spiffe://a.example/b").unwrap())] {
-        for action in Action::ALL {
+    let (gun, role) = (gun(), RoleName::Targets);
+    let publication = PublicationFacts { role: &role, version: Some(2), sent: &[RoleName::Targets], is_new: true };
+    let targets = ["1.0".to_owned()];
+    let metadata = MetadataFacts { gun: &gun, role: &role, operation: "sign", targets: &targets };
+    let known = [Principal::LocalUid(7), Principal::Spiffe(SpiffeId::parse("spiffe://a.example/b").unwrap())];
+
+    for principal in known.into_iter().chain(notary_clients()) {
+        // Those of the Notary listener reach what is about trust data, and the making of keys for it.
+        let reaches = |action: &Action| {
+            !matches!(principal, Principal::Anonymous(_) | Principal::RegistryAccount(_))
+                || (action.is_on_gun() && *action != Action::SignTrust)
+                || matches!(action, Action::CreateKey | Action::ListTrust)
+        };
+        for action in Action::ALL.into_iter().filter(reaches) {
             let statement = match action {
                 Action::SignImage => Some(StatementFacts::Image { reference: &reference, shown: None }),
                 Action::SignBlob => Some(StatementFacts::Blob { name: "file", size: u64::MAX, digest: &digest }),
+                Action::Publish => Some(StatementFacts::Publication(&publication)),
+                Action::SignMetadata => Some(StatementFacts::Metadata(&metadata)),
                 Action::SignRaw => Some(StatementFacts::Raw),
+                Action::SignTrust => Some(StatementFacts::Elsewhere { role: &role, version: None }),
                 Action::SignRelease => Some(StatementFacts::Release { file: &release.files()[0], release: &release }),
                 _ => None,
             };
@@ -371,7 +400,11 @@ fn every_question_is_one_that_the_schema_knows() {
             for key in [KeyFacts::Known(&record), KeyFacts::Unknown("acme/none")] {
                 let key = action.is_on_key().then_some(&key);
                 let who = facts::principal(&principal).unwrap();
-                let what = key.map_or_else(facts::daemon, |key| facts::key(key).unwrap());
+                let what = match key {
+                    Some(key) => facts::key(key).unwrap(),
+                    None if action.is_on_gun() => facts::gun(&gun).unwrap(),
+                    None => facts::daemon(),
+                };
                 let context = Context::from_pairs(facts::context(action, &facts)).unwrap();
 
                 let asked = Request::new(who.uid(), action.uid(), what.uid(), context, Some(&schema));
@@ -380,6 +413,76 @@ fn every_question_is_one_that_the_schema_knows() {
                 assert!(asked.is_ok() && known.is_ok(), "{}: {:?} {:?}", action.name(), asked.err(), known.err());
             }
         }
+    }
+}
+
+fn gun() -> Gun {
+    "r.example/acme/app".parse().unwrap()
+}
+
+fn notary_clients() -> [Principal; 2] {
+    let account = RegistryAccount::new("auth.example", "alice").unwrap();
+    [Principal::Anonymous(Name::parse("notary").unwrap()), Principal::RegistryAccount(account)]
+}
+
+#[test]
+fn without_a_policy_of_ones_own_strangers_publish_and_only_accounts_delete() {
+    let authorizer = Authorizer::load(PolicySource::Default).unwrap();
+    let [anonymous, account] = notary_clients();
+    let publication = PublicationFacts { role: &RoleName::Root, version: Some(1), sent: &[], is_new: true };
+    let publishing =
+        RequestFacts { statement: Some(StatementFacts::Publication(&publication)), ..RequestFacts::default() };
+    let nothing = RequestFacts::default();
+    let allows = |who: &Principal, action, facts: &RequestFacts<'_>| {
+        matches!(authorizer.decide_on(who, action, &gun(), facts).0, Decision::Allow(_))
+    };
+    let makes = |who: &Principal, purpose| {
+        let record = KeyRecord { purpose, ..record("acme/release") };
+        let decision = authorizer.decide(who, Action::CreateKey, Some(&KeyFacts::New(&record)), &nothing);
+        matches!(decision, Decision::Allow(_))
+    };
+
+    for who in [&anonymous, &account] {
+        assert!(allows(who, Action::Publish, &publishing) && allows(who, Action::ReadTrust, &nothing));
+        assert!(makes(who, Purpose::Timestamp) && makes(who, Purpose::Snapshot) && !makes(who, Purpose::Image));
+    }
+    for action in [Action::DeleteTrust, Action::RotateTrustKey] {
+        assert!(allows(&account, action, &nothing) && !allows(&anonymous, action, &nothing));
+    }
+    assert!(!allows(&Principal::LocalUid(1000), Action::Publish, &publishing));
+}
+
+#[test]
+fn what_a_policy_says_when_it_forbids_reaches_whoever_is_refused() {
+    let authorizer = from_text(
+        "permit (principal, action, resource);\n\
+         @message(\"the freeze ends on Monday\")\n\
+         forbid (principal, action == Action::\"publish\", resource) when { context.role == \"targets\" };\n\
+         forbid (principal, action == Action::\"publish\", resource) when { context.version > 7 };",
+    )
+    .unwrap();
+    let ask = |role: &RoleName, version| {
+        let publication = PublicationFacts { role, version: Some(version), sent: &[], is_new: false };
+        let statement = Some(StatementFacts::Publication(&publication));
+        let facts = RequestFacts { statement, ..RequestFacts::default() };
+        authorizer.decide_on(&Principal::LocalUid(1), Action::Publish, &gun(), &facts)
+    };
+    let denied = Decision::Deny(Denial::Forbidden);
+
+    assert_eq!(ask(&RoleName::Targets, 1), (denied.clone(), Some("the freeze ends on Monday".to_owned())));
+    assert_eq!(ask(&RoleName::Root, 8), (denied, None));
+    assert!(matches!(ask(&RoleName::Root, 1), (Decision::Allow(_), None)));
+}
+
+#[test]
+fn words_that_nobody_would_read_are_refused() {
+    let long = format!("@message(\"{}\") forbid (principal, action, resource);", "a".repeat(301));
+    for text in [
+        "@message(\"hello\") permit (principal, action, resource);",
+        &long,
+        "@message(\"\") forbid (principal, action, resource);",
+    ] {
+        assert!(from_text(text).err().unwrap().to_string().contains("@message"), "{text}");
     }
 }
 

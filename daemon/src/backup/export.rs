@@ -9,7 +9,7 @@ use trust::Sha256Digest;
 
 use super::frame::{self, End, Head, Kind, Rows};
 use super::{BackupError, CHECKPOINT_BYTES_MAX, RING_BYTES_MAX, Recipients};
-use crate::records::{Provenance, Records, Snapshot};
+use crate::records::{Provenance, Snapshot};
 
 /// A backup being made: the keys of one instant, handed out in encrypted chunks.
 ///
@@ -18,6 +18,7 @@ pub struct Export {
     writer: Option<StreamWriter<Sink>>,
     sink: Sink,
     snapshot: Snapshot,
+    provenance: Provenance,
     ring: Vec<u8>,
     hash: Sha256,
     rows: u64,
@@ -45,13 +46,13 @@ impl Write for Sink {
 }
 
 impl Export {
-    /// Begins a backup of the keys as they are now, with the KEK ring's file and the log's last checkpoint (empty
+    /// Begins a backup of what `snapshot` took, with the KEK ring's file and the log's last checkpoint (empty
     /// when there is none).
     ///
     /// # Errors
-    /// [`BackupError::Records`] while sealed, [`BackupError::TooLarge`].
+    /// [`BackupError::TooLarge`].
     pub fn begin(
-        records: &Records,
+        snapshot: Snapshot,
         recipients: &Recipients,
         ring: Vec<u8>,
         checkpoint: String,
@@ -68,7 +69,6 @@ impl Export {
             checkpoint: checkpoint.clone(),
             ring_sha256: *Sha256Digest::of(&ring).as_bytes(),
         };
-        let snapshot = records.snapshot(provenance).map_err(BackupError::Records)?;
         let sink = Sink::default();
         let keys = recipients.0.iter().map(|recipient| {
             let recipient: &dyn age::Recipient = recipient;
@@ -82,19 +82,29 @@ impl Export {
             key_count: u64::try_from(snapshot.key_count()).unwrap_or(u64::MAX),
             checkpoint,
         };
-        let mut export = Self { writer: Some(writer), sink, snapshot, ring, hash: Sha256::new(), rows: 0 };
+        let mut export = Self { writer: Some(writer), sink, snapshot, provenance, ring, hash: Sha256::new(), rows: 0 };
         export.write(&frame::first_line())?;
         export.write(&frame::encode(Kind::Head, &head)?)?;
         Ok(export)
     }
 
-    /// The next bytes of the age file; none after the last. Works for some milliseconds: off the async threads.
+    /// Reads what the next chunk needs from the store; before each [`Export::next_chunk`].
+    ///
+    /// # Errors
+    /// [`BackupError::Records`].
+    pub async fn read_ahead(&mut self) -> Result<(), BackupError> {
+        self.snapshot.read_ahead().await.map_err(BackupError::Records)
+    }
+
+    /// The next bytes of the age file, which may be none yet; none after the last. Works for some milliseconds: off the async threads.
     ///
     /// # Errors
     /// [`BackupError::Records`] when rows do not seal. The backup is then not whole.
     pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, BackupError> {
         while self.writer.is_some() {
-            match self.snapshot.next_rows().map_err(BackupError::Records)? {
+            match self.snapshot.next_rows(&self.provenance).map_err(BackupError::Records)? {
+                // What comes next has to be read first.
+                Some(rows) if rows.is_empty() => return Ok(Some(self.sink.take())),
                 Some(rows) => {
                     self.rows = self.rows.saturating_add(u64::try_from(rows.len()).unwrap_or(u64::MAX));
                     let rows: Rows = rows.into_iter().map(|(key, value)| (key.as_bytes().to_vec(), value)).collect();

@@ -11,7 +11,7 @@ use super::*;
 const DOCUMENT: &str = include_str!("../../../docs/config.md");
 const PACKAGED: &str = include_str!("../../../packaging/trustd.toml");
 /// Tables, which have a heading of their own instead of a row.
-const TABLES: [&str; 7] = ["root_kek", "tls", "keys", "custody", "token", "limits", "logging"];
+const TABLES: [&str; 8] = ["root_kek", "tls", "notary", "keys", "custody", "token", "limits", "logging"];
 
 /// A section and a key in it.
 type Place = (String, String);

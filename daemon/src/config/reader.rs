@@ -214,6 +214,10 @@ impl Section {
         Duration::from_millis(self.number(key, bounds, default))
     }
 
+    pub(super) fn seconds(&mut self, key: &'static str, bounds: RangeInclusive<u64>, default: u64) -> Duration {
+        Duration::from_secs(self.number(key, bounds, default))
+    }
+
     pub(super) fn address(&mut self, key: &'static str) -> SocketAddr {
         let text = self.text(key, "an address and port: 127.0.0.1:7443", |text| text.parse::<SocketAddr>().is_ok());
         text.parse().unwrap_or_else(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))

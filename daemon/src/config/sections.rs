@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use trust_hsm::TokenName;
 
@@ -62,26 +61,29 @@ pub(super) fn unix(root: &mut Section) -> UnixConfig {
 pub(super) fn tls(mut section: Section) -> TlsConfig {
     let listen = section.address("listen");
     let (certificate, key) = (section.path("certificate"), section.path("key"));
-    let mut client_cas = Vec::new();
-    for mut ca in section.sections("client_ca") {
-        client_cas.push(ClientCaConfig {
-            trust_domain: ca.text("trust_domain", "a SPIFFE trust domain: acme.example", |text| {
-                !text.is_empty()
-                    && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b))
-            }),
-            certificate: ca.path("certificate"),
-            crl: ca.optional_path("crl"),
-        });
-    }
+    let client_cas = client_cas(&mut section);
     if client_cas.is_empty() {
         section.fault("client_ca", "at least one: without it nobody could come in");
     }
     TlsConfig { listen, certificate, key, client_cas }
 }
 
+/// The authorities that vouch for clients of a listener.
+pub(super) fn client_cas(section: &mut Section) -> Vec<ClientCaConfig> {
+    let tables = section.sections("client_ca").into_iter();
+    let read = |mut ca: Section| ClientCaConfig {
+        trust_domain: ca.text("trust_domain", "a SPIFFE trust domain: acme.example", |text| {
+            !text.is_empty()
+                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b))
+        }),
+        certificate: ca.path("certificate"),
+        crl: ca.optional_path("crl"),
+    };
+    tables.map(read).collect()
+}
+
 pub(super) fn keys(mut section: Section) -> KeysConfig {
-    let seconds = section.number("destroy_after_seconds", 0..=31_536_000, DESTROY_AFTER.as_secs());
-    KeysConfig { destroy_after: Duration::from_secs(seconds) }
+    KeysConfig { destroy_after: section.seconds("destroy_after_seconds", 0..=31_536_000, DESTROY_AFTER.as_secs()) }
 }
 
 pub(super) fn limits(mut section: Section) -> Limits {
@@ -94,7 +96,13 @@ pub(super) fn limits(mut section: Section) -> Limits {
         message_bytes_max: section.count("message_kib_max", 64..=65_536, default.message_bytes_max >> 10) << 10,
         batch_items_max: section.count("batch_items_max", 1..=8192, default.batch_items_max),
         verify_items_max: section.count("verify_items_max", 1..=1_000_000, default.verify_items_max),
+        verify_items_at_work_max: section.count(
+            "verify_items_at_work_max",
+            1..=16_000_000,
+            default.verify_items_at_work_max,
+        ),
         verify_tables_max: section.count("verify_tables_max", 0..=65_536, default.verify_tables_max),
+        trust_keys_max: section.count("trust_keys_max", 0..=1_000_000, default.trust_keys_max),
         log_free_bytes_min: section.number("log_free_mib_min", 0..=1_048_576, default.log_free_bytes_min >> 20) << 20,
         log_waiting_max: section.count("log_waiting_max", 16..=1_000_000, default.log_waiting_max),
         custody_waiting_max: section.count("custody_waiting_max", 1..=1_000_000, default.custody_waiting_max),
@@ -109,6 +117,9 @@ pub(super) fn limits(mut section: Section) -> Limits {
     };
     if limits.replays_per_principal_max > limits.replays_max {
         section.fault("idempotency_keys_per_principal_max", "at most idempotency_keys_max");
+    }
+    if limits.verify_items_at_work_max < limits.verify_items_max {
+        section.fault("verify_items_at_work_max", "at least verify_items_max");
     }
     limits
 }

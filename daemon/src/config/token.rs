@@ -1,6 +1,7 @@
 //! `[[token]]`: a PKCS#11 token that keys can be made in.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use super::{HANG_AFTER, SESSIONS};
 const TOKENS_MAX: usize = 16;
 /// The most entries of one list.
 const ENTRIES_MAX: usize = 32;
+/// What `environment` takes.
+const VARIABLES: &str = "a list of at most 32 NAME=/absolute/path or NAME=kind:address";
 /// The longest of its texts, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
 
@@ -36,8 +39,8 @@ pub struct TokenConfig {
     pub hang_after: Option<Duration>,
     /// Whether the daemon does not start without it.
     pub required: bool,
-    /// The module's environment: names and files.
-    pub environment: Vec<(String, PathBuf)>,
+    /// The module's environment: names, and files or addresses.
+    pub environment: Vec<(String, OsString)>,
     /// What the module may read.
     pub readable: Vec<PathBuf>,
     /// Where the module may change everything.
@@ -89,9 +92,8 @@ fn token(mut section: Section, names: &mut BTreeSet<TokenName>) -> Option<TokenC
     let absolute = |text: &str| text.starts_with('/') && text.len() <= TEXT_BYTES_MAX;
     let expected = "a list of at most 32 absolute paths";
     let paths = |texts: Vec<String>| texts.into_iter().map(PathBuf::from).collect::<Vec<_>>();
-    let environment = section.texts("environment", "a list of at most 32 NAME=/absolute/path", ENTRIES_MAX, |text| {
-        text.len() <= TEXT_BYTES_MAX && variable(text).is_some()
-    });
+    let environment = section
+        .texts("environment", VARIABLES, ENTRIES_MAX, |text| text.len() <= TEXT_BYTES_MAX && variable(text).is_some());
     let mut listed = |key: &'static str| paths(section.texts(key, expected, ENTRIES_MAX, absolute));
     let (readable, writable, devices, sockets) =
         (listed("readable"), listed("writable"), listed("devices"), listed("sockets"));
@@ -151,14 +153,25 @@ fn address(text: &str) -> Option<SocketAddr> {
     text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0)
 }
 
-/// `NAME=/path`. What the loader itself reads is none of a module's business.
-fn variable(text: &str) -> Option<(String, PathBuf)> {
-    let (name, path) = text.split_once('=')?;
+/// `NAME=/path`, or `NAME=kind:…` for an address. What the loader itself reads is none of a module's business.
+fn variable(text: &str) -> Option<(String, OsString)> {
+    let (name, value) = text.split_once('=')?;
     let sound = name.starts_with(|c: char| c.is_ascii_uppercase())
         && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
         && !name.starts_with("LD_")
         && !name.starts_with("GLIBC_");
-    (sound && path.starts_with('/')).then(|| (name.to_owned(), PathBuf::from(path)))
+    (sound && (value.starts_with('/') || is_address(name, value))).then(|| (name.to_owned(), value.into()))
+}
+
+/// `device:/dev/tpmrm0`, `unix:path=/run/…`: where a module finds what it speaks to, in the words of TPMs and of D-Bus.
+/// Other text is refused, for the sake of whoever would write a PIN here.
+fn is_address(name: &str, value: &str) -> bool {
+    let Some((kind, rest)) = value.split_once(':') else { return false };
+    let is_kind = kind.starts_with(|c: char| c.is_ascii_lowercase())
+        && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let is_for_a_secret =
+        name.split('_').any(|word| word.ends_with("PIN") || word.contains("PASS") || word.contains("SECRET"));
+    is_kind && !is_for_a_secret && !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -209,11 +222,21 @@ mod tests {
     }
 
     #[test]
-    fn a_modules_environment_names_files_and_nothing_of_the_loader() {
+    fn a_modules_environment_names_files_and_addresses_and_nothing_of_the_loader() {
         let with = |value: &str| faults(&format!("{GOOD}environment = [\"{value}\"]\n"));
 
-        assert_eq!(with("SOFTHSM2_CONF=/etc/softhsm2.conf"), Vec::<String>::new());
+        for good in [
+            "SOFTHSM2_CONF=/etc/softhsm2.conf",
+            "TPM2_PKCS11_TCTI=device:/dev/tpmrm0",
+            "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus/system_bus_socket",
+            "TPM2_PKCS11_TCTI=tabrmd:bus_name=com.intel.tss2.Tabrmd,bus_type=system",
+        ] {
+            assert_eq!(with(good), Vec::<String>::new());
+        }
         for bad in ["PIN=1234", "softhsm=/x", "LD_PRELOAD=/x.so", "GLIBC_TUNABLES=/x", "=/x", "A", "A=x"] {
+            assert_eq!(with(bad).len(), 1, "{bad}");
+        }
+        for bad in ["HSM_PIN=user:1234", "A=:x", "A=device:", "A=CU:x", "A=device:a b", "LD_AUDIT=device:/x"] {
             assert_eq!(with(bad).len(), 1, "{bad}");
         }
     }

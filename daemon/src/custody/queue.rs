@@ -78,6 +78,21 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// Puts work back that was taken and is not over, behind what waits; also when the queue is full, for it was in it.
+    ///
+    /// # Errors
+    /// Gives the work back when the queue is closed.
+    pub(crate) fn put_back(&self, work: T, cost: Duration) -> Result<(), T> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(work);
+        }
+        state.waiting.push_back((cost, work));
+        state.cost = state.cost.saturating_add(cost);
+        self.wake(&mut state);
+        Ok(())
+    }
+
     /// Waits for work and takes as much as fits: the first in any case, then while `fits` says so of the next and all
     /// of it is done in a moment. `None` when the queue is closed and empty.
     pub(crate) fn take(&self, mut fits: impl FnMut(&T) -> bool) -> Option<Turn<'_, T>> {
@@ -201,6 +216,22 @@ mod tests {
 
         assert_eq!(queue.push(3, SOME), Err(3));
         assert_eq!(queue.len(), 2);
+    }
+
+    #[test]
+    fn what_was_taken_is_put_back_behind_what_waits_though_that_fills_the_queue() {
+        let queue = Queue::new(1);
+        queue.push(1, TURN_MAX * 2).unwrap();
+        assert_eq!(taken(queue.take(|_| true)), [1]);
+        queue.push(2, TURN_MAX * 2).unwrap();
+
+        queue.put_back(1, TURN_MAX * 2).unwrap();
+
+        assert_eq!(queue.push(3, SOME), Err(3));
+        assert_eq!(taken(queue.take(|_| true)), [2]);
+        queue.close();
+        assert_eq!(queue.put_back(2, SOME), Err(2));
+        assert_eq!(taken(queue.take(|_| true)), [1]);
     }
 
     #[test]

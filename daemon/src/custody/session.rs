@@ -1,6 +1,7 @@
 //! One session thread: take what waits, recheck, visit the key, verify, answer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -8,7 +9,8 @@ use tracing::error;
 use trust::{PublicKey, Sha256Digest, Signable, Signature, verify};
 use trust_hsm::{CustodyError, Session, SignedOrder, SigningOrder};
 
-use super::{NotBegun, Shared, Visit, VisitEnd, Work};
+use super::spread::{Spread, Turn};
+use super::{NotBegun, Shared, Visit, VisitEnd, Work, is_lost};
 use crate::order::SignOrder;
 use crate::permit::Intent;
 
@@ -37,6 +39,7 @@ pub(super) fn run(mut session: Box<dyn Session>, shared: &Shared) {
         for work in turn.work.drain(..) {
             match work {
                 Work::Sign { intent, answer } => signs.push((intent, answer)),
+                Work::Share(spread) => share(session.as_mut(), shared, &spread),
                 // Whoever waited may have hung up; the work is done all the same.
                 Work::Generate { context, answer } => drop(answer.send(session.generate(&context))),
                 Work::Import { order, answer } => drop(answer.send(session.import(&order))),
@@ -53,6 +56,20 @@ pub(super) fn run(mut session: Box<dyn Session>, shared: &Shared) {
             sign(session.as_mut(), shared, signs);
         }
         drop(turn);
+    }
+}
+
+/// A turn of an order that all sessions share, and then whatever else waits. One that is closed makes the turn longer.
+fn share(session: &mut dyn Session, shared: &Shared, spread: &Arc<Spread>) {
+    while spread.turn(session, shared) == Turn::MoreWaits {
+        let again = Work::Share(Arc::clone(spread));
+        let cost = again.cost();
+        if spread.is_to_be_told() && shared.queue.push(Work::Share(Arc::clone(spread)), cost).is_err() {
+            spread.left_untold();
+        }
+        if shared.queue.put_back(again, cost).is_ok() {
+            return;
+        }
     }
 }
 
@@ -78,12 +95,18 @@ fn sign(session: &mut dyn Session, shared: &Shared, signs: Vec<Waiting>) {
     }
     let orders: Vec<SigningOrder> = begun.iter().map(|(intent, _)| intent.operation().to_custody()).collect();
     let answers = session.sign(&orders, patience);
+    let untouched: Vec<bool> = (0..orders.len()).map(|order| session.is_untouched(order)).collect();
     // The keys are at rest again; verifying uses no secret.
     drop(ticket);
-    answer_all(begun, &orders, answers);
+    answer_all(begun, &orders, answers, &untouched);
 }
 
-fn recheck(intent: &Intent<SignOrder>, shared: &Shared, revision: Sha256Digest) -> Result<Duration, NotBegun> {
+/// Whether what was permitted may still be done, and in what time. Have a ticket first.
+pub(super) fn recheck(
+    intent: &Intent<SignOrder>,
+    shared: &Shared,
+    revision: Sha256Digest,
+) -> Result<Duration, NotBegun> {
     let order = intent.operation();
     let (state, is_current) = shared.records.state_for(order.key(), order.material()).map_err(|_| NotBegun::Stale)?;
     // Material that was wrapped anew meanwhile may be under a KEK version that is about to be destroyed.
@@ -94,13 +117,14 @@ fn recheck(intent: &Intent<SignOrder>, shared: &Shared, revision: Sha256Digest) 
     intent.time_left(&shared.clock).ok_or(NotBegun::Late)
 }
 
-fn answer_all(begun: Vec<Waiting>, orders: &[SigningOrder], answers: Vec<SignedOrder>) {
+fn answer_all(begun: Vec<Waiting>, orders: &[SigningOrder], answers: Vec<SignedOrder>, untouched: &[bool]) {
     let keys: Vec<PublicKey> = begun.iter().map(|(intent, _)| intent.operation().public_key().clone()).collect();
     let verdicts = verify_all(&keys, orders, &answers);
     let mut answers = answers.into_iter();
-    for ((intent, answer), sound) in begun.into_iter().zip(verdicts) {
+    for (((intent, answer), sound), untouched) in begun.into_iter().zip(verdicts).zip(untouched) {
         let end = match answers.next() {
             Some(Ok(signatures)) => VisitEnd::Signed(sift(signatures, &sound)),
+            Some(Err(error)) if *untouched => VisitEnd::NotBegun(NotBegun::Custody(error)),
             Some(Err(error)) => end_of(error),
             None => {
                 VisitEnd::Unknown(CustodyError::Failed { what: "custody answered fewer orders than it got".into() })
@@ -110,16 +134,16 @@ fn answer_all(begun: Vec<Waiting>, orders: &[SigningOrder], answers: Vec<SignedO
     }
 }
 
-/// Whether the key may have been used when custody answers an order with `error`.
-fn end_of(error: CustodyError) -> VisitEnd {
-    match error {
-        CustodyError::Unavailable { .. } | CustodyError::Late => VisitEnd::Unknown(error),
-        error => VisitEnd::NotBegun(NotBegun::Custody(error)),
-    }
+/// Whether the key may have been used (D12) when custody answers an order with `error`.
+pub(super) fn end_of(error: CustodyError) -> VisitEnd {
+    if is_lost(&error) { VisitEnd::Unknown(error) } else { VisitEnd::NotBegun(NotBegun::Custody(error)) }
 }
 
 /// Drops every signature that does not verify.
-fn sift(signatures: Vec<Result<Signature, CustodyError>>, sound: &[bool]) -> Vec<Result<Signature, CustodyError>> {
+pub(super) fn sift(
+    signatures: Vec<Result<Signature, CustodyError>>,
+    sound: &[bool],
+) -> Vec<Result<Signature, CustodyError>> {
     let mut sound = sound.iter();
     signatures
         .into_iter()
@@ -132,7 +156,7 @@ fn sift(signatures: Vec<Result<Signature, CustodyError>>, sound: &[bool]) -> Vec
 }
 
 /// Verifies what came back, all of one key at once; one verdict per input of each order.
-fn verify_all(keys: &[PublicKey], orders: &[SigningOrder], answers: &[SignedOrder]) -> Vec<Vec<bool>> {
+pub(super) fn verify_all(keys: &[PublicKey], orders: &[SigningOrder], answers: &[SignedOrder]) -> Vec<Vec<bool>> {
     let mut verdicts: Vec<Vec<bool>> = orders.iter().map(|order| vec![false; order.inputs.len()]).collect();
     let mut by_key: HashMap<Sha256Digest, Group<'_>> = HashMap::new();
     for (place, ((key, order), answer)) in keys.iter().zip(orders).zip(answers).enumerate() {

@@ -39,6 +39,15 @@ pub(crate) struct TokenStatus {
     pub(crate) restarts: u64,
     /// Why it does not serve.
     pub(crate) trouble: Option<String>,
+    /// What whoever looks after it has to know although it serves.
+    pub(crate) remark: Option<&'static str>,
+}
+
+impl TokenStatus {
+    /// What whoever looks after it reads: why it does not serve, else what there is to know.
+    pub(crate) fn word(&self) -> Option<&str> {
+        self.trouble.as_deref().or(self.remark)
+    }
 }
 
 impl Token {
@@ -90,14 +99,15 @@ impl Token {
             Ok(mounted) => mounted,
             Err(error) => {
                 let (name, trouble) = (self.name.to_string(), Some(error.to_string()));
-                return TokenStatus { name, state: CustodianState::Unavailable, restarts: 0, trouble };
+                return TokenStatus { name, state: CustodianState::Unavailable, restarts: 0, trouble, remark: None };
             }
         };
         let (name, state, restarts) = mounted.custody.status();
         let trouble = (state != CustodianState::Ready).then(|| {
             mounted.worker.trouble().map_or("its worker is being restarted".to_owned(), |why| why.to_string())
         });
-        TokenStatus { name, state, restarts, trouble }
+        let remark = mounted.custody.is_full().then_some("the token is full, no key can be made in it");
+        TokenStatus { name, state, restarts, trouble, remark }
     }
 }
 
@@ -157,6 +167,11 @@ impl Custodians {
     pub(crate) fn nudge(&self) {
         self.software.nudge();
         self.tokens.iter().filter_map(|token| token.mounted().ok()).for_each(|mounted| mounted.custody.nudge());
+    }
+
+    /// Ends the worker of every token, for the end of the daemon: a module that hangs would hold it up.
+    pub(crate) fn stop_tokens(&self) {
+        self.workers().iter().for_each(|worker| worker.stop());
     }
 
     /// How each token is.

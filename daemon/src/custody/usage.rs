@@ -47,7 +47,7 @@ impl Usage {
         let there = worker.facts();
         let tuning = Tuning::of(&self.config, Profile::read(&self.profile), there.as_ref());
         tell(worker, &tuning);
-        if let Err(error) = custody.resize(tuning.sessions.0) {
+        if let Err(error) = custody.resize(TokenWorker::callers_for(tuning.sessions.0)) {
             error!(token = worker.name(), %error, "a token has not as many sessions as it should");
         }
         if self.tuned().tuning != tuning {
@@ -71,7 +71,7 @@ impl Usage {
 
 fn tell(worker: &TokenWorker, tuning: &Tuning) {
     worker.set_hang_after(tuning.hang_after.0);
-    worker.set_session_idle_max(tuning.session_idle_max());
+    worker.use_sessions(tuning.sessions.0, tuning.session_idle_max());
 }
 
 /// Says in the log how a token is used.

@@ -32,14 +32,14 @@ impl House {
         // A rotation between ring and rows would leave rows that this ring does not open.
         let _one = self.sealing.lock().await;
         let (checkpoint, _) = self.audit().checkpoint().await.map_err(audit_fault)?;
-        let records = self.records().clone();
+        let snapshot = self.records().snapshot().await.map_err(crate::keys::record_fault)?;
         let (ring, recipients) = (self.config().ring(), recipients.to_owned());
         let now = self.clock().now_unix_seconds();
         let begun = blocking(move || {
             let recipients = Recipients::read(&recipients)?;
             let ring =
                 std::fs::read(&ring).map_err(|source| BackupError::System { step: "read the KEK ring", source })?;
-            Export::begin(&records, &recipients, ring, checkpoint.note().to_owned(), now)
+            Export::begin(snapshot, &recipients, ring, checkpoint.note().to_owned(), now)
         });
         begun.await?.map_err(backup_fault)
     }

@@ -1,6 +1,6 @@
 //! The root key in a token: opened by it, without anybody, as soon as it serves; and its exchange for another.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -11,8 +11,8 @@ use tracing::{info, warn};
 use trust::{Fault, FaultKind, Principal};
 use trust_hsm::worker::{TokenWorker, draw_and_wrap};
 use trust_hsm::{
-    Custodian as _, CustodianState, CustodyError, Passphrase, RootChange, RootPlace, TokenName, Unsealed, WrappedRoot,
-    make_root_file, root_place,
+    Custodian as _, CustodianState, CustodyError, KeyRing, Passphrase, RootChange, RootPlace, TokenName, Unsealed,
+    WrappedRoot, make_root_file, root_place,
 };
 
 use super::sealing::{Opening, Progress};
@@ -25,6 +25,8 @@ use crate::root;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How many looks are let pass after a try that failed.
 const LOOKS_BETWEEN_TRIES: u32 = 20;
+/// How often is looked whether custody answers again after a change that failed.
+const LOOKS_FOR_REST_MAX: u32 = 40;
 
 /// Where another root key is to be.
 pub(crate) enum RootTarget {
@@ -170,10 +172,15 @@ impl House {
             sealed.map(|sealed| RootChange::File { path, offer: offer.id, sealed })
         });
         let change = made.await?.map_err(root_fault)?;
-        let before = self.ring_bytes();
+        let before = ring_bytes(&self.config().ring());
         let changed = self.take_root(change).await;
-        if changed.is_err() && before == self.ring_bytes() {
-            let _ = std::fs::remove_file(place); // it is the root of nothing
+        if changed.is_err() {
+            if self.is_untouched(before).await {
+                let _ = std::fs::remove_file(place); // it is the root of nothing
+            } else {
+                let place = place.display();
+                warn!(stage = "custody", %place, "whether the ring is under this root key is not known: the file stays");
+            }
         }
         changed
     }
@@ -196,10 +203,16 @@ impl House {
             Recovery::Passphrase(passphrase) => Some(passphrase),
             Recovery::Token(_) | Recovery::Nothing => None,
         };
-        let before = self.ring_bytes();
+        let before = ring_bytes(&self.config().ring());
         let changed = self.take_root(RootChange::Token { wraps: wraps.clone(), recovery }).await;
-        if changed.is_err() && before == self.ring_bytes() {
-            self.destroy_wraps(wraps).await?;
+        if changed.is_err() {
+            if self.is_untouched(before).await {
+                self.destroy_wraps(wraps).await?;
+            } else {
+                for WrappedRoot { token, key, .. } in &wraps {
+                    warn!(stage = "custody", %token, %key, "whether the ring needs this wrapping key is not known: it stays");
+                }
+            }
         }
         changed
     }
@@ -214,9 +227,10 @@ impl House {
         blocking(move || keyring.change_root(change)).await?.map_err(root_fault)
     }
 
-    /// What the ring's file holds; nothing where it cannot be read, which is then no proof of anything.
-    fn ring_bytes(&self) -> Vec<u8> {
-        std::fs::read(self.config().ring()).unwrap_or_default()
+    /// Whether a change that failed has provably left the ring as it was `before`. Only then what was made for the change
+    /// may be deleted: otherwise it may be all that opens the ring.
+    async fn is_untouched(&self, before: Option<Vec<u8>>) -> bool {
+        is_at_rest(&self.parts.keyring).await && is_proven_same(before, ring_bytes(&self.config().ring()))
     }
 
     /// Deletes wrapping keys that no ring needs any more. One that stays behind is named: only older copies of the
@@ -236,6 +250,28 @@ impl House {
     }
 }
 
+/// What the ring's file holds; `None` where it cannot be read, which proves nothing.
+fn ring_bytes(ring: &Path) -> Option<Vec<u8>> {
+    std::fs::read(ring).ok()
+}
+
+fn is_proven_same(before: Option<Vec<u8>>, after: Option<Vec<u8>>) -> bool {
+    before.zip(after).is_some_and(|(before, after)| before == after)
+}
+
+/// Waits until custody answers again, at most some [`LOOKS_FOR_REST_MAX`] looks. Then nobody writes the ring any more: a
+/// worker answers one request after the other, and a new one is started only after the last has ended.
+async fn is_at_rest(keyring: &Arc<dyn KeyRing>) -> bool {
+    for _ in 0..LOOKS_FOR_REST_MAX {
+        let asked = Arc::clone(keyring);
+        if let Ok(Ok(_) | Err(CustodyError::Sealed)) = blocking(move || asked.list()).await {
+            return true;
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+    false
+}
+
 /// What whoever administers reads: what the token says is of use to them.
 fn root_fault(error: CustodyError) -> Fault {
     match error {
@@ -243,5 +279,26 @@ fn root_fault(error: CustodyError) -> Fault {
         CustodyError::Unavailable { ref why } => Fault::new(FaultKind::Unavailable, why.clone()).because(error),
         CustodyError::Corrupt { ref what } => Fault::new(FaultKind::Refused, format!("{what} does not open")),
         error => unseal_fault(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_that_cannot_be_read_is_not_proven_to_be_the_same() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let ring = directory.path().join("ring");
+        let unreadable = ring_bytes(&ring);
+        std::fs::write(&ring, b"older").unwrap();
+        let older = ring_bytes(&ring);
+
+        assert!(is_proven_same(older.clone(), ring_bytes(&ring)));
+        assert!(!is_proven_same(unreadable.clone(), ring_bytes(&directory.path().join("ring"))));
+        assert!(!is_proven_same(older.clone(), unreadable.clone()));
+        assert!(!is_proven_same(unreadable.clone(), unreadable));
+        std::fs::write(&ring, b"newer").unwrap();
+        assert!(!is_proven_same(older, ring_bytes(&ring)));
     }
 }

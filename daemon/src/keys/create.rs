@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{Instrument as _, info};
+use tracing::{Instrument as _, info, warn};
 use trust::{Fault, FaultKind, KeyId, KeyRef, KeyVersion, Origin, Principal, Sha256Digest, Trust};
-use trust_hsm::{CustodyError, SealContext, TokenName};
+use trust_hsm::{CustodyError, DestroyOrder, Generated, Material, SealContext, TokenName};
 
 use super::adopt::Sought;
 use super::change::{KeyReplay, Replayed, key_hash, newest_of};
@@ -59,6 +59,13 @@ impl Source {
             Self::Envelope(_) => "import",
             Self::Token(_) => "adopt",
         }
+    }
+
+    /// The objects in a token that go if the key is not registered: those that were made for it.
+    fn object_of(&self, made: &Generated, context: SealContext) -> Option<DestroyOrder> {
+        let (Self::Custody | Self::Envelope(_), Material::Token(_)) = (self, &made.material) else { return None };
+        let spki_sha256 = made.public_key.spki_sha256();
+        Some(DestroyOrder { context: Arc::new(context), spki_sha256, material: made.material.clone() })
     }
 
     const fn origin(&self) -> Origin {
@@ -269,11 +276,12 @@ impl House {
         let custody = self.custody_of(birth.record.token.as_ref())?;
         let _in_flight = birth.record.token.is_some().then(|| self.token_birth(birth.key()));
         let made = match &birth.source {
-            Source::Custody => custody.generate(context).await,
-            Source::Envelope(envelope) => custody.import(envelope.order(context, birth.binding.clone())).await,
-            Source::Token(sought) => custody.adopt(sought.order(context)).await,
+            Source::Custody => custody.generate(context.clone()).await,
+            Source::Envelope(envelope) => custody.import(envelope.order(context.clone(), birth.binding.clone())).await,
+            Source::Token(sought) => custody.adopt(sought.order(context.clone())).await,
         };
         let made = made.map_err(|error| made_nowhere(birth, error))?;
+        let unregistered = birth.source.object_of(&made, context);
         let now = self.clock().now_unix_seconds();
         let version = VersionRecord {
             key: birth.key(),
@@ -290,6 +298,12 @@ impl House {
             None => self.records().create_key(birth.record.clone(), version, anchor, replay).await,
             Some(epoch) => self.records().add_version(epoch, version, anchor, replay).await,
         };
+        if let (Err(error), Some(order)) = (&view, unregistered)
+            && error.has_left_nothing()
+            && let Err(error) = custody.destroy(order).await
+        {
+            warn!(stage = "keys", key = %birth.key(), %error, "a key that was not registered is left in its token");
+        }
         view.map_err(record_fault)
     }
 
@@ -317,6 +331,9 @@ impl House {
 fn made_nowhere(birth: &Birth, error: CustodyError) -> Fault {
     match (&birth.record.token, error) {
         (Some(token), CustodyError::Refused { why }) => Fault::new(FaultKind::Refused, format!("token {token}: {why}")),
+        (Some(token), error @ CustodyError::Full { .. }) => {
+            Fault::new(FaultKind::Refused, format!("token {token}: {error}"))
+        }
         (Some(token), CustodyError::Unavailable { why }) => {
             Fault::new(FaultKind::Unavailable, format!("token {token} is unavailable")).because(why)
         }

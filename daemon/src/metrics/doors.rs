@@ -11,6 +11,8 @@ use super::Word;
 /// A door. Clones count together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entrance {
+    /// TCP with TLS, for clients of Notary.
+    Notary,
     /// TCP with TLS.
     Tls,
     /// The Unix socket.
@@ -44,6 +46,7 @@ impl Entrance {
     /// Its name in logs and labels.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Notary => "notary",
             Self::Tls => "tls",
             Self::Unix => "unix",
         }

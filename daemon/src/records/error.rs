@@ -64,6 +64,23 @@ impl RecordError {
     pub(super) fn damaged(reason: impl Into<Arc<str>>) -> Self {
         Self::Damaged { reason: reason.into() }
     }
+
+    /// Whether nothing of the change was written, for certain.
+    pub(crate) const fn has_left_nothing(&self) -> bool {
+        match self {
+            Self::Sealed
+            | Self::NameTaken
+            | Self::PublicKeyTaken { .. }
+            | Self::ReplayTaken
+            | Self::ReplaysFull
+            | Self::Missing
+            | Self::Moved
+            | Self::Refused { .. }
+            | Self::TooLarge
+            | Self::Full => true,
+            Self::Closed { .. } | Self::Damaged { .. } => false,
+        }
+    }
 }
 
 impl From<StoreError> for RecordError {

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
-use trust::{KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Repository, Sha256Digest, Trust, Use};
+use trust::format::tuf::{self, Gun};
+use trust::{Algorithm, KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Repository, Sha256Digest, Trust, Use};
 use trust_hsm::{Material, TokenName};
 
 use super::anchor::Anchor;
+use super::published::Published;
 use super::replay::Replays;
 use super::saved::Taken;
 use super::stored::{Held, Version};
@@ -80,15 +82,20 @@ pub(super) struct Index {
     pub(super) anchor_revision: Revision,
     pub(super) log_key: Option<(LogKey, Held)>,
     pub(super) provenance: Option<Provenance>,
+    pub(super) published: Published,
     pub(super) replays: Replays,
     entries: BTreeMap<KeyId, Arc<Entry>>,
     names: BTreeMap<KeyName, KeyId>,
     public_keys: HashMap<Sha256Digest, KeyRef>,
-    /// The start of the hash of each scope pattern, with the keys that have it: 32 bytes, where 100,000 sets of
+    /// The start of the hash of each word of a scope, with the keys that have it: 32 bytes, where 100,000 sets of
     /// texts would take 50 MB. Whoever is found by it is asked again whether it covers the repository.
     scopes: BTreeSet<([u8; 16], KeyId)>,
     shred_pending: BTreeSet<KeyId>,
     object_pending: BTreeSet<KeyId>,
+    /// How many keys are for trust data.
+    trust_keys: usize,
+    /// Their versions, by the ids that metadata has.
+    trust_ids: HashMap<Sha256Digest, KeyRef>,
 }
 
 impl Index {
@@ -98,6 +105,7 @@ impl Index {
             anchor_revision,
             log_key: None,
             provenance: None,
+            published: Published::default(),
             replays: Replays::default(),
             entries: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -105,6 +113,8 @@ impl Index {
             scopes: BTreeSet::new(),
             shred_pending: BTreeSet::new(),
             object_pending: BTreeSet::new(),
+            trust_keys: 0,
+            trust_ids: HashMap::new(),
         }
     }
 
@@ -113,6 +123,11 @@ impl Index {
         let id = entry.record.id;
         for (key, version, _) in entry.numbered() {
             self.public_keys.insert(Sha256Digest::of(&version.spki_der), key);
+            if entry.record.purpose.is_of_trust_data()
+                && let Some(id) = trust_id(entry.record.algorithm, &version.spki_der)
+            {
+                self.trust_ids.insert(id, key);
+            }
         }
         if entry.state.shred_pending {
             self.shred_pending.insert(id);
@@ -126,8 +141,11 @@ impl Index {
         }
         if !self.entries.contains_key(&id) {
             self.names.insert(entry.record.name.clone(), id);
-            for pattern in entry.record.scope.patterns() {
-                self.scopes.insert((pattern_hash(&pattern.to_string()), id));
+            if entry.record.purpose.is_of_trust_data() {
+                self.trust_keys = self.trust_keys.saturating_add(1);
+            }
+            for word in entry.record.scope.words() {
+                self.scopes.insert((word_hash(&word), id));
             }
         }
         self.entries.insert(id, entry);
@@ -163,7 +181,7 @@ impl Index {
         let patterns = below.chain(std::iter::once(text.to_owned()));
         let (first, last) = (KeyId::from_bytes([0; 16]), KeyId::from_bytes([255; 16]));
         let ids = patterns
-            .map(|pattern| pattern_hash(&pattern))
+            .map(|pattern| word_hash(&pattern))
             .flat_map(|hash| self.scopes.range((hash, first)..=(hash, last)).map(|(_, id)| id));
         let found = ids.filter_map(|id| self.entries.get(id)).map(|entry| (&entry.record.name, entry));
         let entries = found.collect::<BTreeMap<_, _>>().into_values();
@@ -173,6 +191,28 @@ impl Index {
                 && entry.record.scope.covers(repository)
         };
         entries.filter(counts).take(limit).cloned().collect()
+    }
+
+    /// The keys of this purpose for a repository of trust data, the oldest first.
+    pub(super) fn of_gun(&self, gun: &Gun, purpose: Purpose) -> Vec<Arc<Entry>> {
+        let hash = word_hash(gun.as_str());
+        let (first, last) = (KeyId::from_bytes([0; 16]), KeyId::from_bytes([255; 16]));
+        let found = self.scopes.range((hash, first)..=(hash, last)).filter_map(|(_, id)| self.entries.get(id));
+        let is_of = |entry: &&Arc<Entry>| entry.record.purpose == purpose && entry.record.scope.covers_gun(gun);
+        let mut entries: Vec<Arc<Entry>> = found.filter(is_of).cloned().collect();
+        entries.sort_by_key(|entry| (entry.record.created_at_unix_seconds, entry.record.id));
+        entries
+    }
+
+    /// The key for trust data that metadata knows by this id.
+    pub(super) fn by_trust_id(&self, id: Sha256Digest) -> Option<(KeyRef, &Arc<Entry>)> {
+        let key = self.trust_ids.get(&id)?;
+        Some((*key, self.entries.get(&key.id)?))
+    }
+
+    /// How many keys are for trust data.
+    pub(super) const fn trust_key_count(&self) -> usize {
+        self.trust_keys
     }
 
     pub(super) fn sealed_versions(
@@ -223,6 +263,8 @@ impl Index {
             log_key: self.log_key.clone(),
             provenance: self.provenance.clone(),
             entries: self.all(),
+            heads: self.published.all(),
+            last_change: self.published.last_change,
             replays: self.replays.all(),
         }
     }
@@ -233,7 +275,13 @@ impl Index {
     }
 }
 
-fn pattern_hash(pattern: &str) -> [u8; 16] {
+/// What metadata calls a public key; none for one that does not read, which whoever looks at it hears of.
+fn trust_id(algorithm: Algorithm, spki_der: &[u8]) -> Option<Sha256Digest> {
+    let public_key = PublicKey::from_spki_der(algorithm, spki_der).ok()?;
+    tuf::Key::of(&public_key).ok().map(|key| key.id())
+}
+
+fn word_hash(word: &str) -> [u8; 16] {
     // 32 bytes have 16 at their start.
-    Sha256Digest::of(pattern.as_bytes()).as_bytes().first_chunk().copied().unwrap_or_default()
+    Sha256Digest::of(word.as_bytes()).as_bytes().first_chunk().copied().unwrap_or_default()
 }

@@ -34,13 +34,20 @@ pub(super) fn format_row(store_uuid: [u8; 16]) -> Vec<u8> {
     [FORMAT_WORD, Records::FORMAT.to_be_bytes().as_slice(), &store_uuid].concat()
 }
 
+/// Whether the format row is of an older format; the row then, and which write it is from.
+pub(super) async fn older_format(store: &Store) -> Result<Option<Revision>, StoreError> {
+    let row = store.fetch(&layout::single(layout::FORMAT)).await?;
+    let format = |row: &[u8]| row.strip_prefix(FORMAT_WORD)?.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
+    Ok(row.filter(|row| format(&row.value).is_some_and(|format| format < Records::FORMAT)).map(|row| row.revision))
+}
+
 /// Reads the store's uuid. That it is the right one shows at unseal: every key is derived from it.
 pub(super) async fn read_format(store: &Store) -> Result<[u8; 16], UnsealError> {
     let row = store.fetch(&layout::single(layout::FORMAT)).await?.ok_or(UnsealError::Missing)?;
     let rest = row.value.strip_prefix(FORMAT_WORD).ok_or(UnsealError::Missing)?;
     let (format, uuid) = rest.split_first_chunk::<4>().ok_or(UnsealError::Missing)?;
     match u32::from_be_bytes(*format) {
-        Records::FORMAT => uuid.try_into().map_err(|_| UnsealError::Missing),
+        1..=Records::FORMAT => uuid.try_into().map_err(|_| UnsealError::Missing),
         found if found > Records::FORMAT => Err(UnsealError::TooNew { found, known: Records::FORMAT }),
         _ => Err(UnsealError::Missing),
     }
@@ -103,7 +110,8 @@ struct Part {
 impl Part {
     /// The kinds of which there are many rows, each about in a part of its own.
     fn all() -> Vec<Self> {
-        let edges = [layout::NAME, layout::PUBLIC, layout::STATE, layout::VERSION].map(layout::single);
+        let edges = [layout::FILE_HASH, layout::FILE, layout::NAME, layout::PUBLIC, layout::STATE, layout::VERSION]
+            .map(layout::single);
         let after = std::iter::once(None).chain(edges.iter().cloned().map(Some));
         let last = edges.iter().cloned().map(Some).chain(std::iter::once(None));
         after.zip(last).map(|(after, last)| Self { after, last }).collect()
@@ -184,9 +192,15 @@ impl Found {
         }
         for content in page.contents {
             match content {
+                Content::Change(id) => {
+                    let last = &mut self.index.published.last_change;
+                    *last = id.max(*last);
+                }
+                Content::Head(hash, slot) => drop(self.index.published.heads.insert(hash, slot)),
                 Content::Key(id, record, name) => drop(self.records.insert(id, (record, name))),
                 Content::LogKey(log_key, held) => self.index.log_key = Some((log_key, held)),
                 Content::Name(name, id) => drop(self.names.insert(name, id)),
+                Content::Nothing => {}
                 Content::Provenance(provenance) => self.index.provenance = Some(provenance),
                 Content::PublicKey(public, key) => drop(self.public_keys.insert(public, key)),
                 Content::Replay(tag, slot, held) => self.index.replays.put(tag, slot, held),

@@ -8,6 +8,7 @@ use trust_hsm::Material;
 
 use super::crypto::Keys;
 use super::index::{Entry, Index};
+use super::published::{HeadDraft, Publishing};
 use super::replay::{self, ReplayLimits, Slot};
 use super::stored::{self, Held, StoredKey, StoredLogKey, StoredState, Version};
 use super::{KeyRecord, KeyState, LogKey, RecordError, Replay, StateChange, VersionRecord, layout};
@@ -19,7 +20,9 @@ pub(super) enum Mutation {
     CreateKey { record: Arc<KeyRecord>, first: VersionRecord },
     FinishShred { ids: Vec<KeyId> },
     ForgetObject { key: KeyRef },
+    KeepChunks { rows: Vec<(RowKey, Vec<u8>)> },
     Nothing,
+    Publish(Box<Publishing>),
     ReplaceLogMaterial { material: Material },
     ReplaceMaterials { items: Vec<(KeyRef, Vec<Material>)> },
     SetLogKey { log_key: LogKey },
@@ -36,6 +39,7 @@ pub(super) enum RowChange {
 /// What the index learns once the rows are durable.
 pub(super) enum Effect {
     Forget { tag: [u8; 32] },
+    Head(Box<HeadDraft>),
     Key(Draft),
     LogKey(LogKey),
     Replay { tag: [u8; 32], slot: Slot },
@@ -65,6 +69,8 @@ pub(super) struct Group {
     replays: HashSet<[u8; 32]>,
     slots: Vec<Slot>,
     log_key: bool,
+    heads: HashSet<[u8; 32]>,
+    changes: u64,
 }
 
 /// The state of the records against which a change is planned.
@@ -85,7 +91,8 @@ impl Mutation {
             Self::CreateKey { record, .. } => group.ids.contains(&record.id),
             Self::ForgetObject { key } => group.ids.contains(&key.id),
             Self::FinishShred { ids } => ids.iter().any(|id| group.ids.contains(id)),
-            Self::Nothing => false,
+            Self::KeepChunks { .. } | Self::Nothing => false,
+            Self::Publish(publishing) => group.heads.contains(&publishing.hash),
             Self::ReplaceLogMaterial { .. } | Self::SetLogKey { .. } => group.log_key,
             Self::ReplaceMaterials { items } => items.iter().any(|(key, _)| group.ids.contains(&key.id)),
             Self::SetState { id, .. } => group.ids.contains(id),
@@ -100,7 +107,9 @@ impl Scene<'_> {
             Mutation::CreateKey { record, first } => self.create_key(record, first)?,
             Mutation::ForgetObject { key } => self.forget_object(*key)?,
             Mutation::FinishShred { ids } => self.finish_shred(ids)?,
+            Mutation::KeepChunks { rows } => Self::keep_chunks(rows),
             Mutation::Nothing => Plan::default(),
+            Mutation::Publish(publishing) => self.publish(publishing)?,
             Mutation::ReplaceLogMaterial { material } => self.replace_log_material(material)?,
             Mutation::ReplaceMaterials { items } => self.replace_materials(items)?,
             Mutation::SetLogKey { log_key } => self.set_log_key(log_key)?,
@@ -316,6 +325,10 @@ impl Group {
                 Effect::Forget { tag } => {
                     self.replays.insert(*tag);
                 }
+                Effect::Head(draft) => {
+                    self.heads.insert(draft.hash);
+                    self.changes = self.changes.saturating_add(u64::from(draft.is_change));
+                }
                 Effect::Key(draft) => {
                     self.ids.insert(draft.record.id);
                     self.names.insert(draft.record.name.clone());
@@ -332,6 +345,11 @@ impl Group {
                 }
             }
         }
+    }
+
+    /// How many changes of published trust data are written already.
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Whether a row of this answer is written already.

@@ -19,17 +19,18 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use self::contents::{Chunk, Head, SavedKey, SavedReplay};
+use self::contents::{Chunk, Head, SavedKey, SavedReplay, SavedSlot};
 use super::anchor::Anchor;
 use super::crypto::{ChunkPlace, Keys};
 use super::index::{Entry, Index};
+use super::published::HeadSlot;
 use super::replay::Slot;
 use super::stored::{self, Held};
 use super::{LogKey, Provenance, RecordError};
 use crate::store::Revision;
 
 /// What the file begins with: a word and the format.
-const MAGIC: &[u8; 16] = b"trustd index v2\n";
+const MAGIC: &[u8; 16] = b"trustd index v4\n";
 /// A chunk is closed when it has about this many bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// The longest chunk: a single key with very many versions. One that is longer is not saved.
@@ -38,7 +39,7 @@ const CHUNK_BYTES_MAX: usize = 16 * 1024 * 1024;
 const CHUNKS_MAX: usize = 8;
 /// About what a key takes in the file, for a look at the disk before it is written.
 const KEY_BYTES: u64 = 1024;
-/// The same for the answer to an earlier request.
+/// The same for the answer to an earlier request, and for a repository's head.
 const REPLAY_BYTES: u64 = 128;
 
 /// Why the index was not written into its file.
@@ -85,6 +86,8 @@ pub(super) struct Taken {
     pub(super) log_key: Option<(LogKey, Held)>,
     pub(super) provenance: Option<Provenance>,
     pub(super) entries: Vec<Arc<Entry>>,
+    pub(super) heads: Vec<([u8; 32], HeadSlot)>,
+    pub(super) last_change: u64,
     pub(super) replays: Vec<([u8; 32], Slot, Held)>,
 }
 
@@ -116,7 +119,8 @@ pub(super) fn write(path: &Path, keys: &Keys, taken: &Taken, free_bytes_min: u64
 fn check_room(directory: &Path, taken: &Taken, free_bytes_min: u64) -> Result<(), SaveError> {
     let count = |items: usize| u64::try_from(items).unwrap_or(u64::MAX);
     let bytes = count(taken.entries.len()).saturating_mul(KEY_BYTES);
-    let bytes = bytes.saturating_add(count(taken.replays.len()).saturating_mul(REPLAY_BYTES));
+    let small = taken.replays.len().saturating_add(taken.heads.len());
+    let bytes = bytes.saturating_add(count(small).saturating_mul(REPLAY_BYTES));
     let disk = rustix::fs::statvfs(directory).map_err(|errno| SaveError::System {
         step: "ask for the free space of",
         path: directory.to_owned(),
@@ -163,6 +167,9 @@ impl<'a> Writer<'a> {
         for replays in taken.replays.chunks(CHUNK_BYTES / 128) {
             self.chunk(&Chunk::Replays(replays.iter().map(SavedReplay::of).collect()))?;
         }
+        for heads in taken.heads.chunks(CHUNK_BYTES / 128) {
+            self.chunk(&Chunk::Heads(heads.iter().map(SavedSlot::of).collect()))?;
+        }
         self.file.into_inner().map_err(|error| write_error(error.into_error()))
     }
 
@@ -201,7 +208,7 @@ pub(super) async fn read(
     let (path, keys) = (path.to_owned(), Arc::clone(keys));
     let reader = tokio::task::spawn_blocking(move || read_chunks(&path, &keys, &chunks));
     let mut index = Index::new(anchor, anchor_revision);
-    let mut wanted = None;
+    let mut wanted: Option<(usize, usize, usize)> = None;
     while let Some(opened) = opening.recv().await {
         let opened = opened.await.map_err(|_| Unusable::Damaged("a chunk could not be read"))?;
         match (opened.ok_or(Unusable::Damaged("a chunk does not open"))?, &mut wanted) {
@@ -209,14 +216,18 @@ pub(super) async fn read(
                 if !head.is_of(&anchor, anchor_revision) {
                     return Err(Unusable::Older);
                 }
-                wanted = Some((head.keys, head.replays));
+                wanted = Some((head.keys, head.replays, head.heads));
                 head.put(&mut index).ok_or(Unusable::Damaged("its head does not read"))?;
             }
-            (Opened::Keys(entries), Some((keys, _))) => {
+            (Opened::Keys(entries), Some((keys, ..))) => {
                 *keys = keys.checked_sub(entries.len()).ok_or(Unusable::Damaged("it has too many keys"))?;
                 entries.into_iter().for_each(|entry| index.put(Arc::new(entry)));
             }
-            (Opened::Replays(replays), Some((_, left))) => {
+            (Opened::Heads(heads), Some((.., left))) => {
+                *left = left.checked_sub(heads.len()).ok_or(Unusable::Damaged("it has too many repositories"))?;
+                index.published.heads.extend(heads);
+            }
+            (Opened::Replays(replays), Some((_, left, _))) => {
                 *left = left.checked_sub(replays.len()).ok_or(Unusable::Damaged("it has too many answers"))?;
                 replays.into_iter().for_each(|(tag, slot, held)| index.replays.put(tag, slot, held));
             }
@@ -225,7 +236,7 @@ pub(super) async fn read(
     }
     reader.await.map_err(|_| Unusable::Damaged("it could not be read"))??;
     match wanted {
-        Some((0, 0)) => Ok(index),
+        Some((0, 0, 0)) => Ok(index),
         _ => Err(Unusable::Damaged("it is cut")),
     }
 }
@@ -234,6 +245,7 @@ pub(super) async fn read(
 enum Opened {
     Head(Box<Head>),
     Keys(Vec<Entry>),
+    Heads(Vec<([u8; 32], HeadSlot)>),
     Replays(Vec<([u8; 32], Slot, Held)>),
 }
 

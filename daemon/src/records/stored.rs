@@ -57,7 +57,7 @@ impl<'a> StoredKey<'a> {
             name: record.name.as_str(),
             purpose: record.purpose.name(),
             algorithm: record.algorithm.name(),
-            scope: record.scope.patterns().iter().map(ToString::to_string).collect(),
+            scope: record.scope.words(),
             forms: record.forms.iter().map(|form| form.name()).collect(),
             created_at_unix_seconds: record.created_at_unix_seconds,
         }
@@ -66,13 +66,12 @@ impl<'a> StoredKey<'a> {
     /// The key, with the word for where it is: [`KeyRecord::custodian`].
     pub(super) fn read(self, id: KeyId, custodian: &str) -> Option<KeyRecord> {
         let purpose = self.purpose.parse().ok()?;
-        let patterns = self.scope.iter().map(|pattern| pattern.parse().ok()).collect::<Option<Vec<_>>>()?;
         Some(KeyRecord {
             id,
             name: self.name.parse().ok()?,
             purpose,
             algorithm: self.algorithm.parse().ok()?,
-            scope: Scope::new(purpose, patterns).ok()?,
+            scope: Scope::read(purpose, self.scope.iter().map(String::as_str)).ok()?,
             forms: self.forms.iter().map(|form| form.parse().ok()).collect::<Option<Vec<_>>>()?,
             created_at_unix_seconds: self.created_at_unix_seconds,
             token: if custodian == SOFTWARE { None } else { Some(custodian.parse().ok()?) },

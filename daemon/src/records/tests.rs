@@ -569,9 +569,9 @@ async fn another_uuid_or_a_newer_format_does_not_unseal() {
 
     let mut newer = load::format_row([7; 16]);
     let at = newer.len() - 17;
-    newer[at] = 2;
+    newer[at] = 3;
     bench.put(&row, newer).await;
-    assert_eq!(bench.reopened().await.map(|_| ()).unwrap_err(), UnsealError::TooNew { found: 2, known: 1 });
+    assert_eq!(bench.reopened().await.map(|_| ()).unwrap_err(), UnsealError::TooNew { found: 3, known: 2 });
 
     bench.take(&row).await;
     assert_eq!(bench.reopened().await.map(|_| ()).unwrap_err(), UnsealError::Missing);
@@ -723,10 +723,12 @@ async fn a_snapshot_is_a_whole_store_without_log_key_and_answers() {
     bench.records.remember_replay(replay(1, "k", b"answer")).await.unwrap();
     let provenance = Provenance { made_at_unix_seconds: 4, checkpoint: "c".to_owned(), ring_sha256: [3; 32] };
 
-    let mut snapshot = bench.records.snapshot(provenance.clone()).unwrap();
+    let mut snapshot = bench.records.snapshot().await.unwrap();
     add(&bench.records, 3, "later").await;
     let copy = Store::memory();
-    while let Some(rows) = snapshot.next_rows().unwrap() {
+    loop {
+        snapshot.read_ahead().await.unwrap();
+        let Some(rows) = snapshot.next_rows(&provenance).unwrap() else { break };
         copy.write(rows.into_iter().map(|(key, value)| Change::Create { key, value }).collect()).await.unwrap();
     }
 

@@ -1,6 +1,7 @@
 //! From sealed to open and back: by reading every row, or by the file of the index.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, mpsc};
@@ -49,8 +50,16 @@ impl Records {
     pub async fn open(store: Store, limits: RecordLimits, clock: Clock) -> Result<Self, UnsealError> {
         let store_uuid = load::read_format(&store).await?;
         let (inbox, outbox) = mpsc::channel(Self::QUEUE_MAX);
-        let inner =
-            Arc::new(Inner { store, store_uuid, clock, limits, open: RwLock::new(None), gate: Mutex::new(()), inbox });
+        let inner = Arc::new(Inner {
+            store,
+            store_uuid,
+            clock,
+            limits,
+            open: RwLock::new(None),
+            gate: Mutex::new(()),
+            inbox,
+            is_raised: AtomicBool::new(false),
+        });
         // Ends with the last clone of the records: it holds them weakly, and the queue closes then.
         tokio::spawn(writer::run(Arc::downgrade(&inner), outbox));
         Ok(Self(inner))

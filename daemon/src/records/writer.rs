@@ -224,6 +224,12 @@ impl Fresh {
 fn apply(index: &mut Index, fresh: &Fresh, effect: Effect) {
     match effect {
         Effect::Forget { tag } => index.replays.forget(&tag),
+        Effect::Head(draft) => {
+            if let Some(held) = fresh.held(&layout::head(draft.hash)) {
+                index.published.heads.insert(draft.hash, draft.head.slot(held));
+                index.published.last_change = index.published.last_change.saturating_add(u64::from(draft.is_change));
+            }
+        }
         Effect::Key(draft) => {
             let old = index.entry(draft.record.id).cloned();
             if let Some(entry) = settle(draft, old.as_deref(), fresh) {

@@ -36,7 +36,7 @@ struct TokenName {
 }
 
 /// Everything, in the OpenMetrics text format.
-pub(super) fn write(house: &House) -> Result<String, fmt::Error> {
+pub(crate) fn write(house: &House) -> Result<String, fmt::Error> {
     let mut page = String::with_capacity(16 * 1024);
     house.metrics().encode(&mut page)?;
     text::encode_registry(&mut page, &observe(house))?;
@@ -70,6 +70,11 @@ fn observe(house: &House) -> Registry {
     count(&mut now, "key_preparations", "Public keys that were prepared since the start", prepared.made);
     let seconds = ConstCounter::new(prepared.making.as_secs_f64());
     now.register("key_preparation_seconds", "How long preparing keys took since the start", seconds);
+    // Sealed, nobody can tell.
+    let (timestamps, late) = house.records().timestamps(house.clock().now_unix_seconds()).unwrap_or_default();
+    level(&mut now, "timestamps", "Repositories with trust data", timestamps);
+    level(&mut now, "timestamps_late", "Repositories whose timestamp is past half of its life", late);
+    level(&mut now, "verify_items_at_work", "Signatures that are being verified", size(house.verifier().at_work()));
     let start = house.parts.started_at_unix_seconds;
     level(&mut now, "start_time_seconds", "When the daemon started, in Unix time", start);
     let states = Family::<StateLabels, Gauge>::default();

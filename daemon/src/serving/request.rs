@@ -1,13 +1,12 @@
 //! One request: whether there is room for it, how long it may take, and that its answer ends.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt as _;
@@ -16,6 +15,7 @@ use trust::{Fault, FaultKind};
 use trust_proto::fault;
 
 use super::connection::Visitor;
+use super::held::{Held, NoRoom};
 use super::meter::{AtWork, HandedOut};
 use super::share::{self, Taken};
 use crate::identity::Caller;
@@ -54,7 +54,8 @@ fn admit(visitor: &Visitor) -> Result<Taken, Fault> {
 
 async fn work(visitor: Arc<Visitor>, taken: Taken, request: hyper::Request<Incoming>) -> hyper::Response<Body> {
     let at_work = visitor.pulse.request();
-    let held = Arc::new(Held::new(&visitor));
+    let (of_all, of_one) = (Arc::clone(&visitor.rooms.all.bytes), Arc::clone(&visitor.share.bytes));
+    let held = Arc::new(Held::new(of_all, of_one, visitor.rooms.request_bytes_max));
     let request = carry(Arc::clone(&visitor), Arc::clone(&held), request);
     let limit = visitor.rooms.request_time_max;
     let answered = visitor.rooms.routes.clone().oneshot(request);
@@ -70,12 +71,13 @@ async fn work(visitor: Arc<Visitor>, taken: Taken, request: hyper::Request<Incom
     }
 }
 
-/// The request as the services take it: with the caller of its connection, and a body that is counted.
+/// The request as the services take it: with the caller of its connection, and a body that is counted; a door that
+/// streams gives the count back as it goes.
 fn carry(visitor: Arc<Visitor>, held: Arc<Held>, request: hyper::Request<Incoming>) -> hyper::Request<Body> {
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert::<Caller>(visitor.caller.clone());
-    let left_bytes = visitor.rooms.request_bytes_max;
-    hyper::Request::from_parts(parts, Body::new(Question { body, visitor, left_bytes, held }))
+    parts.extensions.insert::<Arc<Held>>(Arc::clone(&held));
+    hyper::Request::from_parts(parts, Body::new(Question { body, visitor, held }))
 }
 
 fn busy(text: &str) -> Fault {
@@ -90,49 +92,19 @@ fn refuse(fault: &Fault) -> hyper::Response<Body> {
 struct Question {
     body: Incoming,
     visitor: Arc<Visitor>,
-    left_bytes: usize,
     held: Arc<Held>,
 }
 
-/// The bytes of one request: of all that are allowed, and of what its identity may have. Held until the answer begins.
-struct Held {
-    of_all: Arc<Semaphore>,
-    of_one: Arc<Semaphore>,
-    taken: Mutex<Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>>,
-}
-
-impl Held {
-    fn new(visitor: &Visitor) -> Self {
-        Self {
-            of_all: Arc::clone(&visitor.rooms.all.bytes),
-            of_one: Arc::clone(&visitor.share.bytes),
-            taken: Mutex::new(None),
-        }
-    }
-
-    fn take(&self, bytes: u32) -> Option<()> {
-        let of_one = Arc::clone(&self.of_one).try_acquire_many_owned(bytes).ok()?;
-        let of_all = Arc::clone(&self.of_all).try_acquire_many_owned(bytes).ok()?;
-        match &mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((all, one)) => {
-                all.merge(of_all);
-                one.merge(of_one);
-            }
-            none => *none = Some((of_all, of_one)),
-        }
-        Some(())
-    }
-}
-
 impl Question {
-    fn count(&mut self, bytes: usize) -> Result<(), Status> {
-        self.left_bytes = self.left_bytes.checked_sub(bytes).ok_or_else(|| {
-            fault::to_status(&Fault::new(FaultKind::Malformed, "the request is longer than a message may be"))
-        })?;
-        let count = u32::try_from(bytes).map_err(|_| Status::internal("a frame of 4 GiB"))?;
-        self.held.take(count).ok_or_else(|| {
-            self.visitor.rooms.counts.turned_away(self.visitor.door(), TurnedAway::Bytes);
-            fault::to_status(&busy("too many bytes of requests are in flight"))
+    fn count(&self, bytes: usize) -> Result<(), Status> {
+        self.held.take(bytes).map_err(|no_room| {
+            fault::to_status(&match no_room {
+                NoRoom::TooLong => Fault::new(FaultKind::Malformed, "the request is longer than a message may be"),
+                NoRoom::Busy => {
+                    self.visitor.rooms.counts.turned_away(self.visitor.door(), TurnedAway::Bytes);
+                    busy("too many bytes of requests are in flight")
+                }
+            })
         })
     }
 }

@@ -126,6 +126,8 @@ fn check_scope(
     let covered = match (&view.record.scope, reference) {
         (Scope::Repositories(_), Some(reference)) => view.record.scope.covers(&reference.repository),
         (Scope::Repositories(_), None) => true,
+        // No statement of a door is for such a key: what it signs, `publish` makes.
+        (Scope::Gun(_) | Scope::Guns(_), _) => false,
         (Scope::Unbound, _) => true,
     };
     if covered {

@@ -3,6 +3,7 @@
 use trust::{Fault, Form, KeyRef, PublicKey, Signature};
 use trust_hsm::CustodyError;
 
+use crate::custody;
 use crate::order::{Shape, SignOrder};
 
 /// One signature and the bytes a caller needs beside it.
@@ -17,7 +18,7 @@ pub(crate) struct SignedForm {
 }
 
 /// The signatures of one statement, or why custody could not make them.
-pub(crate) type SignedItem = Result<Vec<SignedForm>, String>;
+pub(crate) type SignedItem = Result<Vec<SignedForm>, CustodyError>;
 
 /// The end of a sign: only the fifth stage makes one, and a replay of what it kept.
 #[derive(Debug, Clone)]
@@ -63,7 +64,7 @@ impl Receipt {
                         }
                         (Ok(_), Err(error)) => {
                             tracing::warn!(stage = "custody", key = %order.key, %error, "an item was not signed");
-                            item = Err(crate::custody::fault(error).public().to_owned());
+                            item = Err(error);
                         }
                         (Err(_), _) => {}
                     }
@@ -85,11 +86,11 @@ impl Receipt {
     /// The signatures of a request with one statement.
     ///
     /// # Errors
-    /// [`Fault`] of kind internal when custody could not sign it.
+    /// What custody met, as the caller of one signature reads it.
     pub(crate) fn into_single(self) -> Result<Vec<SignedForm>, Fault> {
         match self.items.into_iter().next() {
             Some(Ok(forms)) => Ok(forms),
-            Some(Err(failure)) => Err(Fault::internal(failure)),
+            Some(Err(error)) => Err(custody::fault(error)),
             None => Err(Fault::internal("a receipt without an item")),
         }
     }

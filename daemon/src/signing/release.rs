@@ -69,6 +69,8 @@ mod tests {
     use trust::format::release::{FileDigests, FileName, Release, ReleaseFile};
     use trust::{Algorithm, KeyId, KeyRef, KeyVersion, Principal, PublicKey, Sha256Digest, Signature};
 
+    use trust_hsm::CustodyError;
+
     use super::*;
     use crate::keys::KeySelector;
     use crate::signing::{Shape, SignedForm};
@@ -118,7 +120,7 @@ mod tests {
 
     /// The second file was not signed, the third has no minisign signature.
     fn first() -> Receipt {
-        let failed = Err("custody is gone".to_owned());
+        let failed = Err(CustodyError::Sealed);
         receipt(1, 5, vec![signed(Form::Minisig, ""), failed, signed(Form::Sshsig, ""), signed(Form::Sig, "")])
     }
 
@@ -138,8 +140,8 @@ mod tests {
         assert_eq!(whole.items[2..], first().items[2..]);
         assert_eq!((whole.leaf, whole.second_leaf), (5, Some(7)));
 
-        let failed = joined(first(), &[0], receipt(1, 7, vec![Err("late".to_owned())])).unwrap();
-        assert_eq!(failed.items[0], Err("late".to_owned()));
+        let failed = joined(first(), &[0], receipt(1, 7, vec![Err(CustodyError::Late)])).unwrap();
+        assert_eq!(failed.items[0], Err(CustodyError::Late));
     }
 
     #[test]

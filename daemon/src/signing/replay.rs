@@ -22,7 +22,7 @@ pub(super) struct Found {
 
 /// Under what the receipt is to be kept.
 #[derive(Clone)]
-pub(super) struct Keep {
+pub(crate) struct Keep {
     principal: trust::Principal,
     key: IdempotencyKey,
     request_hash: Sha256Digest,
@@ -36,10 +36,10 @@ struct Stored {
     items: Vec<StoredItem>,
 }
 
+/// What failed is kept of no receipt.
 #[derive(Serialize, Deserialize)]
 enum StoredItem {
     Signed(Vec<StoredForm>),
-    Failed(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,19 +71,15 @@ impl Found {
         let items = stored
             .items
             .iter()
-            .map(|item| match item {
-                StoredItem::Failed(why) => Some(Err(why.clone())),
-                StoredItem::Signed(forms) => forms
-                    .iter()
-                    .map(|stored| {
-                        Some(SignedForm {
-                            form: stored.form.parse::<Form>().ok()?,
-                            payload: stored.payload.clone(),
-                            signature: Signature::new(algorithm, stored.signature.clone()).ok()?,
-                        })
+            .map(|StoredItem::Signed(forms)| {
+                let signed = forms.iter().map(|stored| {
+                    Some(SignedForm {
+                        form: stored.form.parse::<Form>().ok()?,
+                        payload: stored.payload.clone(),
+                        signature: Signature::new(algorithm, stored.signature.clone()).ok()?,
                     })
-                    .collect::<Option<Vec<_>>>()
-                    .map(Ok),
+                });
+                signed.collect::<Option<Vec<_>>>().map(Ok)
             })
             .collect::<Option<Vec<_>>>()?;
         Some(Receipt {
@@ -115,30 +111,18 @@ impl House {
 
     /// Keeps the receipt, durably, before it is answered.
     pub(super) async fn keep_receipt(&self, keep: Keep, receipt: &Receipt) -> Result<(), Fault> {
-        let mut stored = Stored {
-            leaf: receipt.leaf,
-            version: receipt.key.version.number(),
-            items: receipt
-                .items
-                .iter()
-                .map(|item| match item {
-                    Err(why) => StoredItem::Failed(why.clone()),
-                    Ok(forms) => StoredItem::Signed(
-                        forms
-                            .iter()
-                            .map(|signed| StoredForm {
-                                form: signed.form.name().to_owned(),
-                                payload: signed.payload.clone(),
-                                signature: signed.signature.as_bytes().to_vec(),
-                            })
-                            .collect(),
-                    ),
-                })
-                .collect(),
+        let form = |signed: &SignedForm| StoredForm {
+            form: signed.form.name().to_owned(),
+            payload: signed.payload.clone(),
+            signature: signed.signature.as_bytes().to_vec(),
         };
-        let mut response = postcard::to_stdvec(&stored).map_err(Fault::internal)?;
+        let item = |forms: &Vec<SignedForm>| StoredItem::Signed(forms.iter().map(form).collect());
         // What failed is not the answer to a retry: that signs anew, and says what it retries.
-        if response.len() > Replay::RESPONSE_BYTES_MAX || receipt.items.iter().any(Result::is_err) {
+        let items: Result<Vec<StoredItem>, _> = receipt.items.iter().map(|signed| signed.as_ref().map(item)).collect();
+        let mut stored =
+            Stored { leaf: receipt.leaf, version: receipt.key.version.number(), items: items.unwrap_or_default() };
+        let mut response = postcard::to_stdvec(&stored).map_err(Fault::internal)?;
+        if response.len() > Replay::RESPONSE_BYTES_MAX {
             stored.items.clear();
             response = postcard::to_stdvec(&stored).map_err(Fault::internal)?;
         }

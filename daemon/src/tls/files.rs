@@ -71,7 +71,7 @@ fn lifetime(chain: &[CertificateDer<'_>]) -> Result<Lifetime, String> {
 }
 
 /// Every certificate of a PEM file; at least one.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let bytes = bounded(open(path)?, PEM_BYTES_MAX)?;
     let chain =
         CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>().map_err(|error| not_pem(&error))?;

@@ -18,7 +18,7 @@ fn clock() -> Clock {
 }
 
 fn load(files: &Files) -> TlsState {
-    TlsState::load(&files.config, clock()).unwrap()
+    TlsState::load(&files.config, Manner::Custody, clock()).unwrap()
 }
 
 fn who(tls: &TlsState, pair: &Pair) -> Result<SpiffeId, Arc<TlsRefusal>> {
@@ -354,7 +354,7 @@ fn every_bad_file_is_named_at_once() {
     ] {
         assert!(faults.contains(expected), "{expected}\n--\n{faults}");
     }
-    assert!(TlsState::load(&files.config, clock()).is_err());
+    assert!(TlsState::load(&files.config, Manner::Custody, clock()).is_err());
 }
 
 #[test]

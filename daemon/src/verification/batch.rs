@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use trust::verify::NotValid;
 use trust::verify::batch::{self, Input, Item, Key, Table};
 use trust::{Digest, Fault, FaultKind, PublicKey};
@@ -26,7 +27,7 @@ pub(crate) enum BatchKey {
 /// The messages of a batch, end to end.
 #[derive(Debug)]
 pub(crate) struct Messages {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     places: Places,
 }
 
@@ -41,17 +42,17 @@ enum Places {
 /// Many signatures to verify, every index inside its bounds.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    keys: Vec<BatchKey>,
+    keys: Arc<[BatchKey]>,
     /// Index into `keys` of each item.
     key_of: Vec<usize>,
     messages: Messages,
-    signatures: Vec<u8>,
+    signatures: Bytes,
     signature_places: Vec<Range<usize>>,
 }
 
 impl Batch {
     /// Items of 32 bytes, end to end.
-    pub(crate) fn items32(bytes: Vec<u8>) -> Result<Messages, Fault> {
+    pub(crate) fn items32(bytes: Bytes) -> Result<Messages, Fault> {
         if bytes.is_empty() || !bytes.len().is_multiple_of(32) {
             return Err(malformed("items32: 32 bytes for each item"));
         }
@@ -60,7 +61,7 @@ impl Batch {
     }
 
     /// Messages of any length, end to end.
-    pub(crate) fn packed(bytes: Vec<u8>, ends: &[u32]) -> Result<Messages, Fault> {
+    pub(crate) fn packed(bytes: Bytes, ends: &[u32]) -> Result<Messages, Fault> {
         let ranges =
             ranges(bytes.len(), ends).ok_or_else(|| malformed("messages: ends that rise to the length of bytes"))?;
         Ok(Messages { bytes, places: Places::Ranges(ranges) })
@@ -68,10 +69,10 @@ impl Batch {
 
     /// Puts a batch together.
     pub(crate) fn new(
-        keys: Vec<BatchKey>,
+        keys: Arc<[BatchKey]>,
         key_indexes: Vec<u32>,
         messages: Messages,
-        signatures: Vec<u8>,
+        signatures: Bytes,
         signature_ends: &[u32],
         items_max: usize,
     ) -> Result<Self, Fault> {
@@ -101,8 +102,8 @@ impl Batch {
         Ok(Self { keys, key_of, messages, signatures, signature_places })
     }
 
-    /// The keys it names.
-    pub(crate) fn keys(&self) -> &[BatchKey] {
+    /// The keys it names. The next message of a stream may mean the same.
+    pub(crate) const fn keys(&self) -> &Arc<[BatchKey]> {
         &self.keys
     }
 
@@ -254,8 +255,8 @@ mod tests {
     #[test]
     fn a_batch_that_nobody_waits_for_is_given_up() {
         let key = BatchKey::Kept("a".parse().map(KeySelector::Name).unwrap_or_else(|_| unreachable!()));
-        let messages = Batch::items32(vec![0; 32 * 400]).unwrap_or_else(|_| unreachable!());
-        let batch = Batch::new(vec![key], Vec::new(), messages, vec![0; 64 * 400], &[], 400);
+        let messages = Batch::items32(vec![0; 32 * 400].into()).unwrap_or_else(|_| unreachable!());
+        let batch = Batch::new([key].into(), Vec::new(), messages, vec![0; 64 * 400].into(), &[], 400);
         let asked = std::cell::Cell::new(0);
         let twice = || {
             asked.set(asked.get() + 1);
@@ -278,9 +279,11 @@ mod tests {
             signature_ends in proptest::collection::vec(0_u32..220, 0..6),
         ) {
             let key = BatchKey::Kept("a".parse().map(KeySelector::Name).unwrap_or_else(|_| unreachable!()));
+            let bytes = Bytes::from(bytes);
             let messages = if ends.is_empty() { Batch::items32(bytes) } else { Batch::packed(bytes, &ends) };
+            let keys = [key.clone(), key].into();
             if let Ok(messages) = messages
-                && let Ok(batch) = Batch::new(vec![key.clone(), key], indexes, messages, signatures, &signature_ends, 4)
+                && let Ok(batch) = Batch::new(keys, indexes, messages, signatures.into(), &signature_ends, 4)
             {
                 let keys = [Err(Refusal::Distrusted), Err(Refusal::Distrusted)];
                 let verdicts = batch.verdicts(0..batch.items(), &keys, &[], || true).unwrap_or_default();

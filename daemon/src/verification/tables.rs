@@ -1,11 +1,12 @@
 //! Prepared keys: those under which much is verified, a bounded number of them.
 //!
 //! A key earns its table by use. A stranger may name any key, so what is remembered of those without a table is bounded,
-//! too, and a table is made on the thread, and at the cost, of the batch that earned it.
+//! too, and a table is made on the thread, and at the cost, of the batch that earned it. One that made room may still be
+//! in use, by a batch of more keys than there are tables: there are as many of these as of the others, and then no more
+//! are made.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use trust::verify::batch::Table;
@@ -30,6 +31,8 @@ pub(crate) struct Tables {
 #[derive(Default)]
 struct Known {
     keys: HashMap<Sha256Digest, Use>,
+    /// Tables that made room for others, while somebody uses them.
+    outgoing: Vec<Weak<Table>>,
     /// Counts batches: what is used has the number of the last one.
     turn: u64,
     /// How many tables were made, and how long that took.
@@ -107,24 +110,20 @@ enum Noted {
 impl Known {
     fn note(&mut self, name: Sha256Digest, items: usize, max: usize) -> Noted {
         self.turn += 1;
-        let turn = self.turn;
-        match self.keys.entry(name) {
-            Entry::Occupied(mut key) => {
-                let key = key.get_mut();
-                key.last = turn;
-                key.items = key.items.saturating_add(items);
-                match &key.table {
-                    Some(table) => Noted::Has(Arc::clone(table)),
-                    None if key.items >= EARNED_AT => Noted::Earned,
-                    None => Noted::Candidate,
-                }
-            }
-            Entry::Vacant(place) => {
-                place.insert(Use { items, last: turn, table: None });
-                self.shrink(CANDIDATES.saturating_mul(max), |key| key.table.is_none());
-                if items >= EARNED_AT { Noted::Earned } else { Noted::Candidate }
-            }
+        let key = self.keys.entry(name).or_insert(Use { items: 0, last: 0, table: None });
+        let is_new = key.last == 0;
+        key.last = self.turn;
+        key.items = key.items.saturating_add(items);
+        if let Some(table) = &key.table {
+            return Noted::Has(Arc::clone(table));
         }
+        let items = key.items;
+        if is_new {
+            self.shrink(CANDIDATES.saturating_mul(max), |key| key.table.is_none());
+        }
+        // Those that made room for others and are in use yet.
+        self.outgoing.retain(|table| table.strong_count() > 0);
+        if items >= EARNED_AT && self.outgoing.len() < max { Noted::Earned } else { Noted::Candidate }
     }
 
     fn keep(&mut self, name: Sha256Digest, table: &Arc<Table>, took: Duration, max: usize) {
@@ -144,7 +143,8 @@ impl Known {
         if excess > 0 {
             of_kind.sort_unstable_by_key(|(last, _)| *last);
             for (_, name) in of_kind.into_iter().take(excess) {
-                self.keys.remove(&name);
+                let table = self.keys.remove(&name).and_then(|key| key.table);
+                self.outgoing.extend(table.as_ref().map(Arc::downgrade));
             }
         }
     }
@@ -215,6 +215,19 @@ mod tests {
         }
         assert!(tables.known().keys.len() <= 2 * CANDIDATES + 2);
         assert_eq!(tables.prepared().keys, 2);
+    }
+
+    #[test]
+    fn one_batch_of_many_keys_holds_a_bounded_number_of_tables() {
+        let tables = at_most(2);
+        let mut in_use: Vec<_> = (0..20).map(|number| tables.earn(&key(number), 1000)).collect();
+
+        assert_eq!(in_use.iter().flatten().count(), 4);
+        assert_eq!(tables.prepared().keys, 2);
+
+        in_use.clear();
+        assert_eq!(earn(&tables, 21, 1000), (true, true));
+        assert!(tables.known().outgoing.len() <= 2);
     }
 
     #[test]

@@ -17,7 +17,9 @@ use trust::{Algorithm, Scheme};
 use super::Inner;
 use super::fault::Fault;
 use crate::CustodyError;
-use crate::doctor::{AlgorithmFinding, Handle, Plan, Progress, Quirk, Report, SessionLimit, Stability, Works};
+use crate::doctor::{
+    AlgorithmFinding, Handle, Plan, Progress, Quirk, Report, SessionLimit, Stability, Throughput, Works,
+};
 use keys::Keys;
 
 /// Algorithms that share a key, the one that most keys have first.
@@ -83,9 +85,12 @@ impl Examination<'_> {
             .find(|algorithm| works(&algorithms, *algorithm).is_some());
         let (mut measured, mut stability) = (None, None);
         if let Some(algorithm) = primary {
-            self.shape(algorithm)?;
-            measured = Some(throughput::measure(self, algorithm, session_limit.opened)?);
-            stability = Some(handles::measure(self, algorithm)?);
+            match self.at_work(algorithm, session_limit.opened) {
+                Ok((rate, handles)) => (measured, stability) = (Some(rate), Some(handles)),
+                // Without numbers that mean what they say there is nothing more to measure: the rest of the report stands.
+                Err(Fault::Final(CustodyError::Refused { .. })) => self.quirks.push(Quirk::HandlesChange),
+                Err(fault) => return Err(fault),
+            }
         }
         self.judge(&algorithms, stability.as_ref());
         Ok(Report {
@@ -99,6 +104,13 @@ impl Examination<'_> {
             swept,
             left_behind: Vec::new(),
         })
+    }
+
+    /// What the token does with a key that works.
+    fn at_work(&mut self, algorithm: Algorithm, sessions_max: u32) -> Result<(Throughput, Stability), Fault> {
+        self.shape(algorithm)?;
+        let measured = throughput::measure(self, algorithm, sessions_max)?;
+        Ok((measured, handles::measure(self, algorithm)?))
     }
 
     /// Says what comes next.

@@ -16,6 +16,8 @@ pub(super) enum Fault {
     Missing(CustodyError),
     /// Nobody is logged in any more.
     Login(String),
+    /// The token has no session left; those that are open go on.
+    Crowded(String),
     /// Only a new process can help.
     Child(TokenTrouble),
     /// It will not be done this way, on no session.
@@ -26,6 +28,7 @@ pub(super) enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remedy {
     Session,
+    Crowded,
     Login,
     Process,
     Absent,
@@ -47,12 +50,13 @@ impl Fault {
         };
         match remedy {
             Remedy::Session => Self::Session(what),
+            Remedy::Crowded => Self::Crowded(what),
             Remedy::Login => Self::Login(what),
             Remedy::Process => Self::Child(TokenTrouble::Failed { what }),
             Remedy::Absent => Self::Child(TokenTrouble::Absent { what }),
             Remedy::PinWrong => Self::Child(TokenTrouble::PinWrong),
             Remedy::PinLocked => Self::Child(TokenTrouble::PinLocked { what }),
-            Remedy::Full => Self::Final(CustodyError::refused(format!("the token is full: {what}"))),
+            Remedy::Full => Self::Final(CustodyError::Full { what }),
             Remedy::Refused => Self::Final(CustodyError::refused(format!("the token refuses: {what}"))),
         }
     }
@@ -92,6 +96,8 @@ fn remedy(code: RvError) -> Remedy {
     use RvError as Ckr;
     match code {
         Ckr::UserNotLoggedIn => Remedy::Login,
+
+        Ckr::SessionCount => Remedy::Crowded,
 
         Ckr::TokenNotPresent | Ckr::DeviceRemoved | Ckr::SlotIdInvalid | Ckr::TokenNotRecognized => Remedy::Absent,
 
@@ -154,7 +160,7 @@ mod tests {
             (RvError::ObjectHandleInvalid, Remedy::Session),
             (RvError::KeyTypeInconsistent, Remedy::Session),
             (RvError::OperationActive, Remedy::Session),
-            (RvError::SessionCount, Remedy::Session),
+            (RvError::SessionCount, Remedy::Crowded),
             (RvError::GeneralError, Remedy::Session),
             (RvError::DeviceError, Remedy::Session),
             (RvError::BufferTooSmall, Remedy::Session),

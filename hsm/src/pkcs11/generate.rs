@@ -42,8 +42,7 @@ pub(super) fn generate(inner: &Inner, session: &Session, context: &SealContext) 
     let proven = prove(session, public, private, algorithm, &asked);
     if proven.is_err() {
         // Best effort: the error that is answered is the first one, and `CKA_ID` tells what stayed behind.
-        let _ = session.destroy_object(private);
-        let _ = session.destroy_object(public);
+        let _ = object::destroy_all(session, id.as_bytes());
     }
     let public_key = proven?.public_key;
     Ok(Generated {

@@ -13,7 +13,7 @@ use zeroize::Zeroize as _;
 
 use super::fault::Fault;
 use super::generate::{private_template, prove, public_template};
-use super::{Inner, mechanism, public};
+use super::{Inner, mechanism, object, public};
 use crate::imported::{Imported, Parts};
 use crate::{CustodyError, Generated, KeyObject, Material, ObjectId, SealContext, TokenKey};
 
@@ -63,8 +63,7 @@ pub(super) fn import(
     });
     if proven.is_err() {
         // Best effort: the error that is answered is the first one, and `CKA_ID` tells what stayed behind.
-        let _ = session.destroy_object(private);
-        public.into_iter().for_each(|public| drop(session.destroy_object(public)));
+        let _ = object::destroy_all(session, place.id.as_bytes());
     }
     let public_key = proven?.public_key;
     let object = KeyObject::Ours(place.id);

@@ -65,22 +65,31 @@ impl Login {
         self.keeper = keeper;
     }
 
-    fn renew(&mut self, context: &Pkcs11, slot: Slot) -> Result<(), Fault> {
+    fn renew(&mut self, inner: &Inner) -> Result<(), Fault> {
         let pin = match &self.pin {
             Kept::Proven(pin) => pin,
             Kept::Unjudged => return Err(Fault::Login("the token has not judged the PIN yet".to_owned())),
             Kept::Refused => return Err(Fault::Child(TokenTrouble::PinWrong)),
         };
-        let keeper = open(context, slot)?;
+        inner.recognise()?;
+        let fresh = match open(&inner.context, inner.slot) {
+            Ok(session) => Some(session),
+            // The token has no more: the one that kept the old login may do.
+            Err(Fault::Crowded(_)) => None,
+            Err(fault) => return Err(fault),
+        };
+        let keeper = fresh.as_ref().unwrap_or(&self.keeper);
         // Whoever believes to be inside may not be: leaving first makes both agree. An error says that we were not.
         let _ = keeper.logout();
-        let entered = enter(&keeper, pin).map_err(|error| Fault::of("log in", &error));
+        let entered = enter(keeper, pin).map_err(|error| Fault::of("log in", &error));
         // Only a refusal makes a PIN wrong: a token that is away for a moment says nothing about it.
         if matches!(entered, Err(Fault::Child(TokenTrouble::PinWrong))) {
             self.pin = Kept::Refused;
         }
         entered?;
-        self.keeper = keeper;
+        if let Some(fresh) = fresh {
+            self.keeper = fresh;
+        }
         self.generation = self.generation.wrapping_add(1);
         Ok(())
     }
@@ -91,10 +100,14 @@ impl Inner {
         self.login.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Logs in anew, unless another thread has done so since `seen`.
-    pub(super) fn renew_login(&self, seen: u64) -> Result<(), Fault> {
+    /// Logs in anew, unless another thread has done so since `seen`; says whether it did.
+    pub(super) fn renew_login(&self, seen: u64) -> Result<bool, Fault> {
+        let _no_handle = self.handles.write().unwrap_or_else(PoisonError::into_inner);
         let mut login = self.login();
-        if login.generation != seen { Ok(()) } else { login.renew(&self.context, self.slot) }
+        if login.generation != seen {
+            return Ok(false);
+        }
+        login.renew(self).map(|()| true)
     }
 }
 

@@ -57,6 +57,40 @@ pub(super) fn only(session: &Session, class: ObjectClass, id: &[u8]) -> Result<O
     }
 }
 
+/// Refuses a handle behind which there is no object with this id.
+///
+/// A handle is only a number: tpm2-pkcs11 1.9, after it has deleted an object, gives a new one the number of an older.
+pub(super) fn check_id(session: &Session, object: ObjectHandle, id: &[u8]) -> Result<(), Fault> {
+    let told =
+        session.get_attributes(object, &[AttributeType::Id]).map_err(|error| Fault::of("look at a key", &error))?;
+    if told.contains(&Attribute::Id(id.to_vec())) {
+        return Ok(());
+    }
+    Err(CustodyError::refused("the token has given one number to two objects, of which one is another key").into())
+}
+
+/// Deletes the object, if it is one with this id: what a handle means may have changed.
+pub(super) fn destroy(session: &Session, object: ObjectHandle, id: &[u8]) -> Result<(), Fault> {
+    check_id(session, object, id)?;
+    session.destroy_object(object).map_err(|error| Fault::of("delete a key", &error))
+}
+
+/// Deletes every object of this id and no other: they are looked for now, for a handle that was got before may mean
+/// somebody else's key.
+///
+/// # Errors
+/// The first fault; what can be deleted beside it is.
+pub(super) fn destroy_all(session: &Session, id: &[u8]) -> Result<(), Fault> {
+    let found = session
+        .find_objects(&[Attribute::Id(id.to_vec())])
+        .map_err(|error| Fault::of("look for what is to be deleted", &error))?;
+    let mut outcome = Ok(());
+    for object in found {
+        outcome = outcome.and(destroy(session, object, id));
+    }
+    outcome
+}
+
 /// Compares what the token says of a key with what was asked for; names what differs.
 pub(super) fn check(session: &Session, key: ObjectHandle, asked: &[Attribute]) -> Result<(), Fault> {
     let types: Vec<AttributeType> = asked.iter().map(Attribute::attribute_type).collect();

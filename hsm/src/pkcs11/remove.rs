@@ -41,7 +41,7 @@ pub(super) fn remove(
         return Err(CustodyError::corrupt(format!("the token's key {object}: it is not the registered one")).into());
     }
     for handle in private.into_iter().chain([public]) {
-        session.destroy_object(handle).map_err(|error| Fault::of("delete a key", &error))?;
+        object::destroy(session, handle, object.id())?;
     }
     let left = object::all(session, ObjectClass::PRIVATE_KEY, object.id())?;
     if left.is_empty() {

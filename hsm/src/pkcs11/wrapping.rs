@@ -61,7 +61,7 @@ impl Kind {
 impl Pkcs11Custodian {
     /// Hands out a single-use public key, to which a root key can be sealed.
     pub(crate) fn offer(&self) -> Result<Offer, CustodyError> {
-        self.inner().offers.make()
+        self.inner().offers.make_for_root()
     }
 
     /// Wraps the root key that was sealed to `offer`.
@@ -82,7 +82,7 @@ impl Pkcs11Custodian {
     /// # Errors
     /// [`CustodyError::Refused`] for a token that has no mechanism for it, with the names of those that are needed.
     fn wrap_root(&self, root: &Key) -> Result<WrappedRoot, CustodyError> {
-        let mut session = TokenSession::new(self.inner());
+        let session = TokenSession::new(self.inner());
         let wrapped = session.climb(Access::Make, |inner, link| wrap(inner, &link.session, root));
         scrub_stack();
         wrapped
@@ -94,7 +94,7 @@ impl Pkcs11Custodian {
     /// [`CustodyError::Refused`] where the token does not have the key: it is another one, or the key was deleted;
     /// [`CustodyError::Corrupt`] for a wrap that the key does not open.
     fn unwrap_root(&self, wrapped: &WrappedRoot) -> Result<Key, CustodyError> {
-        let mut session = TokenSession::new(self.inner());
+        let session = TokenSession::new(self.inner());
         let root = session.climb(Access::Use, |inner, link| {
             inner.check_wrap(wrapped)?;
             let key = only(inner, &link.session, Kind::of(wrapped.how).class(), wrapped.key)?;
@@ -110,17 +110,10 @@ impl Pkcs11Custodian {
     /// # Errors
     /// [`CustodyError::Unavailable`], and [`CustodyError::Refused`] where the token does not delete it.
     pub(crate) fn destroy_wrap_key(&self, wrapped: &WrappedRoot) -> Result<(), CustodyError> {
-        let mut session = TokenSession::new(self.inner());
+        let session = TokenSession::new(self.inner());
         session.climb(Access::Make, |inner, link| {
             inner.check_wrap(wrapped)?;
-            for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
-                for object in object::all(&link.session, class, wrapped.key.as_bytes())? {
-                    link.session
-                        .destroy_object(object)
-                        .map_err(|error| Fault::of("delete a key that wraps a root key", &error))?;
-                }
-            }
-            Ok(())
+            object::destroy_all(&link.session, wrapped.key.as_bytes())
         })
     }
 }
@@ -182,8 +175,7 @@ fn wrap_by(kind: Kind, inner: &Inner, session: &Session, root: &Key) -> Result<W
     });
     if proven.is_err() {
         // Best effort: the error that is answered is the first one.
-        let _ = session.destroy_object(key);
-        let _ = public.map(|public| session.destroy_object(public));
+        let _ = object::destroy_all(session, id.as_bytes());
     }
     proven
 }

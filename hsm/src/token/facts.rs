@@ -1,4 +1,4 @@
-//! What a token says of itself, and what is known about its PIN: for people, never for a decision.
+//! What a token says of itself, and what is known about its PIN: for people, and to know the token again.
 
 use crate::TokenSelector;
 
@@ -37,6 +37,12 @@ impl TokenFacts {
             firmware: plain(firmware, Self::FIRMWARE_BYTES_MAX),
             module: plain(module, Self::MODULE_BYTES_MAX),
         }
+    }
+
+    /// Whether a token that says this of itself is the one of these facts.
+    pub(crate) fn is_of(&self, label: &str, serial: &str) -> bool {
+        self.label == plain(label, TokenSelector::LABEL_BYTES_MAX)
+            && self.serial == plain(serial, TokenSelector::SERIAL_BYTES_MAX)
     }
 }
 

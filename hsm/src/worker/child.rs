@@ -14,7 +14,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::descriptor::Receiver;
-use super::message::{Bytes, Control, ControlAnswer, Hello, PROTOCOL, Post};
+use super::message::{Bytes, Control, ControlAnswer, Hello, PROTOCOL, Post, Tune};
 use super::reach::Reach;
 use super::{frame, sandbox};
 use crate::pkcs11::MODULE_STACK_BYTES;
@@ -47,6 +47,7 @@ pub fn run() -> ExitCode {
 
 fn serve() -> io::Result<()> {
     sandbox::close_inherited()?;
+    let first_to_go = sandbox::FirstToGo::open();
     sandbox::shut_doors()?;
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     // A person who starts this on a terminal reads a sentence instead of a hang.
@@ -62,7 +63,7 @@ fn serve() -> io::Result<()> {
         return Err(io::Error::other("the daemon speaks another version of this protocol"));
     }
     sandbox::die_with(hello.parent)?;
-    let custodian = stand(&hello, &mut control, &mut outgoing)?;
+    let custodian = stand(&hello, first_to_go, &mut control, &mut outgoing)?;
     frame::write(control.stream(), &outgoing)?;
     wipe(&mut outgoing);
 
@@ -96,9 +97,15 @@ impl Keeper {
 }
 
 /// Closes the last doors, stands before what is kept, and leaves the last word of the welcome in `outgoing`.
-fn stand(hello: &Hello<'_>, control: &mut Receiver, outgoing: &mut Vec<u8>) -> io::Result<Keeper> {
+fn stand(
+    hello: &Hello<'_>,
+    first_to_go: sandbox::FirstToGo,
+    control: &mut Receiver,
+    outgoing: &mut Vec<u8>,
+) -> io::Result<Keeper> {
     match &hello.post {
         Post::Ring { ring, root_file, reopen, opened_keys_max } => {
+            drop(first_to_go);
             let ring = path(*ring);
             sandbox::confine(&ring, root_file.map(path).as_deref())?;
             let custodian = SoftwareCustodian::new(&ring, usize::try_from(*opened_keys_max).unwrap_or(usize::MAX));
@@ -114,7 +121,7 @@ fn stand(hello: &Hello<'_>, control: &mut Receiver, outgoing: &mut Vec<u8>) -> i
                 unix_sockets: reach.unix_sockets,
                 devices: paths(&reach.devices),
             };
-            sandbox::confine_module(&module, &paths(readable), &paths(writable), &reach)?;
+            sandbox::confine_module(&module, &paths(readable), &paths(writable), &reach, first_to_go)?;
             let name = name.parse().map_err(|_| garbage())?;
             match FoundToken::find(&TokenPlace { name, store: *store, module, token: token.read() }) {
                 Ok(found) => log_in(found, control, outgoing),
@@ -165,7 +172,8 @@ fn answer_control(
         (Control::Examine(plan), Keeper::Token(custodian)) => {
             super::doctor::answer(custodian, &plan, control.stream(), outgoing)
         }
-        (Control::IdleMax(idle_max_ms), Keeper::Token(custodian)) => {
+        (Control::Tune(Tune { sessions_max, idle_max_ms }), Keeper::Token(custodian)) => {
+            custodian.set_sessions_max(usize::try_from(sessions_max).unwrap_or(usize::MAX));
             custodian.set_session_idle_max(idle_max_ms.map(Duration::from_millis));
             frame::encode(&ControlAnswer::Done, outgoing)
         }

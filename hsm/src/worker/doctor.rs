@@ -58,7 +58,9 @@ impl TokenWorker {
     fn examine_alone(&self, plan: &Plan, tell: &mut dyn FnMut(Progress) -> bool) -> Result<Report, CustodyError> {
         let shared = self.shared();
         let pin = proven_pin(shared)?;
-        let (child, mut control) = launch(&shared.launch)
+        // It makes RSA keys beside the worker that serves, whose callers are told why the token is silent meanwhile.
+        let _made = shared.making.begin();
+        let (child, mut control) = launch(&shared.launch, shared.name())
             .map_err(|error| CustodyError::unavailable(format!("start a measuring worker: {error}")))?;
         *self.place() = Place::Taken { pid: Some(child.id()) };
         let mut measuring = Measuring { worker: self, child };

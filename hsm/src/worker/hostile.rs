@@ -170,8 +170,22 @@ fn a_frame_that_breaks_off_is_unavailable() {
         let error = sign(&mut liar.session);
 
         assert!(matches!(error, CustodyError::Unavailable { .. }), "{length} bytes: {error}");
+        assert!(!liar.session.is_untouched(0), "it was asked, and nobody knows what it did");
         let _ = liar.was_killed(); // a worker that died needs no killing
     }
+}
+
+#[test]
+fn an_order_that_comes_too_late_is_known_not_to_have_been_begun() {
+    let mut liar = Liar::answering(framed(&Answer::Signed(Vec::new())));
+
+    let signed = liar.session.sign(&[order(), order()], Duration::ZERO);
+
+    assert_eq!(signed, [Err(CustodyError::Late), Err(CustodyError::Late)]);
+    assert!(liar.session.is_untouched(0) && liar.session.is_untouched(1) && !liar.session.is_untouched(2));
+    sign(&mut liar.session);
+    assert!(!liar.session.is_untouched(0) && !liar.session.is_untouched(1), "of the last call only");
+    assert!(liar.was_killed());
 }
 
 #[test]

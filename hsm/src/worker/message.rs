@@ -14,13 +14,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub(super) use control::{Control, ControlAnswer};
+pub(super) use control::{Control, ControlAnswer, Tune};
 pub(super) use hello::{Hello, Post, Reach};
 pub(super) use order::{Context, Order, Record};
 pub(super) use session::{Answer, Ask, Kept, Object, SignedBytes};
 
 /// Both sides speak exactly this; they are one program.
-pub(super) const PROTOCOL: u16 = 4;
+pub(super) const PROTOCOL: u16 = 5;
 
 /// A path as it goes into a message.
 pub(super) fn bytes(path: &Path) -> Bytes<'_> {

@@ -6,7 +6,8 @@
 //! about files; network, sockets and devices only as its configuration lists them
 //! ([`Reach`]), and no other program either.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -23,6 +24,21 @@ pub(super) fn close_inherited() -> io::Result<()> {
     // SAFETY: first act of the process: nothing here has opened a descriptor yet, so none is closed under its owner.
     let outcome = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The way to offer this process to the kernel when memory runs out. Opened before the doors are shut: afterwards the
+/// file is root's. Best effort: where `/proc` may not be written, nothing is offered.
+pub(super) struct FirstToGo(Option<File>);
+
+impl FirstToGo {
+    pub(super) fn open() -> Self {
+        Self(File::options().write(true).open("/proc/self/oom_score_adj").ok())
+    }
+
+    /// A module that leaks is to cost its own process, not the daemon's or the one with the software keys.
+    fn offer(self) -> io::Result<()> {
+        self.0.map_or(Ok(()), |mut file| file.write_all(b"1000"))
+    }
 }
 
 /// No core dump, no reading of our memory by the same user, no new privileges.
@@ -56,6 +72,10 @@ const LIBRARIES: &[&str] = &["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/l
 const RANDOM: &[&str] = &["/dev/random", "/dev/urandom"];
 /// The most memory a module's process may map, in bytes: a length that a module made up costs its own process at most.
 const MODULE_MEMORY_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+/// The most files, sockets and devices that it may have open. No limit of processes beside it: the kernel counts those
+/// for the whole user, the daemon's threads too; threads are held by the memory that their stacks map. And none of a
+/// file's size, which would also hold for the log that is the daemon's standard error.
+const MODULE_FILES: u64 = 1024;
 
 /// Libraries, the module's own file and what the configuration lists; no other program.
 pub(super) fn confine_module(
@@ -63,13 +83,22 @@ pub(super) fn confine_module(
     readable: &[PathBuf],
     writable: &[PathBuf],
     reach: &Reach,
+    first_to_go: FirstToGo,
 ) -> io::Result<()> {
-    let limit = Rlimit { current: Some(MODULE_MEMORY_BYTES), maximum: Some(MODULE_MEMORY_BYTES) };
-    rustix::process::setrlimit(Resource::As, limit)?;
+    first_to_go.offer()?;
+    hold(Resource::As, MODULE_MEMORY_BYTES)?;
+    hold(Resource::Nofile, MODULE_FILES)?;
     landlock_module(module, readable, writable, reach)
         .map_err(|error| io::Error::other(format!("confine with Landlock: {error}")))?;
     crate::worker::syscalls::allow_module(reach)
         .map_err(|error| io::Error::other(format!("confine with seccomp: {error}")))
+}
+
+/// Sets a limit for good, or keeps a lower one that is set already.
+fn hold(resource: Resource, most: u64) -> io::Result<()> {
+    let most = rustix::process::getrlimit(resource).maximum.map_or(most, |set| set.min(most));
+    rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    Ok(())
 }
 
 fn landlock_module(

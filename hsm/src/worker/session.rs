@@ -39,6 +39,10 @@ pub(super) struct WorkerSession {
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
     cost: Cell<Cost>,
+    /// Whether the worker was asked for what is signed now.
+    has_asked: bool,
+    /// For each order of the last call whether the worker was never asked for it.
+    untouched: Vec<bool>,
 }
 
 /// A stream to one particular worker process.
@@ -88,13 +92,21 @@ enum Silence {
 impl WorkerSession {
     /// Takes one of the places that the configuration allows.
     pub(super) fn open(shared: Arc<Shared>) -> Result<Self, CustodyError> {
-        let sessions_max = shared.launch.sessions_max;
-        let place = |sessions: usize| (sessions < sessions_max).then(|| sessions.saturating_add(1));
+        let callers_max = shared.launch.callers_max;
+        let place = |callers: usize| (callers < callers_max).then(|| callers.saturating_add(1));
         shared
-            .sessions
+            .callers
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, place)
-            .map_err(|_| CustodyError::unavailable(format!("all {sessions_max} custody sessions are open")))?;
-        Ok(Self { shared, link: None, outgoing: Vec::new(), incoming: Vec::new(), cost: Cell::new(Cost::Nothing) })
+            .map_err(|_| CustodyError::unavailable(format!("all {callers_max} custody sessions are open")))?;
+        Ok(Self {
+            shared,
+            link: None,
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+            cost: Cell::new(Cost::Nothing),
+            has_asked: false,
+            untouched: Vec::new(),
+        })
     }
 
     /// Asks and waits; the answer is in `incoming` then.
@@ -105,8 +117,10 @@ impl WorkerSession {
             self.link = Some(Link { live, stream, patience: Duration::ZERO });
         }
         let link = self.link.as_mut().ok_or(CustodyError::failed("keep a session"))?;
+        let mut turn = self.shared.turns.begin(self.shared.launch.tune().sessions_max);
         let mut excuses = self.shared.making.excuses(patience);
-        let waits_on = || silence == Silence::MayBeExcused && excuses();
+        let waits_on = || silence == Silence::MayBeExcused && (turn.may_have_begun_late() || excuses());
+        self.has_asked = true;
         match link.exchange(&self.outgoing, &mut self.incoming, patience, waits_on) {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -306,27 +320,37 @@ impl Session for WorkerSession {
         let begun = now();
         let is_late = || begun.elapsed() >= deadline;
         let mut signed = Vec::with_capacity(orders.len());
+        self.untouched.clear();
         let mut rest = orders;
         while let Some((first, others)) = rest.split_first() {
             if is_late() {
                 signed.extend(rest.iter().map(|_| Err(CustodyError::Late)));
+                self.untouched.resize(orders.len(), true);
                 break;
             }
+            self.has_asked = false;
             if let Err(refused) = first.check_size() {
                 signed.push(Err(refused));
+                self.untouched.push(true);
                 rest = others;
                 continue;
             }
             if self.shared.is_token() {
                 signed.push(self.sign_one_by_one(first, is_late));
+                self.untouched.push(!self.has_asked);
                 rest = others;
                 continue;
             }
             let Some((now, later)) = rest.split_at_checked(fit_in_a_frame(rest)) else { break };
             signed.extend(self.sign_frame(now));
+            self.untouched.resize(signed.len(), !self.has_asked);
             rest = later;
         }
         signed
+    }
+
+    fn is_untouched(&self, order: usize) -> bool {
+        self.untouched.get(order).is_some_and(|untouched| *untouched)
     }
 
     fn rewrap(&mut self, orders: &[RewrapOrder]) -> Vec<Result<Material, CustodyError>> {
@@ -362,7 +386,7 @@ impl Session for WorkerSession {
 
 impl Drop for WorkerSession {
     fn drop(&mut self) {
-        self.shared.sessions.fetch_sub(1, Ordering::AcqRel);
+        self.shared.callers.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::live::Live;
 use super::message::{Bytes, Control, ControlAnswer, Hello, PROTOCOL, Post, Reach, bytes};
 use super::pin::{Counted, PinKeeper};
 use super::supervisor::{Keeps, Launch, START_PATIENCE, Shared, lock};
+use super::words;
 use crate::{CustodyError, Judged, Pin, TokenFacts, TokenTrouble};
 
 /// What a worker with a module in it has to start besides its first calls into the module.
@@ -51,7 +52,7 @@ pub(super) fn start(shared: &Shared) -> Result<(Child, Arc<Live>), NoStart> {
         Keeps::Ring { .. } => None,
         Keeps::Token { pin, .. } => Some(lock(pin).hand_out().map_err(NoStart::Token)?),
     };
-    let (mut child, mut ours) = self::launch(launch).map_err(failed)?;
+    let (mut child, mut ours) = self::launch(launch, shared.name()).map_err(failed)?;
     let greeted = greet(shared, &mut ours, &child, pin.as_ref());
     drop(pin);
     let refused = match greeted {
@@ -69,8 +70,8 @@ pub(super) fn start(shared: &Shared) -> Result<(Child, Arc<Live>), NoStart> {
         }
     };
     // Told before anybody has a session in it. One that does not answer is found out by its first caller.
-    if let Some(idle_max_ms) = launch.session_idle_max_ms() {
-        let _ = converse(&mut ours, &Control::IdleMax(Some(idle_max_ms)), launch.hang_after(), || false);
+    if let Keeps::Token { .. } = &shared.keeps {
+        let _ = converse(&mut ours, &Control::Tune(launch.tune()), launch.hang_after(), || false);
     }
     let live = shared.enter(Live::new(child.id(), handle, ours), reopened);
     tracing::info!(custodian = shared.name(), pid = live.pid, "custody worker started");
@@ -78,20 +79,26 @@ pub(super) fn start(shared: &Shared) -> Result<(Child, Arc<Live>), NoStart> {
 }
 
 /// Starts the program, which waits for its first message over the stream.
-pub(super) fn launch(launch: &Launch) -> io::Result<(Child, UnixStream)> {
+pub(super) fn launch(launch: &Launch, custodian: &str) -> io::Result<(Child, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     // The control connection is the worker's standard input, sessions come over it as descriptors:
     // nothing else is inherited, and no descriptor is ever open for another child to catch.
-    let child = Command::new(&launch.program)
+    let mut child = Command::new(&launch.program)
         .args(&launch.arguments)
         .env_clear()
-        .envs(launch.environment.iter().map(|(name, path)| (name, path)))
+        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
         .current_dir("/")
         // What is sent to the daemon's whole group (Ctrl-C) is for the daemon: it still needs the worker to drain.
         .process_group(0)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()?;
+    if let Err(error) = words::relay(&mut child, custodian.to_owned()) {
+        let _ = child.kill(); // it may have ended already
+        let _ = child.wait();
+        return Err(error);
+    }
     Ok((child, ours))
 }
 
@@ -192,7 +199,8 @@ fn no_welcome(answer: Result<ControlAnswer<'_>, postcard::Error>) -> io::Error {
 fn post_of(config: &TokenConfig) -> Post<'_> {
     let mut readable = paths(&config.readable);
     // What the environment names is the module's own configuration.
-    readable.extend(config.environment.iter().map(|(_, path)| bytes(path)));
+    let named = config.environment.iter().map(|(_, value)| Path::new(value));
+    readable.extend(named.filter(|value| value.is_absolute()).map(bytes));
     Post::Token {
         name: config.place.name.as_str(),
         store: config.place.store,

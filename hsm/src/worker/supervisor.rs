@@ -13,8 +13,9 @@ use zeroize::Zeroizing;
 use super::breaker::Breaker;
 use super::live::Live;
 use super::making::Making;
-use super::message::Control;
+use super::message::{Control, Tune};
 use super::pin::PinKeeper;
+use super::turns::Turns;
 use super::{TokenConfig, WorkerConfig};
 use crate::{CustodianState, CustodyError, TokenFacts, TokenTrouble};
 
@@ -25,11 +26,12 @@ pub(super) const START_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Launch {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
-    pub(super) environment: Vec<(String, PathBuf)>,
-    pub(super) sessions_max: usize,
+    pub(super) environment: Vec<(String, OsString)>,
+    /// The most callers at once.
+    pub(super) callers_max: usize,
     hang_after_ms: AtomicU64,
-    /// `u64::MAX` where a token's sessions may be idle for ever.
-    session_idle_max_ms: AtomicU64,
+    /// How a token's sessions are used.
+    tune: Mutex<Tune>,
 }
 
 impl Launch {
@@ -38,13 +40,14 @@ impl Launch {
         Duration::from_millis(self.hang_after_ms.load(Ordering::Relaxed))
     }
 
-    /// After how long of idleness a token's session is opened anew, in milliseconds.
-    pub(super) fn session_idle_max_ms(&self) -> Option<u64> {
-        Some(self.session_idle_max_ms.load(Ordering::Relaxed)).filter(|idle_max_ms| *idle_max_ms != u64::MAX)
+    /// How a token's sessions are used.
+    pub(super) fn tune(&self) -> Tune {
+        *lock(&self.tune)
     }
 
-    pub(super) fn set_session_idle_max(&self, idle_max: Option<Duration>) {
-        self.session_idle_max_ms.store(idle_max.map_or(u64::MAX, milliseconds), Ordering::Relaxed);
+    /// Has them used so from now on; comes back with how they were used before.
+    pub(super) fn set_tune(&self, tune: Tune) -> Tune {
+        std::mem::replace(&mut *lock(&self.tune), tune)
     }
 
     /// The same for calls that come.
@@ -67,7 +70,9 @@ pub(super) enum Keeps {
 pub(super) struct Shared {
     pub(super) launch: Launch,
     pub(super) keeps: Keeps,
-    pub(super) sessions: AtomicUsize,
+    pub(super) callers: AtomicUsize,
+    /// What is in the worker, so that what only waits there for its turn does not count as hung.
+    pub(super) turns: Turns,
     /// What costs the token's workers, and what keeps them busy.
     pub(super) breaker: Breaker,
     pub(super) making: Making,
@@ -102,9 +107,8 @@ impl Shared {
     pub(super) fn new(config: WorkerConfig) -> Self {
         let WorkerConfig { program, arguments, ring, root_file, sessions_max, opened_keys_max, hang_after } = config;
         let hang_after_ms = AtomicU64::new(milliseconds(hang_after));
-        let session_idle_max_ms = AtomicU64::new(u64::MAX);
-        let environment = Vec::new();
-        let launch = Launch { program, arguments, environment, sessions_max, hang_after_ms, session_idle_max_ms };
+        let (environment, tune) = (Vec::new(), Mutex::default());
+        let launch = Launch { program, arguments, environment, callers_max: sessions_max, hang_after_ms, tune };
         Self::keeping(launch, Keeps::Ring { ring, root_file, opened_keys_max })
     }
 
@@ -113,9 +117,9 @@ impl Shared {
             program: config.program.clone(),
             arguments: config.arguments.clone(),
             environment: config.environment.clone(),
-            sessions_max: config.sessions_max,
+            callers_max: config.callers_max,
             hang_after_ms: AtomicU64::new(milliseconds(config.hang_after)),
-            session_idle_max_ms: AtomicU64::new(u64::MAX),
+            tune: Mutex::default(),
         };
         let name = config.place.name.clone();
         let pin = Mutex::new(PinKeeper::new(name, config.pin_file.clone(), config.pin_mark.clone()));
@@ -136,7 +140,8 @@ impl Shared {
         Self {
             launch,
             keeps,
-            sessions: AtomicUsize::new(0),
+            callers: AtomicUsize::new(0),
+            turns: Turns::default(),
             breaker: Breaker::default(),
             making: Making::default(),
             started: AtomicU64::new(0),

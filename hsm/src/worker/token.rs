@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::doctor::Place;
-use super::message::{Control, ControlAnswer};
+use super::message::{Control, ControlAnswer, Tune};
 use super::session::WorkerSession;
 use super::supervisor::Shared;
 use super::watch::Watched;
@@ -33,8 +33,9 @@ pub struct TokenConfig {
     pub pin_file: Option<PathBuf>,
     /// Where a PIN that the token refused is remembered; its directory is there and ours alone.
     pub pin_mark: PathBuf,
-    /// The module's environment, all of it: names, and files of the module's own configuration, which it may read.
-    pub environment: Vec<(String, PathBuf)>,
+    /// The module's environment, all of it: names and values. An absolute path is a file or directory of the module's
+    /// own configuration, which it may read.
+    pub environment: Vec<(String, OsString)>,
     /// Files and directories that the module may read, besides libraries.
     pub readable: Vec<PathBuf>,
     /// Files and directories in which the module may change everything.
@@ -47,8 +48,8 @@ pub struct TokenConfig {
     pub sockets: Vec<PathBuf>,
     /// Device files, and directories of them, that the module may read, write and control.
     pub devices: Vec<PathBuf>,
-    /// The most sessions open at once.
-    pub sessions_max: usize,
+    /// The most callers at once, [`TokenWorker::callers_for`] the sessions in any case.
+    pub callers_max: usize,
     /// After this long without an answer to one call the worker counts as hung and is killed; RSA key
     /// generation gets a minute more.
     pub hang_after: Duration,
@@ -114,16 +115,31 @@ impl TokenWorker {
         self.shared().launch.set_hang_after(patience);
     }
 
-    /// Sets after how long of idleness a session is opened anew, for this worker and those to come; `None`: never.
-    pub fn set_session_idle_max(&self, idle_max: Option<Duration>) {
+    /// How many callers keep so many sessions of the token at work: while what one has signed is verified and answered,
+    /// another has the session.
+    #[must_use]
+    pub const fn callers_for(sessions: usize) -> usize {
+        sessions.saturating_mul(2)
+    }
+
+    /// Has at most so many sessions of the token open for callers, in this worker and those to come, and one opened anew
+    /// that was idle for longer than `idle_max`; `None`: never. Without a bound before this was called.
+    pub fn use_sessions(&self, sessions_max: usize, idle_max: Option<Duration>) {
+        let tune = Tune {
+            sessions_max: u32::try_from(sessions_max).unwrap_or(u32::MAX),
+            idle_max_ms: idle_max.and_then(|time| u64::try_from(time.as_millis()).ok()),
+        };
         let launch = &self.shared().launch;
-        let before = launch.session_idle_max_ms();
-        launch.set_session_idle_max(idle_max);
-        let now = launch.session_idle_max_ms();
-        if before != now && self.state() == CustodianState::Ready {
+        if launch.set_tune(tune) != tune && self.state() == CustodianState::Ready {
             // A worker that cannot be told is replaced, and the next one is told when it starts.
-            let _ = self.shared().control(&Control::IdleMax(now), launch.hang_after());
+            let _ = self.shared().control(&Control::Tune(tune), launch.hang_after());
         }
+    }
+
+    /// Ends the worker for good, also one whose module hangs: whoever waits for its answer hears
+    /// [`CustodyError::Unavailable`], and so does everybody later. Does not wait for the process's end.
+    pub fn stop(&self) {
+        self.shared().stop();
     }
 
     /// Why the token does not serve; `None` while it does.
@@ -177,7 +193,8 @@ impl TokenWorker {
         }
         let Ok((live, frame)) = shared.control(&Control::Probe, shared.launch.hang_after()) else { return };
         match postcard::from_bytes(&frame) {
-            Ok(ControlAnswer::Probed(Ok(()))) => {}
+            // One that dies later did not die at once: the next one is started without a pause.
+            Ok(ControlAnswer::Probed(Ok(()))) => live.proved_useful(),
             Ok(ControlAnswer::Probed(Err(trouble))) => drop(shared.replace(&live, trouble)),
             Ok(_) | Err(_) => drop(shared.judge(&live, &std::io::ErrorKind::InvalidData.into())),
         }
@@ -205,5 +222,50 @@ impl Custodian for TokenWorker {
 
     fn restarts(&self) -> u64 {
         self.watched.shared.restarts()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::process::Command;
+
+    use super::super::{WorkerConfig, frame};
+    use super::*;
+
+    #[test]
+    fn a_worker_that_answered_a_probe_is_no_useless_one_when_it_dies() {
+        let mut process = Command::new("sleep").arg("600").spawn().unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let config = WorkerConfig {
+            program: "/bin/false".into(),
+            arguments: Vec::new(),
+            ring: "/nowhere/kek.ring".into(),
+            root_file: None,
+            sessions_max: 1,
+            opened_keys_max: 1,
+            hang_after: Duration::from_secs(60),
+        };
+        let shared = Arc::new(Shared::new(config));
+        shared.adopt(process.id(), ours);
+        let answers = std::thread::spawn(move || {
+            let mut buffer = Vec::new();
+            for _ in 0..2 {
+                assert!(frame::read(&mut theirs, &mut buffer).unwrap());
+                frame::encode(&ControlAnswer::Probed(Ok(())), &mut buffer).unwrap();
+                frame::write(&mut theirs, &buffer).unwrap();
+            }
+        });
+        let worker = TokenWorker { watched: Watched::alone(Arc::clone(&shared)), measuring: Mutex::default() };
+        let (live, _) = shared.control(&Control::Probe, Duration::from_secs(60)).unwrap();
+        shared.opened(&live, None).unwrap();
+        assert!(!live.was_useful());
+
+        worker.probe();
+
+        assert!(live.was_useful());
+        answers.join().unwrap();
+        drop(worker);
+        process.wait().unwrap();
     }
 }

@@ -40,6 +40,12 @@ impl Watched {
         started.recv().unwrap_or_else(|_| ended())?;
         Ok(Self { shared, thread: Some(thread) })
     }
+
+    /// Of a worker that a test stands for, and that nobody replaces.
+    #[cfg(test)]
+    pub(super) const fn alone(shared: Arc<Shared>) -> Self {
+        Self { shared, thread: None }
+    }
 }
 
 impl Drop for Watched {

@@ -4,11 +4,12 @@ use prost::Message;
 use trust_proto::v1::{
     AdoptKeyRequest, Algorithm, BackupRequest, BatchKey, ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest,
     DistrustReason, DoctorRequest, Form, GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest,
-    GetKeyRequest, GetStatusRequest, ImageStatement, ImportKeyRequest, ImportedKey, ListEntriesRequest,
-    ListKeksRequest, ListKeysRequest, ListOrphansRequest, ListTokensRequest, ListTrustedKeysRequest, LoginRequest,
-    MaySignRequest, OfferImportRequest, Purpose, RotateKekRequest, RotateKeyRequest, SealRequest, SignBatchRequest,
-    SignRequest, Statement, StatementList, UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, batch_key,
-    image_statement, sign_batch_request, statement, verify_batch_request, verify_request,
+    GetKeyRequest, GetStatusRequest, ImageStatement, ImportKeyRequest, ImportedKey, InitTrustRequest,
+    InspectTrustRequest, ListEntriesRequest, ListKeksRequest, ListKeysRequest, ListOrphansRequest, ListTokensRequest,
+    ListTrustedKeysRequest, LoginRequest, MaySignRequest, OfferImportRequest, Purpose, RevokeTargetRequest,
+    RotateKekRequest, RotateKeyRequest, SealRequest, SignBatchRequest, SignRequest, SignTargetRequest, Statement,
+    StatementList, UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, batch_key, image_statement,
+    sign_batch_request, statement, verify_batch_request, verify_request,
 };
 use trust_tests::rpc::Method;
 
@@ -16,6 +17,16 @@ use crate::scene::PASSPHRASE;
 
 /// An image manifest that daemons take.
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[]}"#;
+
+/// The repository of trust data that the requests are about, and its tag.
+pub(crate) const REPOSITORY: &str = "r.example/acme/app";
+const TAG: &str = "1.0";
+
+/// A request to sign its tag.
+pub(crate) fn sign_target() -> SignTargetRequest {
+    let (repository, tag) = (REPOSITORY.to_owned(), TAG.to_owned());
+    SignTargetRequest { repository, tag, manifest: MANIFEST.into(), ..SignTargetRequest::default() }
+}
 
 /// A request of `method` about `key`, encoded. A method that is not here has no row in the table either.
 pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
@@ -31,6 +42,16 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
         "Audit/GetInclusionProof" => GetInclusionProofRequest { leaf: 0 }.encode_to_vec(),
         "Audit/GetConsistencyProof" => GetConsistencyProofRequest { from_size: 1, to_size: 2 }.encode_to_vec(),
         "Audit/ListEntries" => ListEntriesRequest::default().encode_to_vec(),
+        // Each of its own: what has trust data is begun once.
+        "ContentTrust/InitTrust" => InitTrustRequest { repository: key, ..InitTrustRequest::default() }.encode_to_vec(),
+        "ContentTrust/SignTarget" => sign_target().encode_to_vec(),
+        "ContentTrust/RevokeTarget" => {
+            let (repository, tag) = (REPOSITORY.to_owned(), TAG.to_owned());
+            RevokeTargetRequest { repository, tag, ..RevokeTargetRequest::default() }.encode_to_vec()
+        }
+        "ContentTrust/InspectTrust" => {
+            InspectTrustRequest { repository: REPOSITORY.to_owned(), ..InspectTrustRequest::default() }.encode_to_vec()
+        }
         "Hsm/Doctor" => {
             DoctorRequest { token: "hsm".to_owned(), sessions_max: 1, ..DoctorRequest::default() }.encode_to_vec()
         }
@@ -61,7 +82,7 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
         }
         "Signing/MaySign" => MaySignRequest { key, reference: "r.example/acme/app:1.0".to_owned() }.encode_to_vec(),
         "Verification/Verify" => verify(key).encode_to_vec(),
-        "Verification/VerifyBatch" => verify_batch(key).encode_to_vec(),
+        "Verification/VerifyBatch" | "Verification/VerifyStream" => verify_batch(key).encode_to_vec(),
         "Verification/ListTrustedKeys" => {
             ListTrustedKeysRequest { repository: "r.example/acme/app".to_owned(), purpose: Purpose::Image.into() }
                 .encode_to_vec()

@@ -2,14 +2,10 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
-};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -17,8 +13,10 @@ use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
+use trust_proto::v1::content_trust_client::ContentTrustClient;
 use trust_proto::v1::keys_client::KeysClient;
-use trust_proto::v1::{CreateKeyRequest, Key, Purpose};
+use trust_proto::v1::{CreateKeyRequest, InitTrustRequest, Key, Purpose};
+use trust_tests::authority::{self, Authority};
 use trust_tests::local::connect_as;
 use trust_tests::raw::Caller;
 use trust_tests::rpc::{Answer, Method, call};
@@ -69,7 +67,7 @@ pub(crate) const PRINCIPALS: [Principal; 4] = [
 pub(crate) struct Scene {
     daemon: Daemon,
     directory: TempDir,
-    authority: Issuer<'static, KeyPair>,
+    authority: Authority,
     port: u16,
 }
 
@@ -90,8 +88,9 @@ impl Scene {
 
     async fn set_up(policy: &str, tables: &str) -> Self {
         let directory = TempDir::new().unwrap();
-        let authority = authority(directory.path());
-        let at = directory.path();
+        let (authority, at) = (Authority::new("Test CA").unwrap(), directory.path());
+        authority.write(&at.join("ca.pem")).unwrap();
+        authority.issue(at, "server", authority::server(&["localhost"]).unwrap()).unwrap();
         std::fs::write(at.join("recipients"), RECIPIENT).unwrap();
         // Free when we look; nobody else of this test binds fixed ports.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -177,13 +176,7 @@ impl Scene {
     }
 
     fn client(&self, spiffe: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-        let mut params = CertificateParams::default();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.subject_alt_names = vec![SanType::URI(spiffe.try_into().unwrap())];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.authority).unwrap();
-        (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        self.authority.sign(authority::client(&[spiffe]).unwrap()).unwrap().shown().unwrap()
     }
 
     async fn admin(&self) -> Caller {
@@ -203,8 +196,24 @@ impl Scene {
     /// The state that a cell of the table is about: sealed or not, and where the method names one, a key of its own.
     pub(crate) async fn prepare(&self, key: &str, method: &Method, sealed: bool) {
         self.be(sealed).await;
-        if method.names_key && !sealed {
+        if sealed {
+            return;
+        }
+        if method.names_key {
             self.create(key).await;
+        }
+        if method.service == "ContentTrust" && method.name != "InitTrust" {
+            self.sign_trust().await;
+        }
+    }
+
+    /// Begins the trust data of the repository that requests are about, where there is none, and signs its tag.
+    async fn sign_trust(&self) {
+        let mut client = ContentTrustClient::new(self.local(0).await);
+        if client.sign_target(requests::sign_target()).await.is_err() {
+            let repository = requests::REPOSITORY.to_owned();
+            client.init_trust(InitTrustRequest { repository, ..InitTrustRequest::default() }).await.unwrap();
+            client.sign_target(requests::sign_target()).await.unwrap();
         }
     }
 
@@ -261,23 +270,4 @@ impl Scene {
     pub(crate) fn log(&self) -> String {
         self.daemon.log()
     }
-}
-
-/// Writes a CA and the server's certificate.
-fn authority(at: &Path) -> Issuer<'static, KeyPair> {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let key = KeyPair::generate().unwrap();
-    std::fs::write(at.join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-    let issuer = Issuer::new(params, key);
-    let mut server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    let key = KeyPair::generate().unwrap();
-    let certificate = server.signed_by(&key, &issuer).unwrap();
-    std::fs::write(at.join("server.pem"), certificate.pem()).unwrap();
-    std::fs::write(at.join("server.key"), key.serialize_pem()).unwrap();
-    std::fs::set_permissions(at.join("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
-    issuer
 }

@@ -60,7 +60,7 @@ impl ImageStatement {
                 let payload = statement::write(self);
                 Ok(Preimage { signed: dsse::pae(STATEMENT_MEDIA_TYPE, &payload), payload })
             }
-            Form::Manifest | Form::Minisig | Form::Raw | Form::Sshsig => {
+            Form::Manifest | Form::Minisig | Form::Raw | Form::Sshsig | Form::Tuf => {
                 Err(Malformed::new("form of an image signature", "sig or bundle"))
             }
         }

@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::super::anchor::RowSum;
 use super::super::crypto::Keys;
+use super::super::published::{HeadSlot, read_slot};
 use super::super::replay::Slot;
 use super::super::stored::{self, Held, StoredKey, StoredLogKey, StoredState, Version};
 use super::super::{KeyRecord, KeyState, LogKey, Provenance, layout};
@@ -25,9 +26,13 @@ pub(in super::super) struct Page {
 
 /// What one row says.
 pub(super) enum Content {
+    Change(u64),
+    Head([u8; 32], HeadSlot),
     Key(KeyId, KeyRecord, NameHash),
     LogKey(LogKey, Held),
     Name(NameHash, KeyId),
+    /// A row that is read when it is wanted.
+    Nothing,
     Provenance(Provenance),
     PublicKey(PublicHash, KeyRef),
     Replay([u8; 32], Slot, Held),
@@ -78,6 +83,9 @@ impl Page {
 
 fn read(keys: &Keys, kind: u8, rest: &[u8], plain: &[u8], held: Held) -> Option<Content> {
     Some(match kind {
+        layout::CHANGE => Content::Change(u64::from_be_bytes(rest.try_into().ok()?)),
+        layout::CHUNK | layout::FILE | layout::FILE_HASH | layout::GUN_CHANGE => Content::Nothing,
+        layout::HEAD => Content::Head(rest.try_into().ok()?, read_slot(plain, held)?),
         layout::KEY => {
             let id = layout::read_key_id(rest)?;
             let record = StoredKey::decode(plain, id)?;

@@ -4,11 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use trust::KeyId;
+use trust::format::tuf::Version;
 use zeroize::Zeroizing;
 
 use super::super::anchor::Anchor;
 use super::super::crypto::{ChunkPlace, Keys, RowMark};
 use super::super::index::{Entry, Index};
+use super::super::published::{HeadSlot, OwnMarks};
 use super::super::replay::Slot;
 use super::super::stored::{self, Held, StoredAnchor, StoredKey, StoredLogKey, StoredState, StoredVersion};
 use super::super::{Provenance, RecordError};
@@ -22,6 +24,7 @@ pub(super) enum Chunk<'a> {
     #[serde(borrow)]
     Keys(Vec<SavedKey<'a>>),
     Replays(Vec<SavedReplay>),
+    Heads(Vec<SavedSlot>),
 }
 
 /// The first chunk: of which rows the index was taken, and how much follows.
@@ -31,6 +34,8 @@ pub(super) struct Head {
     anchor_revision: u64,
     pub(super) keys: usize,
     pub(super) replays: usize,
+    pub(super) heads: usize,
+    last_change: u64,
     log_key: Option<(StoredLogKey, SavedHeld)>,
     provenance: Option<Provenance>,
 }
@@ -64,6 +69,39 @@ pub(super) struct SavedReplay {
     held: SavedHeld,
 }
 
+/// One head.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SavedSlot {
+    hash: [u8; 32],
+    serial: u64,
+    timestamp: Option<(u64, i64)>,
+    /// Of snapshot and timestamp; 0 without one.
+    marks: [u32; 2],
+    is_alive: bool,
+    held: SavedHeld,
+}
+
+impl SavedSlot {
+    pub(super) fn of((hash, slot): &([u8; 32], HeadSlot)) -> Self {
+        let HeadSlot { held, serial, timestamp, marks } = slot;
+        let number = |mark: Option<Version>| mark.map_or(0, Version::number);
+        Self {
+            hash: *hash,
+            serial: *serial,
+            timestamp: *timestamp,
+            marks: [number(marks.snapshot), number(marks.timestamp)],
+            is_alive: marks.is_alive,
+            held: SavedHeld::of(held),
+        }
+    }
+
+    fn read(&self) -> ([u8; 32], HeadSlot) {
+        let [snapshot, timestamp] = self.marks.map(|number| Version::new(u64::from(number)));
+        let marks = OwnMarks { snapshot, timestamp, is_alive: self.is_alive };
+        (self.hash, HeadSlot { held: self.held.read(), serial: self.serial, timestamp: self.timestamp, marks })
+    }
+}
+
 impl Head {
     pub(super) fn of(taken: &Taken) -> Result<Self, RecordError> {
         let log_key = taken.log_key.as_ref();
@@ -73,6 +111,8 @@ impl Head {
             anchor_revision: taken.anchor_revision.number(),
             keys: taken.entries.len(),
             replays: taken.replays.len(),
+            heads: taken.heads.len(),
+            last_change: taken.last_change,
             log_key: log_key.transpose()?,
             provenance: taken.provenance.clone(),
         })
@@ -89,6 +129,7 @@ impl Head {
             None => None,
         };
         index.provenance = self.provenance;
+        index.published.last_change = self.last_change;
         Some(())
     }
 }
@@ -158,6 +199,7 @@ pub(super) fn open(keys: &Keys, place: &ChunkPlace, sealed: Vec<u8>) -> Option<O
     Some(match chunk {
         Chunk::Head(head) => Opened::Head(head),
         Chunk::Keys(saved) => Opened::Keys(saved.into_iter().map(SavedKey::read).collect::<Option<_>>()?),
+        Chunk::Heads(saved) => Opened::Heads(saved.iter().map(SavedSlot::read).collect()),
         Chunk::Replays(saved) => {
             Opened::Replays(saved.into_iter().map(|saved| (saved.tag, saved.slot, saved.held.read())).collect())
         }

@@ -139,6 +139,30 @@ async fn after_any_change_the_file_is_not_believed() {
     }
 }
 
+/// The start compares them with the log (D17), whichever way the index came.
+#[tokio::test]
+async fn the_marks_of_trust_data_come_back_from_the_rows_and_from_the_file() {
+    let bench = full_bench().await;
+    let gun: Gun = "r.example.com/app".parse().unwrap();
+    let mark = |number| trust::format::tuf::Version::new(number).unwrap();
+    let mut head = Head::default();
+    head.raise(&trust::format::tuf::RoleName::Snapshot, mark(3));
+    head.raise(&trust::format::tuf::RoleName::Timestamp, mark(7));
+    bench.records.publish(&gun, head, &[], None, anchor(9)).await.unwrap();
+    let expected = OwnMarks { snapshot: Some(mark(3)), timestamp: Some(mark(7)), is_alive: false };
+    assert_eq!(bench.records.own_marks(&gun).unwrap(), expected);
+    let (_directory, file) = file();
+    bench.records.save_index(&file, 0).await.unwrap();
+
+    let (by_file, rows) = bench.reopened_from(&file).await.unwrap();
+    let by_rows = bench.reopened().await.unwrap();
+
+    assert_eq!(rows, Rows::Unread);
+    assert_eq!(by_file.own_marks(&gun).unwrap(), expected);
+    assert_eq!(by_rows.own_marks(&gun).unwrap(), expected);
+    assert_eq!(by_rows.own_marks(&"r.example.com/other".parse().unwrap()).unwrap(), OwnMarks::default());
+}
+
 #[tokio::test]
 async fn an_older_store_under_a_newer_file_is_read_row_by_row() {
     let bench = full_bench().await;

@@ -38,8 +38,8 @@ use crate::clock::Clock;
 use crate::config::{Limits, UnixConfig};
 use crate::identity::{Caller, Identity};
 use crate::metrics::DoorCounts;
-use crate::tls::TlsState;
 use crate::tls::authority::{Files, NOW, Pair, client};
+use crate::tls::{Manner, TlsState};
 
 /// Connections of a door and requests in flight, in these tests.
 pub(super) const IN_FLIGHT_MAX: usize = 4;
@@ -97,9 +97,9 @@ impl Scene {
         let directory = TempDir::new().unwrap();
         let files = Files::with_revocation_list(&[], (2096, 1, 1));
         let clock = Clock::manual(NOW * 1000);
-        let tls = Arc::new(TlsState::load(&files.config, clock.clone()).unwrap());
+        let tls = Arc::new(TlsState::load(&files.config, Manner::Custody, clock.clone()).unwrap());
         let (drops, dripping) = mpsc::channel(8);
-        let identity = Arc::new(Identity::new(Some(Arc::clone(&tls)), Box::new(Vec::new)));
+        let identity = Arc::new(Identity::new(Some(Arc::clone(&tls)), None, Box::new(Vec::new)));
         let room = Room::new(Arc::clone(&identity), dripping);
         let limits = Limits {
             connections_max: IN_FLIGHT_MAX,

@@ -41,7 +41,9 @@ impl Examination<'_> {
             match made {
                 Some(Ok(key)) => self.keys.delete(&key),
                 // The session may have died of it; the token is gone where there is no other.
-                Some(Err(Fault::Session(_) | Fault::Login(_) | Fault::Child(_))) => self.keys.renew()?,
+                Some(Err(Fault::Session(_) | Fault::Login(_) | Fault::Crowded(_) | Fault::Child(_))) => {
+                    self.keys.renew()?
+                }
                 Some(Err(Fault::Unsound | Fault::Missing(_) | Fault::Final(_))) | None => {}
             }
         }
@@ -91,7 +93,7 @@ fn sign_once(
 /// What a fault is to a reader.
 pub(super) fn words(fault: &Fault) -> String {
     match fault {
-        Fault::Session(what) | Fault::Login(what) => what.clone(),
+        Fault::Session(what) | Fault::Login(what) | Fault::Crowded(what) => what.clone(),
         Fault::Unsound => "its signature does not verify".to_owned(),
         Fault::Child(trouble) => trouble.to_string(),
         Fault::Missing(error) | Fault::Final(error) => error.to_string(),

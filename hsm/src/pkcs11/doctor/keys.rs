@@ -1,5 +1,7 @@
 //! The keys of a measurement: made, known for ours, deleted.
 
+use std::collections::BTreeSet;
+
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;
 use trust::Algorithm;
@@ -7,7 +9,7 @@ use trust::Algorithm;
 use super::super::fault::Fault;
 use super::super::generate::{Lifetime, make, make_with};
 use super::super::login::is_inside;
-use super::super::object::{Found, read_public};
+use super::super::object::{self, Found, read_public};
 use super::super::{Inner, mechanism};
 use crate::{CustodyError, ObjectId};
 
@@ -23,6 +25,7 @@ pub(super) struct Key {
     pub(super) algorithm: Algorithm,
     pub(super) found: Found,
     pub(super) public: ObjectHandle,
+    id: ObjectId,
 }
 
 /// The session that makes them, and those that are still there.
@@ -31,7 +34,7 @@ pub(super) struct Keys<'a> {
     /// Keys that go with a session go with this one.
     session: Session,
     lifetime: Lifetime,
-    made: Vec<(ObjectHandle, ObjectHandle)>,
+    made: Vec<ObjectId>,
 }
 
 impl<'a> Keys<'a> {
@@ -61,17 +64,20 @@ impl<'a> Keys<'a> {
             }
             made => made?,
         };
-        self.made.push((private, public));
+        self.made.push(id);
+        for half in [private, public] {
+            object::check_id(&self.session, half, id.as_bytes())?;
+        }
         let public_key = read_public(&self.session, public, algorithm)?;
-        Ok(Key { algorithm, found: Found { private, public_key }, public })
+        Ok(Key { algorithm, found: Found { private, public_key }, public, id })
     }
 
     /// Whether the token makes a key that nobody can change later.
     pub(super) fn takes_unmodifiable(&mut self, algorithm: Algorithm) -> Result<bool, Fault> {
-        match make_with(&self.session, algorithm, new_id()?, LABEL, self.lifetime, &[Attribute::Modifiable(false)]) {
-            Ok((public, private)) => {
-                let _ = self.session.destroy_object(private); // what stays is found at the end
-                let _ = self.session.destroy_object(public);
+        let id = new_id()?;
+        match make_with(&self.session, algorithm, id, LABEL, self.lifetime, &[Attribute::Modifiable(false)]) {
+            Ok(_) => {
+                let _ = object::destroy_all(&self.session, id.as_bytes()); // what stays is found at the end
                 Ok(true)
             }
             Err(Fault::Final(_)) => Ok(false),
@@ -79,11 +85,11 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// Deletes a key, by its id: its handle may be the very one that has been found to mean another key.
     pub(super) fn delete(&mut self, key: &Key) {
-        // What cannot be deleted by its handle is looked for at the end.
-        let _ = self.session.destroy_object(key.found.private);
-        let _ = self.session.destroy_object(key.public);
-        self.made.retain(|(private, _)| *private != key.found.private);
+        // What cannot be deleted is looked for at the end.
+        let _ = object::destroy_all(&self.session, key.id.as_bytes());
+        self.made.retain(|id| *id != key.id);
     }
 
     /// Begins anew with another session, logged in: what went with the old one is gone, and its handles with it.
@@ -113,15 +119,14 @@ impl<'a> Keys<'a> {
 
     /// Deletes everything; the ids of what could not be.
     pub(super) fn delete_all(&mut self) -> Vec<String> {
-        for (private, public) in std::mem::take(&mut self.made) {
-            let _ = self.session.destroy_object(private); // looked for below
-            let _ = self.session.destroy_object(public);
+        for id in std::mem::take(&mut self.made) {
+            let _ = object::destroy_all(&self.session, id.as_bytes()); // looked for below
         }
         let swept = self.sweep().or_else(|_| self.renew().and_then(|()| self.sweep()));
         let left = swept.and_then(|_| self.ours());
         left.map_or_else(
             |_| vec!["unknown: the token could not be asked any more".to_owned()],
-            |left| left.into_iter().map(|(_, id)| id).collect(),
+            |left| left.into_iter().map(|(_, id)| id).collect::<BTreeSet<_>>().into_iter().collect(),
         )
     }
 

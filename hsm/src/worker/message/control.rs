@@ -31,8 +31,8 @@ pub(in crate::worker) enum Control<'a> {
     Probe,
     /// Measure the token; [`ControlAnswer::Examining`] comes before each step, the answer at the end.
     Examine(Plan),
-    /// Open a session anew that was idle for longer, in milliseconds; `None` where they may be idle for ever.
-    IdleMax(Option<u64>),
+    /// Use the token so from now on.
+    Tune(Tune),
     /// To [`ControlAnswer::Examining`]: do it.
     GoOn,
     /// Show the token this PIN; asked once, after the token was found.
@@ -51,6 +51,22 @@ pub(in crate::worker) enum Control<'a> {
     UnwrapRoot { wrapped: WrappedRoot, receiver: [u8; 32] },
     /// Delete the key under which a root key was wrapped.
     DestroyWrapKey(WrappedRoot),
+}
+
+/// How a token's sessions are used.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::worker) struct Tune {
+    /// How many may be open at once.
+    pub(in crate::worker) sessions_max: u32,
+    /// One that was idle for longer is opened anew, in milliseconds; `None` where they may be idle for ever.
+    pub(in crate::worker) idle_max_ms: Option<u64>,
+}
+
+impl Default for Tune {
+    /// What nobody has said.
+    fn default() -> Self {
+        Self { sessions_max: u32::MAX, idle_max_ms: None }
+    }
 }
 
 /// [`RootChange`] as bytes.

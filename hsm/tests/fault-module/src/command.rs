@@ -19,6 +19,7 @@ pub(super) enum Action {
     Lose,
     Rv(CK_RV),
     Segv,
+    Shout,
     Swap,
 }
 
@@ -92,6 +93,7 @@ fn action_of(action: &str, number: Option<&str>) -> Option<Action> {
         ("lose", None) => Action::Lose,
         ("rv", Some(code)) => Action::Rv(code),
         ("segv", None) => Action::Segv,
+        ("shout", None) => Action::Shout,
         ("swap", None) => Action::Swap,
         _ => return None,
     })

@@ -16,7 +16,8 @@
 //! Actions: `abort`, `corrupt` (one bit of the signature), `delay MS`, `hang`, `hold MS`
 //! (delay, and let no other call in meanwhile, as modules do that make a key), `length N`
 //! (the signature's, when it is asked for), `lose` (do it, and abort before the answer),
-//! `rv CODE`, `segv`, `swap` (another key's handle in its place, of those seen before).
+//! `rv CODE`, `segv`, `shout` (a thousand lines to standard error), `swap` (another key's
+//! handle in its place, of those seen before; of a new pair both).
 //! Of `C_Sign` only calls that sign count. What was done is counted, too: in a file with
 //! the function's name and the action's, as `C_Sign.corrupt`.
 //!
@@ -27,6 +28,7 @@ mod command;
 mod reach;
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -55,7 +57,8 @@ unsafe impl Sync for Wrapped {}
 static WRAPPED: OnceLock<Option<Wrapped>> = OnceLock::new();
 /// Keys that were signed with, for `swap`.
 static SEEN: Mutex<Vec<CK_OBJECT_HANDLE>> = Mutex::new(Vec::new());
-
+/// The first pair that was made, for `swap`.
+static FIRST_PAIR: Mutex<Option<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)>> = Mutex::new(None);
 /// Held for writing by a call that lets no other in.
 static HELD: RwLock<()> = RwLock::new(());
 
@@ -93,6 +96,15 @@ pub unsafe extern "C" fn C_GetFunctionList(list: CK_FUNCTION_LIST_PTR_PTR) -> CK
     CKR_OK
 }
 
+/// A thousand lines to standard error, with what a terminal obeys in each.
+fn shout() {
+    let mut stderr = std::io::stderr().lock();
+    for line in 0..1000 {
+        // Nobody may listen.
+        let _ = writeln!(stderr, "\u{1b}[2Jshouting {line}\r\u{7}");
+    }
+}
+
 /// Does what the commands say before a call: comes back with a code to return, or with what is to be done after it.
 fn before(name: &str) -> Result<Option<Action>, CK_RV> {
     let mut after = None;
@@ -110,6 +122,7 @@ fn before(name: &str) -> Result<Option<Action>, CK_RV> {
                 std::thread::sleep(time);
             }
             Action::Rv(code) => return Err(code),
+            Action::Shout => shout(),
             Action::Corrupt | Action::Length(_) | Action::Lose | Action::Swap => after = Some(action),
         }
     }
@@ -149,6 +162,7 @@ macro_rules! watch {
             list.C_GetFunctionList = Some(C_GetFunctionList);
             list.C_SignInit = Some(C_SignInit);
             list.C_Sign = Some(C_Sign);
+            list.C_GenerateKeyPair = Some(C_GenerateKeyPair);
             $( list.$name = Some($name); )*
         }
     };
@@ -169,6 +183,7 @@ watch! {
     C_CreateObject(
         session: CK_SESSION_HANDLE, template: CK_ATTRIBUTE_PTR, count: CK_ULONG, object: CK_OBJECT_HANDLE_PTR
     );
+    C_DestroyObject(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE);
     C_Decrypt(
         session: CK_SESSION_HANDLE, data: CK_BYTE_PTR, length: CK_ULONG, plain: CK_BYTE_PTR, plain_length: CK_ULONG_PTR
     );
@@ -176,11 +191,41 @@ watch! {
         session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, template: CK_ATTRIBUTE_PTR, count: CK_ULONG,
         key: CK_OBJECT_HANDLE_PTR
     );
-    C_GenerateKeyPair(
-        session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, public: CK_ATTRIBUTE_PTR, public_count: CK_ULONG,
-        private: CK_ATTRIBUTE_PTR, private_count: CK_ULONG, public_key: CK_OBJECT_HANDLE_PTR,
-        private_key: CK_OBJECT_HANDLE_PTR
-    );
+}
+
+#[expect(non_snake_case, reason = "the standard's name")]
+unsafe extern "C" fn C_GenerateKeyPair(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    public: CK_ATTRIBUTE_PTR,
+    public_count: CK_ULONG,
+    private: CK_ATTRIBUTE_PTR,
+    private_count: CK_ULONG,
+    public_key: CK_OBJECT_HANDLE_PTR,
+    private_key: CK_OBJECT_HANDLE_PTR,
+) -> CK_RV {
+    let action = match before("C_GenerateKeyPair") {
+        Ok(action) => action,
+        Err(code) => return code,
+    };
+    let Some(real) = wrapped().and_then(|wrapped| wrapped.real.C_GenerateKeyPair) else {
+        return CKR_FUNCTION_NOT_SUPPORTED;
+    };
+    // SAFETY: the caller's arguments, as they came.
+    let code =
+        unsafe { real(session, mechanism, public, public_count, private, private_count, public_key, private_key) };
+    after(action);
+    if code == CKR_OK {
+        let mut first = FIRST_PAIR.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: where the real module has just written.
+        let made = unsafe { (*public_key, *private_key) };
+        let known = *first.get_or_insert(made);
+        if action == Some(Action::Swap) {
+            // SAFETY: as above.
+            unsafe { (*public_key, *private_key) = known };
+        }
+    }
+    code
 }
 
 #[expect(non_snake_case, reason = "the standard's name")]

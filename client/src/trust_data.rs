@@ -1,0 +1,163 @@
+//! What TUF's metadata says of an image: docker's content trust, read here whatever docker's own version is.
+//!
+//! Where the configuration names a trust server for a repository, its metadata says which content a tag is, and since
+//! when: nobody can put an older one in its place, hold a newer one back, or mix two generations. Which root is
+//! believed is pinned, or it is the first that is seen, and then a word says so.
+
+mod cache;
+mod entry;
+mod visit;
+
+use serde::Serialize;
+use trust::format::tuf::client::{Client, Pin};
+use trust::format::tuf::{Document, Gun, RoleName};
+use trust::{Sha256Digest, Tag};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::registry::{CredentialFiles, Place, PlainHttp, TrustServer};
+use cache::Cache;
+use visit::Visit;
+
+pub(crate) use entry::{TrustRoot, TrustServerEntry};
+
+/// What trust data says of one image.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Vouched {
+    /// The server that has it.
+    server: String,
+    /// The role that signed: `targets/releases`, else `targets`.
+    role: String,
+    /// The tag that it signed.
+    tag: String,
+    /// The digest of that tag's manifest or index.
+    #[serde(serialize_with = "crate::image::shown")]
+    pub(crate) digest: Sha256Digest,
+    /// The length of that, in bytes.
+    pub(crate) length_bytes: u64,
+    /// The version of the timestamp that vouches for all of it.
+    timestamp: u32,
+    /// Keys of the root that is believed, by their names in `docker trust inspect`.
+    root_keys: Vec<String>,
+    /// Whether the root was pinned; else the first that was seen is believed.
+    pinned: bool,
+}
+
+impl Vouched {
+    /// In one line.
+    pub(crate) fn words(&self) -> String {
+        let Self { server, role, tag, timestamp, .. } = self;
+        let root = self.root_keys.join(", ");
+        let why = if self.pinned { "pinned root" } else { "the first root that was seen" };
+        format!("trust data: {tag} signed by {role}, timestamp {timestamp}, at {server}; believed: {why} {root}")
+    }
+}
+
+/// Which image is asked about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    /// Its repository, as it was signed.
+    pub(crate) repository: &'a trust::Repository,
+    /// Its tag, or its digest.
+    pub(crate) place: &'a Place,
+    /// A root that was named in the call.
+    pub(crate) root: Option<&'a TrustRoot>,
+}
+
+/// What trust data says; `None` where no server is configured for the repository, or it has none of it and never had.
+///
+/// # Errors
+/// Refused where the metadata is not believed, or does not vouch for the image; unreachable where the server is.
+pub(crate) async fn vouched(context: &Context, asked: Question<'_>) -> Result<Option<Vouched>, Failure> {
+    let Some(entry) = context.config.trust_servers.iter().find(|entry| entry.is_of(asked.repository)) else {
+        return match asked.root {
+            None => Ok(None),
+            Some(_) => Err(Failure::usage(
+                format!("no trust server is configured for {}", asked.repository),
+                "--trust-root says which root to believe; [[trust_servers]] in config.toml says where the data is",
+            )),
+        };
+    };
+    let gun: Gun = asked.repository.as_str().parse()?;
+    let root = asked.root.or(entry.root());
+    let plain = if context.plain_http { PlainHttp::Asked } else { PlainHttp::LoopbackOnly };
+    let credentials = CredentialFiles::from_environment();
+    let server = TrustServer::open(entry.url(), &entry.authorities()?, asked.repository, plain, credentials)?;
+    let cache = Cache::open(context.config.places.state_or_fail()?, entry.url(), &gun, root)?;
+    let Some(mut visit) = Visit::begin(&server, &cache, gun, root).await? else {
+        // Whoever names a root expects that there is one.
+        if entry.is_required() || asked.root.is_some() {
+            return Err(Failure::refused(
+                format!("{} has no trust data at {}, and it is required", asked.repository, entry.url()),
+                "whoever owns the repository has to sign it: docker trust sign, or notary init",
+            ));
+        }
+        return Ok(None);
+    };
+    let refreshed = visit.refresh().await;
+    // What was believed is kept whatever came after it, so that nobody takes us back behind it; but a root that nobody
+    // pinned, and that leads to nothing, is not believed for ever.
+    if refreshed.is_ok() || !visit.is_first() {
+        cache.keep(visit.client().clone().into_cache())?;
+    }
+    refreshed?;
+    let client = visit.client();
+    if visit.is_first() && root.is_none() {
+        let keys = root_keys(client).join(", ");
+        let why = "is believed because it is the first that was seen";
+        context.output.warning(&format!("the root of {} {why}: {keys}", asked.repository));
+    }
+    let (role, tag, target) = signed(client, asked.place).ok_or_else(|| not_signed(asked, entry.url()))?;
+    let digest = target.hashes().sha256().ok_or_else(|| not_signed(asked, entry.url()))?;
+    let timestamp = client.file(&RoleName::Timestamp).map_or(0, |file| file.version().number());
+    Ok(Some(Vouched {
+        server: entry.url().to_owned(),
+        role: role.to_string(),
+        tag,
+        digest,
+        length_bytes: target.length_bytes(),
+        timestamp,
+        root_keys: root_keys(client),
+        pinned: root.is_some(),
+    }))
+}
+
+/// Who signed the image, under which tag: as docker looks, the releases first.
+fn signed<'c>(client: &'c Client, place: &Place) -> Option<(RoleName, String, &'c trust::format::tuf::Target)> {
+    let by_tag = |role: &RoleName, tag: &Tag| {
+        let target = client.target(role, tag.as_str())?;
+        Some((role.clone(), tag.as_str().to_owned(), target))
+    };
+    let by_digest = |role: &RoleName, digest: &Sha256Digest| {
+        let targets = client.file(role).and_then(Document::as_targets)?;
+        let named = targets.targets().iter().find(|(_, target)| target.hashes().sha256() == Some(*digest));
+        let (name, _) = named?;
+        Some((role.clone(), name.clone(), client.target(role, name)?))
+    };
+    visit::roles().into_iter().find_map(|role| match place {
+        Place::Tag(tag) => by_tag(&role, tag),
+        Place::Digest(digest) => by_digest(&role, digest),
+    })
+}
+
+fn not_signed(asked: Question<'_>, server: &str) -> Failure {
+    Failure::refused(
+        format!("no valid trust data for {}: {} is not signed at {server}", asked.repository, asked.place),
+        "whoever owns the repository has to sign it: docker trust sign REPOSITORY:TAG",
+    )
+}
+
+/// The keys of the root that is believed, by the names that docker shows.
+fn root_keys(client: &Client) -> Vec<String> {
+    let root = client.file(&RoleName::Root).and_then(Document::as_root);
+    let speakers = root.and_then(|root| root.authority(&RoleName::Root));
+    speakers.map(|speakers| speakers.keys().iter().map(|key| key.canonical_id().to_hex()).collect()).unwrap_or_default()
+}
+
+/// With which root a client begins.
+fn pin(root: Option<&TrustRoot>) -> Pin {
+    match root {
+        None | Some(TrustRoot::File(_)) => Pin::FirstUse,
+        Some(TrustRoot::Key(key)) => Pin::Keys([*key].into()),
+    }
+}

@@ -1,0 +1,117 @@
+//! One visit to a trust server. The rules are `trust::format::tuf::client`; here files are fetched.
+
+use trust::format::tuf::client::{Client, Distrust, TIMESTAMP_BYTES_MAX, Wanted};
+use trust::format::tuf::{BYTES_MAX, Document, Gun, RoleName};
+
+use super::cache::{self, Cache};
+use super::{TrustRoot, pin};
+use crate::failure::Failure;
+use crate::registry::TrustServer;
+use crate::time::now_unix_seconds;
+
+/// The most roots that are followed in one visit.
+const ROOTS_MAX: u32 = 256;
+
+/// What is believed so far.
+#[derive(Debug)]
+pub(super) struct Visit<'a> {
+    server: &'a TrustServer,
+    client: Client,
+    is_first: bool,
+}
+
+/// The roles that sign for docker, in the order in which it asks them.
+pub(super) fn roles() -> [RoleName; 2] {
+    [RoleName::releases(), RoleName::Targets]
+}
+
+impl<'a> Visit<'a> {
+    /// Begins with what was believed last, with the root that is pinned, or with the one that the server has; `None`
+    /// where it has none and never had.
+    pub(super) async fn begin(
+        server: &'a TrustServer,
+        cache: &Cache,
+        gun: Gun,
+        root: Option<&TrustRoot>,
+    ) -> Result<Option<Self>, Failure> {
+        let now = i64::try_from(now_unix_seconds()).unwrap_or(i64::MAX);
+        if let Some(kept) = cache.read()? {
+            let client = Client::resume(gun, kept, now).map_err(distrusted)?;
+            return Ok(Some(Self { server, client, is_first: false }));
+        }
+        let found = server.file("root", BYTES_MAX).await?;
+        let bytes = match (found, root) {
+            (None, _) => return Ok(None),
+            (Some(_), Some(TrustRoot::File(file))) => cache::read_root(file)?,
+            (Some(found), _) => found,
+        };
+        let document = Document::read(&RoleName::Root, &bytes).map_err(|unsound| distrusted(unsound.into()))?;
+        let client = Client::begin(gun, document, &pin(root), now).map_err(distrusted)?;
+        Ok(Some(Self { server, client, is_first: true }))
+    }
+
+    /// Whether nothing was known of the repository before.
+    pub(super) const fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// What is believed.
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Brings everything up to date.
+    pub(super) async fn refresh(&mut self) -> Result<(), Failure> {
+        self.follow_roots().await?;
+        let timestamp = self.needed("timestamp", TIMESTAMP_BYTES_MAX).await?;
+        self.client.take_timestamp(&timestamp).map_err(distrusted)?;
+        self.take(&RoleName::Snapshot).await?;
+        self.take(&RoleName::Targets).await?;
+        let releases = RoleName::releases();
+        let targets = self.client.file(&RoleName::Targets).and_then(Document::as_targets);
+        if targets.is_some_and(|targets| targets.authority(&releases).is_some()) {
+            self.take(&releases).await?;
+        }
+        Ok(())
+    }
+
+    async fn follow_roots(&mut self) -> Result<(), Failure> {
+        for _ in 0..ROOTS_MAX {
+            let Some(next) = self.client.next_root() else { return Ok(()) };
+            let Some(root) = self.server.file(&format!("{}.root", next.number()), BYTES_MAX).await? else {
+                return Ok(());
+            };
+            self.client.take_root(&root).map_err(distrusted)?;
+        }
+        Err(Failure::refused(
+            format!("the repository has more than {ROOTS_MAX} new roots"),
+            "those that were read are kept: run it again to go on",
+        ))
+    }
+
+    /// The current file of a role.
+    async fn take(&mut self, role: &RoleName) -> Result<(), Failure> {
+        let Wanted::File(meta) = self.client.wanted(role).map_err(distrusted)? else { return Ok(()) };
+        let length = usize::try_from(meta.length_bytes()).unwrap_or(usize::MAX).min(BYTES_MAX);
+        let bytes = self.needed(&format!("{role}.{}", meta.sha256().to_hex()), length).await?;
+        self.client.take_file(role, &bytes).map_err(distrusted)
+    }
+
+    async fn needed(&self, name: &str, bytes_max: usize) -> Result<Vec<u8>, Failure> {
+        self.server.file(name, bytes_max).await?.ok_or_else(|| {
+            Failure::refused(
+                format!("the trust server has no {name} of the repository, which is needed"),
+                "was its trust data deleted? whoever owns it has to say so before another root is believed",
+            )
+        })
+    }
+}
+
+fn distrusted(why: Distrust) -> Failure {
+    let remedy = match &why {
+        Distrust::Expired(_) => "its owner has to sign it anew; is this machine's clock right?",
+        Distrust::NotPinned => "ask its owner which root is right: docker trust inspect REPOSITORY shows its keys",
+        _ => "what was believed before is kept; whoever answers for the repository has to say what happened",
+    };
+    Failure::refused("the trust data is not believed", remedy).because(why)
+}

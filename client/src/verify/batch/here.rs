@@ -1,0 +1,104 @@
+//! A batch under a public key that the user has: verified on this machine, on all its cores; no daemon is asked.
+
+use std::collections::VecDeque;
+use std::num::NonZero;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use trust::verify::batch::{Input, Item, Key, Table, chunk};
+use trust::{Digest, PublicKey};
+
+use super::chunk::{Chunk, Kind};
+use super::report::{Reason, Report};
+use crate::failure::Failure;
+
+/// A key, and its multiples where its algorithm has a use for them.
+#[derive(Debug)]
+struct Prepared {
+    key: PublicKey,
+    table: Option<Table>,
+}
+
+/// A chunk at work.
+struct AtWork {
+    verdicts: JoinHandle<Vec<Result<(), Reason>>>,
+    read_bytes: u64,
+}
+
+/// Verifies every chunk, and reports in their order.
+pub(super) async fn verify(
+    key: PublicKey,
+    mut chunks: mpsc::Receiver<Result<Chunk, Failure>>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let at_work_max = std::thread::available_parallelism().map_or(1, NonZero::get).saturating_add(1);
+    let key = Arc::new(Prepared { table: Table::new(&key), key });
+    let mut at_work = VecDeque::new();
+    // How the reading ended, once it did.
+    let mut end = None;
+    loop {
+        if at_work.is_empty()
+            && let Some(how) = end
+        {
+            return how;
+        }
+        let (reads, has_work) = (end.is_none() && at_work.len() < at_work_max, !at_work.is_empty());
+        let oldest = async {
+            match at_work.front_mut() {
+                Some(AtWork { verdicts, .. }) => verdicts.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            verdicts = oldest, if has_work => {
+                let read_bytes = at_work.pop_front().map_or(0, |chunk| chunk.read_bytes);
+                let verdicts = verdicts.map_err(|error| {
+                    Failure::other("a thread that verifies ended early", "this is a fault of trustctl").because(error)
+                })?;
+                report.add(verdicts, read_bytes)?;
+            }
+            chunk = chunks.recv(), if reads => match chunk {
+                Some(Ok(chunk)) => {
+                    let (key, read_bytes) = (Arc::clone(&key), chunk.read_bytes);
+                    let verdicts = tokio::task::spawn_blocking(move || verdicts(&key, &chunk));
+                    at_work.push_back(AtWork { verdicts, read_bytes });
+                }
+                Some(Err(failure)) => end = Some(Err(failure)),
+                None => end = Some(Ok(())),
+            },
+        }
+    }
+}
+
+/// A verdict for each item, in order.
+fn verdicts(prepared: &Prepared, batch: &Chunk) -> Vec<Result<(), Reason>> {
+    let key = prepared.table.as_ref().map_or(Key::Plain(&prepared.key), Key::Known);
+    let hashes = prepared.key.algorithm().prehash().is_some();
+    let messages = pieces(&batch.messages, &batch.message_ends);
+    let signatures = pieces(&batch.signatures, &batch.signature_ends);
+    let items: Vec<Item<'_>> = messages
+        .zip(signatures)
+        .map(|(message, signature)| {
+            let input = match (batch.kind, message.as_array()) {
+                // What signs digests takes the item for one, as the daemon does.
+                (Kind::Item32, Some(digest)) if hashes => Input::Digest(Digest::Sha256(*digest)),
+                (Kind::Item32 | Kind::Message, _) => Input::Message(message),
+            };
+            Item { key, input, signature }
+        })
+        .collect();
+    chunk(&items).into_iter().map(|verdict| verdict.map_err(Reason::from)).collect()
+}
+
+/// Bytes, cut at their ends.
+fn pieces<'a>(bytes: &'a [u8], ends: &'a [u32]) -> impl Iterator<Item = &'a [u8]> {
+    let mut start = 0;
+    ends.iter().map(move |end| {
+        let end = usize::try_from(*end).unwrap_or(usize::MAX);
+        let piece = bytes.get(start..end).unwrap_or_default();
+        start = end;
+        piece
+    })
+}

@@ -1,0 +1,162 @@
+//! The door of the ContentTrust service.
+
+use tonic::{Request, Response, Status};
+use trust::format::oci;
+use trust::format::tuf::{Gun, RoleName};
+use trust::{Fault, Sha256Digest, Tag};
+use trust_proto::v1;
+
+use super::signing::MANIFEST_BYTES_MAX;
+use super::{Door, answer, malformed, selector};
+use crate::keys::KeySelector;
+use crate::publish::{Beginning, Changed, Shown, Wish};
+
+/// The most roles that one request names.
+const ROLES_MAX: usize = 64;
+/// Tags of a page that asks for none.
+const PAGE_SIZE_DEFAULT: usize = 100;
+/// The most tags of a page.
+const PAGE_SIZE_MAX: usize = 1000;
+
+#[tonic::async_trait]
+impl v1::content_trust_server::ContentTrust for Door {
+    async fn init_trust(
+        &self,
+        request: Request<v1::InitTrustRequest>,
+    ) -> Result<Response<v1::InitTrustResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let gun = gun(&wire.repository).map_err(answer)?;
+        let beginning = beginning(&wire).map_err(answer)?;
+        let changed = self.house.publisher().begin(&principal, &gun, beginning, deadline).await.map_err(answer)?;
+        Ok(Response::new(v1::InitTrustResponse { change: Some(self.change_to_wire(changed)) }))
+    }
+
+    async fn sign_target(
+        &self,
+        request: Request<v1::SignTargetRequest>,
+    ) -> Result<Response<v1::SignTargetResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let gun = gun(&wire.repository).map_err(answer)?;
+        let roles = roles(&wire.roles).map_err(answer)?;
+        let (wish, digest) = signed(&wire).map_err(answer)?;
+        let changed = self.house.publisher().change(&principal, &gun, wish, roles, deadline).await.map_err(answer)?;
+        let change = Some(self.change_to_wire(changed));
+        Ok(Response::new(v1::SignTargetResponse { change, digest: digest.to_string() }))
+    }
+
+    async fn revoke_target(
+        &self,
+        request: Request<v1::RevokeTargetRequest>,
+    ) -> Result<Response<v1::RevokeTargetResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let gun = gun(&wire.repository).map_err(answer)?;
+        let roles = roles(&wire.roles).map_err(answer)?;
+        let wish = Wish::Revoke { name: tag(&wire.tag).map_err(answer)?.to_string() };
+        let changed = self.house.publisher().change(&principal, &gun, wish, roles, deadline).await.map_err(answer)?;
+        Ok(Response::new(v1::RevokeTargetResponse { change: Some(self.change_to_wire(changed)) }))
+    }
+
+    async fn inspect_trust(
+        &self,
+        request: Request<v1::InspectTrustRequest>,
+    ) -> Result<Response<v1::InspectTrustResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let wire = request.into_inner();
+        let gun = gun(&wire.repository).map_err(answer)?;
+        let size = match usize::try_from(wire.page_size) {
+            Ok(0) => PAGE_SIZE_DEFAULT,
+            Ok(size) if size <= PAGE_SIZE_MAX => size,
+            _ => return Err(answer(malformed("page size: 1 to 1000"))),
+        };
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let (only, after) = (some(&wire.tag), some(&wire.page_token));
+        let shown = self.house.publisher().shown(&principal, &gun, only.as_deref(), (after.as_deref(), size)).await;
+        Ok(Response::new(shown_to_wire(shown.map_err(answer)?)))
+    }
+}
+
+impl Door {
+    fn change_to_wire(&self, changed: Changed) -> v1::TrustChange {
+        let file = |(role, version): (RoleName, trust::format::tuf::Version)| v1::TrustFile {
+            role: role.to_string(),
+            version: version.number(),
+        };
+        v1::TrustChange {
+            files: changed.files.into_iter().map(file).collect(),
+            log_origin: self.house.log_origin().to_owned(),
+            leaves: changed.leaves,
+        }
+    }
+}
+
+fn gun(text: &str) -> Result<Gun, Fault> {
+    Ok(text.parse()?)
+}
+
+fn tag(text: &str) -> Result<Tag, Fault> {
+    Ok(text.parse()?)
+}
+
+fn beginning(wire: &v1::InitTrustRequest) -> Result<Beginning, Fault> {
+    let key = |text: &str| -> Result<Option<KeySelector>, Fault> {
+        if text.is_empty() { Ok(None) } else { selector(text).map(Some) }
+    };
+    let token = if wire.token.is_empty() { None } else { Some(wire.token.parse()?) };
+    Ok(Beginning { root: key(&wire.root_key)?, targets: key(&wire.targets_key)?, token })
+}
+
+fn roles(names: &[String]) -> Result<Vec<RoleName>, Fault> {
+    const TARGETS_ONLY: &str = "roles: at most 64 of targets and targets/…, each once";
+    let mut roles = Vec::with_capacity(names.len().min(ROLES_MAX));
+    for name in names {
+        let role: RoleName = name.parse()?;
+        let is_targets = matches!(role, RoleName::Targets | RoleName::Delegation(_));
+        if !is_targets || roles.contains(&role) || roles.len() == ROLES_MAX {
+            return Err(malformed(TARGETS_ONLY));
+        }
+        roles.push(role);
+    }
+    Ok(roles)
+}
+
+fn signed(wire: &v1::SignTargetRequest) -> Result<(Wish, Sha256Digest), Fault> {
+    if wire.manifest.len() > MANIFEST_BYTES_MAX {
+        return Err(malformed("manifest: at most 4 MiB"));
+    }
+    // Signing something that no engine could run would make the signature a lie about what was shown.
+    oci::parse(&wire.manifest)?;
+    let sha256 = Sha256Digest::of(&wire.manifest);
+    let length_bytes = u64::try_from(wire.manifest.len()).unwrap_or(u64::MAX);
+    Ok((Wish::Sign { name: tag(&wire.tag)?.to_string(), sha256, length_bytes }, sha256))
+}
+
+fn shown_to_wire(shown: Shown) -> v1::InspectTrustResponse {
+    let key = |key: crate::publish::ShownKey| v1::TrustKey { id: key.id.to_hex(), name: key.name.unwrap_or_default() };
+    let roles = shown.roles.into_iter().map(|role| {
+        let (version, expires_at_unix_seconds) = role.file.unwrap_or_default();
+        v1::TrustRole {
+            name: role.name.to_string(),
+            version,
+            expires_at_unix_seconds,
+            threshold: role.threshold,
+            keys: role.keys.into_iter().map(key).collect(),
+        }
+    });
+    let targets = shown.targets.into_iter().map(|target| v1::TrustTarget {
+        name: target.name,
+        digest: target.sha256.to_string(),
+        length: target.length_bytes,
+        roles: target.roles.iter().map(ToString::to_string).collect(),
+    });
+    v1::InspectTrustResponse {
+        roles: roles.collect(),
+        targets: targets.collect(),
+        next_page_token: shown.next.unwrap_or_default(),
+    }
+}

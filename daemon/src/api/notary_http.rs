@@ -1,0 +1,309 @@
+//! The Notary door: what docker's content trust and the `notary` command speak (SPEC §2), over HTTP/1.1.
+//!
+//! It says who asks, reads the request into types that cannot be wrong, calls one function of [`crate::publish`] and writes the
+//! answer in the words that those clients know. What may be published, and who may do what, is not known here.
+
+mod access;
+mod answer;
+mod changes;
+mod listener;
+mod refusal;
+mod route;
+mod upload;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{Instrument as _, debug, debug_span};
+use trust::format::tuf::publish::Refusal;
+use trust::format::tuf::{Gun, Part, RoleName, Version};
+use trust::{Principal, Sha256Digest};
+
+use crate::config::NotaryConfig;
+use crate::health::Trouble;
+use crate::house::House;
+use crate::metrics::Operation;
+use crate::publish::PublishError;
+use crate::scrape;
+use crate::telemetry::RequestId;
+use crate::tls::Peer;
+
+use self::access::Wanted;
+use self::answer::Age;
+use self::refusal::NotServed;
+use self::route::{KeyRole, Name, Route, Turn, Which};
+
+pub(crate) use self::listener::Listener;
+
+/// How many of the longest bodies may be held at once.
+const BODIES_MAX: usize = 4;
+/// Bodies are counted in units of so many bytes.
+const UNIT_BYTES: usize = 1024;
+/// From so many bytes on a body is read off the threads that others wait for.
+const LONG_BYTES: usize = 64 * 1024;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Whom a connection is with.
+#[derive(Debug, Clone)]
+pub(crate) struct Visitor {
+    /// Where it comes from.
+    pub(crate) address: IpAddr,
+    /// The certificate that it proved to be its own.
+    pub(crate) peer: Option<Arc<Peer>>,
+}
+
+/// The door.
+pub(crate) struct NotaryDoor {
+    house: Arc<House>,
+    config: NotaryConfig,
+    /// Bodies that are being received, in units.
+    bodies: Arc<Semaphore>,
+}
+
+impl NotaryDoor {
+    /// A door into `house`.
+    pub(crate) fn new(house: Arc<House>, config: NotaryConfig) -> Self {
+        let units = config.upload_bytes_max.div_ceil(UNIT_BYTES).saturating_mul(BODIES_MAX);
+        Self { house, config, bodies: Arc::new(Semaphore::new(units)) }
+    }
+
+    /// Answers one request, in time.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, visitor: &Visitor) -> Answer {
+        let id = RequestId::new();
+        let turn = route::turn(request.method(), request.uri().path());
+        let operation = operation(&turn);
+        let span = debug_span!("notary", request = %id, operation = operation.name());
+        let began = self.house.clock().monotonic();
+        let longest = self.house.limits().request_time_max;
+        let work = self.turned(turn, request, visitor, began.saturating_add(longest));
+        // What is past its permit goes on by itself; only the caller waits no longer.
+        let answer = id
+            .scope(async { tokio::time::timeout(longest, work).await }.instrument(span))
+            .await
+            .unwrap_or_else(|_| NotServed::Unavailable.answer());
+        let after = self.house.clock().monotonic().saturating_sub(began);
+        self.house.metrics().notary().answered(operation, answer.status(), after);
+        answer
+    }
+
+    async fn turned(&self, turn: Turn, request: Request<Incoming>, visitor: &Visitor, deadline: Duration) -> Answer {
+        let route = match turn {
+            Turn::To(route) => route,
+            Turn::Move(path) => return answer::moved(&path, request.uri().query()),
+            Turn::NoMethod => return answer::no_method(),
+        };
+        let is_head = *request.method() == Method::HEAD;
+        let answer = self.served(route, request, visitor, deadline).await.unwrap_or_else(|refused| {
+            debug!(?refused, "not served");
+            refused.answer()
+        });
+        if is_head { answer::without_body(answer) } else { answer }
+    }
+
+    async fn served(
+        &self,
+        route: Route,
+        request: Request<Incoming>,
+        visitor: &Visitor,
+        deadline: Duration,
+    ) -> Result<Answer, NotServed> {
+        match route {
+            Route::Health => Ok(answer::health(&self.troubles())),
+            Route::Metrics if self.config.metrics || visitor.address.to_canonical().is_loopback() => {
+                scrape::page::write(&self.house).map(answer::metrics).map_err(|_| NotServed::Internal)
+            }
+            Route::Ping => {
+                self.who(&request, visitor, &Wanted::Catalog)?;
+                Ok(answer::ping())
+            }
+            Route::Publish(name) => {
+                let gun = self.name(name).map_err(|()| self.no_such_gun())?;
+                let who = self.who(&request, visitor, &Wanted::push(&gun))?;
+                let (parts, _held) = self.parts(request).await?;
+                let publisher = self.house.publisher();
+                publisher.publish(&who, &gun, parts, deadline).await.map_err(NotServed::of)?;
+                Ok(answer::done())
+            }
+            Route::Delete(name) => {
+                let gun = self.found(name)?;
+                let who = self.who(&request, visitor, &Wanted::all(&gun))?;
+                self.house.publisher().delete(&who, &gun, deadline).await.map_err(NotServed::of_other)?;
+                Ok(answer::done())
+            }
+            Route::Key { gun, role } => {
+                let gun = self.found(gun)?;
+                let who = self.who(&request, visitor, &Wanted::push(&gun))?;
+                let key = self.house.publisher().server_key(&who, &gun, &role.name(), deadline).await;
+                Ok(answer::key(&key.map_err(NotServed::of_other)?))
+            }
+            Route::RotateKey { gun, role } => {
+                let gun = self.found(gun)?;
+                let who = self.who(&request, visitor, &Wanted::all(&gun))?;
+                let key = self.house.publisher().rotate_key(&who, &gun, &role.name(), deadline).await;
+                Ok(answer::key(&key.map_err(NotServed::of_other)?))
+            }
+            Route::File { gun, role, which } => {
+                let gun = self.found(gun)?;
+                let who = self.who(&request, visitor, &Wanted::pull(&gun))?;
+                self.metadata(&who, &gun, &role, which).await
+            }
+            Route::Changes(scope) => self.changes(scope, &request, visitor).await,
+            Route::Metrics | Route::Elsewhere => {
+                self.who(&request, visitor, &Wanted::Catalog)?;
+                Err(NotServed::NotHere)
+            }
+        }
+    }
+
+    /// A role's file: the current one, or one that is named by hash or version.
+    async fn metadata(&self, who: &Principal, gun: &Gun, role: &str, which: Which) -> Result<Answer, NotServed> {
+        let role: RoleName = role.parse().map_err(|_| NotServed::NoMetadata)?;
+        let publisher = self.house.publisher();
+        let (served, age) = match which {
+            Which::Current => (publisher.current(who, gun, &role).await, Age::Current),
+            Which::ByHash(hash) => {
+                // The longer ones are hashes that nothing is found by.
+                let hash = Sha256Digest::from_hex(&hash.to_ascii_lowercase()).map_err(|_| NotServed::NoMetadata)?;
+                (publisher.by_hash(who, gun, &role, hash).await, Age::Consistent)
+            }
+            Which::ByVersion(digits) => {
+                (publisher.by_version(who, gun, &role, version(&digits)?).await, Age::Consistent)
+            }
+        };
+        // To whoever may not read it, it is not there.
+        let served = served.map_err(|error| match error {
+            PublishError::Denied { .. } => NotServed::NoMetadata,
+            other => NotServed::of(other),
+        })?;
+        let max_age = match age {
+            Age::Current => self.config.current_max_age,
+            Age::Consistent => self.config.consistent_max_age,
+        };
+        Ok(answer::metadata(served.bytes, served.stored_at_unix_seconds, age, max_age))
+    }
+
+    async fn changes(
+        &self,
+        scope: Option<Name>,
+        request: &Request<Incoming>,
+        visitor: &Visitor,
+    ) -> Result<Answer, NotServed> {
+        let gun = scope.map(|name| self.found(name)).transpose()?;
+        let wanted = gun.as_ref().map_or(Wanted::Catalog, Wanted::pull);
+        let who = self.who(request, visitor, &wanted)?;
+        let window = changes::window(request.uri().query().unwrap_or_default())?;
+        let found = self.house.publisher().changes(&who, gun.as_ref(), window).await;
+        Ok(answer::changes(&changes::page(&found.map_err(NotServed::of_other)?)?))
+    }
+
+    /// The files of a publication, and their place among those that are held.
+    async fn parts(&self, request: Request<Incoming>) -> Result<(Vec<Part>, OwnedSemaphorePermit), NotServed> {
+        let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let boundary = upload::boundary(content_type.unwrap_or_default()).map_err(|_| NotServed::MalformedUpload)?;
+        let (body, held) = self.body(request.into_body()).await?;
+        let is_long = body.len() > LONG_BYTES;
+        let read = move || {
+            let files = upload::read(&boundary, &body).map_err(|_| NotServed::MalformedUpload)?;
+            let parts = files.iter().map(|file| Refusal::read_part(&file.name, &file.bytes));
+            Ok((parts.collect::<Result<Vec<_>, _>>().map_err(NotServed::Update)?, held))
+        };
+        if !is_long {
+            return read();
+        }
+        tokio::task::spawn_blocking(read).await.map_err(|_| NotServed::Internal)?
+    }
+
+    /// A whole body, and its place among those that are held.
+    async fn body(&self, mut body: Incoming) -> Result<(Bytes, OwnedSemaphorePermit), NotServed> {
+        let bytes_max = self.config.upload_bytes_max;
+        let announced =
+            body.size_hint().upper().map_or(bytes_max, |length| usize::try_from(length).unwrap_or(usize::MAX));
+        if announced > bytes_max {
+            return Err(NotServed::TooLong);
+        }
+        let units = u32::try_from(announced.div_ceil(UNIT_BYTES)).map_err(|_| NotServed::TooLong)?;
+        let held = Arc::clone(&self.bodies).try_acquire_many_owned(units).map_err(|_| NotServed::Busy)?;
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return Err(NotServed::MalformedUpload) };
+            let Some(data) = frame.data_ref() else { continue };
+            if whole.len().saturating_add(data.len()) > announced {
+                return Err(NotServed::TooLong);
+            }
+            whole.extend_from_slice(data);
+        }
+        Ok((whole.freeze(), held))
+    }
+
+    /// A repository whose name is served here.
+    fn name(&self, name: Name) -> Result<Gun, ()> {
+        let prefixes = &self.config.gun_prefixes;
+        let is_served =
+            |gun: &Gun| prefixes.is_empty() || prefixes.iter().any(|prefix| gun.as_str().starts_with(prefix));
+        name.filter(is_served).ok_or(())
+    }
+
+    /// The same for whoever does not publish: nothing is known of another name.
+    fn found(&self, name: Name) -> Result<Gun, NotServed> {
+        self.name(name).map_err(|()| NotServed::NotHere)
+    }
+
+    fn no_such_gun(&self) -> NotServed {
+        NotServed::Gun { prefixes: self.config.gun_prefixes.clone() }
+    }
+
+    /// What is wrong, under the original's names for the two things that can be.
+    fn troubles(&self) -> Vec<(&'static str, &'static str)> {
+        let of = |trouble| match trouble {
+            Trouble::Custody => Some(("Trust operational", "custody is unavailable")),
+            Trouble::Sealed => Some(("Trust operational", "sealed")),
+            Trouble::LogClosed => Some(("DB operational", "the log cannot be written")),
+            Trouble::LogFull => Some(("DB operational", "the disk of the log is full")),
+            // No key of a server's is in a token.
+            Trouble::Token => None,
+        };
+        self.house.troubles().into_iter().filter_map(of).collect()
+    }
+}
+
+/// A version as it stands in a path: digits, of which the first ones may be zeros.
+fn version(digits: &str) -> Result<Version, NotServed> {
+    let number = digits.parse::<i64>().map_err(|_| NotServed::NoNumber(digits.to_owned()))?;
+    u64::try_from(number).ok().and_then(Version::new).ok_or(NotServed::NoMetadata)
+}
+
+impl KeyRole {
+    const fn name(self) -> RoleName {
+        match self {
+            Self::Snapshot => RoleName::Snapshot,
+            Self::Timestamp => RoleName::Timestamp,
+        }
+    }
+}
+
+/// What a request is counted as.
+const fn operation(turn: &Turn) -> Operation {
+    let Turn::To(route) = turn else { return Operation::Elsewhere };
+    match route {
+        Route::Ping => Operation::Ping,
+        Route::Publish(_) => Operation::Publish,
+        Route::Delete(_) => Operation::Delete,
+        Route::File { which: Which::ByHash(_), .. } => Operation::GetByHash,
+        Route::File { which: Which::ByVersion(_), .. } => Operation::GetByVersion,
+        Route::File { which: Which::Current, .. } => Operation::GetCurrent,
+        Route::Key { .. } => Operation::GetKey,
+        Route::RotateKey { .. } => Operation::RotateKey,
+        Route::Changes(_) => Operation::Changes,
+        Route::Health => Operation::Health,
+        Route::Metrics => Operation::Metrics,
+        Route::Elsewhere => Operation::Elsewhere,
+    }
+}

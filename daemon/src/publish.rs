@@ -1,0 +1,75 @@
+//! Trust data (TUF): published, read, signed anew, deleted.
+//!
+//! A publication is checked by the rules of `trust::format::tuf`, then the daemon's own files are planned, their versions
+//! reserved, each signed by the stages of every signature, and all put in place in one write: a reader sees one
+//! publication or the next. Those who publish to one repository at the same time take turns, and of two that are for
+//! the same versions the second is told so. A reserved version is never used again, whatever became of it (decision 16).
+//!
+//! Deliberately not here: HTTP, and who a caller is (the doors).
+
+mod authorize;
+mod delete;
+mod error;
+mod keys;
+mod owner;
+mod read;
+mod renew;
+mod shelf;
+mod sign;
+mod signer;
+mod update;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use trust::Principal;
+use trust::format::tuf::{Gun, RoleName};
+
+use crate::house::House;
+
+pub(crate) use crate::records::{Change, ChangeKind, Window};
+
+pub(crate) use self::error::PublishError;
+pub(crate) use self::owner::{Beginning, Changed, Shown, ShownKey, Wish};
+pub(crate) use self::shelf::Shelf;
+
+/// The most roles of one repository; a head names them all in one row.
+const ROLES_MAX: usize = 512;
+/// The most bytes that the current files of a repository may have together.
+const FILES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Trust data, for a door. Made for one request.
+#[derive(Clone, Copy)]
+pub(crate) struct Publisher<'a>(&'a Arc<House>);
+
+/// Who wants what done, and until when, in time of the clock's `monotonic`.
+#[derive(Debug, Clone)]
+struct Asked {
+    who: Principal,
+    gun: Gun,
+    deadline: Duration,
+}
+
+impl House {
+    /// Trust data.
+    pub(crate) const fn publisher(self: &Arc<Self>) -> Publisher<'_> {
+        Publisher(self)
+    }
+}
+
+/// The purpose of the daemon's keys for a role; the other roles' keys are their owners'.
+const fn purpose_of(role: &RoleName) -> Option<trust::Purpose> {
+    match role {
+        RoleName::Snapshot => Some(trust::Purpose::Snapshot),
+        RoleName::Timestamp => Some(trust::Purpose::Timestamp),
+        RoleName::Root | RoleName::Targets | RoleName::Delegation(_) => None,
+    }
+}
+
+/// Now, as metadata counts it.
+fn now_of(house: &House) -> i64 {
+    i64::try_from(house.clock().now_unix_seconds()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

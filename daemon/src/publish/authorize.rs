@@ -1,0 +1,235 @@
+//! What policy says to a publication, role by role, and to everything else about a repository.
+
+use std::sync::Arc;
+
+use trust::Principal;
+use trust::format::tuf::{Gun, Part, RoleName};
+use trust::principal::Service;
+
+use super::{Asked, PublishError, Publisher};
+use crate::authorize::{
+    Action, Decision, Grounds, KeyFacts, MetadataFacts, PublicationFacts, RequestFacts, StatementFacts,
+};
+use crate::house::House;
+use crate::records::{KeyRecord, KeyView};
+
+/// Under what something is signed.
+#[derive(Debug, Clone)]
+pub(super) enum Warrant {
+    /// Somebody publishes: policy is asked about each role.
+    Publication(Publication),
+    /// Somebody has a file signed whose repository lies elsewhere.
+    Elsewhere(Elsewhere),
+    /// The daemon signs with its owner's keys what is published with it.
+    Owner(OwnerWork),
+    /// The daemon signs unchanged content anew; whoever published it was permitted to (D27).
+    Renewal,
+}
+
+/// What somebody publishes, as far as policy sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Publication {
+    who: Principal,
+    gun: Gun,
+    sent: Vec<RoleName>,
+    /// Each role, with the version that was sent; without one where the daemon makes the file.
+    roles: Vec<(RoleName, Option<i64>)>,
+    is_new: bool,
+}
+
+/// A file of a repository that lies elsewhere, as far as policy sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Elsewhere {
+    pub(super) who: Principal,
+    pub(super) gun: Gun,
+    pub(super) role: RoleName,
+    pub(super) version: u32,
+}
+
+impl Publication {
+    /// Of what was sent; parts for the timestamp count for nothing.
+    pub(super) fn of(who: &Principal, gun: &Gun, parts: &[Part], is_new: bool) -> Self {
+        let sent = || parts.iter().filter(|part| *part.role() != RoleName::Timestamp);
+        let mut roles: Vec<_> = sent().map(|part| (part.role().clone(), Some(part.stated_version()))).collect();
+        if !sent().any(|part| *part.role() == RoleName::Snapshot) {
+            roles.push((RoleName::Snapshot, None));
+        }
+        roles.push((RoleName::Timestamp, None));
+        let sent = sent().map(|part| part.role().clone()).collect();
+        Self { who: who.clone(), gun: gun.clone(), sent, roles, is_new }
+    }
+}
+
+/// What the daemon does with its owner's keys: each key that signs is asked about, besides each role.
+#[derive(Debug, Clone)]
+pub(super) struct OwnerWork {
+    publication: Publication,
+    operation: &'static str,
+    targets: Vec<String>,
+    uses: Vec<(Arc<KeyRecord>, RoleName)>,
+}
+
+impl OwnerWork {
+    /// Work on these roles of a repository: `init`, `sign` or `revoke`, and about which names.
+    pub(super) fn new(
+        asked: &Asked,
+        operation: &'static str,
+        roles: Vec<RoleName>,
+        targets: Vec<String>,
+        is_new: bool,
+    ) -> Self {
+        let made = roles.iter().cloned().chain([RoleName::Snapshot, RoleName::Timestamp]);
+        let publication = Publication {
+            who: asked.who.clone(),
+            gun: asked.gun.clone(),
+            roles: made.map(|role| (role, None)).collect(),
+            sent: roles,
+            is_new,
+        };
+        Self { publication, operation, targets, uses: Vec::new() }
+    }
+
+    /// The same with a key that signs a role's file.
+    pub(super) fn using(mut self, key: &KeyView, role: &RoleName) -> Self {
+        self.uses.push((Arc::clone(&key.record), role.clone()));
+        self
+    }
+
+    /// Whether the policy lets a key sign a role's file for it. Leaves no leaf: it is about which keys are taken.
+    pub(super) fn could_use(&self, house: &House, key: &KeyRecord, role: &RoleName) -> bool {
+        matches!(self.decision(house, key, role), Decision::Allow(_))
+    }
+
+    /// What policy is asked about a key.
+    pub(super) fn with_facts<T>(&self, role: &RoleName, ask: impl FnOnce(&RequestFacts<'_>) -> T) -> T {
+        let Self { publication: Publication { gun, .. }, operation, targets, .. } = self;
+        let facts = MetadataFacts { gun, role, operation, targets };
+        ask(&RequestFacts { statement: Some(StatementFacts::Metadata(&facts)), ..RequestFacts::default() })
+    }
+
+    fn decision(&self, house: &House, key: &KeyRecord, role: &RoleName) -> Decision {
+        let who = &self.publication.who;
+        let key = KeyFacts::Known(key);
+        self.with_facts(role, |facts| house.authorizer().decide(who, Action::SignMetadata, Some(&key), facts))
+    }
+
+    fn grounds(&self, house: &House) -> Result<Grounds, PublishError> {
+        let mut all = self.publication.grounds(house)?;
+        for (key, role) in &self.uses {
+            match self.decision(house, key, role) {
+                Decision::Allow(grounds) => all = together(Some(all), grounds)?,
+                Decision::Deny(denial) => {
+                    let who = &self.publication.who;
+                    house.note_refusal(who, Action::SignMetadata, denial.name(), Some(key.id));
+                    return Err(PublishError::Denied { words: None });
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Warrant {
+    /// In whose name it is signed.
+    pub(super) fn principal(&self) -> Principal {
+        match self {
+            Self::Publication(publication) => publication.who.clone(),
+            Self::Elsewhere(elsewhere) => elsewhere.who.clone(),
+            Self::Owner(work) => work.publication.who.clone(),
+            Self::Renewal => Principal::Service(Service::Timestamp),
+        }
+    }
+
+    /// Asks the policy that is in force; of the roles that are denied the first is on record.
+    pub(super) fn grounds(&self, house: &House) -> Result<Grounds, PublishError> {
+        match self {
+            Self::Publication(publication) => publication.grounds(house),
+            Self::Elsewhere(Elsewhere { who, gun, role, version }) => {
+                may_sign_elsewhere(house, who, gun, role, Some(*version))
+            }
+            Self::Owner(work) => work.grounds(house),
+            Self::Renewal => Ok(Grounds { policies: Vec::new(), revision: house.authorizer().revision() }),
+        }
+    }
+}
+
+impl Publication {
+    fn grounds(&self, house: &House) -> Result<Grounds, PublishError> {
+        let mut all: Option<Grounds> = None;
+        for (role, version) in &self.roles {
+            let facts = PublicationFacts { role, version: *version, sent: &self.sent, is_new: self.is_new };
+            let statement = Some(StatementFacts::Publication(&facts));
+            let facts = RequestFacts { statement, ..RequestFacts::default() };
+            let grounds = decide(house, &self.who, Action::Publish, &self.gun, &facts)?;
+            all = Some(together(all, grounds)?);
+        }
+        all.ok_or(PublishError::NotFound)
+    }
+}
+
+/// What two questions were answered with, of one and the same policy.
+fn together(before: Option<Grounds>, grounds: Grounds) -> Result<Grounds, PublishError> {
+    let Some(mut all) = before else { return Ok(grounds) };
+    if all.revision != grounds.revision {
+        // Loaded anew in between: what was asked before is not answered by it.
+        return Err(PublishError::Busy);
+    }
+    all.policies.extend(grounds.policies);
+    all.policies.sort_unstable();
+    all.policies.dedup();
+    Ok(all)
+}
+
+impl Publisher<'_> {
+    /// Whether the principal may do this to the repository. A denial is on record.
+    pub(super) fn allow(self, who: &Principal, action: Action, gun: &Gun) -> Result<Grounds, PublishError> {
+        decide(self.0, who, action, gun, &RequestFacts::default())
+    }
+
+    /// Whether the principal may publish a role that the daemon signs: then it is told the key for it.
+    pub(super) fn may_publish(
+        self,
+        who: &Principal,
+        gun: &Gun,
+        role: &RoleName,
+        is_new: bool,
+    ) -> Result<(), PublishError> {
+        let facts = PublicationFacts { role, version: None, sent: &[], is_new };
+        let statement = Some(StatementFacts::Publication(&facts));
+        let facts = RequestFacts { statement, ..RequestFacts::default() };
+        decide(self.0, who, Action::Publish, gun, &facts).map(|_| ())
+    }
+
+    /// Whether the principal may read the repository: whoever may not reads that there is nothing (D28).
+    pub(super) fn may_read(self, who: &Principal, gun: &Gun) -> Result<(), PublishError> {
+        self.allow(who, Action::ReadTrust, gun).map(|_| ()).map_err(|_| PublishError::NotFound)
+    }
+}
+
+/// Whether the principal may have a key for a role of a repository that lies elsewhere, or a version of it signed.
+pub(super) fn may_sign_elsewhere(
+    house: &House,
+    who: &Principal,
+    gun: &Gun,
+    role: &RoleName,
+    version: Option<u32>,
+) -> Result<Grounds, PublishError> {
+    let statement = Some(StatementFacts::Elsewhere { role, version });
+    decide(house, who, Action::SignTrust, gun, &RequestFacts { statement, ..RequestFacts::default() })
+}
+
+fn decide(
+    house: &House,
+    who: &Principal,
+    action: Action,
+    gun: &Gun,
+    facts: &RequestFacts<'_>,
+) -> Result<Grounds, PublishError> {
+    match house.authorizer().decide_on(who, action, gun, facts) {
+        (Decision::Allow(grounds), _) => Ok(grounds),
+        (Decision::Deny(denial), words) => {
+            house.note_refusal(who, action, denial.name(), None);
+            Err(PublishError::Denied { words })
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Deletion: the files are gone for every reader; versions go on behind them, and the last root with its owner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{Instrument as _, info};
+use trust::Principal;
+use trust::format::tuf::{Gun, RoleName};
+
+use super::{Asked, PublishError, Publisher};
+use crate::audit::{Ended, IntentLeaf, OutcomeLeaf, SubjectBody};
+use crate::authorize::{Action, Grounds};
+use crate::custody::NotBegun;
+use crate::permit::{Intent, Operation, Permit};
+use crate::records::{ChangeKind, Head};
+
+/// A deletion that is permitted.
+struct Deletion {
+    gun: Gun,
+    head: Head,
+}
+
+impl Operation for Deletion {
+    fn describe(&self, leaf: &mut IntentLeaf) {
+        leaf.operation = "delete-trust";
+        let timestamp = self.head.marks.get(&RoleName::Timestamp).copied();
+        leaf.subject = Some(SubjectBody::deletion(&self.gun, timestamp));
+    }
+}
+
+impl Publisher<'_> {
+    /// Deletes the trust data of a repository; done, too, where there is none.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing is deleted then.
+    pub(crate) async fn delete(self, who: &Principal, gun: &Gun, deadline: Duration) -> Result<(), PublishError> {
+        let grounds = self.allow(who, Action::DeleteTrust, gun)?;
+        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let house = Arc::clone(self.0);
+        let work = async move { Publisher(&house).remove(asked, grounds).await };
+        self.0.detached(work.in_current_span()).await?
+    }
+
+    async fn remove(self, asked: Asked, grounds: Grounds) -> Result<(), PublishError> {
+        let _turn = self.0.shelf().turn(&asked.gun).await?;
+        let head = self.0.records().head(&asked.gun).await?;
+        if !head.is_alive() {
+            return Ok(());
+        }
+        let deletion = Deletion { gun: asked.gun, head };
+        let permit = Permit::grant(asked.who, deletion, grounds, asked.deadline, self.0.take_flight()?);
+        let intent = permit.open(self.0.audit(), self.0.clock()).await.map_err(crate::house::audit_fault)?;
+        let ended = self.bury(&intent).await;
+        let result = if ended.is_ok() { Ended::Done } else { Ended::Failed };
+        let mut outcome = OutcomeLeaf::new(self.0.clock().now_unix_ms(), intent.leaf(), result);
+        outcome.reason = ended.as_ref().err().map(|error| error.name().to_owned());
+        self.0.write_outcome(outcome).await?;
+        let (deletion, _flight) = intent.close();
+        info!(stage = "publish", repository = %deletion.gun, is_done = ended.is_ok(), "trust data deleted");
+        ended
+    }
+
+    async fn bury(self, intent: &Intent<Deletion>) -> Result<(), PublishError> {
+        let Deletion { gun, head } = intent.operation();
+        if intent.policy_revision() != self.0.authorizer().revision() {
+            return Err(NotBegun::Stale.fault().into());
+        }
+        let mut after = head.clone();
+        after.bury();
+        self.0.records().publish(gun, after, &[], Some(ChangeKind::Deletion), self.0.anchor()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! The daemon's keys for a repository's snapshot and timestamp: got, or made (SPEC §1.3 and §2.10).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::Instrument as _;
+use trust::format::tuf::{Gun, Key, RoleName};
+use trust::{Algorithm, Fault, Principal, Purpose, Scope, Sha256Digest};
+
+use super::shelf::Generation;
+use super::sign::ServerKey;
+use super::{Asked, PublishError, Publisher, purpose_of};
+use crate::authorize::Action;
+use crate::keys::NewKey;
+
+/// The most keys that a repository may ever have used; its head names them all.
+const SIGNERS_MAX: usize = 1024;
+
+/// Which key is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The one that root lists; else one that was never used.
+    Current,
+    /// One that was never used, of this algorithm.
+    Another(Algorithm),
+}
+
+impl Publisher<'_> {
+    /// The key for a role that root lists and the daemon holds; else one that was never used, which is made where there
+    /// is none.
+    ///
+    /// # Errors
+    /// [`PublishError::NotFound`] for a role whose keys are its owner's; else [`PublishError`].
+    pub(crate) async fn server_key(
+        self,
+        who: &Principal,
+        gun: &Gun,
+        role: &RoleName,
+        deadline: Duration,
+    ) -> Result<Key, PublishError> {
+        let purpose = purpose_of(role).ok_or(PublishError::NotFound)?;
+        let is_new = !self.generation(gun).await?.head.is_alive();
+        self.may_publish(who, gun, role, is_new)?;
+        self.key_for(who, gun, (role, purpose), Wanted::Current, deadline).await
+    }
+
+    /// Another key for a role; it counts when a root that lists it is published.
+    ///
+    /// # Errors
+    /// As [`Publisher::server_key`].
+    pub(crate) async fn rotate_key(
+        self,
+        who: &Principal,
+        gun: &Gun,
+        role: &RoleName,
+        deadline: Duration,
+    ) -> Result<Key, PublishError> {
+        let purpose = purpose_of(role).ok_or(PublishError::NotFound)?;
+        self.allow(who, Action::RotateTrustKey, gun)?;
+        let wanted = Wanted::Another(purpose.default_algorithm());
+        self.key_for(who, gun, (role, purpose), wanted, deadline).await
+    }
+
+    /// A key as wanted, which is made where there is none. The caller is one who may have it.
+    pub(super) async fn key_for(
+        self,
+        who: &Principal,
+        gun: &Gun,
+        (role, purpose): (&RoleName, Purpose),
+        wanted: Wanted,
+        deadline: Duration,
+    ) -> Result<Key, PublishError> {
+        if let Some(key) = self.find_key(gun, role, &*self.generation(gun).await?, wanted)? {
+            return Ok(key);
+        }
+        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let (house, role) = (Arc::clone(self.0), role.clone());
+        let work = async move { Publisher(&house).make_key(&asked, &role, purpose, wanted).await };
+        self.0.detached(work.in_current_span()).await?
+    }
+
+    /// Two who ask at the same time get the same key.
+    async fn make_key(
+        self,
+        asked: &Asked,
+        role: &RoleName,
+        purpose: Purpose,
+        wanted: Wanted,
+    ) -> Result<Key, PublishError> {
+        let _turn = self.0.shelf().turn(&asked.gun).await?;
+        let generation = self.generation(&asked.gun).await?;
+        if let Some(key) = self.find_key(&asked.gun, role, &generation, wanted)? {
+            return Ok(key);
+        }
+        self.has_room(asked, &generation)?;
+        let algorithm = match wanted {
+            Wanted::Current => purpose.default_algorithm(),
+            Wanted::Another(algorithm) => algorithm,
+        };
+        let new = NewKey {
+            name: name_of(&asked.gun, purpose)?,
+            purpose,
+            algorithm,
+            scope: Scope::Gun(asked.gun.clone()),
+            forms: purpose.forms(algorithm).to_vec(),
+            token: None,
+        };
+        let made = self.0.create_key(&asked.who, new, None, asked.deadline).await?;
+        let version = made.view.newest().ok_or_else(|| Fault::internal("a key without a version"))?;
+        Ok(Key::of(&version.public_key).map_err(Fault::internal)?)
+    }
+
+    /// Refuses another key where the daemon, or the repository, has as many as it may have.
+    pub(super) fn has_room(self, asked: &Asked, generation: &Generation) -> Result<(), PublishError> {
+        let is_full = self.0.records().trust_key_count()? >= self.0.limits().trust_keys_max;
+        if is_full || generation.head.signers.len() >= SIGNERS_MAX {
+            self.0.note_refusal(&asked.who, Action::CreateKey, "quota", None);
+            let words = Some("the server has as many keys for trust data as it may have".to_owned());
+            return Err(PublishError::Denied { words });
+        }
+        Ok(())
+    }
+
+    fn find_key(
+        self,
+        gun: &Gun,
+        role: &RoleName,
+        generation: &Generation,
+        wanted: Wanted,
+    ) -> Result<Option<Key>, PublishError> {
+        let held = self.server_keys(gun, role)?;
+        let usable = || held.iter().filter(|held| held.may_sign());
+        let authority = generation.repository.authority(role);
+        let listed = |id: Sha256Digest| {
+            authority.as_ref().is_some_and(|authority| authority.keys().iter().any(|key| key.id() == id))
+        };
+        let current = usable().find(|held| wanted == Wanted::Current && listed(held.key.id()));
+        let fits = |held: &ServerKey| match wanted {
+            Wanted::Current => true,
+            Wanted::Another(algorithm) => held.view.record.algorithm == algorithm,
+        };
+        let is_unused = |held: &ServerKey| {
+            !generation.head.signers.contains(&held.view.record.id) && !listed(held.key.id()) && fits(held)
+        };
+        let unused = || usable().find(|held| is_unused(held));
+        Ok(current.or_else(unused).map(|held| held.key.clone()))
+    }
+}
+
+/// A name that nobody else has; which repository it is for says the key's scope.
+pub(super) fn name_of(gun: &Gun, purpose: Purpose) -> Result<trust::KeyName, PublishError> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|error| Fault::internal(error.to_string()))?;
+    let of_gun = Sha256Digest::of(gun.as_str().as_bytes()).to_hex();
+    let of_gun = of_gun.get(..16).unwrap_or_default();
+    let name = format!("tuf/{of_gun}/{purpose}-{}", hex::encode(random));
+    Ok(name.parse().map_err(Fault::internal)?)
+}

@@ -1,0 +1,88 @@
+//! What the daemon does for the owner of a repository whose keys it holds: it begins the trust data, signs things in it,
+//! and takes that back.
+//!
+//! Root, targets and delegations are planned here, signed by the stages of every signature, and then published as if
+//! they had been sent: the rules of an upload hold for them, too. Versions of targets are reserved before they are
+//! signed, like those of the daemon's own files. Root's are not, for a gap there is an attack; what was signed and not
+//! published is in the log (decision 18).
+//!
+//! Deliberately not here: what lies in a registry. Whoever asks shows the manifest (the door).
+
+mod begin;
+mod change;
+mod keys;
+mod show;
+
+use trust::format::tuf::plan::Unsigned;
+use trust::format::tuf::{Document, Part, RoleName, Version};
+use trust::{Fault, FaultKind, KeyId};
+
+pub(crate) use self::begin::Beginning;
+pub(crate) use self::change::Wish;
+pub(crate) use self::show::{Shown, ShownKey};
+use super::authorize::Warrant;
+use super::sign::ServerKey;
+use super::{Asked, PublishError, Publisher};
+use crate::records::Head;
+
+/// What was published for an owner.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changed {
+    /// The owner's files, each with its version.
+    pub(crate) files: Vec<(RoleName, Version)>,
+    /// The intents of their signatures in the log.
+    pub(crate) leaves: Vec<u64>,
+}
+
+impl Publisher<'_> {
+    /// Has an owner's file signed by its keys; `changed` notes it.
+    async fn signed_for_owner(
+        self,
+        asked: &Asked,
+        warrant: &Warrant,
+        file: &Unsigned,
+        keys: &[ServerKey],
+        changed: &mut Changed,
+    ) -> Result<Document, PublishError> {
+        let (signed, leaves) = self.signed(asked, warrant, file, keys).await?;
+        changed.leaves.extend(leaves);
+        changed.files.push((signed.role().clone(), signed.version()));
+        Ok(signed)
+    }
+
+    /// Notes, durably, which versions of targets are about to be signed, and by which keys.
+    async fn reserve_for_owner(
+        self,
+        asked: &Asked,
+        head: &Head,
+        files: impl Iterator<Item = &Unsigned>,
+        keys: impl Iterator<Item = KeyId>,
+    ) -> Result<Head, PublishError> {
+        let mut reserved = head.clone();
+        for file in files.map(Unsigned::document).filter(|file| *file.role() != RoleName::Root) {
+            reserved.raise(file.role(), file.version());
+        }
+        reserved.signers.extend(keys);
+        Ok(self.0.records().publish(&asked.gun, reserved, &[], None, self.0.anchor()).await?)
+    }
+}
+
+/// The word for how it ended in metrics, as of a publication that was sent.
+fn end_of(ended: &Result<Changed, Fault>) -> &'static str {
+    match ended.as_ref().map_err(Fault::kind) {
+        Ok(_) => "published",
+        Err(FaultKind::Conflict) => "outdated",
+        Err(FaultKind::Forbidden | FaultKind::Unauthenticated) => "denied",
+        Err(FaultKind::Malformed | FaultKind::Refused | FaultKind::Taken) => "refused",
+        Err(FaultKind::Missing) => "not-found",
+        Err(FaultKind::Late | FaultKind::Unavailable) => "unavailable",
+        Err(FaultKind::Busy) => "busy",
+        Err(FaultKind::Internal) => "internal",
+    }
+}
+
+/// Signed files as an upload would bring them.
+fn parts(files: &[Document]) -> Result<Vec<Part>, PublishError> {
+    let parts = files.iter().map(|file| Part::read(file.role(), file.raw()).map_err(Fault::internal));
+    Ok(parts.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,154 @@
+//! Which of the daemon's keys sign for an owner: those that a repository begins with, and those that metadata lists.
+
+use std::collections::BTreeSet;
+
+use trust::format::tuf::publish::Refusal;
+use trust::format::tuf::{Authority, RoleName};
+use trust::{Fault, FaultKind, Purpose, Scope};
+use trust_hsm::TokenName;
+
+use crate::authorize::Action;
+use crate::keys::{KeySelector, NewKey};
+use crate::publish::authorize::OwnerWork;
+use crate::publish::keys::name_of;
+use crate::publish::sign::ServerKey;
+use crate::publish::{Asked, PublishError, Publisher};
+use crate::records::KeyView;
+
+/// The purpose of keys that sign a role's files for its owner; none for the daemon's own two roles.
+pub(super) const fn purpose_for_owner(role: &RoleName) -> Option<Purpose> {
+    match role {
+        RoleName::Root => Some(Purpose::Root),
+        RoleName::Targets => Some(Purpose::Targets),
+        RoleName::Delegation(_) => Some(Purpose::Delegation),
+        RoleName::Snapshot | RoleName::Timestamp => None,
+    }
+}
+
+impl Publisher<'_> {
+    /// A key of this purpose: the one that is named, else the oldest that the repository has not used, else a new one.
+    pub(super) async fn key_to_begin_with(
+        self,
+        asked: &Asked,
+        work: &OwnerWork,
+        purpose: Purpose,
+        named: Option<&KeySelector>,
+        token: Option<&TokenName>,
+    ) -> Result<ServerKey, Fault> {
+        let role = if purpose == Purpose::Root { RoleName::Root } else { RoleName::Targets };
+        if let Some(selector) = named {
+            return ServerKey::newest(self.named_key(asked, work, purpose, &role, selector).await?);
+        }
+        let generation = self.generation(&asked.gun).await?;
+        let held = self.0.records().keys_of(&asked.gun, purpose).map_err(crate::keys::record_fault)?;
+        let fits = |view: &KeyView| {
+            view.state.use_.may_sign()
+                && view.state.trust == trust::Trust::Trusted
+                && token.is_none_or(|token| view.record.token.as_ref() == Some(token))
+                && !generation.head.signers.contains(&view.record.id)
+                && work.could_use(self.0, &view.record, &role)
+        };
+        if let Some(view) = held.into_iter().find(fits) {
+            return ServerKey::newest(view);
+        }
+        self.has_room(asked, &generation)?;
+        let gun = asked.gun.clone();
+        let algorithm = purpose.default_algorithm();
+        let new = NewKey {
+            name: name_of(&gun, purpose)?,
+            purpose,
+            algorithm,
+            scope: if purpose == Purpose::Root { Scope::Guns(vec![gun]) } else { Scope::Gun(gun) },
+            forms: purpose.forms(algorithm).to_vec(),
+            token: token.cloned(),
+        };
+        let made = self.0.create_key(&asked.who, new, None, asked.deadline).await?;
+        ServerKey::newest(made.view)
+    }
+
+    /// A key by its name or id. Whoever may not know of it reads the same as where there is none (D28).
+    async fn named_key(
+        self,
+        asked: &Asked,
+        work: &OwnerWork,
+        purpose: Purpose,
+        role: &RoleName,
+        selector: &KeySelector,
+    ) -> Result<KeyView, Fault> {
+        const ACTION: Action = Action::SignMetadata;
+        let view = self.0.find_for(&asked.who, selector, ACTION).await?;
+        work.with_facts(role, |facts| self.0.decide(&asked.who, ACTION, selector, &view, facts))?;
+        let refused = |reason, words: String| {
+            let fault = Fault::new(FaultKind::Refused, words);
+            Err(self.0.refused(&asked.who, selector, ACTION, &view, reason, fault))
+        };
+        if view.record.purpose != purpose {
+            return refused("purpose", format!("the key is for {} and signs nothing else", view.record.purpose));
+        }
+        if !view.record.scope.covers_gun(&asked.gun) {
+            return refused("out-of-scope", "the key's scope does not cover this repository".to_owned());
+        }
+        if !view.state.use_.may_sign() {
+            return refused("state", format!("the key is {}", view.state.use_));
+        }
+        Ok(view)
+    }
+
+    /// The keys of the daemon that may sign for a role now, as metadata lists them; each once.
+    pub(super) fn held_for(
+        self,
+        asked: &Asked,
+        role: &RoleName,
+        authority: &Authority<'_>,
+    ) -> Result<Vec<ServerKey>, PublishError> {
+        let Some(purpose) = purpose_for_owner(role) else { return Ok(Vec::new()) };
+        let held = self.held_keys(&asked.gun, purpose)?;
+        let mut seen = BTreeSet::new();
+        let ours = authority.keys().iter().filter_map(|listed| {
+            let id = listed.canonical_id();
+            let key = held.iter().find(|held| held.may_sign() && held.key.canonical_id() == id)?;
+            seen.insert(id).then(|| key.listed_as((*listed).clone()))
+        });
+        Ok(ours.collect())
+    }
+
+    /// Whether the daemon holds enough keys for a role that the policy lets the caller use.
+    pub(super) fn could_sign(
+        self,
+        asked: &Asked,
+        work: &OwnerWork,
+        role: &RoleName,
+        authority: &Authority<'_>,
+    ) -> Result<bool, PublishError> {
+        let held = self.held_for(asked, role, authority)?;
+        let usable = held.iter().filter(|key| work.could_use(self.0, &key.view.record, role)).count();
+        Ok(u32::try_from(usable).is_ok_and(|usable| usable >= authority.threshold()))
+    }
+
+    /// As many of them as the role needs, of those that the policy lets the caller use.
+    ///
+    /// # Errors
+    /// [`PublishError::Refused`] where the daemon holds too few, [`PublishError::Denied`] where the policy lets too
+    /// few be used.
+    pub(super) fn signers_for(
+        self,
+        asked: &Asked,
+        work: &OwnerWork,
+        role: &RoleName,
+        authority: &Authority<'_>,
+    ) -> Result<Vec<ServerKey>, PublishError> {
+        let mut held = self.held_for(asked, role, authority)?;
+        let wanted = usize::try_from(authority.threshold()).unwrap_or(usize::MAX);
+        if held.len() < wanted {
+            let words = format!("{role} needs {wanted} of its keys to sign, and the daemon has {} of them", held.len());
+            return Err(Refusal::Validation(words).into());
+        }
+        held.retain(|key| work.could_use(self.0, &key.view.record, role));
+        if held.len() < wanted {
+            self.0.note_refusal(&asked.who, Action::SignMetadata, "not-permitted", None);
+            return Err(PublishError::Denied { words: None });
+        }
+        held.truncate(wanted);
+        Ok(held)
+    }
+}

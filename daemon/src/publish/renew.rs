@@ -1,0 +1,129 @@
+//! Timestamps, and snapshots, signed anew before or when their time is over: the daemon's own doing, and of nothing but
+//! what says what it said before (D27).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, warn};
+use trust::format::tuf::plan::{TARGETS_SECONDS, TIMESTAMP_SECONDS};
+use trust::format::tuf::{Document, Gun, RoleName};
+use trust::principal::Service;
+use trust::{Fault, Principal};
+
+use super::authorize::Warrant;
+use super::shelf::Generation;
+use super::update::{OwnFiles, Step, ends};
+use super::{Asked, PublishError, Publisher, now_of};
+use crate::house::House;
+
+/// After how long a timestamp is signed anew (D29).
+const RENEWED_AFTER: Duration = Duration::from_hours(24);
+/// How many are signed anew at one go; the next is soon.
+const AT_ONCE_MAX: usize = 256;
+
+impl House {
+    /// Signs those timestamps anew that were signed a day ago or earlier, and snapshots that have expired under them.
+    /// Called from time to time. Answers how many were; one that fails is logged, and holds up no other.
+    pub(crate) async fn renew_timestamps(self: &Arc<Self>) -> Result<usize, Fault> {
+        let before = self.clock().now_unix_seconds().saturating_sub(RENEWED_AFTER.as_secs());
+        let due = self.records().stamped_before(before.saturating_add(1), AT_ONCE_MAX).await;
+        let mut done = 0;
+        for gun in due.map_err(crate::keys::record_fault)? {
+            let deadline = self.clock().monotonic().saturating_add(self.limits().request_time_max);
+            match self.publisher().renewed(&gun, deadline).await {
+                Ok(_) => done += 1,
+                Err(fault) => {
+                    self.metrics().renewal_failed();
+                    error!(stage = "publish", repository = %gun, %fault, "a timestamp was not signed anew");
+                }
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl Publisher<'_> {
+    /// The repository with a timestamp and a snapshot that count now, if they can be had; else as it is. Whoever reads
+    /// what has expired sees that it has.
+    pub(super) async fn fresh(self, gun: &Gun, generation: Arc<Generation>) -> Result<Arc<Generation>, PublishError> {
+        let now = now_of(self.0);
+        let counts = |role: &RoleName| generation.repository.file(role).is_none_or(|file| file.counts_at(now).is_ok());
+        if counts(&RoleName::Timestamp) && counts(&RoleName::Snapshot) {
+            return Ok(generation);
+        }
+        let deadline = self.0.clock().monotonic().saturating_add(self.0.limits().request_time_max);
+        match self.renewed(gun, deadline).await {
+            Ok(renewed) => Ok(renewed),
+            Err(fault @ (PublishError::Refused(_) | PublishError::Unavailable(_) | PublishError::Internal(_))) => {
+                warn!(stage = "publish", repository = %gun, %fault, "expired trust data was not signed anew");
+                self.0.metrics().renewal_failed();
+                Ok(generation)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Signs anew what is due, in turn; whoever waited for the turn finds it done.
+    async fn renewed(self, gun: &Gun, deadline: Duration) -> Result<Arc<Generation>, PublishError> {
+        let asked = Asked { who: Principal::Service(Service::Timestamp), gun: gun.clone(), deadline };
+        let house = Arc::clone(self.0);
+        let work = async move { Publisher(&house).renew(&asked).await };
+        self.0.detached(work).await?
+    }
+
+    async fn renew(self, asked: &Asked) -> Result<Arc<Generation>, PublishError> {
+        let turn = self.0.shelf().turn(&asked.gun).await?;
+        let held = self.generation(&asked.gun).await?;
+        let now = now_of(self.0);
+        let Some(due) = Due::of(&held, now) else { return Ok(held) };
+        let repository = &held.repository;
+        let snapshot = match due.snapshot_expired {
+            false => None,
+            // Where its owner keeps the key, only the owner makes another.
+            true => match self.signers(&asked.gun, repository, &RoleName::Snapshot) {
+                Ok(keys) => Some((keys, ends(now, TARGETS_SECONDS)?)),
+                Err(PublishError::Refused(_)) if !due.timestamp => return Ok(held),
+                Err(PublishError::Refused(_)) => None,
+                Err(fault) => return Err(fault),
+            },
+        };
+        let keys = self.signers(&asked.gun, repository, &RoleName::Timestamp)?;
+        let own = OwnFiles::plan(repository, snapshot, (keys, ends(now, TIMESTAMP_SECONDS)?))?;
+        let reserved = self.reserve(asked, &held.head, &own).await?;
+        let (renewed, made) = self.sign_all(asked, &Warrant::Renewal, &own, repository).await?;
+        if !made.iter().all(|file| says_the_same(file, &held, &made)) {
+            return Err(Fault::internal("what was to be signed anew says something else").into());
+        }
+        let step = Step { before: &reserved, begins_anew: false };
+        self.put(&turn, asked, step, renewed, made).await?;
+        self.0.metrics().renewed();
+        self.generation(&asked.gun).await
+    }
+}
+
+/// What has to be signed anew.
+struct Due {
+    timestamp: bool,
+    snapshot_expired: bool,
+}
+
+impl Due {
+    fn of(held: &Generation, now_unix_seconds: i64) -> Option<Self> {
+        let expired = |role| held.repository.file(role).is_some_and(|file| file.counts_at(now_unix_seconds).is_err());
+        let place = held.head.files.get(&RoleName::Timestamp)?;
+        let age = u64::try_from(now_unix_seconds).ok()?.saturating_sub(place.stored_at_unix_seconds);
+        let timestamp = age >= RENEWED_AFTER.as_secs() || expired(&RoleName::Timestamp);
+        let snapshot_expired = expired(&RoleName::Snapshot);
+        (timestamp || snapshot_expired).then_some(Self { timestamp, snapshot_expired })
+    }
+}
+
+/// Whether a new file says what the one before says; a timestamp may name the snapshot that was signed anew with it.
+fn says_the_same(file: &Document, held: &Generation, made: &[Document]) -> bool {
+    let before = held.repository.file(file.role());
+    let with_snapshot = made.iter().find(|other| *other.role() == RoleName::Snapshot);
+    match (file.as_timestamp(), with_snapshot) {
+        (Some(timestamp), Some(snapshot)) => timestamp.snapshot().is_of(snapshot.raw()),
+        _ => before.is_some_and(|before| file.renews(before)),
+    }
+}

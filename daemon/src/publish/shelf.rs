@@ -1,0 +1,147 @@
+//! What is current, parsed and at hand; and whose turn it is.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
+use trust::format::tuf::{Document, Gun, Repository, RoleName};
+
+use super::{PublishError, Publisher};
+use crate::records::{Head, RecordError, Records};
+
+/// The most bytes of files on the shelf; beyond, it is cleared and filled anew.
+const BYTES_MAX: usize = 128 * 1024 * 1024;
+/// The most repositories on it.
+const REPOSITORIES_MAX: usize = 8192;
+/// How many wait for their turn at one repository; more are busy.
+const WAITING_MAX: usize = 64;
+/// From how many repositories on those that nobody waits for are forgotten.
+const TURNS_KEPT: usize = 1024;
+
+/// A repository as one head names it.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) head: Head,
+    pub(super) repository: Repository,
+}
+
+/// One for all doors.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    generations: Mutex<Generations>,
+    turns: Mutex<HashMap<Gun, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
+    by_gun: HashMap<Gun, Arc<Generation>>,
+    bytes: usize,
+}
+
+/// The right to change a repository, until it is dropped.
+#[must_use]
+pub(super) struct Turn {
+    _held: OwnedMutexGuard<()>,
+}
+
+impl Shelf {
+    fn find(&self, gun: &Gun, serial: u64) -> Option<Arc<Generation>> {
+        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.by_gun.get(gun).filter(|generation| generation.head.serial == serial).cloned()
+    }
+
+    /// Puts a generation in the place of an older one.
+    pub(super) fn put(&self, gun: &Gun, generation: Arc<Generation>) {
+        let added = generation.bytes();
+        if added > BYTES_MAX / 8 {
+            return;
+        }
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        if generations.by_gun.get(gun).is_some_and(|held| held.head.serial > generation.head.serial) {
+            return;
+        }
+        let is_full = generations.by_gun.len() >= REPOSITORIES_MAX;
+        let old = if is_full || generations.bytes.saturating_add(added) > BYTES_MAX {
+            std::mem::take(&mut *generations)
+        } else {
+            Generations::default()
+        };
+        generations.bytes = generations.bytes.saturating_add(added);
+        if let Some(replaced) = generations.by_gun.insert(gun.clone(), generation) {
+            generations.bytes = generations.bytes.saturating_sub(replaced.bytes());
+        }
+        drop(generations);
+        // Thousands of files: not while others wait for the lock.
+        drop(old);
+    }
+
+    /// Waits until nobody else changes the repository.
+    pub(super) async fn turn(&self, gun: &Gun) -> Result<Turn, PublishError> {
+        let lock = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            if turns.len() >= TURNS_KEPT {
+                turns.retain(|_, lock| Arc::strong_count(lock) > 1);
+            }
+            let lock = turns.entry(gun.clone()).or_default();
+            if Arc::strong_count(lock) > WAITING_MAX {
+                return Err(PublishError::Busy);
+            }
+            Arc::clone(lock)
+        };
+        Ok(Turn { _held: lock.lock_owned().await })
+    }
+}
+
+impl Generation {
+    fn bytes(&self) -> usize {
+        // What was parsed of a file takes about as much as the file.
+        self.repository.files().values().map(|file| file.raw().len().saturating_mul(3)).sum()
+    }
+
+    /// Reads what a head names.
+    async fn read(records: &Records, gun: &Gun, head: Head) -> Result<Self, RecordError> {
+        let mut files = Vec::with_capacity(head.files.len());
+        for (role, place) in &head.files {
+            files.push(file(records, gun, &head, role, place.version).await?);
+        }
+        let repository = match head.buried {
+            Some(root) if files.is_empty() => {
+                Repository::buried(file(records, gun, &head, &RoleName::Root, root.version).await?)
+            }
+            _ => Repository::of(files),
+        };
+        let marks = head.marks.iter();
+        let repository = marks.fold(repository, |all, (role, version)| all.with_mark(role.clone(), *version));
+        Ok(Self { head, repository })
+    }
+}
+
+/// A file that a head names: it is there and reads, or the store is damaged.
+async fn file(
+    records: &Records,
+    gun: &Gun,
+    head: &Head,
+    role: &RoleName,
+    version: trust::format::tuf::Version,
+) -> Result<Document, RecordError> {
+    let damaged = || RecordError::Damaged { reason: "a published file is not as it was left".into() };
+    let stored = records.file(gun, head.life, role, version).await?.ok_or_else(damaged)?;
+    Document::read(role, &stored.bytes).map_err(|_| damaged())
+}
+
+impl Publisher<'_> {
+    /// The repository as it is now.
+    pub(super) async fn generation(self, gun: &Gun) -> Result<Arc<Generation>, PublishError> {
+        let records = self.0.records();
+        let serial = records.head_serial(gun)?;
+        if let Some(generation) = self.0.shelf().find(gun, serial) {
+            return Ok(generation);
+        }
+        let head = records.head(gun).await?;
+        let generation = Arc::new(Generation::read(records, gun, head).await?);
+        if generation.head.is_alive() {
+            self.0.shelf().put(gun, Arc::clone(&generation));
+        }
+        Ok(generation)
+    }
+}

@@ -1,0 +1,120 @@
+//! What a notary-server elsewhere asks of its signer (SPEC §1): keys for a role of one of its repositories, and
+//! signatures of that role's metadata.
+//!
+//! The daemon does not see such a repository and cannot tell what comes next in it. It signs what reads as metadata of
+//! the role that the key was made for, and only as long as it does not publish the repository itself: two could then
+//! each say what is current.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::Instrument as _;
+use trust::format::tuf::publish::Refusal;
+use trust::format::tuf::{Document, Gun, Key, RoleName};
+use trust::{Algorithm, KeyId, Principal, Sha256Digest, Signature};
+
+use super::authorize::{Elsewhere, Warrant, may_sign_elsewhere};
+use super::keys::Wanted;
+use super::sign::{Said, ServerKey};
+use super::{Asked, PublishError, Publisher, purpose_of};
+use crate::house::House;
+
+/// A key, and what it is for.
+#[derive(Debug, Clone)]
+pub(crate) struct SignerKey {
+    /// The key record.
+    pub(crate) record: KeyId,
+    /// Its public half as metadata has it.
+    pub(crate) key: Key,
+    /// The role that it was made for.
+    pub(crate) role: RoleName,
+}
+
+impl Publisher<'_> {
+    /// A key of this algorithm for a role, of those that never signed, or a new one.
+    ///
+    /// # Errors
+    /// [`PublishError::NotFound`] for a role whose keys are its owner's; else [`PublishError`].
+    pub(crate) async fn signer_key(
+        self,
+        who: &Principal,
+        gun: &Gun,
+        role: &RoleName,
+        algorithm: Algorithm,
+        deadline: Duration,
+    ) -> Result<Key, PublishError> {
+        let purpose = purpose_of(role).ok_or(PublishError::NotFound)?;
+        may_sign_elsewhere(self.0, who, gun, role, None)?;
+        self.key_for(who, gun, (role, purpose), Wanted::Another(algorithm), deadline).await
+    }
+
+    /// The key that metadata knows by this id.
+    ///
+    /// # Errors
+    /// [`PublishError::NotFound`] when there is none, or the caller may not know of it; else [`PublishError`].
+    pub(crate) fn signer_key_info(self, who: &Principal, id: Sha256Digest) -> Result<SignerKey, PublishError> {
+        let (held, _, role) = self.held_elsewhere(who, id)?;
+        Ok(SignerKey { record: held.view.record.id, key: held.key, role })
+    }
+
+    /// Signs the canonical form of the metadata of the key's own role.
+    ///
+    /// # Errors
+    /// As [`Publisher::signer_key_info`]; [`PublishError::Refused`] for what reads as no metadata of the role.
+    pub(crate) async fn sign_elsewhere(
+        self,
+        who: &Principal,
+        id: Sha256Digest,
+        content: &[u8],
+        deadline: Duration,
+    ) -> Result<(SignerKey, Signature), PublishError> {
+        let (held, gun, role) = self.held_elsewhere(who, id)?;
+        let file = Document::read_content(&role, content).map_err(|unsound| refused(unsound.to_string()))?;
+        let version = file.version().number();
+        let warrant = Warrant::Elsewhere(Elsewhere { who: who.clone(), gun: gun.clone(), role: role.clone(), version });
+        let asked = Asked { who: who.clone(), gun, deadline };
+        let house = Arc::clone(self.0);
+        let key = SignerKey { record: held.view.record.id, key: held.key.clone(), role };
+        let work = async move { Publisher(&house).sign_once_noted(&asked, &warrant, &file, &held).await };
+        let signature = self.0.detached(work.in_current_span()).await??;
+        Ok((key, signature))
+    }
+
+    /// Notes that the key signs before it does: one that ever did is given to nobody as new.
+    async fn sign_once_noted(
+        self,
+        asked: &Asked,
+        warrant: &Warrant,
+        file: &Document,
+        held: &ServerKey,
+    ) -> Result<Signature, PublishError> {
+        let house: &House = self.0;
+        warrant.grounds(house)?;
+        // Nobody publishes the repository here meanwhile.
+        let _turn = house.shelf().turn(&asked.gun).await?;
+        let mut head = self.generation(&asked.gun).await?.head.clone();
+        if head.is_alive() {
+            return Err(refused(format!(
+                "the trust data of {} is published here, and signed for nobody else",
+                asked.gun
+            )));
+        }
+        if head.signers.insert(held.view.record.id) {
+            house.records().publish(&asked.gun, head, &[], None, house.anchor()).await?;
+        }
+        let (signature, _) = self.signature(asked, warrant, &Said::elsewhere(&asked.gun, file), held).await?;
+        Ok(signature)
+    }
+
+    /// The key, if the caller may sign with it: else nobody learns that there is one.
+    fn held_elsewhere(self, who: &Principal, id: Sha256Digest) -> Result<(ServerKey, Gun, RoleName), PublishError> {
+        let found = self.0.records().key_by_trust_id(id)?.and_then(|(key, view)| ServerKey::of(key, view));
+        let (held, gun, role) = found.ok_or(PublishError::NotFound)?;
+        may_sign_elsewhere(self.0, who, &gun, &role, None).map_err(|_| PublishError::NotFound)?;
+        Ok((held, gun, role))
+    }
+}
+
+const fn refused(why: String) -> PublishError {
+    PublishError::Refused(Refusal::Validation(why))
+}

@@ -1,0 +1,326 @@
+//! A house over a store in memory, with software custody in this process and a clock that stands still; and owners of
+//! repositories who sign what they publish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{CertificateParams, DnType, IsCa, KeyPair, SigningKey as _};
+use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
+use tonic_health::server::HealthReporter;
+use trust::format::json::{Integer, Value};
+use trust::format::tuf::plan::{Change as Planned, NewTarget, Speakers, Unsigned};
+use trust::format::tuf::{Document, Expires, Gun, Key, KeyKind, Part, Repository, RoleName, Version};
+use trust::{Algorithm, KeyId, KeyRef, KeyVersion, Principal, Sha256Digest, Signature};
+use trust_hsm::{Custodian, KeyRing, PassphraseCost, RootSource, SoftwareCustodian, create_root_file, init_ring};
+
+use super::super::{PublishError, Publisher};
+use crate::audit::{Audit, AuditConfig, InitLeaf};
+use crate::authorize::{Authorizer, Pace, PolicySource};
+use crate::clock::Clock;
+use crate::config::{Config, PolicyConfig};
+use crate::custody::{Custodians, Custody, CustodyLimits};
+use crate::house::{House, Opening, Parts, log_context};
+use crate::identity::Identity;
+use crate::metrics::Metrics;
+use crate::records::{LogKey, Provenance, RecordLimits, Records, UnsealError};
+use crate::store::{Change, Store};
+
+/// 2026-11-26T17:34:00Z.
+pub(super) const NOW: u64 = 1_795_714_440;
+pub(super) const GUN: &str = "registry.example.com/team/app";
+/// Who publishes in these tests: the policy lets this user do everything.
+pub(super) const OWNER: Principal = Principal::LocalUid(1000);
+const STORE: [u8; 16] = [7; 16];
+
+pub(super) struct Scene {
+    pub(super) house: Arc<House>,
+    pub(super) clock: Clock,
+    store: Store,
+    config: Config,
+    directory: TempDir,
+}
+
+impl Scene {
+    pub(super) async fn new() -> Self {
+        Self::with("permit (principal, action, resource);", |_| {}).await
+    }
+
+    /// With a policy, and a configuration that was changed.
+    pub(super) async fn with(policy: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path();
+        let mut config = Config::without_file(path, &path.join("socket"), 0);
+        config.log_origin = "log.example.com".to_owned();
+        config.policy = PolicyConfig::File(path.join("policy.cedar"));
+        change(&mut config);
+        std::fs::write(path.join("policy.cedar"), policy).unwrap();
+        std::fs::create_dir(path.join("kek")).unwrap();
+        std::fs::create_dir(config.log_directory()).unwrap();
+        create_root_file(&path.join("root.kek")).unwrap();
+        let source = RootSource::File { path: path.join("root.kek") };
+        let unsealed = init_ring(&config.ring(), STORE, &source, PassphraseCost::FLOOR).unwrap();
+        let (clock, store) = (Clock::manual(NOW * 1000), Store::memory());
+        let limits = RecordLimits::default();
+        let made = Records::create(store.clone(), STORE, &unsealed.store_key, limits, clock.clone()).await.unwrap();
+        let custodian = SoftwareCustodian::new(&config.ring(), 16);
+        let _ = custodian.unseal(source).unwrap();
+        let key = KeyRef { id: KeyId::from_bytes([9; 16]), version: KeyVersion::FIRST };
+        let generated = custodian.open().unwrap().generate(&log_context(STORE, key)).unwrap();
+        let (public_key, material) = (generated.public_key, generated.material);
+        made.set_log_key_once(LogKey { key, public_key, material, origin: config.log_origin.clone() }).await.unwrap();
+        Audit::create(&config.log_directory(), InitLeaf::new(0, &config.log_origin, &STORE, None)).unwrap();
+        let house = open(&config, &store, &clock).await;
+        Self { house, clock, store, config, directory }
+    }
+
+    /// The same store and log, as the next process finds them.
+    pub(super) async fn restarted(self) -> Self {
+        let Self { house, clock, store, config, directory } = self;
+        house.parts.tasks.close();
+        house.parts.tasks.wait().await;
+        tokio::task::spawn_blocking(move || drop(house)).await.unwrap();
+        let house = open(&config, &store, &clock).await;
+        Self { house, clock, store, config, directory }
+    }
+
+    /// A house over a copy of the store, as a backup brings it back, beside the same log and ring.
+    pub(super) async fn copied(self) -> Self {
+        let provenance = Provenance { made_at_unix_seconds: NOW, checkpoint: String::new(), ring_sha256: [0; 32] };
+        let mut snapshot = self.house.records().snapshot().await.unwrap();
+        let copy = Store::memory();
+        loop {
+            snapshot.read_ahead().await.unwrap();
+            let Some(rows) = snapshot.next_rows(&provenance).unwrap() else { break };
+            let changes = rows.into_iter().map(|(key, value)| Change::Create { key, value }).collect();
+            copy.write(changes).await.unwrap();
+        }
+        // What an import makes anew at its first unseal.
+        let log_key = self.house.records().log_key().unwrap().unwrap();
+        let source = RootSource::File { path: self.config.data_directory.join("root.kek") };
+        let store_key = SoftwareCustodian::new(&self.config.ring(), 1).unseal(source).unwrap().store_key;
+        let records = Records::open(copy.clone(), RecordLimits::default(), self.clock.clone()).await.unwrap();
+        records.unseal(&store_key).await.unwrap();
+        records.set_log_key_once(log_key).await.unwrap();
+        drop(records);
+        Self { store: copy, ..self }.restarted().await
+    }
+
+    /// What an unseal says when a row of this kind was taken away; it is put back.
+    pub(super) async fn without_row(&self, kind: &[u8]) -> UnsealError {
+        let (key, row) = self.store.scan(kind, None, 1).await.unwrap().pop().unwrap();
+        self.store.write(vec![Change::Remove { key: key.clone(), expected: row.revision }]).await.unwrap();
+        let source = RootSource::File { path: self.config.data_directory.join("root.kek") };
+        let store_key = SoftwareCustodian::new(&self.config.ring(), 1).unseal(source).unwrap().store_key;
+        let records = Records::open(self.store.clone(), RecordLimits::default(), self.clock.clone()).await.unwrap();
+        let error = records.unseal(&store_key).await.unwrap_err();
+        self.store.write(vec![Change::Create { key, value: row.value }]).await.unwrap();
+        error
+    }
+
+    pub(super) fn publisher(&self) -> Publisher<'_> {
+        self.house.publisher()
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        self.clock.monotonic() + Duration::from_secs(60)
+    }
+
+    pub(super) async fn publish(&self, files: &[Document]) -> Result<(), PublishError> {
+        self.publish_to(GUN, files).await
+    }
+
+    pub(super) async fn publish_to(&self, name: &str, files: &[Document]) -> Result<(), PublishError> {
+        let parts = files.iter().map(|file| Part::read(file.role(), file.raw()).unwrap()).collect();
+        self.publisher().publish(&OWNER, &gun(name), parts, self.deadline()).await
+    }
+
+    pub(super) async fn key(&self, role: &RoleName) -> Key {
+        self.publisher().server_key(&OWNER, &gun(GUN), role, self.deadline()).await.unwrap()
+    }
+
+    pub(super) async fn current(&self, role: RoleName) -> Document {
+        let served = self.publisher().current(&OWNER, &gun(GUN), &role).await.unwrap();
+        Document::read(&role, &served.bytes).unwrap()
+    }
+
+    /// What a client walks: timestamp, then the others by the hashes in it. They are of one generation, or it panics.
+    pub(super) async fn walk(&self) -> Repository {
+        let timestamp = self.current(RoleName::Timestamp).await;
+        let named = timestamp.as_timestamp().unwrap().snapshot().sha256();
+        let snapshot = self.by_hash(RoleName::Snapshot, named).await;
+        let files = snapshot.as_snapshot().unwrap().files().clone();
+        let mut all = vec![timestamp, snapshot];
+        for (role, meta) in files {
+            all.push(self.by_hash(role, meta.sha256()).await);
+        }
+        let repository = Repository::of(all);
+        repository.check_whole(&gun(GUN), i64::try_from(NOW).unwrap()).unwrap();
+        repository
+    }
+
+    async fn by_hash(&self, role: RoleName, sha256: Sha256Digest) -> Document {
+        let served = self.publisher().by_hash(&OWNER, &gun(GUN), &role, sha256).await.unwrap();
+        Document::read(&role, &served.bytes).unwrap()
+    }
+
+    /// Every intent to sign in the log: who, which role, which version, and the hash of what was signed.
+    pub(super) async fn intents(&self) -> Vec<(String, String, String, String)> {
+        let (size, _) = self.house.audit().durable();
+        let entries = self.house.audit().entries(0, size, usize::MAX).await.unwrap();
+        let leaves = entries.iter().map(|entry| serde_json::from_slice::<serde_json::Value>(entry).unwrap());
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        leaves
+            .filter(|leaf| leaf["kind"] == "intent" && leaf["subject"]["type"] == "tuf")
+            .map(|leaf| {
+                let subject = &leaf["subject"];
+                (text(&leaf["principal"]), text(&subject["name"]), text(&subject["version"]), text(&subject["digest"]))
+            })
+            .collect()
+    }
+}
+
+async fn open(config: &Config, store: &Store, clock: &Clock) -> Arc<House> {
+    let records = Records::open(store.clone(), RecordLimits::default(), clock.clone()).await.unwrap();
+    let log = AuditConfig {
+        directory: config.log_directory(),
+        origin: config.log_origin.clone(),
+        waiting_max: 1024,
+        free_bytes_min: 0,
+    };
+    let (audit, history) = Audit::open(Audit::read(log).unwrap(), &STORE, clock.clone()).unwrap();
+    let PolicyConfig::File(policy) = &config.policy else { panic!("no policy") };
+    let authorizer = Arc::new(Authorizer::load(PolicySource::File(policy.clone())).unwrap());
+    let custodian = SoftwareCustodian::new(&config.ring(), 64);
+    let revision = {
+        let authorizer = Arc::clone(&authorizer);
+        Box::new(move || authorizer.revision())
+    };
+    let shared: Arc<dyn Custodian> = Arc::new(custodian.clone());
+    let limits = CustodyLimits { sessions: 2, waiting_max: 256 };
+    let custody = Custody::start(shared, records.clone(), clock.clone(), limits, revision).unwrap();
+    let keyring: Arc<dyn KeyRing> = Arc::new(custodian);
+    let parts = Parts {
+        config: config.clone(),
+        clock: clock.clone(),
+        records,
+        audit: Arc::new(audit),
+        authorizer,
+        custody: Custodians::new(custody, Vec::new()),
+        keyring,
+        identity: Identity::new(None, None, Box::new(Vec::new)),
+        pace: Pace::new(1000, 1000),
+        metrics: Metrics::default(),
+        health: HealthReporter::new(),
+        tasks: TaskTracker::new(),
+        drain: tokio_util::sync::CancellationToken::new(),
+        started_at_unix_seconds: NOW,
+    };
+    let house = House::new(parts, history);
+    let source = RootSource::File { path: config.data_directory.join("root.kek") };
+    house.open_up(Opening::Secret(source)).await.unwrap();
+    house
+}
+
+pub(super) fn gun(name: &str) -> Gun {
+    name.parse().unwrap()
+}
+
+pub(super) fn version(number: u64) -> Version {
+    Version::new(number).unwrap()
+}
+
+/// Who owns a repository: the keys of root and targets.
+pub(super) struct Owner {
+    root: Key,
+    root_pair: KeyPair,
+    targets: Key,
+    targets_pair: ed25519_dalek::SigningKey,
+    /// What was signed last, as the owner has it.
+    pub(super) repository: Repository,
+}
+
+impl Owner {
+    pub(super) fn new(seed: u8) -> Self {
+        let root_pair = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, GUN);
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2046, 1, 1);
+        params.is_ca = IsCa::ExplicitNoCa;
+        let pem = params.self_signed(&root_pair).unwrap().pem();
+        let targets_pair = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
+        Self {
+            root: Key::new(KeyKind::EcdsaX509, pem.into_bytes()).unwrap(),
+            root_pair,
+            targets: Key::new(KeyKind::Ed25519, targets_pair.verifying_key().as_bytes().to_vec()).unwrap(),
+            targets_pair,
+            repository: Repository::default(),
+        }
+    }
+
+    /// One with the targets key of `seed`, who goes on with a repository.
+    pub(super) fn of(seed: u8, repository: &Repository) -> Self {
+        Self { repository: repository.clone(), ..Self::new(seed) }
+    }
+
+    /// The next root, with the daemon's keys in it.
+    pub(super) fn root(&mut self, snapshot: Key, timestamp: Key) -> Document {
+        let speakers = [
+            (RoleName::Root, Speakers::one(self.root.clone())),
+            (RoleName::Targets, Speakers::one(self.targets.clone())),
+            (RoleName::Snapshot, Speakers::one(snapshot)),
+            (RoleName::Timestamp, Speakers::one(timestamp)),
+        ];
+        let unsigned = self.repository.next_root(&speakers, &far()).unwrap();
+        self.sign(&unsigned)
+    }
+
+    /// The next targets, with one more tag.
+    pub(super) fn targets(&mut self, tag: &str) -> Document {
+        self.targets_saying(tag, None)
+    }
+
+    /// The same, with what its signer says besides.
+    pub(super) fn targets_saying(&mut self, tag: &str, custom: Option<Value>) -> Document {
+        let length_bytes = Integer::try_from(7_u64).unwrap();
+        let target = NewTarget { sha256: Sha256Digest::of(tag.as_bytes()), length_bytes, custom };
+        let put = Planned::Put { name: tag.to_owned(), target };
+        let unsigned = self.repository.next_targets(&RoleName::Targets, &[put], &far()).unwrap();
+        self.sign(&unsigned)
+    }
+
+    fn sign(&mut self, unsigned: &Unsigned) -> Document {
+        let bytes = unsigned.document().signed_bytes();
+        let (key, algorithm, signature) = if *unsigned.document().role() == RoleName::Root {
+            (&self.root, Algorithm::EcdsaP256Sha256, self.root_pair.sign(bytes).unwrap())
+        } else {
+            use ed25519_dalek::Signer as _;
+            (&self.targets, Algorithm::Ed25519, self.targets_pair.sign(bytes).to_bytes().to_vec())
+        };
+        let stamp = key.stamp(&Signature::new(algorithm, signature).unwrap()).unwrap();
+        // Not held against root: what does not count is sent, too.
+        let signed = unsigned.document().stamped(&[stamp]).unwrap();
+        self.repository = self.repository.clone().with(signed.clone());
+        signed
+    }
+}
+
+/// Nothing of an owner's expires in these tests.
+fn far() -> Expires {
+    Expires::at(i64::try_from(NOW).unwrap() + 20 * 365 * 86_400).unwrap()
+}
+
+/// A repository with its first publication.
+pub(super) async fn published() -> (Scene, Owner) {
+    let (scene, mut owner) = (Scene::new().await, Owner::new(1));
+    let files = first(&scene, &mut owner).await;
+    scene.publish(&files).await.unwrap();
+    (scene, owner)
+}
+
+/// What is sent first.
+pub(super) async fn first(scene: &Scene, owner: &mut Owner) -> Vec<Document> {
+    let (snapshot, timestamp) = (scene.key(&RoleName::Snapshot).await, scene.key(&RoleName::Timestamp).await);
+    vec![owner.root(snapshot, timestamp), owner.targets("v1")]
+}

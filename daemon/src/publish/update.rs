@@ -1,0 +1,225 @@
+//! A publication: checked, planned, reserved, signed, put in place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{Instrument as _, info, warn};
+use trust::Principal;
+use trust::format::tuf::plan::{NoPlan, TARGETS_SECONDS, TIMESTAMP_SECONDS};
+use trust::format::tuf::publish::{Refusal, SnapshotBy, Update, check};
+use trust::format::tuf::{Document, Expires, Gun, Part, Repository, RoleName, Version};
+
+use super::authorize::{Publication, Warrant};
+use super::shelf::{Generation, Turn};
+use super::sign::ServerKey;
+use super::{Asked, FILES_BYTES_MAX, PublishError, Publisher, ROLES_MAX, now_of};
+use crate::house::House;
+use crate::records::{ChangeKind, FileRef, Head};
+
+impl Publisher<'_> {
+    /// Publishes what was sent, with the snapshot where none was, and a timestamp. Work goes on to its end, though the
+    /// caller may hang up.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing of it is published then.
+    pub(crate) async fn publish(
+        self,
+        who: &Principal,
+        gun: &Gun,
+        parts: Vec<Part>,
+        deadline: Duration,
+    ) -> Result<(), PublishError> {
+        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let house = Arc::clone(self.0);
+        let work = async move { Publisher(&house).take(&asked, parts).await };
+        let ended = self.0.detached(work.in_current_span()).await.map_err(PublishError::from).and_then(|ended| ended);
+        self.0.metrics().published(ended.as_ref().err().map_or("published", PublishError::name));
+        ended
+    }
+
+    async fn take(self, asked: &Asked, parts: Vec<Part>) -> Result<(), PublishError> {
+        let is_new = !self.generation(&asked.gun).await?.head.is_alive();
+        let warrant = Warrant::Publication(Publication::of(&asked.who, &asked.gun, &parts, is_new));
+        // Every role is authorized before anybody learns what the rules say to it.
+        warrant.grounds(self.0)?;
+        let turn = self.0.shelf().turn(&asked.gun).await?;
+        let held = self.generation(&asked.gun).await?;
+        self.take_in_turn(&turn, asked, &warrant, (&held.head, &held.repository), parts).await
+    }
+
+    /// The same in turn, under a warrant that was asked for, of a repository as `held` has it: its marks are those of
+    /// before the parts were reserved, where they were.
+    pub(super) async fn take_in_turn(
+        self,
+        turn: &Turn,
+        asked: &Asked,
+        warrant: &Warrant,
+        (head, held): (&Head, &Repository),
+        parts: Vec<Part>,
+    ) -> Result<(), PublishError> {
+        let update = check(&asked.gun, held, parts, now_of(self.0))?;
+        bounded(update.repository())?;
+        let own = self.own_files(asked, &update)?;
+        let reserved = self.reserve(asked, head, &own).await?;
+        let (repository, made) = self.sign_all(asked, warrant, &own, update.repository()).await?;
+        repository.check_whole(&asked.gun, now_of(self.0)).map_err(|not| Refusal::Validation(not.to_string()))?;
+        let new = update.files().cloned().chain(made).collect();
+        self.put(turn, asked, Step { before: &reserved, begins_anew: update.begins_anew() }, repository, new).await
+    }
+
+    /// Which files the daemon has to make, and by which keys.
+    fn own_files(self, asked: &Asked, update: &Update) -> Result<OwnFiles, PublishError> {
+        let repository = update.repository();
+        let now = now_of(self.0);
+        let snapshot = match update.snapshot_by() {
+            SnapshotBy::Client => None,
+            SnapshotBy::Server => {
+                let keys = self.signers(&asked.gun, repository, &RoleName::Snapshot)?;
+                Some((keys, ends(now, TARGETS_SECONDS)?))
+            }
+        };
+        let keys = self.signers(&asked.gun, repository, &RoleName::Timestamp)?;
+        OwnFiles::plan(repository, snapshot, (keys, ends(now, TIMESTAMP_SECONDS)?))
+    }
+
+    /// Notes, durably, which versions are about to be signed: they are never used again, whatever becomes of them.
+    pub(super) async fn reserve(self, asked: &Asked, head: &Head, own: &OwnFiles) -> Result<Head, PublishError> {
+        let mut reserved = head.clone();
+        for OwnFile { role, version, keys, .. } in own.files() {
+            reserved.raise(role, *version);
+            reserved.signers.extend(keys.iter().map(|key| key.view.record.id));
+        }
+        Ok(self.0.records().publish(&asked.gun, reserved, &[], None, self.0.anchor()).await?)
+    }
+
+    /// Signs the daemon's own files, each over the one before: a timestamp hashes the signed snapshot.
+    pub(super) async fn sign_all(
+        self,
+        asked: &Asked,
+        warrant: &Warrant,
+        own: &OwnFiles,
+        repository: &Repository,
+    ) -> Result<(Repository, Vec<Document>), PublishError> {
+        let (mut repository, mut made) = (repository.clone(), Vec::new());
+        for OwnFile { role, keys, ends, .. } in own.files() {
+            let unsigned = match role {
+                RoleName::Snapshot => repository.next_snapshot(ends)?,
+                _ => repository.next_timestamp(ends)?,
+            };
+            let (signed, _) = self.signed(asked, warrant, &unsigned, keys).await?;
+            repository = repository.with(signed.clone());
+            made.push(signed);
+        }
+        Ok((repository, made))
+    }
+
+    /// Puts a whole repository in the place of the one before: the instant of publication. In turn only.
+    pub(super) async fn put(
+        self,
+        _turn: &Turn,
+        asked: &Asked,
+        step: Step<'_>,
+        repository: Repository,
+        new: Vec<Document>,
+    ) -> Result<(), PublishError> {
+        let house: &House = self.0;
+        let head = next_head(step, &repository, house.clock().now_unix_seconds());
+        let timestamp = repository.file(&RoleName::Timestamp).ok_or(NoPlan::Missing(RoleName::Timestamp))?;
+        let change = ChangeKind::Update { version: timestamp.version(), sha256: timestamp.sha256() };
+        // The last root of a repository that was deleted is there still.
+        let is_there = |file: &Document| {
+            !step.begins_anew
+                && *file.role() == RoleName::Root
+                && step.before.buried.is_some_and(|root| root.version == file.version())
+        };
+        let new: Vec<Document> = new.into_iter().filter(|file| !is_there(file)).collect();
+        let put = house.records().publish(&asked.gun, head, &new, Some(change), house.anchor()).await;
+        let head = put.inspect_err(|error| warn!(stage = "publish", %error, "signed versions are not published"))?;
+        info!(stage = "publish", repository = %asked.gun, version = timestamp.version().number(), "published");
+        house.shelf().put(&asked.gun, Arc::new(Generation { head, repository }));
+        Ok(())
+    }
+}
+
+/// From which head a publication goes on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step<'a> {
+    pub(super) before: &'a Head,
+    pub(super) begins_anew: bool,
+}
+
+/// The files that the daemon makes, in the order in which they are made.
+#[derive(Debug)]
+pub(super) struct OwnFiles(Vec<OwnFile>);
+
+#[derive(Debug)]
+pub(super) struct OwnFile {
+    pub(super) role: RoleName,
+    pub(super) version: Version,
+    pub(super) keys: Vec<ServerKey>,
+    pub(super) ends: Expires,
+}
+
+impl OwnFiles {
+    /// A snapshot, where there is to be one, and a timestamp, each by its keys and until its end.
+    pub(super) fn plan(
+        repository: &Repository,
+        snapshot: Option<(Vec<ServerKey>, Expires)>,
+        timestamp: (Vec<ServerKey>, Expires),
+    ) -> Result<Self, PublishError> {
+        let files = snapshot.map(|made| (RoleName::Snapshot, made)).into_iter();
+        let files = files.chain(std::iter::once((RoleName::Timestamp, timestamp))).map(|(role, (keys, ends))| {
+            let version = match repository.mark(&role) {
+                Some(mark) => mark.next().ok_or_else(|| NoPlan::LastVersion(role.clone()))?,
+                None => Version::FIRST,
+            };
+            Ok(OwnFile { role, version, keys, ends })
+        });
+        files.collect::<Result<_, NoPlan>>().map(Self).map_err(PublishError::from)
+    }
+
+    fn files(&self) -> impl Iterator<Item = &OwnFile> {
+        self.0.iter()
+    }
+}
+
+/// Until when a file counts that lives for `seconds` from now.
+pub(super) fn ends(now_unix_seconds: i64, seconds: i64) -> Result<Expires, PublishError> {
+    let ends = Expires::at(now_unix_seconds.saturating_add(seconds));
+    ends.map_err(|malformed| PublishError::Internal(trust::Fault::internal(malformed)))
+}
+
+/// The head of what is in the repository now.
+fn next_head(step: Step<'_>, repository: &Repository, now_unix_seconds: u64) -> Head {
+    let before = step.before;
+    let place = |role: &RoleName, file: &Document| {
+        let place = FileRef::of(file, now_unix_seconds);
+        let held = before.files.get(role).filter(|held| held.sha256 == place.sha256 && !step.begins_anew);
+        held.copied().unwrap_or(place)
+    };
+    let files: BTreeMap<_, _> =
+        repository.files().iter().map(|(role, file)| (role.clone(), place(role, file))).collect();
+    let roles = before.marks.keys().chain(files.keys());
+    let marks = roles.filter_map(|role| Some((role.clone(), repository.mark(role)?))).collect();
+    let ends_at = repository.file(&RoleName::Timestamp).map_or(0, |file| file.expires().unix_seconds());
+    Head {
+        life: before.life.saturating_add(u32::from(step.begins_anew)),
+        files,
+        marks,
+        buried: None,
+        timestamp_ends_at_unix_seconds: ends_at,
+        ..before.clone()
+    }
+}
+
+/// What one repository may have.
+fn bounded(repository: &Repository) -> Result<(), Refusal> {
+    let bytes: usize = repository.files().values().map(|file| file.raw().len()).sum();
+    let why = match repository.files().len() {
+        ..=ROLES_MAX if bytes <= FILES_BYTES_MAX => return Ok(()),
+        ..=ROLES_MAX => "the files of a repository have at most 64 MiB together".to_owned(),
+        _ => format!("a repository has at most {ROLES_MAX} roles"),
+    };
+    Err(Refusal::Validation(why))
+}

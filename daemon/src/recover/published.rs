@@ -1,0 +1,157 @@
+//! Trust data in store and log (D17): versions that were to be signed, and deletions, which the store does not know.
+//!
+//! A store that does not know of a version would sign it again with other bytes. Recovery raises the marks, so that
+//! versions go on behind all that the log knows, and deletes again what was deleted. What was published is in no log,
+//! and stays lost: its owner publishes again.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use trust::format::tuf::{Gun, RoleName};
+
+use super::{Apart, Recovery, Report};
+use crate::audit::{Ended, History, IntentLeaf, Leaf, OutcomeLeaf, Said, SubjectBody, Testimony};
+use crate::records::{ChangeKind, OwnMarks, RecordError, Records};
+
+/// What the log knows of a repository, and its store does not.
+#[derive(Debug, Default)]
+struct Missed {
+    versions: Vec<(RoleName, Said)>,
+    deletion: Option<Said>,
+}
+
+impl Missed {
+    fn of(told: &Testimony, known: OwnMarks) -> Self {
+        let is_missed = |said: &Said, mark| mark < Some(said.version);
+        let timestamp = told.timestamp.filter(|said| is_missed(said, known.timestamp));
+        let snapshot = told.snapshot.filter(|said| is_missed(said, known.snapshot));
+        let versions = [(RoleName::Timestamp, timestamp), (RoleName::Snapshot, snapshot)];
+        // Whatever is published after a deletion has a later timestamp.
+        let is_there = |said: &Said| known.is_alive && known.timestamp <= Some(said.version);
+        Self {
+            versions: versions.into_iter().filter_map(|(role, said)| Some((role, said?))).collect(),
+            deletion: told.deletion.filter(is_there),
+        }
+    }
+
+    const fn is_nothing(&self) -> bool {
+        self.versions.is_empty() && self.deletion.is_none()
+    }
+}
+
+/// The store must know of each version of trust data that was to be signed, and of each deletion.
+///
+/// # Errors
+/// [`Apart`], naming the first of a repository that it does not know.
+pub(super) fn compare(records: &Records, history: &History) -> Result<(), Apart> {
+    for (gun, told) in history.trust_data() {
+        let Missed { versions, deletion } = Missed::of(told, records.own_marks(gun)?);
+        if let Some((role, Said { version, leaf })) = versions.into_iter().next() {
+            return Err(Apart::StoreOlderThanVersion { leaf, gun: gun.clone(), role, version: version.number() });
+        }
+        if let Some(said) = deletion {
+            return Err(Apart::StoreOlderThanDeletion { leaf: said.leaf, gun: gun.clone() });
+        }
+    }
+    Ok(())
+}
+
+impl Recovery<'_> {
+    /// Raises the marks of every repository of which the log knows more, and deletes what was deleted.
+    pub(super) async fn trust_data(&self, report: &mut Report) -> Result<()> {
+        let told: BTreeMap<_, _> = self.history.trust_data().collect();
+        for (gun, told) in told {
+            let missed = Missed::of(told, self.records.own_marks(gun)?);
+            if !missed.is_nothing() {
+                self.one_repository(gun, &missed, report).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn one_repository(&self, gun: &Gun, missed: &Missed, report: &mut Report) -> Result<()> {
+        let intent = match missed.deletion {
+            Some(said) => Some(self.begin_deletion(gun, said).await?),
+            None => None,
+        };
+        self.raise(gun, missed).await?;
+        if let Some((said, intent)) = missed.deletion.zip(intent) {
+            let outcome = OutcomeLeaf::new(self.clock.now_unix_ms(), intent, Ended::Done);
+            self.audit.append(Leaf::Outcome(outcome)).await?;
+            report.reapplied = report.reapplied.saturating_add(1);
+            report.lines.push(format!("done again: deletion of the trust data of {gun}, of leaf {}", said.leaf));
+        }
+        for (role, said) in &missed.versions {
+            report.lines.push(format!(
+                "raised: the {role} of {gun} goes on behind version {}, of leaf {}",
+                said.version.number(),
+                said.leaf
+            ));
+        }
+        if !missed.versions.is_empty() {
+            report.lost = report.lost.saturating_add(1);
+            report
+                .lines
+                .push(format!("lost: what was published of {gun} since the store was copied; publish it again"));
+        }
+        Ok(())
+    }
+
+    async fn begin_deletion(&self, gun: &Gun, said: Said) -> Result<u64> {
+        let mut intent = IntentLeaf::new(self.clock.now_unix_ms(), &self.principal);
+        intent.operation = "delete-trust";
+        intent.retry_of = Some(said.leaf);
+        intent.subject = Some(SubjectBody::deletion(gun, Some(said.version)));
+        Ok(self.audit.append(Leaf::Intent(intent)).await?)
+    }
+
+    /// In one write: what was deleted is there under its old marks, or gone under the new ones.
+    async fn raise(&self, gun: &Gun, missed: &Missed) -> Result<(), RecordError> {
+        let mut head = self.records.head(gun).await?;
+        for (role, said) in &missed.versions {
+            head.raise(role, said.version);
+        }
+        let change = missed.deletion.map(|_| ChangeKind::Deletion);
+        if change.is_some() {
+            head.bury();
+        }
+        self.records.publish(gun, head, &[], change, self.durable()).await.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trust::format::tuf::Version;
+
+    use super::*;
+
+    fn said(version: u64) -> Option<Said> {
+        Some(Said { version: Version::new(version).unwrap(), leaf: 3 })
+    }
+
+    fn known(snapshot: u64, timestamp: u64, is_alive: bool) -> OwnMarks {
+        OwnMarks { snapshot: Version::new(snapshot), timestamp: Version::new(timestamp), is_alive }
+    }
+
+    #[test]
+    fn a_version_below_or_at_its_mark_is_known_and_one_above_is_not() {
+        let told = Testimony { snapshot: said(4), timestamp: said(7), deletion: None };
+
+        assert!(Missed::of(&told, known(4, 7, true)).is_nothing());
+        assert!(Missed::of(&told, known(9, 9, false)).is_nothing());
+        let roles = |known| Missed::of(&told, known).versions.into_iter().map(|(role, _)| role).collect::<Vec<_>>();
+        assert_eq!(roles(known(3, 7, true)), [RoleName::Snapshot]);
+        assert_eq!(roles(known(4, 6, true)), [RoleName::Timestamp]);
+        assert_eq!(roles(known(0, 0, false)), [RoleName::Timestamp, RoleName::Snapshot]);
+    }
+
+    #[test]
+    fn a_deletion_is_known_where_there_is_nothing_or_something_later() {
+        let told = Testimony { snapshot: None, timestamp: said(7), deletion: said(7) };
+
+        assert!(Missed::of(&told, known(1, 7, true)).deletion.is_some());
+        assert!(Missed::of(&told, known(1, 6, true)).deletion.is_some());
+        assert!(Missed::of(&told, known(1, 7, false)).is_nothing());
+        assert!(Missed::of(&told, known(1, 8, true)).is_nothing());
+    }
+}

@@ -1,0 +1,421 @@
+//! Trust data through rollbacks, kills and crowds: readers see one publication or the next, and a version that the
+//! daemon signed never comes again with other bytes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+#![allow(dead_code, unreachable_pub, reason = "scene, workshop and owner serve several tests")]
+
+#[path = "notary/owner.rs"]
+mod owner;
+#[path = "notary/scene.rs"]
+mod scene;
+#[path = "../../trust/tests/tuf/workshop.rs"]
+mod workshop;
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use trust::Sha256Digest;
+use trust_tests::program::{Ran, run};
+use trust_tests::raw::Caller;
+use trust_tests::wait::soon;
+
+use owner::Owner;
+use scene::{Door, Plan, Scene};
+use workshop::TestKey;
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    run(Command::new("cp").arg("-a").arg(from).arg(to)).unwrap().ok().unwrap();
+}
+
+/// Copies the stopped daemon's store aside.
+fn keep_store(scene: &Scene, name: &str) -> PathBuf {
+    let kept = scene.daemon.directory().join(name);
+    copy(&scene.daemon.data().join("store"), &kept);
+    kept
+}
+
+fn put_store_back(scene: &Scene, kept: &std::path::Path) {
+    let store = scene.daemon.data().join("store");
+    std::fs::remove_dir_all(&store).unwrap();
+    copy(kept, &store);
+}
+
+/// The start stops in two lines: store and log, and what to do.
+fn is_refused(scene: &Scene, names: &[&str]) {
+    let ran: Ran = scene.daemon.trustd(&["serve"]).unwrap();
+    assert_ne!(ran.code, Some(0), "{ran}");
+    for word in ["store", "log", "put back", "trustd recover"].iter().chain(names) {
+        assert!(ran.stderr.contains(word), "{word} is not named: {ran}");
+    }
+}
+
+/// The version of what is current.
+fn version(door: &Door, gun: &str, role: &str) -> u64 {
+    let answer = door.ask(&format!("GET /v2/{gun}/_trust/tuf/{role}.json"));
+    assert_eq!(answer.status, 200, "{role}: {}", answer.text());
+    answer.json()["signed"]["version"].as_u64().unwrap()
+}
+
+fn status(door: &Door, gun: &str, name: &str) -> u16 {
+    door.ask(&format!("GET /v2/{gun}/_trust/tuf/{name}")).status
+}
+
+#[test]
+fn an_older_store_stops_the_start_and_versions_go_on_behind_what_the_log_knows() {
+    let mut scene = Scene::started(&Plan::open());
+    let (owner, other) = (Owner::of(&scene, "rolled/back"), Owner::of(&scene, "not/touched"));
+    for owner in [&owner, &other] {
+        owner.taken(&[("root", &owner.signed_root(1)), ("targets", &owner.signed_targets(1))]);
+    }
+    scene.daemon.terminate().unwrap();
+    let older = keep_store(&scene, "older-store");
+    scene.daemon.launch().unwrap();
+    for version in 2..=4 {
+        owner.taken(&[("targets", &owner.signed_targets(version))]);
+    }
+    let lost = version(&scene, &owner.gun, "timestamp");
+    assert_eq!((lost, version(&scene, &owner.gun, "snapshot")), (4, 4));
+    scene.daemon.terminate().unwrap();
+    let newer = keep_store(&scene, "newer-store");
+
+    put_store_back(&scene, &older);
+    let frames = scene.daemon.data().join("log/entries/00000000000000000000.frames");
+    let before = std::fs::read(&frames).unwrap();
+    is_refused(&scene, &["version 4 of the timestamp of ex.io/rolled/back"]);
+    assert!(before == std::fs::read(&frames).unwrap(), "a start that was refused wrote to the log");
+    let recovered = scene.daemon.trustd(&["recover"]).unwrap();
+
+    // What was published is in no log, so not all is well.
+    assert_eq!(recovered.code, Some(1), "{recovered}");
+    for line in [
+        "raised: the timestamp of ex.io/rolled/back goes on behind version 4",
+        "raised: the snapshot of ex.io/rolled/back goes on behind version 4",
+        "lost: what was published of ex.io/rolled/back",
+    ] {
+        assert!(recovered.stdout.contains(line), "{line} is not said: {recovered}");
+    }
+    assert!(!recovered.stdout.contains("not/touched"), "{recovered}");
+    scene.daemon.launch().unwrap();
+    assert_eq!(version(&scene, &owner.gun, "targets"), 1);
+    owner.taken(&[("targets", &owner.signed_targets(5))]);
+    assert_eq!((version(&scene, &owner.gun, "timestamp"), version(&scene, &owner.gun, "snapshot")), (5, 5));
+    for name in ["2.timestamp.json", "4.timestamp.json", "4.snapshot.json"] {
+        assert_eq!(status(&scene, &owner.gun, name), 404, "{name}");
+    }
+    other.taken(&[("targets", &other.signed_targets(2))]);
+    assert_eq!(version(&scene, &other.gun, "timestamp"), 2);
+    scene.daemon.restart().unwrap();
+
+    // Neither the store from before the recovery nor the one that was lost comes back unnoticed.
+    scene.daemon.terminate().unwrap();
+    for other in [&older, &newer] {
+        put_store_back(&scene, other);
+        is_refused(&scene, &[]);
+    }
+}
+
+#[test]
+fn an_older_store_does_not_bring_back_what_was_deleted() {
+    let mut scene = Scene::started(&Plan::open());
+    let owner = Owner::of(&scene, "deleted");
+    owner.taken(&[("root", &owner.signed_root(1)), ("targets", &owner.signed_targets(1))]);
+    scene.daemon.terminate().unwrap();
+    let older = keep_store(&scene, "older-store");
+    scene.daemon.launch().unwrap();
+    assert_eq!(scene.ask(&format!("DELETE /v2/{}/_trust/tuf/", owner.gun)).status, 200);
+    scene.daemon.terminate().unwrap();
+
+    put_store_back(&scene, &older);
+    is_refused(&scene, &["deletes the trust data of ex.io/deleted"]);
+    let recovered = scene.daemon.trustd(&["recover"]).unwrap().ok().unwrap();
+
+    assert!(recovered.stdout.contains("done again: deletion of the trust data of ex.io/deleted"), "{recovered}");
+    scene.daemon.launch().unwrap();
+    for name in ["root.json", "1.root.json", "timestamp.json"] {
+        assert_eq!(status(&scene, &owner.gun, name), 404, "{name}");
+    }
+    let feed = scene.ask("GET /v2/_trust/changefeed?records=-1").json();
+    assert_eq!(feed["records"][0]["Category"], Value::from("deletion"));
+    // Whoever begins anew goes on behind it.
+    let next = Owner::of(&scene, "deleted");
+    next.taken(&[("root", &next.signed_root(1)), ("targets", &next.signed_targets(1))]);
+    assert_eq!(version(&scene, &next.gun, "timestamp"), 2);
+    scene.daemon.restart().unwrap();
+}
+
+/// What some reader saw of the files that the daemon signs, over all its lives: no version twice with other bytes.
+#[derive(Default)]
+struct Seen(Mutex<BTreeMap<(String, u64), Sha256Digest>>);
+
+impl Seen {
+    fn note(&self, gun: &str, role: &str, version: u64, bytes: &[u8]) {
+        let sha256 = Sha256Digest::of(bytes);
+        let held = *self.0.lock().unwrap().entry((format!("{gun} {role}"), version)).or_insert(sha256);
+        assert_eq!(held, sha256, "version {version} of the {role} of {gun} came again with other bytes");
+    }
+}
+
+/// What a client reads, as docker does: the timestamp, and by their hashes what it names and what that names.
+struct Generation {
+    timestamp: Vec<u8>,
+    snapshot: Vec<u8>,
+    /// Of every file.
+    versions: BTreeMap<String, u64>,
+}
+
+fn version_in(bytes: &[u8]) -> u64 {
+    serde_json::from_slice::<Value>(bytes).unwrap()["signed"]["version"].as_u64().unwrap()
+}
+
+impl Generation {
+    /// Every file is there and is the one that is named.
+    fn read(door: &Door, gun: &str, seen: &Seen) -> Self {
+        let get = |name: &str| {
+            let answer = door.ask(&format!("GET /v2/{gun}/_trust/tuf/{name}.json"));
+            assert_eq!(answer.status, 200, "{name} of {gun}: {}", answer.text());
+            answer.body
+        };
+        let by_hash = |role: &str, meta: &Value| {
+            let wanted = STANDARD.decode(meta["hashes"]["sha256"].as_str().unwrap()).unwrap();
+            let bytes = get(&format!("{role}.{}", Sha256Digest::from_bytes(wanted.try_into().unwrap()).to_hex()));
+            assert_eq!(workshop::meta(&bytes), *meta, "{role} of {gun}");
+            bytes
+        };
+        let signed = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap()["signed"].clone();
+        let timestamp = get("timestamp");
+        let snapshot = by_hash("snapshot", &signed(&timestamp)["meta"]["snapshot"]);
+        let mut versions = BTreeMap::from([
+            ("timestamp".to_owned(), version_in(&timestamp)),
+            ("snapshot".to_owned(), version_in(&snapshot)),
+        ]);
+        for (role, meta) in signed(&snapshot)["meta"].as_object().unwrap() {
+            versions.insert(role.clone(), version_in(&by_hash(role, meta)));
+        }
+        seen.note(gun, "timestamp", versions["timestamp"], &timestamp);
+        seen.note(gun, "snapshot", versions["snapshot"], &snapshot);
+        Self { timestamp, snapshot, versions }
+    }
+}
+
+/// A repository whose targets and delegation are always of the same version: whoever sees two sees a mixture.
+struct Pair {
+    owner: Owner,
+    alice: TestKey,
+}
+
+impl Pair {
+    /// Published once.
+    fn new(door: &Door, name: &str) -> Self {
+        let pair = Self { owner: Owner::of(door, name), alice: TestKey::ed25519(6) };
+        let (targets, delegated) = pair.files(1);
+        let root = pair.owner.signed_root(1);
+        pair.owner.taken(&[("root", &root), ("targets", &targets), ("targets/a", &delegated)]);
+        pair
+    }
+
+    fn files(&self, version: u32) -> (Vec<u8>, Vec<u8>) {
+        let targets = owner::delegating(version, "targets/a", &self.alice);
+        (workshop::file(&targets, &[&self.owner.targets]), workshop::file(&owner::targets(version), &[&self.alice]))
+    }
+
+    /// Whether it was acknowledged; an error where the daemon is gone.
+    fn publish(&self, version: u32) -> std::io::Result<()> {
+        let (targets, delegated) = self.files(version);
+        let answer =
+            self.owner.door.try_publish(&self.owner.gun, &[("targets", &targets), ("targets/a", &delegated)])?;
+        assert_eq!(answer.status, 200, "version {version}: {}", answer.text());
+        Ok(())
+    }
+
+    /// The version of what is current, the whole of it.
+    fn check(&self, seen: &Seen) -> u32 {
+        let read = Generation::read(&self.owner.door, &self.owner.gun, seen);
+        assert_eq!(read.versions.len(), 5, "{:?}", read.versions);
+        assert_eq!(read.versions["targets"], read.versions["targets/a"], "a mixture: {:?}", read.versions);
+        u32::try_from(read.versions["targets"]).unwrap()
+    }
+}
+
+/// More in `make test-long`.
+fn rounds(usual: u32, long: u32) -> u32 {
+    if std::env::var_os("TRUSTD_TEST_LONG").is_some() { long } else { usual }
+}
+
+/// A number below `limit` that is different in each run.
+fn random_below(limit: u64) -> u64 {
+    RandomState::new().build_hasher().finish() % limit
+}
+
+/// How far the writers of one round are.
+#[derive(Default)]
+struct Progress {
+    begun: AtomicBool,
+    acknowledged: AtomicBool,
+}
+
+/// Publishes one version after the other until the daemon is gone; the last that was acknowledged, and the last of all.
+fn publish_until_killed(pair: &Pair, from: u32, progress: &Progress) -> (u32, u32) {
+    let mut acknowledged = from;
+    loop {
+        let next = acknowledged + 1;
+        progress.begun.store(true, Ordering::Release);
+        if pair.publish(next).is_err() {
+            return (acknowledged, next);
+        }
+        progress.acknowledged.store(true, Ordering::Release);
+        acknowledged = next;
+    }
+}
+
+/// Of every version that the log says was to be signed, the one hash of what its signature covers.
+async fn signed_once(scene: &Scene) -> usize {
+    let user = Caller::new(scene.daemon.channel().await.unwrap());
+    let (mut first, mut signed) = (0_u64, BTreeMap::new());
+    loop {
+        let leaves = user.leaves(first).await.unwrap();
+        if leaves.is_empty() {
+            return signed.len();
+        }
+        first += u64::try_from(leaves.len()).unwrap();
+        for subject in leaves.iter().filter(|leaf| leaf["kind"] == "intent").map(|leaf| &leaf["subject"]) {
+            if subject["type"] == "tuf" {
+                let place = [&subject["reference"], &subject["name"], &subject["version"]].map(Value::to_string);
+                let digest = subject["digest"].to_string();
+                assert_eq!(*signed.entry(place.clone()).or_insert_with(|| digest.clone()), digest, "{place:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_random_instants_it_shows_the_old_or_the_new_and_no_version_twice() {
+    let kills = rounds(100, 1000);
+    let mut scene = Scene::started(&Plan::open());
+    let pairs = ["one", "two"].map(|name| Pair::new(&scene, name));
+    let (mut current, seen) = ([1, 1], Seen::default());
+
+    for round in 0..kills {
+        let progress = &Progress::default();
+        let instant = Duration::from_micros(random_below(150_000));
+        let ends = std::thread::scope(|scope| {
+            let writers: Vec<_> = pairs
+                .iter()
+                .zip(current)
+                .map(|(pair, from)| scope.spawn(move || publish_until_killed(pair, from, progress)))
+                .collect();
+            // Every other round after a whole publication, however long that takes on this machine.
+            let reached = if round % 2 == 0 { &progress.begun } else { &progress.acknowledged };
+            soon("a publication", || reached.load(Ordering::Acquire)).unwrap();
+            std::thread::sleep(instant); // the random instant is what is tested
+            scene.daemon.kill().unwrap();
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect::<Vec<_>>()
+        });
+        scene.daemon.launch().unwrap_or_else(|error| panic!("round {round}, killed after {instant:?}: {error:#}"));
+
+        for ((pair, now), (acknowledged, tried)) in pairs.iter().zip(&mut current).zip(ends) {
+            *now = pair.check(&seen);
+            let is_either = *now == acknowledged || *now == tried;
+            assert!(
+                is_either,
+                "round {round}, {instant:?}: {now} of {acknowledged} and {tried}\n{}",
+                scene.daemon.log()
+            );
+        }
+    }
+    assert!(current.iter().sum::<u32>() > kills / 2, "every other round publishes: {current:?}");
+    for (pair, now) in pairs.iter().zip(current) {
+        pair.publish(now + 1).unwrap();
+        assert_eq!(pair.check(&seen), now + 1);
+    }
+    let signed = signed_once(&scene).await;
+    println!("{kills} kills, versions {current:?} reached, {signed} versions signed, none twice");
+}
+
+#[test]
+fn eight_readers_see_whole_publications_and_never_an_older_one() {
+    const READERS: usize = 8;
+    let publications = rounds(100, 1000);
+    let scene = Scene::started(&Plan::open());
+    let pair = Pair::new(&scene, "read");
+    let (seen, is_over) = (Seen::default(), AtomicBool::new(false));
+
+    let reads: usize = std::thread::scope(|scope| {
+        let read = || {
+            let (mut last, mut reads, mut is_last) = (0, 0, false);
+            while !is_last {
+                // Once more after the end: whoever saw nothing of it sees the last.
+                is_last = is_over.load(Ordering::Acquire);
+                let (before, now) = (Generation::read(&scene, &pair.owner.gun, &seen), pair.check(&seen));
+                assert!(now >= last, "{now} after {last}");
+                (last, reads) = (now, reads + 1);
+                // What is current by name, between two looks at a timestamp that stayed.
+                let snapshot = pair.owner.get("snapshot.json").body;
+                if pair.owner.get("timestamp.json").body == before.timestamp {
+                    assert_eq!(snapshot, before.snapshot);
+                }
+            }
+            assert_eq!(last, publications + 1);
+            reads
+        };
+        let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
+        for version in 2..=publications + 1 {
+            pair.publish(version).unwrap();
+        }
+        is_over.store(true, Ordering::Release);
+        readers.into_iter().map(|reader| reader.join().unwrap()).sum()
+    });
+
+    println!("{publications} publications, {reads} generations read by {READERS}");
+}
+
+/// The format row of a stopped daemon's store, after `change` had its way with it: which format it states.
+fn store_format(scene: &Scene, change: Option<u8>) -> u8 {
+    const WORD: &[u8] = b"trustd records ";
+    let store = sled::Config::default().path(scene.daemon.data().join("store")).flush_every_ms(None).open().unwrap();
+    let mut rows = store.scan_prefix(b"\x01f").map(Result::unwrap);
+    let (row, value) = rows.next().unwrap();
+    assert!(rows.next().is_none());
+    let mut value = value.to_vec();
+    let at = value.windows(WORD.len()).position(|window| window == WORD).unwrap() + WORD.len() + 3;
+    let found = value[at];
+    if let Some(format) = change {
+        value[at] = format;
+        store.insert(row, value).unwrap();
+        store.flush().unwrap();
+    }
+    found
+}
+
+/// What was made before there was published trust data differs in this number alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_the_first_format_takes_a_publication_and_is_of_the_second_from_then_on() {
+    let mut scene = Scene::new(&Plan::open());
+    scene.daemon.trustd(&["init"]).unwrap().ok().unwrap();
+    assert_eq!(store_format(&scene, Some(1)), 2);
+    scene.daemon.launch().unwrap();
+    let user = Caller::new(scene.daemon.channel().await.unwrap());
+    let key = user.create("raw/from-before").await.unwrap();
+    scene.daemon.terminate().unwrap();
+    assert_eq!(store_format(&scene, None), 1, "nothing was published");
+    scene.daemon.launch().unwrap();
+
+    let owner = Owner::of(&scene, "later");
+    owner.taken(&[("root", &owner.signed_root(1)), ("targets", &owner.signed_targets(1))]);
+
+    scene.daemon.terminate().unwrap();
+    assert_eq!(store_format(&scene, None), 2);
+    scene.daemon.launch().unwrap();
+    assert_eq!(version(&scene, &owner.gun, "timestamp"), 1);
+    owner.taken(&[("targets", &owner.signed_targets(2))]);
+    let user = Caller::new(scene.daemon.channel().await.unwrap());
+    assert_eq!(user.get("raw/from-before").await.unwrap().id, key.id);
+    user.sign("raw/from-before", b"as ever").await.unwrap();
+}

@@ -1,0 +1,366 @@
+//! Signatures without end over one call: answers in order, nothing read that cannot be worked at, and every end documented.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
+#[path = "verifying/signed.rs"]
+#[allow(dead_code, reason = "it serves several tests")]
+mod signed;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use prost::Message as _;
+use prost::bytes::Bytes;
+use signed::{Signed, metric, sign, verdicts};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+use trust_proto::v1::verification_client::VerificationClient;
+use trust_proto::v1::{
+    Algorithm, BatchKey, PackedMessages, VerifyBatchRequest, VerifyBatchResponse, VerifyFailure, batch_key,
+    verify_batch_request,
+};
+use trust_tests::http::free_address;
+use trust_tests::raw::Caller;
+use trust_tests::rpc::{Method, post_frames};
+use trust_tests::wait::until;
+use trust_tests::{Daemon, Setup};
+
+/// Far longer than any of it takes on a busy machine: what is waited for comes, or never.
+const LONG: Duration = Duration::from_secs(900);
+
+fn kept(name: &str) -> BatchKey {
+    BatchKey { kind: Some(batch_key::Kind::Key(name.to_owned())) }
+}
+
+/// So many items of one key, from one on; their signatures are wrong where `broken` says so.
+fn message(signed: &Signed, from: usize, items: usize, broken: impl Fn(usize) -> bool) -> VerifyBatchRequest {
+    let (mut messages, mut signatures) = (Vec::new(), Vec::new());
+    for item in from..from + items {
+        let place = item % signed.messages.len();
+        messages.extend_from_slice(&signed.messages[place]);
+        let mut signature = signed.signatures[place].to_vec();
+        signature[40] ^= u8::from(broken(item));
+        signatures.extend(signature);
+    }
+    VerifyBatchRequest {
+        messages: Some(verify_batch_request::Messages::Items32(messages.into())),
+        signatures: signatures.into(),
+        ..VerifyBatchRequest::default()
+    }
+}
+
+fn naming(key: &str, message: VerifyBatchRequest) -> VerifyBatchRequest {
+    VerifyBatchRequest { keys: vec![kept(key)], ..message }
+}
+
+/// An open stream.
+struct Stream {
+    messages: mpsc::Sender<VerifyBatchRequest>,
+    answers: Streaming<VerifyBatchResponse>,
+}
+
+impl Stream {
+    async fn open(channel: &Channel) -> Result<Self, Status> {
+        let (messages, sent) = mpsc::channel(1);
+        let answers = VerificationClient::new(channel.clone()).verify_stream(ReceiverStream::new(sent)).await?;
+        Ok(Self { messages, answers: answers.into_inner() })
+    }
+
+    async fn ask(&mut self, message: VerifyBatchRequest) -> Result<Option<VerifyBatchResponse>, Status> {
+        self.messages.send(message).await.unwrap();
+        self.answers.message().await
+    }
+}
+
+/// Sends all of it and reads to the end: the answers, and how it ended.
+async fn ask_all(
+    channel: &Channel,
+    messages: Vec<VerifyBatchRequest>,
+) -> (Vec<VerifyBatchResponse>, Result<(), Status>) {
+    let stream = VerificationClient::new(channel.clone()).verify_stream(tokio_stream::iter(messages)).await;
+    let mut stream = match stream {
+        Ok(stream) => stream.into_inner(),
+        Err(status) => return (Vec::new(), Err(status)),
+    };
+    let mut answers = Vec::new();
+    loop {
+        match stream.message().await {
+            Ok(Some(answer)) => answers.push(answer),
+            Ok(None) => return (answers, Ok(())),
+            Err(status) => return (answers, Err(status)),
+        }
+    }
+}
+
+struct Scene {
+    daemon: Daemon,
+    metrics: SocketAddr,
+    channel: Channel,
+    signed: Signed,
+}
+
+impl Scene {
+    async fn with(limits: &str) -> Self {
+        let metrics = free_address().unwrap();
+        let more = format!("metrics = \"{metrics}\"\n[limits]\n{limits}");
+        let daemon = Daemon::with(&Setup { more, ..Setup::allowing_raw() }).unwrap();
+        let channel = daemon.channel().await.unwrap();
+        let signed = sign(&channel, "raw/one", Algorithm::Ed25519, 1000).await;
+        Self { daemon, metrics, channel, signed }
+    }
+
+    fn metric(&self, name: &str) -> usize {
+        metric(self.metrics, name).parse().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_message_is_answered_in_its_turn_whatever_its_length_and_keys() {
+    // A budget that two messages fill: the others wait their turn, and lose nothing.
+    let scene = Scene::with("verify_items_max = 3000\nverify_items_at_work_max = 3000\n").await;
+    let other = sign(&scene.channel, "raw/p256", Algorithm::EcdsaP256Sha256, 50).await;
+    let lengths = [1, 3000, 7, 8, 9, 1023, 1024, 1025, 1, 2999, 64, 1];
+    let is_broken = |item: usize| item % 997 == 3;
+    let (mut messages, mut expected, mut from) = (Vec::new(), Vec::new(), 0);
+    for (number, items) in (0..40).zip(lengths.into_iter().cycle()) {
+        let message = message(&scene.signed, from, items, is_broken);
+        // The key is named once, and again after the message of another key.
+        messages.push(if number % 10 == 0 { naming("raw/one", message) } else { message });
+        expected.push((from..from + items).map(|item| is_broken(item).then_some(VerifyFailure::Wrong)).collect());
+        from += items;
+        if number % 10 == 9 {
+            let signatures: Vec<&[u8]> = other.signatures.iter().map(|signature| &signature[..]).collect();
+            let ends = |lengths: &mut dyn Iterator<Item = usize>| -> Vec<u32> {
+                lengths
+                    .scan(0, |end, length| {
+                        *end += length;
+                        Some(u32::try_from(*end).unwrap())
+                    })
+                    .collect()
+            };
+            messages.push(VerifyBatchRequest {
+                keys: vec![kept("raw/one"), kept("raw/p256")],
+                key_indexes: vec![1; 50],
+                messages: Some(verify_batch_request::Messages::Packed(PackedMessages {
+                    bytes: other.messages.concat().into(),
+                    ends: ends(&mut other.messages.iter().map(|message| message.len())),
+                })),
+                signature_ends: ends(&mut signatures.iter().map(|signature| signature.len())),
+                signatures: signatures.concat().into(),
+            });
+            expected.push(vec![None; 50]);
+        }
+    }
+
+    // Two streams of one principal at once share its budget.
+    let (one, two) = tokio::join!(ask_all(&scene.channel, messages.clone()), ask_all(&scene.channel, messages));
+
+    for (answers, end) in [one, two] {
+        end.unwrap();
+        assert_eq!(answers.len(), expected.len());
+        for (number, (answer, expected)) in answers.iter().zip(&expected).enumerate() {
+            assert_eq!(&verdicts(answer, expected.len()), expected, "message {number}");
+        }
+    }
+    let failed: usize = 2 * (0..from).filter(|item| is_broken(*item)).count();
+    assert_eq!(scene.metric("trustd_verified_items_total{verdict=\"wrong\"}"), failed);
+    assert_eq!(scene.metric("trustd_verified_items_total{verdict=\"valid\"}"), 2 * (from + 200) - failed);
+    assert_eq!(scene.metric("trustd_verify_streams_total{answer=\"ok\"}"), 2);
+    assert_eq!(scene.metric("trustd_verify_streams_open"), 0);
+    assert_eq!(scene.metric("trustd_verify_items_at_work"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_ends_the_stream_and_the_answers_before_it_stand() {
+    let scene = Scene::with("verify_items_max = 100\nverify_items_at_work_max = 100\n").await;
+    let good = |from| naming("raw/one", message(&scene.signed, from, 100, |item| item == from + 1));
+    type Change = fn(&mut VerifyBatchRequest);
+    let changes: [(&str, Code, Change); 8] = [
+        ("no items", Code::InvalidArgument, |bad| {
+            bad.messages = Some(verify_batch_request::Messages::Items32(Bytes::new()));
+        }),
+        ("no messages", Code::InvalidArgument, |bad| bad.messages = None),
+        ("a ragged item", Code::InvalidArgument, |bad| {
+            bad.messages = Some(verify_batch_request::Messages::Items32(vec![0; 31].into()));
+        }),
+        ("a ragged signature", Code::InvalidArgument, |bad| bad.signatures = vec![0; 6399].into()),
+        ("an end that falls", Code::InvalidArgument, |bad| bad.signature_ends = vec![64, 63]),
+        ("an index without a key", Code::InvalidArgument, |bad| bad.key_indexes = vec![1; 100]),
+        ("too many items", Code::InvalidArgument, |bad| {
+            bad.messages = Some(verify_batch_request::Messages::Items32(vec![0; 32 * 101].into()));
+            bad.signatures = vec![0; 64 * 101].into();
+        }),
+        ("a key that is not there", Code::NotFound, |bad| bad.keys = vec![kept("raw/none")]),
+    ];
+    for (what, code, change) in changes {
+        let mut bad = good(200);
+        change(&mut bad);
+
+        let (answers, end) = ask_all(&scene.channel, vec![good(0), good(100), bad, good(300)]).await;
+
+        assert_eq!(answers.len(), 2, "{what}");
+        for answer in &answers {
+            let failed: Vec<usize> =
+                verdicts(answer, 100).iter().enumerate().filter_map(|(at, verdict)| verdict.map(|_| at)).collect();
+            assert_eq!(failed, [1], "{what}");
+        }
+        assert_eq!(end.unwrap_err().code(), code, "{what}");
+    }
+    let (answers, end) = ask_all(&scene.channel, vec![message(&scene.signed, 0, 1, |_| false)]).await;
+    assert!(answers.is_empty());
+    assert_eq!(end.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(ask_all(&scene.channel, Vec::new()).await.1.map_err(|status| status.code()), Ok(()));
+    assert_eq!(scene.metric("trustd_verify_streams_total{answer=\"malformed\"}"), 8);
+    assert_eq!(scene.metric("trustd_verify_streams_total{answer=\"missing\"}"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_stops_in_the_middle_of_a_message_says_so_after_its_answers() {
+    let scene = Scene::with("message_kib_max = 64\n").await;
+    let method = Method { service: "Verification".to_owned(), name: "VerifyStream".to_owned(), names_key: true };
+    let good = naming("raw/one", message(&scene.signed, 0, 10, |_| false)).encode_to_vec();
+    let frame = |flag: u8, length: usize, bytes: &[u8]| {
+        [&[flag][..], &u32::try_from(length).unwrap().to_be_bytes(), bytes].concat()
+    };
+    let whole = frame(0, good.len(), &good);
+    for (what, rest) in [
+        ("half a message", whole[..whole.len() / 2].to_vec()),
+        ("half a head", whole[..3].to_vec()),
+        ("a message that is too long", frame(0, 65 * 1024, &good)),
+        ("a message that is compressed", frame(1, good.len(), &good)),
+        ("a message of something else", frame(0, 3, &[0xff; 3])),
+    ] {
+        let answer = post_frames(&scene.channel, &method, [whole.clone(), whole.clone(), rest].concat()).await.unwrap();
+
+        assert_eq!(answer.bodies.len(), 2, "{what}: {answer:?}");
+        let first = VerifyBatchResponse::decode(answer.bodies[1].clone()).unwrap();
+        assert_eq!(verdicts(&first, 10), vec![None; 10], "{what}");
+        assert_eq!(answer.code, Code::InvalidArgument, "{what}: {answer:?}");
+    }
+    // Far longer than one message may be, all of them together.
+    let all: Vec<u8> = std::iter::repeat_n(&whole, 500).flatten().copied().collect();
+    let answer = post_frames(&scene.channel, &method, all).await.unwrap();
+    assert_eq!((answer.code, answer.bodies.len()), (Code::Ok, 500), "{}", answer.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_reads_no_answers_is_not_read_from_either() {
+    const MESSAGES: usize = 300;
+    let scene = Scene::with("").await;
+    let Stream { messages, mut answers } = Stream::open(&scene.channel).await.unwrap();
+    let sent = Arc::new(AtomicUsize::new(0));
+    // Every item fails, so that each answer is long; and without arithmetic, so that it is there soon.
+    Caller::new(scene.channel.clone()).distrust("raw/one").await.unwrap();
+    let all = message(&scene.signed, 0, 4000, |_| false);
+    let sender = {
+        let (sent, all) = (Arc::clone(&sent), naming("raw/one", all));
+        tokio::spawn(async move {
+            for _ in 0..MESSAGES {
+                messages.send(all.clone()).await.unwrap();
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    };
+
+    let (mut last, mut same) = (0, 0);
+    until("the sender waits", LONG, || {
+        let now = sent.load(Ordering::Relaxed);
+        same = if now == last && now > 0 { same + 1 } else { 0 };
+        last = now;
+        // As often as it is asked in some seconds. One that only is slow has not sent half of it then.
+        Ok((same > 600).then_some(()))
+    })
+    .unwrap();
+    let at_rest = sent.load(Ordering::Relaxed);
+    let at_work = scene.metric("trustd_verify_items_at_work");
+
+    assert!(at_rest < MESSAGES / 2, "{at_rest} messages were taken");
+    assert!(at_work <= 4 * 4000, "{at_work} items are at work");
+    for number in 0..MESSAGES {
+        let answer = answers.message().await.unwrap().unwrap();
+        assert_eq!(answer.failures.len(), 4000, "message {number}");
+    }
+    assert!(answers.message().await.unwrap().is_none());
+    sender.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_hangs_up_leaves_nothing_at_work() {
+    let scene = Scene::with("").await;
+    let mut stream = Stream::open(&scene.channel).await.unwrap();
+    stream.ask(naming("raw/one", message(&scene.signed, 0, 10, |_| false))).await.unwrap().unwrap();
+    assert_eq!(scene.metric("trustd_verify_streams_open"), 1);
+
+    drop(stream);
+
+    until("the stream ends", LONG, || Ok((scene.metric("trustd_verify_streams_open") == 0).then_some(()))).unwrap();
+    assert_eq!(scene.metric("trustd_verify_items_at_work"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_and_the_policy_say_counts_for_the_next_message() {
+    let mut scene = Scene::with("").await;
+    let ten = |_: ()| message(&scene.signed, 0, 10, |_| false);
+    let mut stream = Stream::open(&scene.channel).await.unwrap();
+    let before = stream.ask(naming("raw/one", ten(()))).await.unwrap().unwrap();
+    assert_eq!(verdicts(&before, 10), vec![None; 10]);
+
+    Caller::new(scene.channel.clone()).distrust("raw/one").await.unwrap();
+
+    let after = stream.ask(ten(())).await.unwrap().unwrap();
+    assert_eq!(verdicts(&after, 10), vec![Some(VerifyFailure::Distrusted); 10]);
+
+    let request = ten(());
+    std::fs::write(
+        scene.daemon.directory().join("policy.cedar"),
+        "permit (principal, action == Action::\"read-status\", resource);",
+    )
+    .unwrap();
+    scene.daemon.process().unwrap().signal(rustix::process::Signal::HUP);
+    let handle = tokio::runtime::Handle::current();
+    let denied = until("the policy counts", LONG, || {
+        Ok(tokio::task::block_in_place(|| handle.block_on(stream.ask(request.clone()))).err())
+    });
+    assert_eq!(denied.unwrap().code(), Code::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_ends_a_stream_and_so_does_the_daemons_end() {
+    // Long enough for each call before it on a busy machine.
+    let mut scene = Scene::with("request_ms_max = 10000\n").await;
+    let ten = naming("raw/one", message(&scene.signed, 0, 10, |_| false));
+    let mut silent = Stream::open(&scene.channel).await.unwrap();
+    silent.ask(ten.clone()).await.unwrap().unwrap();
+
+    assert_eq!(silent.answers.message().await.unwrap_err().code(), Code::DeadlineExceeded);
+
+    let (mut talks, ends) = (Stream::open(&scene.channel).await.unwrap(), Arc::new(AtomicUsize::new(0)));
+    let talking = {
+        let ends = Arc::clone(&ends);
+        tokio::spawn(async move {
+            let mut answered = 0;
+            loop {
+                match talks.ask(ten.clone()).await {
+                    Ok(Some(answer)) => assert_eq!(verdicts(&answer, 10), vec![None; 10]),
+                    Ok(None) => panic!("an end without a word"),
+                    Err(status) => return (answered, status),
+                }
+                answered += 1;
+                ends.store(answered, Ordering::Relaxed);
+            }
+        })
+    };
+    until("it talks", LONG, || Ok((ends.load(Ordering::Relaxed) > 3).then_some(()))).unwrap();
+
+    let ended = tokio::task::block_in_place(|| scene.daemon.terminate().unwrap());
+
+    assert!(ended.success());
+    let (answered, status) = talking.await.unwrap();
+    assert!(answered > 3);
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(status.message().contains("the daemon ends"), "{status}");
+}
