@@ -48,9 +48,20 @@ impl Engine {
         if let Some(engine) = shared.upgrade() {
             return Ok(engine);
         }
-        let engine = Arc::new(Self::start_docker()?);
+        let engine = Arc::new(Self::start_docker_patiently()?);
         *shared = Arc::downgrade(&engine);
         Ok(engine)
+    }
+
+    /// dockerd gives its containerd eight seconds, which a busy machine may not have, and ends then: two more tries.
+    fn start_docker_patiently() -> Result<Self> {
+        for _ in 0..2 {
+            match Self::start_docker() {
+                Err(error) if format!("{error:#}").contains("timeout waiting for containerd") => {}
+                started => return started,
+            }
+        }
+        Self::start_docker()
     }
 
     /// No bridge and no packet filter: pushes go from the engine itself to the loopback, and nothing of the machine's

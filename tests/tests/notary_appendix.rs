@@ -128,6 +128,11 @@ fn said(answer: &Answer) -> String {
     let said = match (&detail["Name"], detail) {
         (Value::String(name), _) => format!("{code} / {name}: {}", detail["Error"]["Msg"].as_str().unwrap()),
         (_, Value::Null) => code.to_owned(),
+        (_, Value::Object(members)) => {
+            // By name: in which order serde_json keeps them depends on what else is built beside this.
+            let members: BTreeMap<_, _> = members.iter().collect();
+            format!("{code} {}", serde_json::to_string(&members).unwrap())
+        }
         (_, detail) => format!("{code} {detail}"),
     };
     without_ids(&said)
