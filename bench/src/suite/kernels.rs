@@ -170,11 +170,11 @@ fn beside(name: &str) -> String {
     format!("{name} ÷ {STRICT}")
 }
 
-/// What the project set itself for processors without AVX-512.
+/// What the project set itself, with AVX-512 and without.
 fn targets(report: &mut Report) {
-    for (size, bound) in [(8, 2.3), (1024, 3.0)] {
+    for (path, size, bound) in [(Path::Ifma, 1024, 12.0), (Path::Avx2, 8, 2.3), (Path::Avx2, 1024, 3.0)] {
         let case = format!("Ed25519, one key, {size} items");
-        let subject = beside(&Subject::Prepared(Path::Avx2).name());
+        let subject = beside(&Subject::Prepared(path).name());
         let Some(spread) = report.samples(SUITE, &case, &subject, "×").and_then(Spread::of) else { continue };
         report.aim(Target {
             what: format!("{case}: {subject}"),

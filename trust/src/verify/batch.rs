@@ -11,6 +11,9 @@
 mod avx2;
 mod ed25519;
 mod field;
+mod fivefold;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 mod lanes;
 mod point;
 mod table;
@@ -80,6 +83,8 @@ pub struct Item<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Path {
+    /// Eight at a time, with AVX-512 IFMA.
+    Ifma,
     /// Four at a time, with AVX2.
     Avx2,
     /// One at a time, on any processor.
@@ -88,7 +93,7 @@ pub enum Path {
 
 impl Path {
     /// All of them, the fastest first.
-    pub const ALL: [Self; 2] = [Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 3] = [Self::Ifma, Self::Avx2, Self::Portable];
 
     /// The fastest one that this processor has.
     #[must_use]
@@ -101,9 +106,11 @@ impl Path {
     pub fn is_here(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Self::Ifma => ifma::is_here(),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::is_here(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 => false,
+            Self::Ifma | Self::Avx2 => false,
             Self::Portable => true,
         }
     }

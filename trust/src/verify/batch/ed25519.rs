@@ -13,11 +13,11 @@ use ed25519_dalek::VerifyingKey;
 use sha2::{Digest as _, Sha512};
 
 use super::Path;
-#[cfg(target_arch = "x86_64")]
-use super::avx2;
 use super::field::{Element, Side};
 use super::point::{Point, to_affine};
 use super::table::{BaseRows, KeyRows, Table, base, look_up};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, ifma};
 use crate::verify::NotValid;
 
 /// One signature.
@@ -111,9 +111,11 @@ impl<'a> Ready<'a> {
 /// [`spellings`] by one path, or by the portable one where that is not here.
 fn spellings_on(path: Path, ready: &[Ready<'_>]) -> Vec<[u8; 32]> {
     let fast = match path {
-        // One or two would fill four lanes with copies of themselves, and take longer than alone.
+        // One or two would fill the lanes with copies of themselves, and take longer than alone.
         #[cfg(target_arch = "x86_64")]
         Path::Avx2 if ready.len() > 2 => avx2::spellings(ready),
+        #[cfg(target_arch = "x86_64")]
+        Path::Ifma if ready.len() > 2 => ifma::spellings(ready),
         _ => None,
     };
     fast.unwrap_or_else(|| spellings::<Element, 1>(ready))

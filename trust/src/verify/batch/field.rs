@@ -56,6 +56,43 @@ pub(super) trait Side<const N: usize>: Field {
     fn pack(self) -> [[u64; 4]; N];
 }
 
+/// Whether each lane does what the portable field does, step by step on some fixed elements: asked once of instructions
+/// that few processors have, before they decide anything.
+#[inline(always)]
+pub(super) fn agrees<F: Side<N>, const N: usize>() -> bool {
+    const ROUNDS: u64 = 16;
+    // Weyl's sequence on the golden ratio: no two words alike, every bit in use.
+    let word = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number.rotate_left(17);
+    let words = |seed: u64| -> [[u64; 4]; N] {
+        std::array::from_fn(|lane| std::array::from_fn(|part| word(seed ^ u64_of(lane) << 8 ^ u64_of(part) << 16)))
+    };
+    let below = |words: [[u64; 4]; N]| words.map(|[w0, w1, w2, w3]| [w0, w1, w2, w3 & u64::MAX >> 1]);
+    let is_negative = |lane: usize| lane.is_multiple_of(3);
+    let start = below(words(1));
+    let mut together = F::unpack(|lane| start.get(lane).unwrap_or(&[0; 4]));
+    let mut alone = start.map(|words| Element::read(&words));
+    // A loop and no closure: closures are compiled for any processor.
+    for round in 2..2 + ROUNDS {
+        let next = below(words(round));
+        let other = F::unpack(|lane| next.get(lane).unwrap_or(&[0; 4]));
+        together = together.sub(other).mul(together.add(other).square()).negate_where(is_negative).mul(other);
+        for (lane, (element, words)) in alone.iter_mut().zip(&next).enumerate() {
+            let other = Element::read(words);
+            let product = element.sub(other).mul(element.add(other).square());
+            *element = product.negate_where(|_| is_negative(lane)).mul(other);
+        }
+        if together.pack() != alone.map(Element::spell) {
+            return false;
+        }
+    }
+    true
+}
+
+#[expect(clippy::as_conversions, reason = "a lane's number is small")]
+const fn u64_of(number: usize) -> u64 {
+    number as u64
+}
+
 /// Squares `times` times.
 #[inline(always)]
 fn squares<F: Field>(of: F, times: u32) -> F {
@@ -319,6 +356,46 @@ mod tests {
 
     fn reduced(words: &[u64; 4]) -> [u64; 4] {
         slow_sum(words, &[0; 4])
+    }
+
+    #[test]
+    fn the_portable_field_agrees_with_itself_and_a_wrong_one_does_not() {
+        #[derive(Clone, Copy)]
+        struct Wrong(Element);
+        impl Field for Wrong {
+            fn zero() -> Self {
+                Self(Element::zero())
+            }
+            fn one() -> Self {
+                Self(Element::one())
+            }
+            fn mul(self, by: Self) -> Self {
+                Self(self.0.mul(by.0))
+            }
+            fn square(self) -> Self {
+                Self(self.0.square().add(Element::one()))
+            }
+            fn add(self, other: Self) -> Self {
+                Self(self.0.add(other.0))
+            }
+            fn sub(self, other: Self) -> Self {
+                Self(self.0.sub(other.0))
+            }
+        }
+        impl Side<1> for Wrong {
+            fn unpack<'a>(words: impl Fn(usize) -> &'a [u64; 4]) -> Self {
+                Self(Element::unpack(words))
+            }
+            fn negate_where(self, negative: impl Fn(usize) -> bool) -> Self {
+                Self(self.0.negate_where(negative))
+            }
+            fn pack(self) -> [[u64; 4]; 1] {
+                self.0.pack()
+            }
+        }
+
+        assert!(agrees::<Element, 1>());
+        assert!(!agrees::<Wrong, 1>());
     }
 
     #[test]

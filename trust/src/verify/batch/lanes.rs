@@ -3,7 +3,7 @@
 //! Functions that are made of these take closures by lane and keep away from `map` and `from_fn` of arrays: those
 //! are compiled on their own, for any processor, and a vector instruction inside would become a call.
 
-use super::tenfold;
+use super::{fivefold, tenfold};
 
 /// `N` words; each step is done to all of them.
 pub(super) trait Lanes<const N: usize>: Copy {
@@ -40,6 +40,24 @@ pub(super) trait Halves<const N: usize>: Lanes<N> {
     /// [`tenfold::square`].
     fn square(f: &[Self; 10]) -> [Self; 10] {
         tenfold::square(f)
+    }
+}
+
+/// Lanes that multiply 52 bits and add, as AVX-512 IFMA does (`VPMADD52`).
+pub(super) trait FiftyTwo<const N: usize>: Lanes<N> {
+    /// Itself and the lower 52 bits of the product of two lower 52 bits, modulo 2⁶⁴.
+    fn add_low_product(self, f: Self, g: Self) -> Self;
+    /// Itself and the upper 52 bits of that product, modulo 2⁶⁴.
+    fn add_high_product(self, f: Self, g: Self) -> Self;
+
+    /// [`fivefold::product`].
+    fn product(f: &[Self; 5], g: &[Self; 5]) -> [Self; 5] {
+        fivefold::product(f, g)
+    }
+
+    /// [`fivefold::square`].
+    fn square(f: &[Self; 5]) -> [Self; 5] {
+        fivefold::square(f)
     }
 }
 
@@ -99,6 +117,25 @@ pub(super) mod tests {
         /// Panics where an upper half is not empty: the real one would ignore it, and the formulas may not rely on that.
         fn multiply(self, by: Self) -> Self {
             self.each(by, |a, b| u64::from(u32::try_from(a).unwrap()) * u64::from(u32::try_from(b).unwrap()))
+        }
+    }
+
+    /// The lower and the upper 52 bits. Panics where a factor is longer: the real one would ignore that, and the formulas
+    /// may not rely on it.
+    fn product_of_52(a: u64, b: u64) -> (u64, u64) {
+        assert!(a < 1 << 52 && b < 1 << 52, "{a:x} or {b:x} has more than 52 bits");
+        let product = u128::from(a) * u128::from(b);
+        let low = u64::try_from(product & ((1 << 52) - 1)).unwrap();
+        (low, u64::try_from(product >> 52).unwrap())
+    }
+
+    impl<const N: usize> FiftyTwo<N> for Words<N> {
+        fn add_low_product(self, f: Self, g: Self) -> Self {
+            self.add(f.each(g, |a, b| product_of_52(a, b).0))
+        }
+
+        fn add_high_product(self, f: Self, g: Self) -> Self {
+            self.add(f.each(g, |a, b| product_of_52(a, b).1))
         }
     }
 }

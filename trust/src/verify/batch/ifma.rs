@@ -1,0 +1,142 @@
+//! Eight at a time in AVX-512 registers, with IFMA: the instructions themselves, and nothing else.
+//!
+//! A reasoned exception from `deny(unsafe_code)`, as [`super::avx2`] is, and in the same way: each function is one
+//! instruction on values, without a pointer; [`Eight`] is private, and whatever makes one has asked the processor first.
+#![expect(unsafe_code, reason = "instructions that only some processors have")]
+
+use std::arch::x86_64::{
+    __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_set_epi64,
+    _mm512_set1_epi64, _mm512_sllv_epi64, _mm512_srlv_epi64, _mm512_sub_epi64, _mm512_xor_si512,
+};
+use std::sync::LazyLock;
+
+use super::ed25519::{self, Ready};
+use super::field;
+use super::fivefold::{self, Fivefold};
+use super::lanes::{FiftyTwo, Lanes};
+
+/// Whether this processor can, and has answered as the portable field does.
+pub(super) fn is_here() -> bool {
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn inside() -> bool {
+        field::agrees::<Fivefold<Eight, 8>, 8>()
+    }
+    static AGREES: LazyLock<bool> = LazyLock::new(|| {
+        let is_there =
+            std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512ifma");
+        // SAFETY: the processor has AVX-512 F and IFMA, as was just asked.
+        is_there && unsafe { inside() }
+    });
+    *AGREES
+}
+
+/// [`ed25519::spellings`], eight at a time; `None` where the processor cannot.
+pub(super) fn spellings(ready: &[Ready<'_>]) -> Option<Vec<[u8; 32]>> {
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn inside(ready: &[Ready<'_>]) -> Vec<[u8; 32]> {
+        ed25519::spellings::<Fivefold<Eight, 8>, 8>(ready)
+    }
+    if !is_here() {
+        return None;
+    }
+    // SAFETY: the processor has AVX-512 F and IFMA, as was just asked.
+    Some(unsafe { inside(ready) })
+}
+
+/// Eight words.
+#[derive(Clone, Copy)]
+struct Eight(__m512i);
+
+// SAFETY of each call below: an `Eight` exists only inside of the two functions above, which have asked for AVX-512 F and IFMA.
+impl Lanes<8> for Eight {
+    #[inline(always)]
+    fn splat(word: u64) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm512_set1_epi64(word.cast_signed()) })
+    }
+
+    #[inline(always)]
+    fn gather(word: impl Fn(usize) -> u64) -> Self {
+        let at = |lane: usize| word(lane).cast_signed();
+        let [w0, w1, w2, w3, w4, w5, w6, w7] = [at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)];
+        // SAFETY: see above the impl. The highest lane comes first.
+        Self(unsafe { _mm512_set_epi64(w7, w6, w5, w4, w3, w2, w1, w0) })
+    }
+
+    #[inline(always)]
+    fn words(self) -> [u64; 8] {
+        // SAFETY: both are 64 bytes in which every value is one, and lane 0 is the lowest.
+        unsafe { std::mem::transmute::<__m512i, [u64; 8]>(self.0) }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm512_add_epi64(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm512_sub_epi64(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm512_and_si512(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm512_xor_si512(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn shift_up<const BITS: i32>(self) -> Self {
+        // SAFETY: see above the impl. The compiler makes one instruction of a shift by a constant.
+        Self(unsafe { _mm512_sllv_epi64(self.0, _mm512_set1_epi64(i64::from(BITS))) })
+    }
+
+    #[inline(always)]
+    fn shift_down<const BITS: i32>(self) -> Self {
+        // SAFETY: see above the impl.
+        Self(unsafe { _mm512_srlv_epi64(self.0, _mm512_set1_epi64(i64::from(BITS))) })
+    }
+}
+
+impl FiftyTwo<8> for Eight {
+    #[inline(always)]
+    fn add_low_product(self, f: Self, g: Self) -> Self {
+        // SAFETY: see above the impl of `Lanes`.
+        Self(unsafe { _mm512_madd52lo_epu64(self.0, f.0, g.0) })
+    }
+
+    #[inline(always)]
+    fn add_high_product(self, f: Self, g: Self) -> Self {
+        // SAFETY: see above the impl of `Lanes`.
+        Self(unsafe { _mm512_madd52hi_epu64(self.0, f.0, g.0) })
+    }
+
+    // Not inlined on purpose: the loops stay in the processor's cache, as in `super::avx2`.
+    #[inline(never)]
+    fn product(f: &[Self; 5], g: &[Self; 5]) -> [Self; 5] {
+        #[target_feature(enable = "avx512f,avx512ifma")]
+        fn inside(f: &[Eight; 5], g: &[Eight; 5]) -> [Eight; 5] {
+            fivefold::product(f, g)
+        }
+        // SAFETY: see above the impl of `Lanes`.
+        unsafe { inside(f, g) }
+    }
+
+    #[inline(never)]
+    fn square(f: &[Self; 5]) -> [Self; 5] {
+        #[target_feature(enable = "avx512f,avx512ifma")]
+        fn inside(f: &[Eight; 5]) -> [Eight; 5] {
+            fivefold::square(f)
+        }
+        // SAFETY: see above the impl of `Lanes`.
+        unsafe { inside(f) }
+    }
+}
