@@ -8,11 +8,15 @@ use tempfile::TempDir;
 
 use crate::program::{Ran, run_with_input, tool};
 
+/// What protects every key.
+pub const PASSPHRASE: &str = "a passphrase for tests";
+
 /// Somebody with the command, keys of their own, and a trust server.
 #[derive(Debug)]
 pub struct Notary {
     program: PathBuf,
     home: TempDir,
+    trust: PathBuf,
     server: String,
     authority: Option<PathBuf>,
 }
@@ -24,7 +28,15 @@ impl Notary {
     /// When `notary` is not installed.
     pub fn at(server: String, authority: Option<PathBuf>) -> Result<Self> {
         let home = TempDir::new().context("make a home")?;
-        Ok(Self { program: tool("notary", "apt-get install notary")?, home, server, authority })
+        let trust = home.path().join("trust");
+        Ok(Self { program: tool("notary", "apt-get install notary")?, home, trust, server, authority })
+    }
+
+    /// With keys and what was believed in another directory, such as docker's, whose keys have the same [`PASSPHRASE`].
+    #[must_use]
+    pub fn with_trust_in(mut self, directory: PathBuf) -> Self {
+        self.trust = directory;
+        self
     }
 
     /// Runs it to its end; asked before it rotates a root key, it is told yes.
@@ -35,17 +47,17 @@ impl Notary {
         let mut command = Command::new(&self.program);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.home()).current_dir(self.home());
         for role in ["ROOT", "TARGETS", "SNAPSHOT", "DELEGATION"] {
-            command.env(format!("NOTARY_{role}_PASSPHRASE"), "a passphrase for tests");
+            command.env(format!("NOTARY_{role}_PASSPHRASE"), PASSPHRASE);
         }
         command.arg("--server").arg(&self.server);
         if let Some(authority) = &self.authority {
             command.arg("--tlscacert").arg(authority);
         }
-        command.arg("--trustDir").arg(self.home().join("trust")).args(arguments);
+        command.arg("--trustDir").arg(&self.trust).args(arguments);
         run_with_input(&mut command, b"yes\n")
     }
 
-    /// The home directory, with the keys in `trust/private`.
+    /// The home directory, with the keys in `trust/private` unless they lie elsewhere.
     #[must_use]
     pub fn home(&self) -> &Path {
         self.home.path()

@@ -3,13 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "the scene serves several tests")]
 
+#[path = "notary/cli.rs"]
+mod cli;
 #[path = "notary/docker.rs"]
 mod docker;
 #[path = "notary/scene.rs"]
 mod scene;
+#[path = "notary/story.rs"]
+mod story;
+
+use std::os::unix::fs::PermissionsExt as _;
 
 use trust_tests::Notary;
 
+use cli::Cli;
 use docker::Docker;
 use scene::{Plan, Scene};
 
@@ -105,41 +112,7 @@ fn notary_delegates_and_deletes() {
 
 #[test]
 fn docker_signs_on_push_verifies_on_pull_and_refuses_what_is_unsigned() {
-    let docker = Docker::new();
-    let signed = docker.built("signed", "hello from a signed image");
-
-    let pushed = docker.run("1", &["push", &signed]).ok().unwrap();
-    docker.says(&pushed, "Signing and pushing trust metadata");
-    docker.says(&pushed, &format!("Successfully signed {signed}"));
-    docker.engine.forget(&signed).unwrap();
-    let pulled = docker.run("1", &["pull", &signed]).ok().unwrap();
-    docker.says(&pulled, "@sha256:");
-    assert!(docker.engine.holds(&signed).unwrap());
-    let ran = docker.run("1", &["run", "--rm", "--network", "none", &signed]).ok().unwrap();
-    assert!(ran.stdout.contains("hello from a signed image"), "{ran}");
-
-    // Pushed with trust off: it leaves nothing.
-    let unsigned = docker.built("unsigned", "hello from nobody");
-    docker.run("0", &["push", &unsigned]).ok().unwrap();
-    docker.engine.forget(&unsigned).unwrap();
-    let refused = docker.run("1", &["pull", &unsigned]).exited(1).unwrap();
-    docker.says(&refused, "No valid trust data for unsigned");
-    let refused = docker.run("1", &["run", "--rm", "--network", "none", &unsigned]).exited(125).unwrap();
-    docker.says(&refused, "No valid trust data for unsigned");
-    assert!(!docker.engine.holds(&unsigned).unwrap());
-    docker.run("0", &["pull", &unsigned]).ok().unwrap();
-    assert!(docker.engine.holds(&unsigned).unwrap());
-
-    // A repository that nobody ever signed.
-    let other = docker.registry.reference("team/other:1");
-    docker.engine.build(&other, "hello from elsewhere").unwrap();
-    docker.run("0", &["push", &other]).ok().unwrap();
-    docker.engine.forget(&other).unwrap();
-    let refused = docker.run("1", &["pull", &other]).exited(1).unwrap();
-    docker.says(&refused, "does not have trust data for");
-    for reference in [&signed, &unsigned, &other] {
-        docker.engine.forget(reference).unwrap();
-    }
+    story::seed(&Docker::new());
 }
 
 #[test]
@@ -186,4 +159,84 @@ fn a_policys_words_reach_whoever_pushes() {
     assert_ne!(refused.code, Some(0), "{refused}");
     assert!(refused.words().contains(words), "{refused}");
     docker.engine.forget(&reference).unwrap();
+}
+
+/// Somebody's new image, as it is pushed and signed with `docker trust sign`.
+fn signs(docker: &Cli, tag: &str) -> String {
+    let reference = docker.built(tag, &format!("hello from {tag}"));
+    docker.run("1", &["trust", "sign", &reference]).ok().unwrap();
+    reference
+}
+
+#[test]
+fn a_delegate_signs_from_a_machine_that_has_nothing_but_the_own_key() {
+    let owner = Docker::new();
+    let repository = owner.registry.reference("team/app");
+    let first = owner.built("1.0", "hello from the owner");
+    owner.run("1", &["push", &first]).ok().unwrap();
+    let alice = owner.stranger();
+    let bob = owner.stranger();
+    let keys = owner.home.path();
+
+    let generated =
+        alice.run("1", &["trust", "key", "generate", "alice", "--dir", keys.to_str().unwrap()]).ok().unwrap();
+    alice.says(&generated, "Successfully generated and loaded private key");
+    // Bob's key was made elsewhere, and is loaded.
+    let made = rcgen::KeyPair::generate().unwrap();
+    let (public, private) = (keys.join("bob.pub"), bob.home.path().join("bob.pem"));
+    std::fs::write(&public, made.public_key_pem()).unwrap();
+    std::fs::write(&private, made.serialize_pem()).unwrap();
+    std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let loaded = bob.run("1", &["trust", "key", "load", private.to_str().unwrap(), "--name", "bob"]).ok().unwrap();
+    bob.says(&loaded, "Successfully imported key from");
+    for name in ["alice", "bob"] {
+        let key = keys.join(format!("{name}.pub"));
+        owner.run("1", &["trust", "signer", "add", "--key", key.to_str().unwrap(), name, &repository]).ok().unwrap();
+    }
+
+    for (delegate, name, tag) in [(&alice, "alice", "2.0"), (&bob, "bob", "3.0")] {
+        let reference = signs(delegate, tag);
+        assert_eq!(delegate.private_keys(), 1, "{name}");
+        owner.pulls_afresh(&reference).ok().unwrap();
+        let shown = owner.run("1", &["trust", "inspect", "--pretty", &reference]).ok().unwrap();
+        owner.says(&shown, name);
+        owner.engine.forget(&reference).unwrap();
+    }
+    // A stranger with a key that nobody delegated to.
+    let mallory = owner.stranger();
+    mallory.run("1", &["trust", "key", "generate", "mallory", "--dir", keys.to_str().unwrap()]).ok().unwrap();
+    let reference = mallory.built("4.0", "hello from mallory");
+    let refused = mallory.run("1", &["trust", "sign", &reference]);
+    assert_ne!(refused.code, Some(0), "{refused}");
+    let refused = owner.pulls_afresh(&reference).exited(1).unwrap();
+    owner.says(&refused, "No valid trust data for 4.0");
+}
+
+#[test]
+fn a_docker_that_was_away_follows_two_root_rotations_with_the_snapshot_on_either_side() {
+    let owner = Docker::new();
+    let repository = owner.registry.reference("team/app");
+    let first = owner.built("1.0", "hello");
+    owner.run("1", &["push", &first]).ok().unwrap();
+    let notary = notary(&owner.scene).with_trust_in(owner.trust_directory());
+
+    for (round, snapshot) in [&["snapshot"][..], &["snapshot", "--server-managed"]].into_iter().enumerate() {
+        notary.run(&[&["key", "rotate", &repository], snapshot].concat()).unwrap().ok().unwrap();
+        let next = owner.built(&format!("2.{round}"), &format!("hello again {round}"));
+        owner.run("1", &["push", &next]).ok().unwrap();
+        let away = owner.stranger();
+        away.pulls_afresh(&first).ok().unwrap();
+
+        for _ in 0..2 {
+            notary.run(&["key", "rotate", &repository, "root"]).unwrap().ok().unwrap();
+        }
+        let last = owner.built(&format!("3.{round}"), &format!("hello at last {round}"));
+        owner.run("1", &["push", &last]).ok().unwrap();
+
+        for reference in [&next, &last] {
+            away.pulls_afresh(reference).ok().unwrap();
+            away.engine.forget(reference).unwrap();
+        }
+    }
+    owner.engine.forget(&first).unwrap();
 }

@@ -2,6 +2,12 @@
 //! in the place of notary-signer.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+#![allow(dead_code, unreachable_pub, reason = "the command line serves several tests")]
+
+#[path = "notary/cli.rs"]
+mod cli;
+#[path = "notary/story.rs"]
+mod story;
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -21,7 +27,9 @@ use trust_tests::authority::{self, Authority};
 use trust_tests::http::free_address;
 use trust_tests::process::Running;
 use trust_tests::program::tool;
-use trust_tests::{Daemon, Notary, Ran, Setup};
+use trust_tests::{Daemon, Notary, Ran, Registry, Setup};
+
+use cli::Cli;
 
 const GUN: &str = "ex.io/team/app";
 /// A timestamp as a server has it signed.
@@ -196,6 +204,7 @@ impl Server {
         authority.issue(at, "trustd", authority::server(&["localhost"]).unwrap()).unwrap();
         let client = authority::client(&["spiffe://example.com/notary-server"]).unwrap();
         authority.issue(at, "notary", client).unwrap();
+        authority.issue(at, "server", authority::server(&["localhost"]).unwrap()).unwrap();
 
         let (signer, address) = (free_address().unwrap(), free_address().unwrap());
         let policy = "permit (principal == Spiffe::\"spiffe://example.com/notary-server\", \
@@ -208,7 +217,10 @@ impl Server {
         );
         let daemon = Daemon::with(&Setup { more: tls, policy: policy.to_owned(), ..Setup::default() }).unwrap();
         let config = serde_json::json!({
-            "server": { "http_addr": address.to_string() },
+            "server": {
+                "http_addr": address.to_string(),
+                "tls_cert_file": at.join("server.pem"), "tls_key_file": at.join("server.key"),
+            },
             "trust_service": {
                 "type": "remote", "hostname": "localhost", "port": signer.port().to_string(),
                 "key_algorithm": "ecdsa", "tls_ca_file": at.join("ca.pem"),
@@ -225,8 +237,12 @@ impl Server {
         Self { daemon, address, directory, _server: running }
     }
 
+    fn url(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
     fn notary(&self) -> Notary {
-        Notary::at(format!("http://{}", self.address), None).unwrap()
+        Notary::at(self.url(), Some(self.directory.path().join("ca.pem"))).unwrap()
     }
 }
 
@@ -253,4 +269,16 @@ fn a_stock_notary_server_signs_with_the_daemons_keys() {
     assert!(keys.contains("snapshot") && keys.matches("timestamp-").count() == 2, "{keys}");
     let private = std::fs::read_dir(owner.home().join("trust/private")).unwrap().count();
     assert!(private > 0, "root and targets are the owner's");
+}
+
+#[test]
+fn an_unmodified_docker_is_served_by_a_stock_notary_server_with_the_daemons_keys() {
+    let server = Server::start();
+    let docker = Cli::at(server.url(), Registry::debian().unwrap());
+
+    story::seed(&docker);
+
+    let keys = server.daemon.user().unwrap().run(&["key", "list"]).unwrap().ok().unwrap().stdout;
+    assert!(keys.contains("snapshot-") && keys.contains("timestamp-"), "{keys}");
+    server.daemon.user().unwrap().run(&["audit", "verify"]).unwrap().ok().unwrap();
 }

@@ -339,6 +339,15 @@ async fn killed_at_random_instants_it_shows_the_old_or_the_new_and_no_version_tw
     println!("{kills} kills, versions {current:?} reached, {signed} versions signed, none twice");
 }
 
+/// Says so when it goes, in whatever way.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 #[test]
 fn eight_readers_see_whole_publications_and_never_an_older_one() {
     const READERS: usize = 8;
@@ -366,10 +375,12 @@ fn eight_readers_see_whole_publications_and_never_an_older_one() {
             reads
         };
         let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
+        // Also when a publication fails: the readers would go on for ever.
+        let over = OnDrop(&is_over);
         for version in 2..=publications + 1 {
             pair.publish(version).unwrap();
         }
-        is_over.store(true, Ordering::Release);
+        drop(over);
         readers.into_iter().map(|reader| reader.join().unwrap()).sum()
     });
 

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "the scene serves several tests")]
 
+#[path = "notary/cli.rs"]
+mod cli;
 #[path = "notary/docker.rs"]
 mod docker;
 #[path = "notary/scene.rs"]
