@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use trust_tests::authority::{self, Authority};
 
 /// The name servers have in their certificate.
-const SERVER: &str = "localhost";
+pub(crate) const SERVER: &str = "localhost";
 /// The client's identity, as trustd reads it.
 const CLIENT: &str = "spiffe://bench.example/client";
 /// The trust domain of [`CLIENT`].
@@ -77,24 +77,36 @@ impl Certificates {
     }
 
     fn client(&self) -> Result<rustls::ClientConfig> {
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(self.authority()).context("read the authority")? {
-            roots.add(certificate.context("read the authority")?).context("take the authority")?;
-        }
         let chain = CertificateDer::pem_file_iter(self.certificate("client"))
             .context("read the client's certificate")?
             .collect::<Result<Vec<_>, _>>()
             .context("read the client's certificate")?;
         let key = PrivateKeyDer::from_pem_file(self.key("client")).context("read the client's key")?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|error| anyhow!("TLS 1.3: {error}"))?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .context("take the client's certificate")?;
+        let config = self.believing(&rustls::version::TLS13)?;
+        let mut config = config.with_client_auth_cert(chain, key).context("take the client's certificate")?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
+    }
+
+    /// For whoever has no certificate: TLS 1.2, which Debian's notary-server speaks at most.
+    ///
+    /// # Errors
+    /// When the authority's certificate does not read.
+    pub(crate) fn public_client(&self) -> Result<rustls::ClientConfig> {
+        Ok(self.believing(&rustls::version::TLS12)?.with_no_client_auth())
+    }
+
+    fn believing(
+        &self,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>> {
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(self.authority()).context("read the authority")? {
+            roots.add(certificate.context("read the authority")?).context("take the authority")?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
+        Ok(builder.map_err(|error| anyhow!("TLS: {error}"))?.with_root_certificates(roots))
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod bare;
 mod certificates;
+mod collection;
+mod door;
 mod load;
 mod machine;
 mod ours;
@@ -39,7 +41,7 @@ struct CommandLine {
     /// How long one measurement is.
     #[arg(long, default_value_t = 1000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(50..=60_000))]
     length_ms: u64,
-    /// Only the cases of suites `sign` and `kernels` whose name contains this, as "Ed25519, 64 in flight".
+    /// Only the cases of suites `sign`, `kernels` and `content-trust` whose name contains this, as "Ed25519, 64 in flight".
     #[arg(long, value_name = "TEXT")]
     case: Option<String>,
     /// How many keys the daemon of suite `start` has.
@@ -70,6 +72,8 @@ enum Suite {
     Start,
     /// Flushes per acknowledged signature, by strace.
     Flush,
+    /// Publishing and reading trust data, beside notary-server; docker with each of them.
+    ContentTrust,
     /// A token's keys, beside a bare loop over its module.
     Token,
 }
@@ -134,6 +138,7 @@ async fn measure(suite: Suite, line: &CommandLine, plan: &Plan, directory: &Path
         Suite::Parts => suite::parts::run(plan, directory, report).await,
         Suite::Start => suite::start::run(plan, line.keys, directory, report).await,
         Suite::Flush => suite::flush::run(directory, report).await,
+        Suite::ContentTrust => suite::content_trust::run(plan, directory, report).await,
         Suite::Token => suite::token::run(plan, directory, report).await,
     }
 }

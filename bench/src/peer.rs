@@ -1,6 +1,7 @@
 //! Debian's notary-signer 0.7: mTLS, keys in memory or in MariaDB. It neither writes evidence nor verifies.
 
 mod mariadb;
+mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,6 +20,8 @@ use trust_tests::program::tool;
 
 use crate::certificates::{Certificates, free_port};
 use mariadb::MariaDb;
+
+pub(crate) use server::NotaryServer;
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 /// The alias of the passphrase that seals its keys; the passphrase comes from the environment.
@@ -39,7 +42,7 @@ pub(crate) struct Notary {
     port: u16,
     // Dropped before its database.
     _process: Running,
-    _database: Option<MariaDb>,
+    database: Option<MariaDb>,
 }
 
 /// One key there.
@@ -63,7 +66,7 @@ impl Notary {
             Backend::Memory => None,
         };
         let storage = match &database {
-            Some(database) => json!({"backend": "mysql", "db_url": database.source(), "default_alias": ALIAS}),
+            Some(database) => json!({"backend": "mysql", "db_url": database.source("signer"), "default_alias": ALIAS}),
             None => json!({"backend": "memory"}),
         };
         let port = free_port()?;
@@ -72,12 +75,17 @@ impl Notary {
         command.arg("-config").arg(configuration).env("NOTARY_SIGNER_BENCH", "a passphrase for this run only");
         let mut process = Running::start(&mut command, &directory.join("log"))?;
         process.ready(READY_LIMIT, || std::net::TcpStream::connect(("127.0.0.1", port)).ok())?;
-        Ok(Self { port, _process: process, _database: database })
+        Ok(Self { port, _process: process, database })
     }
 
     /// Its port on the loopback.
     pub(crate) const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its database, where it has one.
+    const fn database(&self) -> Option<&MariaDb> {
+        self.database.as_ref()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The suites: each measures one thing and adds its rows to the report.
 
 pub(crate) mod batch;
+pub(crate) mod content_trust;
 pub(crate) mod flush;
 pub(crate) mod kernels;
 pub(crate) mod parts;

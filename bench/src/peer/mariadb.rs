@@ -13,7 +13,7 @@ use trust_tests::program::{run, run_with_input, tool};
 const REMEDY: &str = "apt-get install mariadb-server";
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// The table that notary-signer 0.7 expects; Debian's package has no migrations.
+/// The tables that notary-signer and notary-server 0.7 expect; Debian's package has no migrations.
 const TABLES: &str = "\
 CREATE DATABASE signer CHARACTER SET utf8;
 CREATE TABLE signer.private_keys (
@@ -26,9 +26,23 @@ CREATE TABLE signer.private_keys (
   gun varchar(255) NOT NULL, role varchar(255) NOT NULL, last_used timestamp NULL,
   UNIQUE KEY key_and_algorithm (key_id, algorithm)
 ) ENGINE=InnoDB;
+CREATE DATABASE server CHARACTER SET utf8;
+CREATE TABLE server.tuf_files (
+  id int NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  created_at timestamp NULL, updated_at timestamp NULL, deleted_at timestamp NULL,
+  gun varchar(255) NOT NULL, role varchar(255) NOT NULL, version int NOT NULL, data longblob NOT NULL,
+  sha256 char(64) DEFAULT NULL,
+  UNIQUE KEY gun (gun, role, version), INDEX sha256 (sha256)
+) ENGINE=InnoDB;
+CREATE TABLE server.changefeed (
+  id int NOT NULL AUTO_INCREMENT PRIMARY KEY, created_at timestamp NULL DEFAULT CURRENT_TIMESTAMP,
+  gun varchar(255) NOT NULL, version int NOT NULL, sha256 char(64) DEFAULT NULL,
+  category varchar(20) NOT NULL DEFAULT 'update',
+  INDEX gun (gun)
+) ENGINE=InnoDB;
 ";
 
-/// A running server with the signer's table.
+/// A running server with the tables of both.
 #[derive(Debug)]
 pub(crate) struct MariaDb {
     socket: PathBuf,
@@ -62,13 +76,13 @@ impl MariaDb {
 
         let mut command = Command::new(client);
         command.args(["--no-defaults", "--user=root"]).arg(format!("--socket={}", socket.display()));
-        run_with_input(&mut command, TABLES.as_bytes())?.ok().context("make the signer's table")?;
+        run_with_input(&mut command, TABLES.as_bytes())?.ok().context("make the tables")?;
         Ok(Self { socket, _process: process })
     }
 
-    /// The data source as notary-signer takes it.
-    pub(crate) fn source(&self) -> String {
-        format!("root@unix({})/signer?parseTime=true", self.socket.display())
+    /// The data source of a database as both take it.
+    pub(crate) fn source(&self, database: &str) -> String {
+        format!("root@unix({})/{database}?parseTime=true", self.socket.display())
     }
 }
 

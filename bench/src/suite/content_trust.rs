@@ -1,0 +1,220 @@
+//! Serving trust data: publications and reads, beside Debian's notary-server with its signer, in memory and in MariaDB;
+//! then an unmodified docker that pushes and pulls with each of them. All run at the same time and are asked in turn.
+
+mod docker;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use tokio::sync::Mutex;
+use trust::format::tuf::Key;
+use trust_tests::{Daemon, Registry, Setup};
+
+use super::Plan;
+use crate::certificates::{Certificates, free_port};
+use crate::collection::Collection;
+use crate::door::{Connection, Door};
+use crate::load::{Measured, drive};
+use crate::peer::{Backend, NotaryServer};
+use crate::report::{Bound, Report, Row, Target};
+use crate::spread::{Spread, paired};
+
+const SUITE: &str = "content-trust";
+const OURS: &str = "trustd";
+const MEMORY: &str = "notary-server, memory";
+const MARIADB: &str = "notary-server, MariaDB";
+/// What is asked for at once.
+const IN_FLIGHT: [usize; 2] = [1, 16];
+
+/// Everybody, running.
+struct Field {
+    subjects: Vec<Subject>,
+    registry: Registry,
+    _ours: Daemon,
+    _memory: NotaryServer,
+    _mariadb: NotaryServer,
+}
+
+/// A server, and a repository there for each that publishes at once.
+struct Subject {
+    name: &'static str,
+    port: u16,
+    door: Door,
+    lanes: Vec<Arc<Mutex<Lane>>>,
+}
+
+/// A repository and a connection that is kept.
+struct Lane {
+    collection: Collection,
+    connection: Connection,
+}
+
+impl Field {
+    async fn start(directory: &Path) -> Result<Self> {
+        let certificates = Certificates::make(directory)?;
+        let memory = NotaryServer::start(&directory.join("memory"), Backend::Memory, &certificates)?;
+        let mariadb = NotaryServer::start(&directory.join("database"), Backend::MariaDb, &certificates)?;
+        let registry = Registry::debian()?;
+        let (ours, port) = daemon(directory, &certificates, &registry.reference(""))?;
+        let mut subjects = Vec::new();
+        for (name, port) in [(OURS, port), (MEMORY, memory.port()), (MARIADB, mariadb.port())] {
+            subjects.push(Subject::begin(name, port, &certificates).await.with_context(|| name.to_owned())?);
+        }
+        Ok(Self { subjects, registry, _ours: ours, _memory: memory, _mariadb: mariadb })
+    }
+}
+
+fn daemon(directory: &Path, certificates: &Certificates, images: &str) -> Result<(Daemon, u16)> {
+    let port = free_port()?;
+    let more = format!(
+        "[limits]\nrate_per_second = 1000000\nrate_burst = 1000000\n\
+         [notary]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"{}\"\nkey = \"{}\"\n\
+         auth = \"none\"\ngun_prefixes = [\"bench.example/\", \"{images}\"]\n",
+        certificates.certificate("server").display(),
+        certificates.key("server").display(),
+    );
+    let policy = Setup::ALLOW_ALL.to_owned();
+    let setup = Setup { more, policy, below: Some(directory.to_owned()), ..Setup::default() };
+    Ok((Daemon::with(&setup)?, port))
+}
+
+impl Subject {
+    async fn begin(name: &'static str, port: u16, certificates: &Certificates) -> Result<Self> {
+        let door = Door::at(port, certificates)?;
+        let mut lanes = Vec::new();
+        for number in 0..IN_FLIGHT.into_iter().max().unwrap_or(1) {
+            let mut connection = door.connect().await?;
+            let gun = format!("bench.example/{number}");
+            let mut keys = Vec::new();
+            for role in ["snapshot", "timestamp"] {
+                let served = connection.get(&format!("/v2/{gun}/_trust/tuf/{role}.key")).await?;
+                keys.push(Key::read_served(&served)?);
+            }
+            let (Some(timestamp), Some(snapshot)) = (keys.pop(), keys.pop()) else { continue };
+            let (collection, parts) = Collection::begin(&gun, snapshot, timestamp)?;
+            connection.publish(&gun, &parts).await?;
+            lanes.push(Arc::new(Mutex::new(Lane { collection, connection })));
+        }
+        Ok(Self { name, port, door, lanes })
+    }
+
+    async fn measure(&self, plan: &Plan, kind: Kind, in_flight: usize) -> Result<Measured> {
+        let (door, lanes) = (self.door.clone(), self.lanes.clone());
+        let load = plan.load(in_flight);
+        drive(load, move |number| {
+            let (door, lane) = (door.clone(), lanes.get(number).cloned());
+            async move {
+                let lane = lane.context("too few repositories")?;
+                // Nobody else's: each loop has its own.
+                let mut lane = lane.lock().await;
+                lane.once(&door, kind).await
+            }
+        })
+        .await
+    }
+}
+
+impl Lane {
+    async fn once(&mut self, door: &Door, kind: Kind) -> Result<()> {
+        let gun = self.collection.gun.clone();
+        match kind {
+            Kind::Publish => {
+                let part = self.collection.next()?;
+                self.connection.publish(gun.as_str(), &[part]).await
+            }
+            Kind::Get(role) => self.connection.get(&path(gun.as_str(), role)).await.map(drop),
+            Kind::GetAnew(role) => door.connect().await?.get(&path(gun.as_str(), role)).await.map(drop),
+        }
+    }
+}
+
+fn path(gun: &str, role: &str) -> String {
+    format!("/v2/{gun}/_trust/tuf/{role}.json")
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// The next targets, each loop for its own repository.
+    Publish,
+    /// What is current, over a connection that is kept.
+    Get(&'static str),
+    /// The same over a new connection each, as docker asks.
+    GetAnew(&'static str),
+}
+
+/// Each with its name in the report, and what the project set itself against (MariaDB, memory).
+const KINDS: [(Kind, &str, [Option<f64>; 2]); 5] = [
+    (Kind::Publish, "publish targets", [Some(4.0), Some(1.0)]),
+    (Kind::Get("timestamp"), "GET timestamp", [None, Some(2.0)]),
+    (Kind::Get("targets"), "GET targets", [None, Some(2.0)]),
+    (Kind::GetAnew("timestamp"), "GET timestamp, a new connection each", [None, Some(1.5)]),
+    (Kind::GetAnew("targets"), "GET targets, a new connection each", [None, Some(1.5)]),
+];
+
+/// Measures all of it.
+///
+/// # Errors
+/// When a program is not there or does not start, or a request fails.
+pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
+    let field = Field::start(directory).await?;
+    for (kind, what, aims) in KINDS {
+        for in_flight in IN_FLIGHT {
+            let case = format!("{what}, {in_flight} in flight");
+            if case.contains(&plan.case) {
+                compare(plan, &field, (kind, in_flight), &case, report).await?;
+                targets(report, &case, aims);
+            }
+        }
+    }
+    let servers: Vec<(&'static str, u16)> = field.subjects.iter().map(|subject| (subject.name, subject.port)).collect();
+    tokio::task::block_in_place(|| docker::run(plan, &field.registry, &servers, report))
+}
+
+async fn compare(
+    plan: &Plan,
+    field: &Field,
+    (kind, in_flight): (Kind, usize),
+    case: &str,
+    report: &mut Report,
+) -> Result<()> {
+    let mut measured: Vec<Vec<Measured>> = vec![Vec::new(); field.subjects.len()];
+    for round in 0..plan.rounds {
+        for place in Plan::order(round, field.subjects.len()) {
+            let (Some(subject), Some(found)) = (field.subjects.get(place), measured.get_mut(place)) else { continue };
+            let one = subject.measure(plan, kind, in_flight).await;
+            found.push(one.with_context(|| format!("{case}, {}", subject.name))?);
+        }
+    }
+    for (subject, found) in field.subjects.iter().zip(&measured) {
+        report.add(Row {
+            suite: SUITE,
+            case: case.to_owned(),
+            subject: subject.name.to_owned(),
+            unit: "1/s",
+            samples: found.iter().map(|one| one.per_second).collect(),
+            latencies: found.iter().map(Measured::latency).collect(),
+        });
+    }
+    Ok(())
+}
+
+/// Ours over theirs, each measurement with its neighbour, and what it was to be.
+fn targets(report: &mut Report, case: &str, aims: [Option<f64>; 2]) {
+    for (theirs, aim) in [MARIADB, MEMORY].into_iter().zip(aims) {
+        let pair = (report.samples(SUITE, case, OURS, "1/s"), report.samples(SUITE, case, theirs, "1/s"));
+        let (Some(of_us), Some(of_them)) = pair else { continue };
+        let (samples, subject) = (paired(of_us, of_them), format!("{OURS} ÷ {theirs}"));
+        let median = Spread::of(&samples).map(|spread| spread.median);
+        report.add(Row::new(SUITE, case.to_owned(), subject.clone(), "×", samples));
+        if let (Some(bound), Some(measured)) = (aim, median) {
+            report.aim(Target {
+                what: format!("{case}: {subject}"),
+                measured,
+                bound: Bound::AtLeast(bound),
+                unit: "×",
+            });
+        }
+    }
+}
