@@ -3,6 +3,7 @@
 pub(crate) mod hsm;
 pub(crate) mod image;
 pub(crate) mod key;
+pub(crate) mod migrate;
 pub(crate) mod pin;
 pub(crate) mod release;
 pub(crate) mod trust;
@@ -18,6 +19,7 @@ use crate::output::Format;
 use hsm::HsmCommand;
 use image::{ImageCommand, InspectArguments, PullArguments, PushArguments, RunArguments};
 use key::KeyCommand;
+use migrate::MigrateCommand;
 use pin::PinCommand;
 use release::ReleaseCommand;
 use tuf_client::TufClientArguments;
@@ -102,6 +104,9 @@ pub(crate) enum Command {
     /// Keeps docker's content trust with keys that stay in the daemon.
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// Moves from one way of signing images to another, with what is signed.
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
     /// Says which keys are believed for which repositories.
     #[command(subcommand)]
     Pin(PinCommand),

@@ -11,6 +11,7 @@ mod manifests;
 mod publish;
 mod pull;
 mod push;
+mod resign;
 mod search;
 mod statements;
 mod target;
@@ -29,6 +30,8 @@ use crate::registry::{Access, Manifest, Place};
 pub(crate) use self::inspect::inspect;
 pub(crate) use self::pull::{pull, run};
 pub(crate) use self::push::{push, sign};
+pub(crate) use self::resign::{Resigned, Resigner};
+pub(crate) use self::statements::Evidence;
 pub(crate) use self::verify::shown;
 
 /// What the registry has for a tag: where that is an index, everything that it lists is there.

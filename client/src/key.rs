@@ -1,8 +1,8 @@
 //! `trustctl key …`: keys and their life.
 
 mod adopt;
-mod import;
-mod private_file;
+pub(crate) mod import;
+pub(crate) mod private_file;
 mod shown;
 
 use trust::scope::RepositoryPattern;

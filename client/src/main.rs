@@ -20,6 +20,7 @@ mod files;
 mod hsm;
 mod image;
 mod key;
+mod migrate;
 mod output;
 mod pin;
 mod pin_file;

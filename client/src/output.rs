@@ -85,6 +85,13 @@ impl Output {
         }
     }
 
+    /// The same without bars: for work that is one step of a bar of its own.
+    #[must_use]
+    pub(crate) const fn without_bars(mut self) -> Self {
+        self.progress = false;
+        self
+    }
+
     /// Shows a result on standard output.
     pub(crate) fn show(&self, result: &impl Shown) -> Result<(), Failure> {
         match self.format {

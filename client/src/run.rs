@@ -14,7 +14,8 @@ use crate::output::Output;
 use crate::registry::PlainHttp;
 use crate::usage::{self, Unread};
 use crate::{
-    audit, backup, enroll, hsm, image, key, pinning, release, sealing, sign, status, trust_owner, tuf_client, verify,
+    audit, backup, enroll, hsm, image, key, migrate, pinning, release, sealing, sign, status, trust_owner, tuf_client,
+    verify,
 };
 
 /// Runs `trustctl`.
@@ -74,6 +75,7 @@ async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {
         Command::Image(ImageCommand::Sign(arguments)) => image::sign(context, &arguments).await?,
         Command::Image(ImageCommand::Verify(arguments)) => image::verify(context, &arguments).await?,
         Command::Trust(command) => trust_owner::run(context, command).await?,
+        Command::Migrate(command) => return migrate::run(context, command).await,
         Command::Pin(command) => pinning::run(context, command)?,
         Command::Enroll(arguments) => enroll::run(context, &arguments).await?,
         Command::Key(command) => key::run(context, command).await?,

@@ -6,6 +6,7 @@
 
 mod cache;
 mod entry;
+mod tags;
 mod visit;
 
 use serde::Serialize;
@@ -20,6 +21,7 @@ use cache::Cache;
 use visit::Visit;
 
 pub(crate) use entry::{TrustRoot, TrustServerEntry};
+pub(crate) use tags::{SignedTag, SignedTags, Unusable, tags};
 
 /// What trust data says of one image.
 #[derive(Debug, Clone, Serialize)]
@@ -64,6 +66,25 @@ pub(crate) struct Question<'a> {
     pub(crate) root: Option<&'a TrustRoot>,
 }
 
+/// A repository's trust data as this visit has shown it to be current.
+#[derive(Debug)]
+struct Read<'c> {
+    entry: &'c TrustServerEntry,
+    client: Client,
+    pinned: bool,
+    /// What could not be read of delegations that nobody pulls by.
+    notes: Vec<String>,
+}
+
+/// How much of a repository is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// What docker pulls by.
+    Pulled,
+    /// Every delegation besides.
+    Whole,
+}
+
 /// What trust data says; `None` where no server is configured for the repository, or it has none of it and never had.
 ///
 /// # Errors
@@ -72,23 +93,48 @@ pub(crate) async fn vouched(context: &Context, asked: Question<'_>) -> Result<Op
     let Some(entry) = context.config.trust_servers.iter().find(|entry| entry.is_of(asked.repository)) else {
         return match asked.root {
             None => Ok(None),
-            Some(_) => Err(Failure::usage(
-                format!("no trust server is configured for {}", asked.repository),
-                "--trust-root says which root to believe; [[trust_servers]] in config.toml says where the data is",
-            )),
+            Some(_) => Err(not_configured(asked.repository)),
         };
     };
-    let gun: Gun = asked.repository.as_str().parse()?;
-    let root = asked.root.or(entry.root());
+    let Some(read) = read(context, entry, asked.repository, asked.root, Extent::Pulled).await? else {
+        return Ok(None);
+    };
+    let client = &read.client;
+    let (role, tag, target) = signed(client, asked.place).ok_or_else(|| not_signed(asked, entry.url()))?;
+    let digest = target.hashes().sha256().ok_or_else(|| not_signed(asked, entry.url()))?;
+    Ok(Some(Vouched {
+        server: entry.url().to_owned(),
+        role: role.to_string(),
+        tag,
+        digest,
+        length_bytes: target.length_bytes(),
+        timestamp: timestamp(client),
+        root_keys: root_keys(client),
+        pinned: read.pinned,
+    }))
+}
+
+/// Reads and verifies a repository's trust data, and keeps what is believed of it; `None` where there is none and never
+/// was.
+async fn read<'c>(
+    context: &Context,
+    entry: &'c TrustServerEntry,
+    repository: &trust::Repository,
+    root: Option<&TrustRoot>,
+    extent: Extent,
+) -> Result<Option<Read<'c>>, Failure> {
+    let gun: Gun = repository.as_str().parse()?;
+    // Whoever names a root expects that there is one.
+    let is_expected = entry.is_required() || root.is_some();
+    let root = root.or(entry.root());
     let plain = if context.plain_http { PlainHttp::Asked } else { PlainHttp::LoopbackOnly };
     let credentials = CredentialFiles::from_environment();
-    let server = TrustServer::open(entry.url(), &entry.authorities()?, asked.repository, plain, credentials)?;
+    let server = TrustServer::open(entry.url(), &entry.authorities()?, repository, plain, credentials)?;
     let cache = Cache::open(context.config.places.state_or_fail()?, entry.url(), &gun, root)?;
     let Some(mut visit) = Visit::begin(&server, &cache, gun, root).await? else {
-        // Whoever names a root expects that there is one.
-        if entry.is_required() || asked.root.is_some() {
+        if is_expected {
             return Err(Failure::refused(
-                format!("{} has no trust data at {}, and it is required", asked.repository, entry.url()),
+                format!("{repository} has no trust data at {}, and it is required", entry.url()),
                 "whoever owns the repository has to sign it: docker trust sign, or notary init",
             ));
         }
@@ -101,25 +147,25 @@ pub(crate) async fn vouched(context: &Context, asked: Question<'_>) -> Result<Op
         cache.keep(visit.client().clone().into_cache())?;
     }
     refreshed?;
-    let client = visit.client();
     if visit.is_first() && root.is_none() {
-        let keys = root_keys(client).join(", ");
+        let keys = root_keys(visit.client()).join(", ");
         let why = "is believed because it is the first that was seen";
-        context.output.warning(&format!("the root of {} {why}: {keys}", asked.repository));
+        context.output.warning(&format!("the root of {repository} {why}: {keys}"));
     }
-    let (role, tag, target) = signed(client, asked.place).ok_or_else(|| not_signed(asked, entry.url()))?;
-    let digest = target.hashes().sha256().ok_or_else(|| not_signed(asked, entry.url()))?;
-    let timestamp = client.file(&RoleName::Timestamp).map_or(0, |file| file.version().number());
-    Ok(Some(Vouched {
-        server: entry.url().to_owned(),
-        role: role.to_string(),
-        tag,
-        digest,
-        length_bytes: target.length_bytes(),
-        timestamp,
-        root_keys: root_keys(client),
-        pinned: root.is_some(),
-    }))
+    let notes = if extent == Extent::Whole { visit.take_delegations().await? } else { Vec::new() };
+    let client = visit.into_client();
+    Ok(Some(Read { entry, client, pinned: root.is_some(), notes }))
+}
+
+fn not_configured(repository: &trust::Repository) -> Failure {
+    Failure::usage(
+        format!("no trust server is configured for {repository}"),
+        "[[trust_servers]] in config.toml says where its trust data is, and with --trust-root which root to believe",
+    )
+}
+
+fn timestamp(client: &Client) -> u32 {
+    client.file(&RoleName::Timestamp).map_or(0, |file| file.version().number())
 }
 
 /// Who signed the image, under which tag: as docker looks, the releases first.

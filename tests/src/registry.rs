@@ -156,6 +156,15 @@ impl Registry {
         Ok(())
     }
 
+    /// Deletes a manifest, with every tag that means it.
+    ///
+    /// # Errors
+    /// When the registry refuses.
+    pub fn delete_manifest(&self, repository: &str, digest: &Sha256Digest) -> Result<()> {
+        self.curl(&["--fail", "--request", "DELETE"], &format!("/v2/{repository}/manifests/{digest}"))?.ok()?;
+        Ok(())
+    }
+
     /// A manifest's media type and exact bytes, or none where the registry has none (404).
     ///
     /// # Errors

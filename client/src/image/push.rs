@@ -6,7 +6,7 @@ use trust_proto::v1::MaySignRequest;
 
 use super::choose;
 use super::judge;
-use super::manifests::gather;
+use super::manifests::{Instance, gather};
 use super::publish::publish;
 use super::statements::{self, Evidence, Order};
 use super::target::{Name, Target};
@@ -16,13 +16,13 @@ use crate::connect::Daemon;
 use crate::context::Context;
 use crate::engine::{Engine, Transport};
 use crate::failure::{Exit, Failure};
-use crate::output::{Paint, Shown};
+use crate::output::{Output, Paint, Shown};
 use crate::registry::{Access, Place, Registry};
 use crate::time::now_unix_seconds;
 
 /// What was signed.
 #[derive(Debug, Serialize)]
-struct SignedImage {
+pub(super) struct SignedImage {
     image: String,
     #[serde(serialize_with = "shown")]
     digest: Sha256Digest,
@@ -30,7 +30,7 @@ struct SignedImage {
     forms: Vec<&'static str>,
     /// The manifest itself and every instance.
     manifests: usize,
-    evidence: Vec<Evidence>,
+    pub(super) evidence: Vec<Evidence>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pushed_by: Option<&'static str>,
 }
@@ -96,7 +96,7 @@ pub(crate) async fn sign(context: &Context, arguments: &SignArguments) -> Result
     context.output.show(&signed)
 }
 
-fn forms(words: &[String]) -> Vec<Form> {
+pub(super) fn forms(words: &[String]) -> Vec<Form> {
     let asked = |form: Form, word: &str| words.iter().any(|other| other == word).then_some(form);
     [asked(Form::Sig, "sig"), asked(Form::Bundle, "bundle")].into_iter().flatten().collect()
 }
@@ -141,9 +141,20 @@ async fn sign_at(
     let top = resolve(registry, target).await?;
     let digest = top.0.digest;
     let instances = gather(registry, top, context.output).await?;
-    let (signed, evidence) = statements::sign(daemon, order, &instances).await?;
+    sign_all(context.output, daemon, registry, order, (digest, &instances)).await
+}
+
+/// Signs what a reference resolves to, with its instances, and writes the signatures beside it.
+pub(super) async fn sign_all(
+    output: Output,
+    daemon: &Daemon,
+    registry: &Registry,
+    order: &Order,
+    (digest, instances): (Sha256Digest, &[Instance]),
+) -> Result<SignedImage, Failure> {
+    let (signed, evidence) = statements::sign(daemon, order, instances).await?;
     let created_s = now_unix_seconds();
-    let bar = context.output.progress(u64::try_from(signed.len()).unwrap_or_default(), "writing signatures");
+    let bar = output.progress(u64::try_from(signed.len()).unwrap_or_default(), "writing signatures");
     // The instances first: an index whose signature is there has all of them.
     for one in signed.iter().rev() {
         publish(registry, one, created_s).await?;

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::private_file::{Kind, PrivateFile};
 use super::{creation, incomplete, show_change};
 use crate::command_line::key::KeyImport;
+use crate::connect::Daemon;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::repeat::idempotency_key;
@@ -29,22 +30,34 @@ pub(super) async fn run(context: &Context, arguments: KeyImport) -> Result<(), F
         token: wanted.token,
     };
     let daemon = context.daemon().await?;
+    let answer = into_custody(&daemon, imported, file.pkcs8).await?;
+    show_change(context, "imported", answer.key, answer.receipt)?;
+    context
+        .output
+        .warning(&format!("{} still holds the private key: destroy it, and its backups", arguments.file.display()));
+    Ok(())
+}
+
+/// Asks for an offer, seals the key to it, and has custody open it.
+///
+/// # Errors
+/// What the daemon says.
+pub(crate) async fn into_custody(
+    daemon: &Daemon,
+    imported: v1::ImportedKey,
+    pkcs8: Zeroizing<Vec<u8>>,
+) -> Result<v1::ImportKeyResponse, Failure> {
     let request = v1::OfferImportRequest { imported: Some(imported.clone()) };
     let offer = daemon.keys().offer_import(request).await?.into_inner();
-    let sealed = seal(&file.pkcs8, &imported, &offer)?;
-    drop(file.pkcs8);
+    let sealed = seal(&pkcs8, &imported, &offer)?;
+    drop(pkcs8);
     let request = v1::ImportKeyRequest {
         imported: Some(imported),
         offer_id: offer.offer_id,
         envelope: sealed.into(),
         idempotency_key: idempotency_key()?,
     };
-    let answer = daemon.keys().import_key(request).await?.into_inner();
-    show_change(context, "imported", answer.key, answer.receipt)?;
-    context
-        .output
-        .warning(&format!("{} still holds the private key: destroy it, and its backups", arguments.file.display()));
-    Ok(())
+    Ok(daemon.keys().import_key(request).await?.into_inner())
 }
 
 /// Seals the key for exactly what was asked for, and for the principal that the daemon takes us for.
@@ -72,7 +85,7 @@ fn seal(
 }
 
 /// The algorithm that was asked for, or the first that the file's key and the purpose have in common.
-fn algorithm(kind: Kind, asked: Option<&str>, purpose: &str) -> Result<Algorithm, Failure> {
+pub(crate) fn algorithm(kind: Kind, asked: Option<&str>, purpose: &str) -> Result<Algorithm, Failure> {
     let purpose: Purpose = purpose.parse()?;
     if let Some(asked) = asked {
         let algorithm: Algorithm = asked.parse()?;

@@ -3,11 +3,13 @@
 //! Every buffer with a secret in it is wiped. The key is not checked here: custody
 //! does that, which has to anyway. Only what kind it is has to be known.
 
+mod sha1;
+
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pkcs8::der::asn1::{ObjectIdentifier, UintRef};
 use pkcs8::der::{Decode as _, Reader as _, SliceReader};
@@ -18,9 +20,9 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 
 /// The longest file that is read, in bytes; RSA-4096 in PEM has about 3,300.
-const FILE_BYTES_MAX: usize = 32 * 1024;
+pub(crate) const FILE_BYTES_MAX: usize = 32 * 1024;
 /// The longest passphrase, in bytes.
-const PASSPHRASE_BYTES_MAX: usize = 1024;
+pub(crate) const PASSPHRASE_BYTES_MAX: usize = 1024;
 
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -30,7 +32,7 @@ const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1
 
 /// What kind of key it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     EcdsaP256,
     EcdsaP384,
     Ed25519,
@@ -39,7 +41,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Whether such a key signs with the algorithm.
-    pub(super) fn fits(self, algorithm: Algorithm) -> bool {
+    pub(crate) fn fits(self, algorithm: Algorithm) -> bool {
         match (self, algorithm.scheme()) {
             (Self::Rsa { bits }, Scheme::RsaPkcs1 | Scheme::RsaPss) => {
                 algorithm.rsa_modulus_bits().and_then(|own| usize::try_from(own).ok()) == Some(bits)
@@ -66,43 +68,89 @@ impl fmt::Display for Kind {
 }
 
 /// A private key as it was read.
-pub(super) struct PrivateFile {
-    pub(super) kind: Kind,
+pub(crate) struct PrivateFile {
+    pub(crate) kind: Kind,
     /// PKCS#8 in DER, not encrypted.
-    pub(super) pkcs8: Zeroizing<Vec<u8>>,
+    pub(crate) pkcs8: Zeroizing<Vec<u8>>,
+}
+
+/// What a file holds: PKCS#8 in DER, encrypted or not.
+pub(crate) struct Held {
+    path: PathBuf,
+    document: SecretDocument,
 }
 
 impl PrivateFile {
     /// Reads the file; asks for its passphrase where it has one.
     pub(super) fn read(path: &Path, passphrase_file: Option<&Path>) -> Result<Self, Failure> {
-        let place = path.display();
-        let bytes = read_secret(path, FILE_BYTES_MAX)?;
-        let document = document(path, &bytes)?;
-        let der = match PrivateKeyInfoRef::from_der(document.as_bytes()) {
-            Ok(_) => document,
-            Err(_) => {
-                let encrypted =
-                    EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|_| no_pkcs8(path))?;
-                let passphrase = passphrase(path, passphrase_file)?;
-                encrypted.decrypt(&passphrase).map_err(|error| {
-                    Failure::refused(
-                        format!("{place} does not open with that passphrase"),
-                        "try again; what it is encrypted with has to be PBES2 with AES and PBKDF2-SHA-2 or scrypt, \
-                         as `openssl pkcs8 -topk8` makes it",
-                    )
-                    .because(error)
-                })?
-            }
-        };
-        let info = PrivateKeyInfoRef::from_der(der.as_bytes()).map_err(|_| no_pkcs8(path))?;
-        let kind = kind(&info).ok_or_else(|| {
-            Failure::usage(
-                format!("{place} holds a key of another kind"),
-                "Ed25519, P-256, P-384, and RSA of 3072 or 4096 bits can be imported",
-            )
-        })?;
-        Ok(Self { kind, pkcs8: Zeroizing::new(der.as_bytes().to_vec()) })
+        let held = Held::of(path, &read_secret(path, FILE_BYTES_MAX)?)?;
+        if held.is_locked() { held.open(&passphrase(path, passphrase_file)?) } else { held.plain() }
     }
+}
+
+impl Held {
+    /// The content of the file at `path`.
+    pub(crate) fn of(path: &Path, bytes: &[u8]) -> Result<Self, Failure> {
+        Ok(Self { path: path.to_owned(), document: mended(document(path, bytes)?) })
+    }
+
+    /// Whether it takes a passphrase.
+    pub(crate) fn is_locked(&self) -> bool {
+        EncryptedPrivateKeyInfoRef::from_der(self.document.as_bytes()).is_ok()
+    }
+
+    /// The key, where it is not encrypted.
+    pub(crate) fn plain(&self) -> Result<PrivateFile, Failure> {
+        private(&self.path, &self.document)
+    }
+
+    /// The key, where it is.
+    pub(crate) fn open(&self, passphrase: &[u8]) -> Result<PrivateFile, Failure> {
+        let encrypted =
+            EncryptedPrivateKeyInfoRef::from_der(self.document.as_bytes()).map_err(|_| no_pkcs8(&self.path))?;
+        let opened = sha1::decrypt(&encrypted, passphrase).unwrap_or_else(|| encrypted.decrypt(passphrase));
+        let opened = opened.map_err(|error| {
+            Failure::refused(
+                format!("{} does not open with that passphrase", self.path.display()),
+                "try again; what it is encrypted with has to be PBES2 with AES and PBKDF2 or scrypt, as `openssl pkcs8 \
+                 -topk8` makes it",
+            )
+            .because(error)
+        })?;
+        private(&self.path, &mended(opened))
+    }
+}
+
+/// Docker and notary write version 2 (RFC 5958 §2) over what has no public key and so is of version 1.
+fn mended(document: SecretDocument) -> SecretDocument {
+    if PrivateKeyInfoRef::from_der(document.as_bytes()).is_ok() {
+        return document;
+    }
+    let mut bytes = Zeroizing::new(document.as_bytes().to_vec());
+    // The version stands first, behind the header of the whole.
+    let header = match bytes.get(1) {
+        Some(0..=0x7f) => 2_usize,
+        Some(0x81) => 3,
+        Some(0x82) => 4,
+        _ => return document,
+    };
+    match bytes.get_mut(header..header.saturating_add(3)) {
+        Some([2, 1, version @ 1]) => *version = 0,
+        _ => return document,
+    }
+    SecretDocument::try_from(bytes.as_slice()).unwrap_or(document)
+}
+
+fn private(path: &Path, der: &SecretDocument) -> Result<PrivateFile, Failure> {
+    let place = path.display();
+    let info = PrivateKeyInfoRef::from_der(der.as_bytes()).map_err(|_| no_pkcs8(path))?;
+    let kind = kind(&info).ok_or_else(|| {
+        Failure::usage(
+            format!("{place} holds a key of another kind"),
+            "Ed25519, P-256, P-384, and RSA of 3072 or 4096 bits can be imported",
+        )
+    })?;
+    Ok(PrivateFile { kind, pkcs8: Zeroizing::new(der.as_bytes().to_vec()) })
 }
 
 /// The DER of the file; PEM is told by its first line.
@@ -155,24 +203,35 @@ fn modulus_bits(der: &[u8]) -> Option<usize> {
 fn passphrase(path: &Path, file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let place = path.display();
     if let Some(file) = file {
-        let mut bytes = read_secret(file, PASSPHRASE_BYTES_MAX)?;
-        if bytes.last() == Some(&b'\n') {
-            bytes.pop();
-        }
-        return Ok(bytes);
+        return passphrase_in(file);
     }
     let remedy = "name a file that holds its passphrase: --passphrase-file FILE";
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!("{place} is encrypted, and nobody is there to ask"), remedy));
     }
-    let typed = rpassword::prompt_password(format!("Passphrase of {place}: "));
-    let typed: Zeroizing<String> =
-        Zeroizing::new(typed.map_err(|error| Failure::other("read the passphrase", remedy).because(error))?);
+    typed_passphrase(&format!("Passphrase of {place}: "))
+}
+
+/// The passphrase in a file, without the line feed at its end.
+pub(crate) fn passphrase_in(file: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut bytes = read_secret(file, PASSPHRASE_BYTES_MAX)?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    Ok(bytes)
+}
+
+/// What is typed on the terminal.
+pub(crate) fn typed_passphrase(prompt: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let typed = rpassword::prompt_password(prompt);
+    let typed: Zeroizing<String> = Zeroizing::new(typed.map_err(|error| {
+        Failure::other("read the passphrase", "name a file that holds it: --passphrase-file FILE").because(error)
+    })?);
     Ok(Zeroizing::new(typed.as_bytes().to_vec()))
 }
 
 /// A file with a secret in it: of nobody else's to read, and read into memory that does not move.
-fn read_secret(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(crate) fn read_secret(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let place = path.display();
     let unread = |error: std::io::Error| {
         Failure::other(format!("read {place}"), "may you read it, and is it what you meant?").because(error)

@@ -79,6 +79,11 @@ impl TrustServerEntry {
         self.pattern.as_ref().is_some_and(|pattern| pattern.covers(repository))
     }
 
+    /// The one repository that it names, or what the names begin with.
+    pub(crate) const fn pattern(&self) -> Option<&RepositoryPattern> {
+        self.pattern.as_ref()
+    }
+
     /// The server.
     pub(crate) fn url(&self) -> &str {
         self.url.trim_end_matches('/')

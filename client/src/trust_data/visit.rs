@@ -1,16 +1,20 @@
 //! One visit to a trust server. The rules are `trust::format::tuf::client`; here files are fetched.
 
+use std::collections::VecDeque;
+
 use trust::format::tuf::client::{Client, Distrust, TIMESTAMP_BYTES_MAX, Wanted};
-use trust::format::tuf::{BYTES_MAX, Document, Gun, RoleName};
+use trust::format::tuf::{BYTES_MAX, Document, Gun, RoleName, Targets};
 
 use super::cache::{self, Cache};
 use super::{TrustRoot, pin};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::registry::TrustServer;
 use crate::time::now_unix_seconds;
 
 /// The most roots that are followed in one visit.
 const ROOTS_MAX: u32 = 256;
+/// The most delegations that are read in one visit.
+const DELEGATIONS_MAX: usize = 256;
 
 /// What is believed so far.
 #[derive(Debug)]
@@ -60,6 +64,11 @@ impl<'a> Visit<'a> {
         &self.client
     }
 
+    /// What is believed, at the end of the visit.
+    pub(super) fn into_client(self) -> Client {
+        self.client
+    }
+
     /// Brings everything up to date.
     pub(super) async fn refresh(&mut self) -> Result<(), Failure> {
         self.follow_roots().await?;
@@ -73,6 +82,35 @@ impl<'a> Visit<'a> {
             self.take(&releases).await?;
         }
         Ok(())
+    }
+
+    /// Reads the delegations that nobody pulls by, too; what cannot be read of them, in words: it takes nothing from the
+    /// rest.
+    ///
+    /// # Errors
+    /// Unreachable where the server is.
+    pub(super) async fn take_delegations(&mut self) -> Result<Vec<String>, Failure> {
+        let mut notes = Vec::new();
+        let mut waiting = VecDeque::from(self.delegations_of(&RoleName::Targets));
+        for _ in 0..DELEGATIONS_MAX {
+            let Some(role) = waiting.pop_front() else { return Ok(notes) };
+            if self.client.file(&role).is_none() {
+                match self.take(&role).await {
+                    Ok(()) => {}
+                    Err(failure) if failure.exit() == Exit::Unreachable => return Err(failure),
+                    Err(failure) => notes.push(format!("{role}: {}", failure.what())),
+                }
+            }
+            waiting.extend(self.delegations_of(&role));
+        }
+        notes.push(format!("more than {DELEGATIONS_MAX} delegations; the others were not read"));
+        Ok(notes)
+    }
+
+    fn delegations_of(&self, role: &RoleName) -> Vec<RoleName> {
+        let targets = self.client.file(role).and_then(Document::as_targets);
+        let delegations = targets.into_iter().flat_map(Targets::delegations);
+        delegations.map(|delegation| delegation.name().clone()).collect()
     }
 
     async fn follow_roots(&mut self) -> Result<(), Failure> {

@@ -1,0 +1,374 @@
+//! The way in and out of docker's content trust: what notary's own command line signed is signed anew for cosign, and
+//! its keys go into custody.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+#![allow(dead_code, unreachable_pub, reason = "the scene serves several tests")]
+
+#[path = "notary/scene.rs"]
+mod scene;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use trust::Sha256Digest;
+use trust_tests::image::OciImage;
+use trust_tests::peer::Cosign;
+use trust_tests::program::{Ran, run, tool};
+use trust_tests::{Notary, Registry, Setup, Trustctl};
+
+use scene::{Plan, Scene};
+
+/// A registry, a daemon with trust data of one of its repositories, the owner of that, and a user of the daemon who
+/// reads it.
+struct Story {
+    registry: Registry,
+    scene: Scene,
+    owner: Notary,
+    gun: String,
+    user: Trustctl,
+}
+
+impl Story {
+    fn new() -> Self {
+        let registry = Registry::debian().unwrap();
+        let notary = format!("auth = \"none\"\ngun_prefixes = [\"{}\"]\n", registry.reference(""));
+        let scene = Scene::started(&Plan { notary, tables: String::new(), policy: Setup::ALLOW_ALL.to_owned() });
+        let server = format!("https://localhost:{}", scene.address.port());
+        let owner = Notary::at(server.clone(), Some(scene.directory.path().join("ca.pem"))).unwrap();
+        let gun = registry.reference("team/app");
+        let user = scene.daemon.user().unwrap();
+        let directory = user.home().join(".config/trustctl");
+        std::fs::create_dir_all(&directory).unwrap();
+        let ca = scene.directory.path().join("ca.pem");
+        let text =
+            format!("[[trust_servers]]\nrepository = \"{gun}\"\nurl = \"{server}\"\nca = \"{}\"\n", ca.display());
+        std::fs::write(directory.join("config.toml"), text).unwrap();
+        Self { registry, scene, owner, gun, user }
+    }
+
+    /// The same with trust data, whose snapshots the daemon makes.
+    fn begun() -> Self {
+        let story = Self::new();
+        story.notary(&["init", "--publish", &story.gun]);
+        story.notary(&["key", "rotate", &story.gun, "snapshot", "--server-managed"]);
+        story
+    }
+
+    fn notary(&self, arguments: &[&str]) {
+        self.owner.run(arguments).unwrap().ok().unwrap();
+    }
+
+    fn put(&self, tag: &str, image: &OciImage) -> Sha256Digest {
+        self.registry.put_image("team/app", tag, image).unwrap()
+    }
+
+    /// Puts an image into the registry and signs it; its digest.
+    fn signed(&self, tag: &str, image: &OciImage) -> Sha256Digest {
+        let digest = self.put(tag, image);
+        self.sign(tag, &digest, image.manifest().len(), &[]);
+        digest
+    }
+
+    fn sign(&self, name: &str, digest: &Sha256Digest, length: usize, more: &[&str]) {
+        let (digest, length) = (digest.to_hex(), length.to_string());
+        let arguments = ["addhash", "--publish", &self.gun, name, &length, "--sha256", &digest];
+        self.notary(&[&arguments[..], more].concat());
+    }
+
+    fn reference(&self, tag: &str) -> String {
+        format!("{}:{tag}", self.gun)
+    }
+
+    fn export(&self, code: i32, more: &[&str]) -> Value {
+        let arguments = ["--output", "json", "migrate", "notary", "export", "--to", "cosign"];
+        let ran = self.user.run(&[&arguments[..], more].concat()).unwrap().exited(code).unwrap();
+        ran.json().unwrap()
+    }
+
+    /// A key for the repository's images; its public half in a file.
+    fn image_key(&self) -> PathBuf {
+        self.user.run(&["key", "create", "app", "--purpose", "image", "--scope", &self.gun]).unwrap().ok().unwrap();
+        let pem = self.user.run(&["key", "public", "app"]).unwrap().ok().unwrap().stdout;
+        self.user.write("app.pub", pem.as_bytes()).unwrap()
+    }
+
+    fn private_keys(&self) -> PathBuf {
+        self.owner.home().join("trust")
+    }
+
+    fn import(&self, more: &[&str]) -> Ran {
+        let directory = self.private_keys();
+        let arguments =
+            ["--output", "json", "migrate", "notary", "import", "keys", "--from", directory.to_str().unwrap()];
+        self.user.run(&[&arguments[..], more].concat()).unwrap()
+    }
+
+    fn secret(&self, name: &str, content: &str) -> String {
+        let path = self.user.write(name, content.as_bytes()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+/// What became of a tag.
+fn tag<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let tags = report["repositories"][0]["tags"].as_array().unwrap_or_else(|| panic!("{report}"));
+    tags.iter().find(|tag| tag["tag"] == name).unwrap_or_else(|| panic!("no {name}: {report}"))
+}
+
+fn counts(report: &Value) -> [u64; 3] {
+    ["carried_over", "already_there", "left_behind"].map(|member| report[member].as_u64().unwrap())
+}
+
+/// A key of openssl, private and public, and a certificate of it, in files of somebody's home.
+fn certified(home: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let (key, certificate) = (home.join(format!("{name}.key.pem")), home.join(format!("{name}.crt")));
+    let mut command = Command::new(tool("openssl", "apt-get install openssl").unwrap());
+    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1000"]);
+    command.args(["-subj", &format!("/CN={name}"), "-keyout"]).arg(&key).arg("-out").arg(&certificate);
+    run(&mut command).unwrap().ok().unwrap();
+    (key, certificate)
+}
+
+/// Lets a key sign for a delegation, and gives it to the owner.
+fn delegated(story: &Story, role: &str) {
+    let (key, certificate) = certified(story.owner.home(), &role.replace('/', "-"));
+    let (key, certificate) = (key.to_str().unwrap(), certificate.to_str().unwrap());
+    story.notary(&["delegation", "add", "--publish", &story.gun, role, certificate, "--all-paths"]);
+    story.notary(&["key", "import", key, "--role", role]);
+}
+
+#[test]
+fn what_was_signed_is_signed_for_cosign_and_what_cannot_be_is_named() {
+    let story = Story::begun();
+    let good = story.signed("1.0", &OciImage::holding("one"));
+    let instances = ["amd64", "arm64"].map(OciImage::holding);
+    for instance in &instances {
+        story.put(&instance.digest().to_string(), instance);
+    }
+    let many = story.signed("many", &OciImage::index(&instances));
+    let gone = story.signed("gone", &OciImage::holding("gone"));
+    story.registry.delete_manifest("team/app", &gone).unwrap();
+    story.signed("moved", &OciImage::holding("before"));
+    story.put("moved", &OciImage::holding("after"));
+    let short = OciImage::holding("short");
+    story.put("short", &short);
+    story.sign("short", &short.digest(), short.manifest().len() - 1, &[]);
+    story.sign("no+tag", &good, 7, &[]);
+
+    // Nobody is there to sign: nothing is, and all of it is said.
+    let report = story.export(1, &[&story.gun]);
+    assert_eq!(counts(&report), [0, 0, 1], "{report}");
+    assert!(report["repositories"][0]["left_behind"]["remedy"].as_str().unwrap().contains("key create"), "{report}");
+
+    let key = story.image_key();
+    let report = story.export(1, &["--all"]);
+    assert_eq!(counts(&report), [2, 0, 4], "{report}");
+    assert_eq!(report["repositories"][0]["key"], "app");
+    assert_eq!(tag(&report, "1.0")["digest"], good.to_string());
+    assert_eq!(tag(&report, "many")["digest"], many.to_string());
+    assert!(tag(&report, "many")["evidence"][0]["leaf"].is_u64(), "{report}");
+    for (name, words) in [
+        ("gone", "the registry has no"),
+        ("moved", "at that tag"),
+        ("short", "bytes"),
+        ("no+tag", "no tag has such a name"),
+    ] {
+        let one = tag(&report, name);
+        assert!(one["result"] == "left-behind" && one["why"].as_str().unwrap().contains(words), "{one}");
+        assert!(!one["remedy"].as_str().unwrap().is_empty(), "{one}");
+    }
+
+    // Stock cosign verifies exactly these.
+    let root = story.user.run(&["trusted-root"]).unwrap().ok().unwrap().stdout;
+    let root = story.user.write("trusted-root.json", root.as_bytes()).unwrap();
+    let by_root = ["--trusted-root", root.to_str().unwrap()];
+    for (cosign, more) in [(Cosign::three().unwrap(), &[][..]), (Cosign::two().unwrap(), &by_root)] {
+        for name in ["1.0", "many"] {
+            cosign.verify(&key, &story.reference(name), more).unwrap().ok().unwrap();
+        }
+        for name in ["gone", "moved", "short"] {
+            let refused = cosign.verify(&key, &story.reference(name), more).unwrap();
+            assert_ne!(refused.code, Some(0), "{refused}");
+        }
+    }
+
+    // Once more: what is there is left alone, and when the rest is withdrawn nothing is left behind.
+    let leaves = log_length(&story);
+    let report = story.export(1, &[&story.gun]);
+    assert_eq!(counts(&report), [0, 2, 4], "{report}");
+    assert_eq!(log_length(&story), leaves, "nothing was signed again");
+    for name in ["gone", "moved", "short", "no+tag"] {
+        story.notary(&["remove", "--publish", &story.gun, name]);
+    }
+    story.signed("2.0", &OciImage::holding("two"));
+    let report = story.export(0, &[&story.gun]);
+    assert_eq!(counts(&report), [1, 2, 0], "{report}");
+    let text = story.user.run(&["migrate", "notary", "export", "--to", "cosign", &story.gun]).unwrap().ok().unwrap();
+    assert!(text.stdout.contains("0 carried over, 3 there already, 0 left behind"), "{text}");
+}
+
+fn log_length(story: &Story) -> String {
+    story.user.run(&["audit", "log", "--count", "1"]).unwrap().ok().unwrap().stdout
+}
+
+#[test]
+fn an_export_takes_up_where_another_signature_was_and_honours_the_forms() {
+    let story = Story::begun();
+    story.signed("1.0", &OciImage::holding("one"));
+    story.signed("2.0", &OciImage::holding("two"));
+    story.image_key();
+    let reference = story.reference("1.0");
+    story.user.run(&["image", "sign", "--key", "app", "--forms", "sig", &reference]).unwrap().ok().unwrap();
+
+    let report = story.export(0, &["--forms", "sig", &story.gun]);
+    assert_eq!(counts(&report), [1, 1, 0], "{report}");
+    assert_eq!(tag(&report, "1.0")["result"], "already-there");
+    let report = story.export(0, &[&story.gun]);
+    assert_eq!(counts(&report), [2, 0, 0], "the bundles were missing: {report}");
+
+    // A key that may not sign, and a daemon's word for why.
+    story.signed("3.0", &OciImage::holding("three"));
+    story.user.run(&["key", "disable", "app"]).unwrap().ok().unwrap();
+    let report = story.export(1, &["--key", "app", &story.gun]);
+    assert_eq!(counts(&report), [0, 2, 1], "{report}");
+    assert!(tag(&report, "3.0")["why"].as_str().unwrap().contains("disabled"), "{report}");
+}
+
+#[test]
+fn delegations_count_as_docker_counts_them() {
+    let story = Story::begun();
+    story.image_key();
+    let (one, two) = (OciImage::holding("one"), OciImage::holding("two"));
+    story.signed("both", &one);
+    story.put("released", &two);
+    story.put("tried", &two);
+    for role in ["targets/releases", "targets/qa"] {
+        delegated(&story, role);
+    }
+    let length = two.manifest().len();
+    story.sign("both", &two.digest(), length, &["--roles", "targets/releases"]);
+    story.sign("released", &two.digest(), length, &["--roles", "targets/releases"]);
+    story.sign("tried", &two.digest(), length, &["--roles", "targets/qa"]);
+
+    let report = story.export(1, &[&story.gun]);
+
+    assert_eq!(counts(&report), [1, 0, 2], "{report}");
+    assert_eq!(tag(&report, "released")["role"], "targets/releases");
+    let both = tag(&report, "both")["why"].as_str().unwrap();
+    assert!(both.contains(&one.digest().to_string()) && both.contains(&two.digest().to_string()), "{report}");
+    let tried = tag(&report, "tried");
+    assert!(
+        tried["role"] == "targets/qa" && tried["why"].as_str().unwrap().contains("only by a delegation"),
+        "{tried}"
+    );
+}
+
+#[test]
+fn what_cannot_be_asked_is_said_and_nothing_is_signed() {
+    let mut story = Story::begun();
+    story.signed("1.0", &OciImage::holding("one"));
+    story.signed("2.0", &OciImage::holding("two"));
+    story.image_key();
+    let other = story.registry.reference("team/other");
+
+    let report = story.export(1, &[&other]);
+    assert!(report["repositories"][0]["left_behind"]["why"].as_str().unwrap().contains("no trust server"), "{report}");
+    let report = story.export(1, &["--trust-root", &"ab".repeat(32), &story.gun]);
+    assert!(report["repositories"][0]["left_behind"]["why"].as_str().unwrap().contains("pinned"), "{report}");
+    let both = story.user.run(&["migrate", "notary", "export", "--to", "cosign", "--all", &other]).unwrap();
+    assert_eq!(both.code, Some(2), "{both}");
+
+    story.registry.go_down().unwrap();
+    let report = story.export(1, &[&story.gun]);
+    assert_eq!(counts(&report), [0, 0, 2], "{report}");
+    assert!(tag(&report, "2.0")["why"].as_str().unwrap().contains("not tried"), "{report}");
+}
+
+fn imported<'a>(report: &'a Value, role: &str) -> &'a Value {
+    let keys = report["keys"].as_array().unwrap();
+    keys.iter().find(|key| key["role"] == role).unwrap_or_else(|| panic!("no {role}: {report}"))
+}
+
+fn inspected(story: &Story) -> Value {
+    let shown = story.user.run(&["--output", "json", "trust", "inspect", &story.gun]).unwrap().ok().unwrap();
+    shown.json().unwrap()
+}
+
+#[test]
+fn keys_of_notary_go_into_custody_and_sign_there() {
+    let story = Story::begun();
+    delegated(&story, "targets/releases");
+    // What metadata says reaches the owner's own directory when he reads it.
+    story.notary(&["list", &story.gun]);
+    let passphrase = story.secret("passphrase", "a passphrase for tests\n");
+    let wrong = story.secret("wrong", "another\n");
+
+    // Wrong: nothing comes in, and each says so.
+    let refused = story.import(&["--passphrase-file", &wrong]).exited(1).unwrap();
+    let report = refused.json().unwrap();
+    assert!(imported(&report, "root")["why"].as_str().unwrap().contains("passphrase"), "{report}");
+    let nobody = story.import(&[]).exited(1).unwrap().json().unwrap();
+    assert!(imported(&nobody, "root")["why"].as_str().unwrap().contains("nobody is there to ask"), "{nobody}");
+
+    let before = inspected(&story);
+    let ran = story.import(&["--passphrase-file", &wrong, "--passphrase-file", &passphrase]).ok().unwrap();
+    let report = ran.json().unwrap();
+    assert!(ran.stderr.contains("destroy them"), "{ran}");
+    for role in ["root", "targets", "targets/releases"] {
+        let key = imported(&report, role);
+        assert!(key["result"] == "imported" && key["repositories"][0] == *story.gun, "{key}");
+    }
+
+    // The names that docker shows are those that are shown here, and now they are keys of the daemon.
+    let after = inspected(&story);
+    for (role, was) in after["roles"].as_array().unwrap().iter().zip(before["roles"].as_array().unwrap()) {
+        assert_eq!(role["keys"][0]["id"], was["keys"][0]["id"]);
+        let name = role["name"].as_str().unwrap();
+        if let "root" | "targets" | "targets/releases" = name {
+            assert_eq!(role["keys"][0]["id"], imported(&report, name)["id"], "{after}");
+            assert_eq!(role["keys"][0]["name"], imported(&report, name)["name"], "{after}");
+        }
+    }
+    let again = story.import(&["--passphrase-file", &passphrase]).ok().unwrap().json().unwrap();
+    assert!(again["keys"].as_array().unwrap().iter().all(|key| key["result"] == "already-there"), "{again}");
+
+    // They sign, and notary's client, which holds none of them any more, takes it.
+    let image = OciImage::holding("one");
+    let digest = story.put("1.0", &image);
+    story.user.run(&["trust", "sign", &story.reference("1.0"), "--role", "targets"]).unwrap().ok().unwrap();
+    std::fs::remove_dir_all(story.private_keys().join("private")).unwrap();
+    let listed = story.owner.run(&["list", &story.gun]).unwrap().ok().unwrap();
+    assert!(listed.stdout.contains("1.0") && listed.stdout.contains(&digest.to_hex()), "{listed}");
+}
+
+#[test]
+fn what_a_directory_does_not_say_is_asked_for_and_what_is_no_key_is_named() {
+    let story = Story::new();
+    story.notary(&["key", "generate", "ecdsa"]);
+    let private = story.private_keys().join("private");
+    for (name, content, mode) in [("broken.key", "no key", 0o600), ("loose.key", "no key", 0o644)] {
+        std::fs::write(private.join(name), content).unwrap();
+        std::fs::set_permissions(private.join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let passphrase = story.secret("passphrase", "a passphrase for tests");
+    let passphrase = ["--passphrase-file", passphrase.as_str()];
+
+    let report = story.import(&passphrase).exited(1).unwrap().json().unwrap();
+    assert!(imported(&report, "root")["remedy"].as_str().unwrap().contains("--repository"), "{report}");
+    let other = story.registry.reference("team/other");
+    let more = ["--repository", story.gun.as_str(), "--repository", other.as_str()];
+    let report = story.import(&[&passphrase[..], &more].concat()).exited(1).unwrap().json().unwrap();
+    let root = imported(&report, "root");
+    assert!(root["result"] == "imported" && root["repositories"].as_array().unwrap().len() == 2, "{report}");
+    let whys: Vec<&str> = report["keys"].as_array().unwrap().iter().filter_map(|key| key["why"].as_str()).collect();
+    assert!(whys.len() == 2 && whys[0].contains("no key file") && whys[1].contains("others may read"), "{report}");
+
+    // The key begins a repository under the certificate that the daemon writes.
+    let name = root["name"].as_str().unwrap();
+    story.user.run(&["trust", "init", &other, "--root-key", name]).unwrap().ok().unwrap();
+    let nothing = story.user.run(&["migrate", "notary", "import", "keys", "--from", "/nonexistent"]).unwrap();
+    assert_eq!(nothing.code, Some(2), "{nothing}");
+}
