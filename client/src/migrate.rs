@@ -5,6 +5,7 @@ mod keys;
 mod passphrases;
 mod plan;
 mod report;
+mod repository;
 mod signer;
 
 use std::process::ExitCode;
@@ -19,6 +20,9 @@ pub(crate) async fn run(context: &Context, command: MigrateCommand) -> Result<Ex
     match command {
         NotaryCommand::Export(arguments) => export::run(context, &arguments).await,
         NotaryCommand::Import(NotaryImport::Keys(arguments)) => keys::run(context, &arguments).await,
+        NotaryCommand::Import(NotaryImport::Repository(arguments)) => {
+            repository::run(context, &arguments).await.map(|()| ExitCode::SUCCESS)
+        }
         NotaryCommand::Import(NotaryImport::SignerKeys(arguments)) => signer::run(context, &arguments).await,
     }
 }

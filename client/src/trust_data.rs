@@ -6,6 +6,7 @@
 
 mod cache;
 mod entry;
+mod generation;
 mod tags;
 mod visit;
 
@@ -21,6 +22,7 @@ use cache::Cache;
 use visit::Visit;
 
 pub(crate) use entry::{TrustRoot, TrustServerEntry};
+pub(crate) use generation::{Generation, generation};
 pub(crate) use tags::{SignedTag, SignedTags, Unusable, tags};
 
 /// What trust data says of one image.
@@ -70,6 +72,7 @@ pub(crate) struct Question<'a> {
 #[derive(Debug)]
 struct Read<'c> {
     entry: &'c TrustServerEntry,
+    server: TrustServer,
     client: Client,
     pinned: bool,
     /// What could not be read of delegations that nobody pulls by.
@@ -154,7 +157,7 @@ async fn read<'c>(
     }
     let notes = if extent == Extent::Whole { visit.take_delegations().await? } else { Vec::new() };
     let client = visit.into_client();
-    Ok(Some(Read { entry, client, pinned: root.is_some(), notes }))
+    Ok(Some(Read { entry, server, client, pinned: root.is_some(), notes }))
 }
 
 fn not_configured(repository: &trust::Repository) -> Failure {

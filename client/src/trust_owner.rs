@@ -14,7 +14,9 @@ use crate::connect::Daemon;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::image;
-use shown::{Inspected, TrustChange};
+pub(crate) use shown::TrustChange;
+
+use shown::Inspected;
 
 /// The most tags of one page.
 const PAGE: u32 = 1000;

@@ -39,6 +39,12 @@ impl Notary {
         self
     }
 
+    /// The same somebody, with everything there is at home, at another server.
+    #[must_use]
+    pub fn moved_to(self, server: String, authority: Option<PathBuf>) -> Self {
+        Self { server, authority, ..self }
+    }
+
     /// Runs it to its end; asked before it rotates a root key, it is told yes.
     ///
     /// # Errors

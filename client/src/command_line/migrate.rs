@@ -22,7 +22,7 @@ pub(crate) enum NotaryCommand {
     /// Signs anew, in another form, what content trust has signed: the same digests, tag by tag. May be interrupted and
     /// run again.
     Export(NotaryExport),
-    /// Takes over what content trust has: keys.
+    /// Takes over what content trust has: keys, and trust data.
     #[command(subcommand)]
     Import(NotaryImport),
 }
@@ -52,6 +52,8 @@ pub(crate) struct NotaryExport {
 pub(crate) enum NotaryImport {
     /// Brings the private keys of a docker trust directory into custody; only custody can open what is sent.
     Keys(ImportKeys),
+    /// Takes over the trust data of a repository from a notary-server that runs: verified, and with its versions.
+    Repository(ImportRepository),
     /// Brings the keys of a notary-signer into custody, out of a dump of its database.
     SignerKeys(ImportSigner),
 }
@@ -72,6 +74,24 @@ pub(crate) struct ImportKeys {
     /// The daemon's token that they go into; the daemon's own custody where none is given.
     #[arg(long, value_name = "NAME")]
     pub(crate) token: Option<String>,
+}
+
+/// `migrate notary import repository`
+#[derive(Debug, Args)]
+pub(crate) struct ImportRepository {
+    /// The repository: registry/repository.
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) repository: String,
+    /// The server that has its trust data: https://HOST, or with a port https://HOST:PORT. Without it the one that `[[trust_servers]]` names.
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+    /// Certificates in PEM that count for that server beside the system's.
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The root that is believed: a file, or the name of its key as `docker trust inspect` shows it. Without it the
+    /// configured one, else the first that is seen.
+    #[arg(long, value_name = "FILE|KEY")]
+    pub(crate) trust_root: Option<TrustRoot>,
 }
 
 /// `migrate notary import signer-keys`

@@ -64,6 +64,12 @@ impl TryFrom<String> for TrustRoot {
 }
 
 impl TrustServerEntry {
+    /// One that a call names, for one repository.
+    pub(crate) fn at(url: String, ca: Option<PathBuf>, repository: &Repository) -> Self {
+        let pattern = Some(RepositoryPattern::Exact(repository.clone()));
+        Self { repository: repository.to_string(), url, ca, root: None, required: true, pattern }
+    }
+
     /// The same, read: paths lie beside the file that names them, in `directory`.
     pub(crate) fn beside(mut self, directory: &Path) -> Result<Self, Malformed> {
         self.pattern = Some(RepositoryPattern::normalise(&self.repository)?);

@@ -12,7 +12,7 @@ const ID_SHOWN: usize = 12;
 
 /// What a command published, and where that stands in the log.
 #[derive(Debug, Serialize)]
-pub(super) struct TrustChange {
+pub(crate) struct TrustChange {
     #[serde(rename = "result")]
     done: &'static str,
     /// Repository, or image with tag and digest.
@@ -29,7 +29,7 @@ struct File {
 }
 
 impl TrustChange {
-    pub(super) fn read(done: &'static str, about: String, change: Option<v1::TrustChange>) -> Result<Self, Failure> {
+    pub(crate) fn read(done: &'static str, about: String, change: Option<v1::TrustChange>) -> Result<Self, Failure> {
         let change = change.ok_or_else(|| {
             Failure::other("the daemon's answer is incomplete", "is it of the same version? `trustctl status`")
         })?;
@@ -42,6 +42,9 @@ impl Shown for TrustChange {
     fn text(&self, paint: Paint) -> String {
         let mut lines = vec![format!("{} {}", paint.good(self.done), printable(&self.about))];
         lines.extend(self.files.iter().map(|file| format!("  {} version {}", printable(&file.role), file.version)));
+        if self.leaves.is_empty() {
+            return lines.join("\n");
+        }
         let leaves: Vec<String> = self.leaves.iter().map(u64::to_string).collect();
         let place = format!("  log {} leaf {}", printable(&self.log_origin), leaves.join(", "));
         lines.push(paint.faint(&place));

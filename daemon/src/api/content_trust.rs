@@ -1,5 +1,7 @@
 //! The door of the ContentTrust service.
 
+use std::collections::BTreeMap;
+
 use tonic::{Request, Response, Status};
 use trust::format::oci;
 use trust::format::tuf::{Gun, RoleName};
@@ -9,10 +11,13 @@ use trust_proto::v1;
 use super::signing::MANIFEST_BYTES_MAX;
 use super::{Door, answer, malformed, selector};
 use crate::keys::KeySelector;
-use crate::publish::{Beginning, Changed, Shown, Wish};
+use crate::publish::{Adoption, Beginning, Changed, Shown, Wish};
 
 /// The most roles that one request names.
 const ROLES_MAX: usize = 64;
+/// The most roots, and files of targets and delegations, of another server.
+const ROOTS_MAX: usize = 1024;
+const FILES_MAX: usize = 512;
 /// Tags of a page that asks for none.
 const PAGE_SIZE_DEFAULT: usize = 100;
 /// The most tags of a page.
@@ -31,6 +36,19 @@ impl v1::content_trust_server::ContentTrust for Door {
         let beginning = beginning(&wire).map_err(answer)?;
         let changed = self.house.publisher().begin(&principal, &gun, beginning, deadline).await.map_err(answer)?;
         Ok(Response::new(v1::InitTrustResponse { change: Some(self.change_to_wire(changed)) }))
+    }
+
+    async fn adopt_trust(
+        &self,
+        request: Request<v1::AdoptTrustRequest>,
+    ) -> Result<Response<v1::AdoptTrustResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let gun = gun(&wire.repository).map_err(answer)?;
+        let adoption = adoption(wire).map_err(answer)?;
+        let changed = self.house.publisher().adopt(&principal, &gun, adoption, deadline).await.map_err(answer)?;
+        Ok(Response::new(v1::AdoptTrustResponse { change: Some(self.change_to_wire(changed)) }))
     }
 
     async fn sign_target(
@@ -109,6 +127,24 @@ fn beginning(wire: &v1::InitTrustRequest) -> Result<Beginning, Fault> {
     };
     let token = if wire.token.is_empty() { None } else { Some(wire.token.parse()?) };
     Ok(Beginning { root: key(&wire.root_key)?, targets: key(&wire.targets_key)?, token })
+}
+
+/// What is shown of another server; how long a file may be says whoever reads it.
+fn adoption(wire: v1::AdoptTrustRequest) -> Result<Adoption, Fault> {
+    const FILES: &str = "targets: at most 512 of targets and targets/…, each once";
+    if !(1..=ROOTS_MAX).contains(&wire.roots.len()) {
+        return Err(malformed("roots: 1 to 1024"));
+    }
+    let mut targets = BTreeMap::new();
+    for file in wire.targets {
+        let role: RoleName = file.role.parse()?;
+        let is_targets = matches!(role, RoleName::Targets | RoleName::Delegation(_));
+        if !is_targets || targets.len() == FILES_MAX || targets.insert(role, file.file.to_vec()).is_some() {
+            return Err(malformed(FILES));
+        }
+    }
+    let roots = wire.roots.iter().map(|root| root.to_vec()).collect();
+    Ok(Adoption { roots, timestamp: wire.timestamp.to_vec(), snapshot: wire.snapshot.to_vec(), targets })
 }
 
 fn roles(names: &[String]) -> Result<Vec<RoleName>, Fault> {

@@ -9,6 +9,7 @@ use cedar_policy::{EntityId, EntityTypeName, EntityUid};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     AdoptKey,
+    AdoptTrust,
     Backup,
     CancelDestroyKey,
     CreateKey,
@@ -48,8 +49,9 @@ static ACTION: LazyLock<Option<EntityTypeName>> = LazyLock::new(|| EntityTypeNam
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::AdoptKey,
+        Self::AdoptTrust,
         Self::Backup,
         Self::CancelDestroyKey,
         Self::CreateKey,
@@ -88,6 +90,7 @@ impl Action {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::AdoptKey => "adopt-key",
+            Self::AdoptTrust => "adopt-trust",
             Self::Backup => "backup",
             Self::CancelDestroyKey => "cancel-destroy-key",
             Self::CreateKey => "create-key",
@@ -128,7 +131,8 @@ impl Action {
     pub(crate) const fn is_on_key(self) -> bool {
         !matches!(
             self,
-            Self::Backup
+            Self::AdoptTrust
+                | Self::Backup
                 | Self::DeleteTrust
                 | Self::ListKeys
                 | Self::ListTokens
@@ -151,7 +155,15 @@ impl Action {
     /// True for an action on a repository of trust data.
     #[cfg(test)]
     pub(crate) const fn is_on_gun(self) -> bool {
-        matches!(self, Self::DeleteTrust | Self::Publish | Self::ReadTrust | Self::RotateTrustKey | Self::SignTrust)
+        matches!(
+            self,
+            Self::AdoptTrust
+                | Self::DeleteTrust
+                | Self::Publish
+                | Self::ReadTrust
+                | Self::RotateTrustKey
+                | Self::SignTrust
+        )
     }
 
     pub(super) fn uid(self) -> EntityUid {

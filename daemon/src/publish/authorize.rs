@@ -22,6 +22,8 @@ pub(super) enum Warrant {
     Elsewhere(Elsewhere),
     /// The daemon signs with its owner's keys what is published with it.
     Owner(OwnerWork),
+    /// The daemon takes over what another server has published: policy is asked about that, too.
+    Adoption(OwnerWork),
     /// The daemon signs unchanged content anew; whoever published it was permitted to (D27).
     Renewal,
 }
@@ -89,6 +91,11 @@ impl OwnerWork {
         Self { publication, operation, targets, uses: Vec::new() }
     }
 
+    /// Taking over what is published so.
+    pub(super) const fn adopting(publication: Publication) -> Self {
+        Self { publication, operation: "adopt", targets: Vec::new(), uses: Vec::new() }
+    }
+
     /// The same with a key that signs a role's file.
     pub(super) fn using(mut self, key: &KeyView, role: &RoleName) -> Self {
         self.uses.push((Arc::clone(&key.record), role.clone()));
@@ -135,7 +142,7 @@ impl Warrant {
         match self {
             Self::Publication(publication) => publication.who.clone(),
             Self::Elsewhere(elsewhere) => elsewhere.who.clone(),
-            Self::Owner(work) => work.publication.who.clone(),
+            Self::Adoption(work) | Self::Owner(work) => work.publication.who.clone(),
             Self::Renewal => Principal::Service(Service::Timestamp),
         }
     }
@@ -146,6 +153,11 @@ impl Warrant {
             Self::Publication(publication) => publication.grounds(house),
             Self::Elsewhere(Elsewhere { who, gun, role, version }) => {
                 may_sign_elsewhere(house, who, gun, role, Some(*version))
+            }
+            Self::Adoption(work) => {
+                let Publication { who, gun, .. } = &work.publication;
+                let grounds = decide(house, who, Action::AdoptTrust, gun, &RequestFacts::default())?;
+                together(Some(grounds), work.grounds(house)?)
             }
             Self::Owner(work) => work.grounds(house),
             Self::Renewal => Ok(Grounds { policies: Vec::new(), revision: house.authorizer().revision() }),

@@ -139,8 +139,12 @@ impl Publisher<'_> {
             Wanted::Current => true,
             Wanted::Another(algorithm) => held.view.record.algorithm == algorithm,
         };
+        // One that was brought here is for the root that lists it, and is given to nobody as new.
         let is_unused = |held: &ServerKey| {
-            !generation.head.signers.contains(&held.view.record.id) && !listed(held.key.id()) && fits(held)
+            held.was_made_here()
+                && !generation.head.signers.contains(&held.view.record.id)
+                && !listed(held.key.id())
+                && fits(held)
         };
         let unused = || usable().find(|held| is_unused(held));
         Ok(current.or_else(unused).map(|held| held.key.clone()))

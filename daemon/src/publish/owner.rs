@@ -8,6 +8,7 @@
 //!
 //! Deliberately not here: what lies in a registry. Whoever asks shows the manifest (the door).
 
+mod adopt;
 mod begin;
 mod change;
 mod keys;
@@ -17,6 +18,7 @@ use trust::format::tuf::plan::Unsigned;
 use trust::format::tuf::{Document, Part, RoleName, Version};
 use trust::{Fault, FaultKind, KeyId};
 
+pub(crate) use self::adopt::Adoption;
 pub(crate) use self::begin::Beginning;
 pub(crate) use self::change::Wish;
 pub(crate) use self::show::{Shown, ShownKey};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trust::format::tuf::plan::Unsigned;
 use trust::format::tuf::publish::Refusal;
 use trust::format::tuf::{Document, Gun, Key, Repository, RoleName, UnsignedCertificate};
-use trust::{Fault, Form, KeyRef, PublicKey, Purpose, Scope, Sha256Digest, Signable};
+use trust::{Fault, Form, KeyRef, Origin, PublicKey, Purpose, Scope, Sha256Digest, Signable};
 
 use super::authorize::Warrant;
 use super::{Asked, PublishError, Publisher, purpose_of};
@@ -57,6 +57,11 @@ impl ServerKey {
     /// The public half.
     pub(super) const fn public_key(&self) -> &PublicKey {
         &self.version.public_key
+    }
+
+    /// Whether it has never been anywhere else.
+    pub(super) fn was_made_here(&self) -> bool {
+        self.version.origin == Origin::Generated
     }
 
     /// Whether it may sign now.

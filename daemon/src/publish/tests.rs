@@ -1,5 +1,6 @@
 //! Publications from the door's side inwards, over a store in memory and keys in software custody.
 
+mod adopt;
 mod owner;
 mod scene;
 

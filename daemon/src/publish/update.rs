@@ -214,7 +214,7 @@ fn next_head(step: Step<'_>, repository: &Repository, now_unix_seconds: u64) -> 
 }
 
 /// What one repository may have.
-fn bounded(repository: &Repository) -> Result<(), Refusal> {
+pub(super) fn bounded(repository: &Repository) -> Result<(), Refusal> {
     let bytes: usize = repository.files().values().map(|file| file.raw().len()).sum();
     let why = match repository.files().len() {
         ..=ROLES_MAX if bytes <= FILES_BYTES_MAX => return Ok(()),

@@ -1,15 +1,17 @@
 //! For each method one request that a principal who may is allowed.
 
 use prost::Message;
+use prost::bytes::Bytes;
 use trust_proto::v1::{
-    AdoptKeyRequest, Algorithm, BackupRequest, BatchKey, ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest,
-    DistrustReason, DoctorRequest, Form, GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest,
-    GetKeyRequest, GetStatusRequest, ImageStatement, ImportKeyRequest, ImportedKey, InitTrustRequest,
-    InspectTrustRequest, ListEntriesRequest, ListKeksRequest, ListKeysRequest, ListOrphansRequest, ListTokensRequest,
-    ListTrustedKeysRequest, LoginRequest, MaySignRequest, OfferImportRequest, Purpose, RevokeTargetRequest,
-    RotateKekRequest, RotateKeyRequest, SealRequest, SignBatchRequest, SignRequest, SignTargetRequest, Statement,
-    StatementList, UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, batch_key, image_statement,
-    sign_batch_request, statement, verify_batch_request, verify_request,
+    AdoptKeyRequest, AdoptTrustRequest, AdoptedFile, Algorithm, BackupRequest, BatchKey, ChangeUseRequest,
+    CreateKeyRequest, DistrustKeyRequest, DistrustReason, DoctorRequest, Form, GetCheckpointRequest,
+    GetConsistencyProofRequest, GetInclusionProofRequest, GetKeyRequest, GetStatusRequest, ImageStatement,
+    ImportKeyRequest, ImportedKey, InitTrustRequest, InspectTrustRequest, ListEntriesRequest, ListKeksRequest,
+    ListKeysRequest, ListOrphansRequest, ListTokensRequest, ListTrustedKeysRequest, LoginRequest, MaySignRequest,
+    OfferImportRequest, Purpose, RevokeTargetRequest, RotateKekRequest, RotateKeyRequest, SealRequest,
+    SignBatchRequest, SignRequest, SignTargetRequest, Statement, StatementList, UnsealRequest, UseChange,
+    VerifyBatchRequest, VerifyRequest, batch_key, image_statement, sign_batch_request, statement, verify_batch_request,
+    verify_request,
 };
 use trust_tests::rpc::Method;
 
@@ -42,6 +44,13 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
         "Audit/GetInclusionProof" => GetInclusionProofRequest { leaf: 0 }.encode_to_vec(),
         "Audit/GetConsistencyProof" => GetConsistencyProofRequest { from_size: 1, to_size: 2 }.encode_to_vec(),
         "Audit/ListEntries" => ListEntriesRequest::default().encode_to_vec(),
+        // What has trust data takes over none.
+        "ContentTrust/AdoptTrust" => {
+            let (repository, some) = (REPOSITORY.to_owned(), || Bytes::from_static(b"{}"));
+            let targets = vec![AdoptedFile { role: "targets".to_owned(), file: some() }];
+            AdoptTrustRequest { repository, roots: vec![some()], timestamp: some(), snapshot: some(), targets }
+                .encode_to_vec()
+        }
         // Each of its own: what has trust data is begun once.
         "ContentTrust/InitTrust" => InitTrustRequest { repository: key, ..InitTrustRequest::default() }.encode_to_vec(),
         "ContentTrust/SignTarget" => sign_target().encode_to_vec(),

@@ -11,7 +11,7 @@ use crate::records::StateChange;
 const EVERYTHING: &str = "permit (principal, action, resource);";
 
 impl Scene {
-    async fn begin(&self, name: &str, beginning: Beginning) -> Result<Changed, trust::Fault> {
+    pub(super) async fn begin(&self, name: &str, beginning: Beginning) -> Result<Changed, trust::Fault> {
         self.publisher().begin(&OWNER, &gun(name), beginning, self.deadline()).await
     }
 
@@ -19,11 +19,11 @@ impl Scene {
         self.publisher().change(&OWNER, &gun(GUN), wish, Vec::new(), self.deadline()).await
     }
 
-    async fn sign_tag(&self, tag: &str) -> Result<Changed, trust::Fault> {
+    pub(super) async fn sign_tag(&self, tag: &str) -> Result<Changed, trust::Fault> {
         self.wish(Wish::Sign { name: tag.to_owned(), sha256: Sha256Digest::of(tag.as_bytes()), length_bytes: 7 }).await
     }
 
-    async fn set_use(&self, purpose: Purpose, use_: Use) {
+    pub(super) async fn set_use(&self, purpose: Purpose, use_: Use) {
         for view in self.house.records().keys_of(&gun(GUN), purpose).unwrap() {
             let (to, anchor) = (StateChange { use_, trust: Trust::Trusted }, self.house.anchor());
             self.house.records().set_state(view.record.id, view.state.epoch, to, anchor, None).await.unwrap();
