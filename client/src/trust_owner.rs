@@ -3,10 +3,13 @@
 //! Nothing of it is kept on this machine. What a tag means is read from the registry here, and shown to the daemon by its
 //! manifest, which hashes it itself.
 
+mod delegate;
+mod rotate;
 mod shown;
 
+use tonic::Code;
 use trust::format::tuf::RoleName;
-use trust::{KeyName, Repository};
+use trust::{KeyName, Reference, Repository};
 use trust_proto::v1;
 
 use crate::command_line::trust::{TrustCommand, TrustInit, TrustInspect, TrustSign};
@@ -14,9 +17,10 @@ use crate::connect::Daemon;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::image;
-pub(crate) use shown::TrustChange;
-
+use crate::registry::Manifest;
 use shown::Inspected;
+
+pub(crate) use shown::TrustChange;
 
 /// The most tags of one page.
 const PAGE: u32 = 1000;
@@ -30,6 +34,9 @@ pub(crate) async fn run(context: &Context, command: TrustCommand) -> Result<(), 
         TrustCommand::Sign(arguments) => sign(context, &arguments).await,
         TrustCommand::Revoke(arguments) => revoke(context, &arguments).await,
         TrustCommand::Inspect(arguments) => inspect(context, &arguments).await,
+        TrustCommand::Delegate(command) => delegate::run(context, command).await,
+        TrustCommand::Rotate(arguments) => rotate::rotate(context, arguments).await,
+        TrustCommand::Witness(arguments) => rotate::witness(context, &arguments).await,
     }
 }
 
@@ -56,13 +63,45 @@ async fn init(context: &Context, arguments: TrustInit) -> Result<(), Failure> {
 async fn sign(context: &Context, arguments: &TrustSign) -> Result<(), Failure> {
     let roles = roles(&arguments.role)?;
     let (reference, manifest) = image::whole(context, &arguments.reference).await?;
+    context.output.show(&sign_tag(&context.daemon().await?, &reference, &manifest, roles).await?)
+}
+
+/// Whether the daemon has trust data of the image's repository, as far as the caller may know.
+///
+/// # Errors
+/// When the daemon cannot say: absence is not assumed.
+pub(crate) async fn is_kept(context: &Context, daemon: &Daemon, reference: &Reference) -> Result<bool, Failure> {
+    let (repository, tag) = (reference.repository.to_string(), reference.tag.to_string());
+    let request = v1::InspectTrustRequest { repository, tag, page_size: 1, page_token: String::new() };
+    let Err(status) = daemon.content_trust().inspect_trust(request).await else { return Ok(true) };
+    match status.code() {
+        // A name that trust data cannot have, and a daemon that is older than it, are answered with the other two.
+        Code::NotFound | Code::InvalidArgument | Code::Unimplemented => Ok(false),
+        Code::PermissionDenied => {
+            context.output.remark("you may not read trust data: if the repository has some, it stays as it is");
+            Ok(false)
+        }
+        _ => Err(status.into()),
+    }
+}
+
+/// Has a tag signed, and holds the answer against what was shown.
+///
+/// # Errors
+/// What the daemon says, and when it signed something else.
+pub(crate) async fn sign_tag(
+    daemon: &Daemon,
+    reference: &Reference,
+    manifest: &Manifest,
+    roles: Vec<String>,
+) -> Result<TrustChange, Failure> {
     let request = v1::SignTargetRequest {
         repository: reference.repository.to_string(),
         tag: reference.tag.to_string(),
-        manifest: manifest.bytes.into(),
+        manifest: manifest.bytes.clone().into(),
         roles,
     };
-    let answer = context.daemon().await?.content_trust().sign_target(request).await;
+    let answer = daemon.content_trust().sign_target(request).await;
     let answer = answer.map_err(|status| not_changed(status, &reference.repository))?.into_inner();
     if answer.digest != manifest.digest.to_string() {
         return Err(Failure::other(
@@ -70,8 +109,7 @@ async fn sign(context: &Context, arguments: &TrustSign) -> Result<(), Failure> {
             format!("trustctl trust revoke {reference}, and look at the daemon"),
         ));
     }
-    let signed = format!("{reference}@{}", manifest.digest);
-    context.output.show(&TrustChange::read("signed", signed, answer.change)?)
+    TrustChange::read("signed", format!("{reference}@{}", manifest.digest), answer.change)
 }
 
 async fn revoke(context: &Context, arguments: &TrustSign) -> Result<(), Failure> {
@@ -107,11 +145,7 @@ async fn fetch(daemon: &Daemon, repository: &str, tag: &str) -> Result<v1::Inspe
         let (repository, tag) = (repository.to_owned(), tag.to_owned());
         let request = v1::InspectTrustRequest { repository: repository.clone(), tag, page_size: PAGE, page_token };
         let page = daemon.content_trust().inspect_trust(request).await;
-        let page = page.map_err(|status| {
-            let remedy = format!("`trustctl trust init {repository}` begins it");
-            Failure::from(status).refusal_remedied_by(&remedy)
-        })?;
-        let page = page.into_inner();
+        let page = page.map_err(|status| not_shown(status, &repository))?.into_inner();
         let is_empty = page.targets.is_empty();
         whole.roles = page.roles;
         whole.targets.extend(page.targets);
@@ -123,6 +157,36 @@ async fn fetch(daemon: &Daemon, repository: &str, tag: &str) -> Result<v1::Inspe
     }
 }
 
+/// The roles of a repository, without what they sign.
+async fn roles_there(daemon: &Daemon, repository: &str) -> Result<Vec<v1::TrustRole>, Failure> {
+    let (repository, tag) = (repository.to_owned(), String::new());
+    let request =
+        v1::InspectTrustRequest { repository: repository.clone(), tag, page_size: 1, page_token: String::new() };
+    let answer = daemon.content_trust().inspect_trust(request).await;
+    Ok(answer.map_err(|status| not_shown(status, &repository))?.into_inner().roles)
+}
+
+/// The whole id of a key that a role lists, by the beginning that people see, or by its name in the daemon.
+fn key_of(roles: &[v1::TrustRole], role: &str, typed: &str) -> Result<String, Failure> {
+    let keys = roles.iter().filter(|there| there.name == role).flat_map(|there| &there.keys);
+    let begins = typed.len() >= shown::ID_SHOWN;
+    let is_it = |key: &&v1::TrustKey| {
+        (!typed.is_empty() && key.name == typed) || (begins && key.id.starts_with(&typed.to_ascii_lowercase()))
+    };
+    let mut found = keys.filter(is_it);
+    match (found.next(), found.next()) {
+        (Some(key), None) => Ok(key.id.clone()),
+        _ => Err(Failure::usage(
+            format!("{role} has no key {typed}, or more than one that begins so"),
+            "`trustctl trust inspect REPOSITORY` shows the keys; at least 12 digits of an id, or the daemon's name",
+        )),
+    }
+}
+
+fn not_shown(status: tonic::Status, repository: &str) -> Failure {
+    Failure::from(status).refusal_remedied_by(&format!("`trustctl trust init {repository}` begins it"))
+}
+
 fn repository(typed: &str) -> Result<String, Failure> {
     Ok(Repository::normalise(typed)?.to_string())
 }
@@ -132,7 +196,7 @@ fn roles(typed: &[String]) -> Result<Vec<String>, Failure> {
     Ok(parsed.map(|role| role.map(|role| role.to_string())).collect::<Result<_, _>>()?)
 }
 
-fn not_changed(status: tonic::Status, repository: &Repository) -> Failure {
+fn not_changed(status: tonic::Status, repository: impl std::fmt::Display) -> Failure {
     let remedy = format!("`trustctl trust inspect {repository}` shows roles, keys and what is signed");
     Failure::from(status).refusal_remedied_by(&remedy)
 }
@@ -147,6 +211,21 @@ mod tests {
         for typed in ["releases", "targets/", "targets/A"] {
             assert_eq!(roles(&[typed.to_owned()]).unwrap_err().exit().code(), 2, "{typed}");
         }
+    }
+
+    #[test]
+    fn a_key_is_named_by_what_people_see_of_it() {
+        let key = |id: &str, name: &str| v1::TrustKey { id: id.repeat(32), name: name.to_owned() };
+        let keys = vec![key("ab", "team/alice"), key("cd", "")];
+        let roles = [v1::TrustRole { name: "targets/alice".to_owned(), keys, ..v1::TrustRole::default() }];
+        let found = |typed: &str| key_of(&roles, "targets/alice", typed).ok();
+
+        assert_eq!(found("team/alice"), Some("ab".repeat(32)));
+        assert_eq!(found("CDCDCDCDCDCD"), Some("cd".repeat(32)));
+        for nothing in ["", "cd", "cdcdcdcdcdc", "abababababcd", "team/bob"] {
+            assert_eq!(found(nothing), None, "{nothing}");
+        }
+        assert_eq!(key_of(&roles, "targets", "team/alice").unwrap_err().exit().code(), 2);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) use verifying::{OpenStream, VerifyCounts};
 pub(crate) const PREFIX: &str = "trustd";
 
 /// Every method, as a label, in order; a test holds it against the protocol.
-const METHODS: [&str; 42] = [
+const METHODS: [&str; 46] = [
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -47,11 +47,15 @@ const METHODS: [&str; 42] = [
     "trust.v1.Audit/GetConsistencyProof",
     "trust.v1.Audit/GetInclusionProof",
     "trust.v1.Audit/ListEntries",
+    "trust.v1.ContentTrust/AddDelegation",
     "trust.v1.ContentTrust/AdoptTrust",
     "trust.v1.ContentTrust/InitTrust",
     "trust.v1.ContentTrust/InspectTrust",
+    "trust.v1.ContentTrust/RemoveDelegation",
     "trust.v1.ContentTrust/RevokeTarget",
+    "trust.v1.ContentTrust/RotateTrust",
     "trust.v1.ContentTrust/SignTarget",
+    "trust.v1.ContentTrust/WitnessTrust",
     "trust.v1.Hsm/Doctor",
     "trust.v1.Hsm/ListOrphans",
     "trust.v1.Hsm/ListTokens",

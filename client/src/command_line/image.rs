@@ -26,6 +26,10 @@ pub(crate) struct PushArguments {
     pub(crate) reference: String,
     #[command(flatten)]
     pub(crate) how: SigningChoice,
+    /// Leave docker's content trust alone: without it the tag is signed there, too, where the daemon has the
+    /// repository's trust data.
+    #[arg(long)]
+    pub(crate) no_trust_data: bool,
 }
 
 /// `pull`

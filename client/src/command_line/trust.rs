@@ -1,5 +1,7 @@
 //! `trust …` as it is called.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// `trust …`
@@ -13,6 +15,104 @@ pub(crate) enum TrustCommand {
     Revoke(TrustSign),
     /// Shows what is signed in a repository, and whose keys may sign.
     Inspect(TrustInspect),
+    /// Lets others sign, as `docker trust signer` does, with keys of the daemon or of their own.
+    #[command(subcommand)]
+    Delegate(DelegateCommand),
+    /// Puts another key in the place of one: whoever knows the old one follows.
+    Rotate(TrustRotate),
+    /// Signs roles' files anew that say what they said before: after keys were changed, or before they expire.
+    Witness(TrustWitness),
+}
+
+/// `trust delegate …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DelegateCommand {
+    /// Lets somebody sign; where he may already, with more keys, for more names.
+    Add(DelegateAdd),
+    /// Lets somebody, or keys of his, sign no more.
+    Remove(DelegateRemove),
+    /// Shows who may sign besides the repository's owner.
+    List(DelegateList),
+}
+
+/// `trust delegate add`
+#[derive(Debug, Args)]
+pub(crate) struct DelegateAdd {
+    /// The repository: registry/repository.
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) repository: String,
+    /// A signer's name: his keys sign targets/NAME and targets/releases. With targets/ before it that role alone.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// A key of the daemon of purpose delegation, by name or id; may be given again. Without any key one is made.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+    /// A public key or certificate (PEM) of a key that is kept elsewhere; may be given again.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) public_key: Vec<PathBuf>,
+    /// How the tags begin that the role targets/NAME may sign; may be given again. Without it every tag.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) path: Vec<String>,
+    /// How many keys of the role targets/NAME have to sign together.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) threshold: Option<u32>,
+    /// The daemon's token that a new key is made in; without it the daemon's own custody.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["key", "public_key"])]
+    pub(crate) token: Option<String>,
+}
+
+/// `trust delegate remove`
+#[derive(Debug, Args)]
+pub(crate) struct DelegateRemove {
+    /// The repository: registry/repository.
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) repository: String,
+    /// A signer's name, or a role: targets/NAME.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Only this key, by its id as `trust delegate list` shows it, or its name in the daemon; may be given again.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+}
+
+/// `trust delegate list`
+#[derive(Debug, Args)]
+pub(crate) struct DelegateList {
+    /// The repository: registry/repository.
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) repository: String,
+}
+
+/// `trust rotate`
+#[derive(Debug, Args)]
+pub(crate) struct TrustRotate {
+    /// The repository: registry/repository.
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) repository: String,
+    /// root, targets, snapshot, timestamp, or targets/NAME.
+    #[arg(value_name = "ROLE")]
+    pub(crate) role: String,
+    /// The daemon's key that comes in, by name or id; without it the oldest that the repository has not used, else a new
+    /// one.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// The key that goes, by its id as `trust inspect` shows it, or its name in the daemon; where the role has several.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) old_key: Option<String>,
+    /// The daemon's token that a new key is made in; without it the daemon's own custody.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) token: Option<String>,
+}
+
+/// `trust witness`
+#[derive(Debug, Args)]
+pub(crate) struct TrustWitness {
+    /// The repository: registry/repository.
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) repository: String,
+    /// root, targets, or targets/NAME. Look at what they say first: `trust inspect`.
+    #[arg(required = true, value_name = "ROLE")]
+    pub(crate) role: Vec<String>,
 }
 
 /// `trust init`

@@ -1,4 +1,5 @@
-//! `push` and `image sign`: what is in the registry is signed, and the signatures go beside it.
+//! `push` and `image sign`: what is in the registry is signed, and the signatures go beside it. A push signs the tag in
+//! the repository's trust data, too, where the daemon has that.
 
 use serde::Serialize;
 use trust::{Form, Reference, Sha256Digest};
@@ -17,8 +18,9 @@ use crate::context::Context;
 use crate::engine::{Engine, Transport};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Paint, Shown};
-use crate::registry::{Access, Place, Registry};
+use crate::registry::{Access, Manifest, Place, Registry};
 use crate::time::now_unix_seconds;
+use crate::trust_owner::{self, TrustChange};
 
 /// What was signed.
 #[derive(Debug, Serialize)]
@@ -33,6 +35,9 @@ pub(super) struct SignedImage {
     pub(super) evidence: Vec<Evidence>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pushed_by: Option<&'static str>,
+    /// What was published for docker's content trust.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trust_data: Option<TrustChange>,
 }
 
 impl Shown for SignedImage {
@@ -45,6 +50,7 @@ impl Shown for SignedImage {
         };
         lines.push(format!("  by {} as {}{instances}", paint.strong(&self.key), self.forms.join(" and ")));
         lines.extend(self.evidence.iter().map(|at| paint.faint(&format!("  leaf {} of {}", at.leaf, at.log_origin))));
+        lines.extend(self.trust_data.iter().map(|change| format!("  in the trust data by {}", change.roles())));
         lines.join("\n")
     }
 }
@@ -60,6 +66,8 @@ pub(crate) async fn push(context: &Context, arguments: &PushArguments) -> Result
     let key = choose::key(&daemon, arguments.how.key.as_deref(), &reference.repository, &forms).await?;
     let order = Order { reference, key, forms };
     may_sign(&daemon, &order).await?;
+    // Asked before anything is pushed, so that a daemon that does not answer has been asked for nothing.
+    let has_trust_data = !arguments.no_trust_data && trust_owner::is_kept(context, &daemon, &order.reference).await?;
     let transport = if registry.is_plain() { Transport::Plain } else { Transport::Tls };
     let digest = engine.push(&order.reference, transport, context.output).await?;
     // From here on the image is public: whatever goes wrong, the way to finish is said.
@@ -69,9 +77,19 @@ pub(crate) async fn push(context: &Context, arguments: &PushArguments) -> Result
     }
     let target = Target { place: Place::Digest(digest), ..target };
     let signed = sign_at(context, &daemon, &registry, &target, &order).await;
-    let mut signed = signed.map_err(|failure| unfinished(failure, &order, &digest))?;
+    let (mut signed, manifest) = signed.map_err(|failure| unfinished(failure, &order, &digest))?;
     signed.pushed_by = Some(engine.name());
-    context.output.show(&signed)
+    let written = match has_trust_data {
+        true => trust_owner::sign_tag(&daemon, &order.reference, &manifest, Vec::new()).await.map(Some),
+        false => Ok(None),
+    };
+    let (change, failed) = match written {
+        Ok(change) => (change, Ok(())),
+        Err(failure) => (None, Err(half_done(&failure, &order.reference, &digest))),
+    };
+    signed.trust_data = change;
+    context.output.show(&signed)?;
+    failed
 }
 
 /// `trustctl image sign REF`
@@ -92,7 +110,7 @@ pub(crate) async fn sign(context: &Context, arguments: &SignArguments) -> Result
     if let Place::Digest(digest) = &target.place {
         serves(&registry, &order.reference, digest).await?;
     }
-    let signed = sign_at(context, &daemon, &registry, &target, &order).await?;
+    let (signed, _) = sign_at(context, &daemon, &registry, &target, &order).await?;
     context.output.show(&signed)
 }
 
@@ -131,17 +149,18 @@ pub(super) async fn serves(registry: &Registry, reference: &Reference, digest: &
     Ok(())
 }
 
+/// Signs what is there, and puts the signatures beside it; what was signed, as the registry has it.
 async fn sign_at(
     context: &Context,
     daemon: &Daemon,
     registry: &Registry,
     target: &Target,
     order: &Order,
-) -> Result<SignedImage, Failure> {
+) -> Result<(SignedImage, Manifest), Failure> {
     let top = resolve(registry, target).await?;
-    let digest = top.0.digest;
+    let (digest, manifest) = (top.0.digest, top.0.clone());
     let instances = gather(registry, top, context.output).await?;
-    sign_all(context.output, daemon, registry, order, (digest, &instances)).await
+    Ok((sign_all(context.output, daemon, registry, order, (digest, &instances)).await?, manifest))
 }
 
 /// Signs what a reference resolves to, with its instances, and writes the signatures beside it.
@@ -170,6 +189,7 @@ pub(super) async fn sign_all(
         manifests: signed.len(),
         evidence,
         pushed_by: None,
+        trust_data: None,
     })
 }
 
@@ -180,4 +200,11 @@ fn unfinished(failure: Failure, order: &Order, digest: &Sha256Digest) -> Failure
     let line = format!("trustctl image sign --key {}{forms} {}@{digest}", order.key, order.reference);
     let what = format!("the image is pushed, but not signed: {}", failure.what());
     Failure::new(Exit::Refused, what, format!("this finishes the work: {line}"))
+}
+
+/// Pushed and signed as cosign has it, but not in the trust data.
+fn half_done(failure: &Failure, reference: &Reference, digest: &Sha256Digest) -> Failure {
+    let what = format!("the image is pushed and signed, but not in its trust data: {}", failure.what());
+    let line = format!("trustctl trust sign {reference}@{digest}");
+    Failure::new(Exit::Refused, what, format!("this finishes the work: {line}; push --no-trust-data leaves it out"))
 }

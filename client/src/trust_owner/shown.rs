@@ -8,7 +8,7 @@ use crate::output::{Paint, Shown};
 use crate::time::rfc3339_or_none;
 
 /// How much of a key's id people see, as with docker.
-const ID_SHOWN: usize = 12;
+pub(super) const ID_SHOWN: usize = 12;
 
 /// What a command published, and where that stands in the log.
 #[derive(Debug, Serialize)]
@@ -18,6 +18,12 @@ pub(crate) struct TrustChange {
     /// Repository, or image with tag and digest.
     about: String,
     files: Vec<File>,
+    /// That came into roles.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<Key>,
+    /// Roles whose files count no more until those who may sign them anew.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lapsed: Vec<String>,
     log_origin: String,
     leaves: Vec<u64>,
 }
@@ -34,7 +40,15 @@ impl TrustChange {
             Failure::other("the daemon's answer is incomplete", "is it of the same version? `trustctl status`")
         })?;
         let files = change.files.into_iter().map(|file| File { role: file.role, version: file.version }).collect();
-        Ok(Self { done, about, files, log_origin: change.log_origin, leaves: change.leaves })
+        let keys = change.keys.into_iter().map(Key::read).collect();
+        let v1::TrustChange { lapsed, log_origin, leaves, .. } = change;
+        Ok(Self { done, about, files, keys, lapsed, log_origin, leaves })
+    }
+
+    /// The roles whose files were published, each with its version.
+    pub(crate) fn roles(&self) -> String {
+        let roles = self.files.iter().map(|file| format!("{} version {}", printable(&file.role), file.version));
+        roles.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -42,6 +56,11 @@ impl Shown for TrustChange {
     fn text(&self, paint: Paint) -> String {
         let mut lines = vec![format!("{} {}", paint.good(self.done), printable(&self.about))];
         lines.extend(self.files.iter().map(|file| format!("  {} version {}", printable(&file.role), file.version)));
+        lines.extend(self.keys.iter().map(|key| format!("  key {}", key.words(paint))));
+        lines.extend(self.lapsed.iter().map(|role| {
+            let words = format!("  {role} counts no more until those who may sign it anew: trustctl trust witness");
+            paint.bad(&words)
+        }));
         if self.leaves.is_empty() {
             return lines.join("\n");
         }
@@ -70,6 +89,9 @@ struct Role {
     expires_at: Option<String>,
     threshold: u32,
     keys: Vec<Key>,
+    /// How the names begin that a role below targets may sign.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,16 +110,75 @@ struct Target {
     roles: Vec<String>,
 }
 
-impl Inspected {
-    pub(super) fn read(repository: String, answer: v1::InspectTrustResponse) -> Self {
-        let key = |key: v1::TrustKey| Key { id: key.id, name: Some(key.name).filter(|name| !name.is_empty()) };
-        let role = |role: v1::TrustRole| Role {
+impl Key {
+    fn read(key: v1::TrustKey) -> Self {
+        Self { id: key.id, name: Some(key.name).filter(|name| !name.is_empty()) }
+    }
+
+    fn words(&self, paint: Paint) -> String {
+        let id: String = self.id.chars().take(ID_SHOWN).collect();
+        let name = self.name.as_deref().map_or_else(|| paint.faint("not here"), printable);
+        format!("{}  {name}", printable(&id))
+    }
+}
+
+impl Role {
+    fn read(role: v1::TrustRole) -> Self {
+        Self {
             name: role.name,
             version: Some(role.version).filter(|version| *version > 0),
             expires_at: u64::try_from(role.expires_at_unix_seconds).ok().and_then(rfc3339_or_none),
             threshold: role.threshold,
-            keys: role.keys.into_iter().map(key).collect(),
+            keys: role.keys.into_iter().map(Key::read).collect(),
+            paths: role.paths,
+        }
+    }
+
+    fn lines(&self, paint: Paint) -> Vec<String> {
+        let file = match (self.version, &self.expires_at) {
+            (Some(version), Some(end)) => format!("version {version}, until {end}"),
+            _ => "nothing published yet".to_owned(),
         };
+        let keys = match self.keys.len() {
+            1 => "1 key".to_owned(),
+            number => format!("{} of {number} keys", self.threshold),
+        };
+        let is_bounded = !self.paths.is_empty() && !self.paths.iter().any(String::is_empty);
+        let names =
+            if is_bounded { format!(", names that begin with {}", self.paths.join(" or ")) } else { String::new() };
+        let mut lines = vec![format!("  {}  {file}, {keys}{}", printable(&self.name), printable(&names))];
+        lines.extend(self.keys.iter().map(|key| format!("    {}", key.words(paint))));
+        lines
+    }
+}
+
+/// Who may sign besides the repository's owner.
+#[derive(Debug, Serialize)]
+pub(super) struct Delegations {
+    repository: String,
+    delegations: Vec<Role>,
+}
+
+impl Delegations {
+    pub(super) fn read(repository: String, roles: Vec<v1::TrustRole>) -> Self {
+        let below = roles.into_iter().filter(|role| role.name.starts_with("targets/"));
+        Self { repository, delegations: below.map(Role::read).collect() }
+    }
+}
+
+impl Shown for Delegations {
+    fn text(&self, paint: Paint) -> String {
+        let mut lines = vec![paint.strong(&self.repository)];
+        if self.delegations.is_empty() {
+            lines.push(paint.faint("  nobody signs but for targets"));
+        }
+        lines.extend(self.delegations.iter().flat_map(|role| role.lines(paint)));
+        lines.join("\n")
+    }
+}
+
+impl Inspected {
+    pub(super) fn read(repository: String, answer: v1::InspectTrustResponse) -> Self {
         let target = |target: v1::TrustTarget| Target {
             tag: target.name,
             digest: target.digest,
@@ -106,7 +187,7 @@ impl Inspected {
         };
         Self {
             repository,
-            roles: answer.roles.into_iter().map(role).collect(),
+            roles: answer.roles.into_iter().map(Role::read).collect(),
             targets: answer.targets.into_iter().map(target).collect(),
         }
     }
@@ -115,22 +196,7 @@ impl Inspected {
 impl Shown for Inspected {
     fn text(&self, paint: Paint) -> String {
         let mut lines = vec![paint.strong(&self.repository)];
-        for role in &self.roles {
-            let file = match (role.version, &role.expires_at) {
-                (Some(version), Some(end)) => format!("version {version}, until {end}"),
-                _ => "nothing published yet".to_owned(),
-            };
-            let keys = match role.keys.len() {
-                1 => "1 key".to_owned(),
-                number => format!("{} of {number} keys", role.threshold),
-            };
-            lines.push(format!("  {}  {file}, {keys}", printable(&role.name)));
-            for key in &role.keys {
-                let id: String = key.id.chars().take(ID_SHOWN).collect();
-                let name = key.name.as_deref().map_or_else(|| paint.faint("not here"), printable);
-                lines.push(format!("    {}  {name}", printable(&id)));
-            }
-        }
+        lines.extend(self.roles.iter().flat_map(|role| role.lines(paint)));
         if self.targets.is_empty() {
             lines.push(paint.faint("  nothing is signed"));
         }

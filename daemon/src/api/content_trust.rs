@@ -1,5 +1,7 @@
 //! The door of the ContentTrust service.
 
+mod wishes;
+
 use std::collections::BTreeMap;
 
 use tonic::{Request, Response, Status};
@@ -11,7 +13,7 @@ use trust_proto::v1;
 use super::signing::MANIFEST_BYTES_MAX;
 use super::{Door, answer, malformed, selector};
 use crate::keys::KeySelector;
-use crate::publish::{Adoption, Beginning, Changed, Shown, Wish};
+use crate::publish::{Adoption, Beginning, Changed, Shown, ShownKey, Wish};
 
 /// The most roles that one request names.
 const ROLES_MAX: usize = 64;
@@ -97,6 +99,58 @@ impl v1::content_trust_server::ContentTrust for Door {
         let shown = self.house.publisher().shown(&principal, &gun, only.as_deref(), (after.as_deref(), size)).await;
         Ok(Response::new(shown_to_wire(shown.map_err(answer)?)))
     }
+
+    async fn add_delegation(
+        &self,
+        request: Request<v1::AddDelegationRequest>,
+    ) -> Result<Response<v1::AddDelegationResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let gun = gun(&wire.repository).map_err(answer)?;
+        let new = wishes::delegating(&wire).map_err(answer)?;
+        let changed = self.house.publisher().delegate(&principal, &gun, new, deadline).await.map_err(answer)?;
+        Ok(Response::new(v1::AddDelegationResponse { change: Some(self.change_to_wire(changed)) }))
+    }
+
+    async fn remove_delegation(
+        &self,
+        request: Request<v1::RemoveDelegationRequest>,
+    ) -> Result<Response<v1::RemoveDelegationResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let gun = gun(&wire.repository).map_err(answer)?;
+        let going = wishes::undelegating(&wire).map_err(answer)?;
+        let changed = self.house.publisher().undelegate(&principal, &gun, going, deadline).await.map_err(answer)?;
+        Ok(Response::new(v1::RemoveDelegationResponse { change: Some(self.change_to_wire(changed)) }))
+    }
+
+    async fn rotate_trust(
+        &self,
+        request: Request<v1::RotateTrustRequest>,
+    ) -> Result<Response<v1::RotateTrustResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let gun = gun(&wire.repository).map_err(answer)?;
+        let rotation = wishes::rotation(&wire).map_err(answer)?;
+        let changed = self.house.publisher().rotate(&principal, &gun, rotation, deadline).await.map_err(answer)?;
+        Ok(Response::new(v1::RotateTrustResponse { change: Some(self.change_to_wire(changed)) }))
+    }
+
+    async fn witness_trust(
+        &self,
+        request: Request<v1::WitnessTrustRequest>,
+    ) -> Result<Response<v1::WitnessTrustResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let gun = gun(&wire.repository).map_err(answer)?;
+        let roles = wishes::witnessed(&wire.roles).map_err(answer)?;
+        let changed = self.house.publisher().witness(&principal, &gun, roles, deadline).await.map_err(answer)?;
+        Ok(Response::new(v1::WitnessTrustResponse { change: Some(self.change_to_wire(changed)) }))
+    }
 }
 
 impl Door {
@@ -109,6 +163,8 @@ impl Door {
             files: changed.files.into_iter().map(file).collect(),
             log_origin: self.house.log_origin().to_owned(),
             leaves: changed.leaves,
+            lapsed: changed.lapsed.iter().map(ToString::to_string).collect(),
+            keys: changed.keys.into_iter().map(key_to_wire).collect(),
         }
     }
 }
@@ -173,7 +229,6 @@ fn signed(wire: &v1::SignTargetRequest) -> Result<(Wish, Sha256Digest), Fault> {
 }
 
 fn shown_to_wire(shown: Shown) -> v1::InspectTrustResponse {
-    let key = |key: crate::publish::ShownKey| v1::TrustKey { id: key.id.to_hex(), name: key.name.unwrap_or_default() };
     let roles = shown.roles.into_iter().map(|role| {
         let (version, expires_at_unix_seconds) = role.file.unwrap_or_default();
         v1::TrustRole {
@@ -181,7 +236,8 @@ fn shown_to_wire(shown: Shown) -> v1::InspectTrustResponse {
             version,
             expires_at_unix_seconds,
             threshold: role.threshold,
-            keys: role.keys.into_iter().map(key).collect(),
+            keys: role.keys.into_iter().map(key_to_wire).collect(),
+            paths: role.paths,
         }
     });
     let targets = shown.targets.into_iter().map(|target| v1::TrustTarget {
@@ -195,4 +251,8 @@ fn shown_to_wire(shown: Shown) -> v1::InspectTrustResponse {
         targets: targets.collect(),
         next_page_token: shown.next.unwrap_or_default(),
     }
+}
+
+fn key_to_wire(key: ShownKey) -> v1::TrustKey {
+    v1::TrustKey { id: key.id.to_hex(), name: key.name.unwrap_or_default() }
 }

@@ -73,7 +73,7 @@ pub(crate) struct MetadataFacts<'a> {
     pub(crate) gun: &'a Gun,
     /// Whose file it is.
     pub(crate) role: &'a RoleName,
-    /// What is done: `init`, `sign`, `revoke`.
+    /// What is done: `init`, `sign`, `revoke`, `delegate`, `rotate`, `witness`.
     pub(crate) operation: &'static str,
     /// The names that are signed, or signed no more.
     pub(crate) targets: &'a [String],

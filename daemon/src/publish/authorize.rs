@@ -72,7 +72,7 @@ pub(super) struct OwnerWork {
 }
 
 impl OwnerWork {
-    /// Work on these roles of a repository: `init`, `sign` or `revoke`, and about which names.
+    /// Work on these roles of a repository, what it is called in policies, and about which names it is.
     pub(super) fn new(
         asked: &Asked,
         operation: &'static str,

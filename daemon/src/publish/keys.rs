@@ -155,8 +155,16 @@ impl Publisher<'_> {
 pub(super) fn name_of(gun: &Gun, purpose: Purpose) -> Result<trust::KeyName, PublishError> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|error| Fault::internal(error.to_string()))?;
-    let of_gun = Sha256Digest::of(gun.as_str().as_bytes()).to_hex();
-    let of_gun = of_gun.get(..16).unwrap_or_default();
-    let name = format!("tuf/{of_gun}/{purpose}-{}", hex::encode(random));
+    let name = format!("{}{}", prefix_of(gun, purpose), hex::encode(random));
     Ok(name.parse().map_err(Fault::internal)?)
+}
+
+/// Whether a key was named by [`name_of`].
+pub(super) fn is_named_here(name: &trust::KeyName, gun: &Gun, purpose: Purpose) -> bool {
+    name.to_string().starts_with(&prefix_of(gun, purpose))
+}
+
+fn prefix_of(gun: &Gun, purpose: Purpose) -> String {
+    let of_gun = Sha256Digest::of(gun.as_str().as_bytes()).to_hex();
+    format!("tuf/{}/{purpose}-", of_gun.get(..16).unwrap_or_default())
 }

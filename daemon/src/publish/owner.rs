@@ -1,5 +1,5 @@
 //! What the daemon does for the owner of a repository whose keys it holds: it begins the trust data, signs things in it,
-//! and takes that back.
+//! takes that back, lets others sign, and puts other keys in the place of old ones.
 //!
 //! Root, targets and delegations are planned here, signed by the stages of every signature, and then published as if
 //! they had been sent: the rules of an upload hold for them, too. Versions of targets are reserved before they are
@@ -11,9 +11,17 @@
 mod adopt;
 mod begin;
 mod change;
+mod delegate;
+mod draft;
 mod keys;
+mod rotate;
 mod show;
+mod undelegate;
+mod witness;
 
+use std::sync::Arc;
+
+use tracing::Instrument as _;
 use trust::format::tuf::plan::Unsigned;
 use trust::format::tuf::{Document, Part, RoleName, Version};
 use trust::{Fault, FaultKind, KeyId};
@@ -21,10 +29,13 @@ use trust::{Fault, FaultKind, KeyId};
 pub(crate) use self::adopt::Adoption;
 pub(crate) use self::begin::Beginning;
 pub(crate) use self::change::Wish;
+pub(crate) use self::delegate::{DelegateName, Delegating};
+pub(crate) use self::rotate::Rotation;
 pub(crate) use self::show::{Shown, ShownKey};
 use super::authorize::Warrant;
 use super::sign::ServerKey;
 use super::{Asked, PublishError, Publisher};
+use crate::house::House;
 use crate::records::Head;
 
 /// What was published for an owner.
@@ -34,6 +45,10 @@ pub(crate) struct Changed {
     pub(crate) files: Vec<(RoleName, Version)>,
     /// The intents of their signatures in the log.
     pub(crate) leaves: Vec<u64>,
+    /// Keys that came into roles.
+    pub(crate) keys: Vec<ShownKey>,
+    /// Roles whose files count no more until somebody who may signs them anew.
+    pub(crate) lapsed: Vec<RoleName>,
 }
 
 impl Publisher<'_> {
@@ -66,6 +81,19 @@ impl Publisher<'_> {
         }
         reserved.signers.extend(keys);
         Ok(self.0.records().publish(&asked.gun, reserved, &[], None, self.0.anchor()).await?)
+    }
+}
+
+impl Publisher<'_> {
+    /// Does an owner's work to its end, though the caller may hang up.
+    async fn for_owner<F>(self, asked: Asked, work: impl FnOnce(Arc<House>, Asked) -> F) -> Result<Changed, Fault>
+    where
+        F: Future<Output = Result<Changed, Fault>> + Send + 'static,
+    {
+        let work = work(Arc::clone(self.0), asked);
+        let ended = self.0.detached(work.in_current_span()).await?;
+        self.0.metrics().published(end_of(&ended));
+        ended
     }
 }
 

@@ -3,15 +3,15 @@
 use prost::Message;
 use prost::bytes::Bytes;
 use trust_proto::v1::{
-    AdoptKeyRequest, AdoptTrustRequest, AdoptedFile, Algorithm, BackupRequest, BatchKey, ChangeUseRequest,
-    CreateKeyRequest, DistrustKeyRequest, DistrustReason, DoctorRequest, Form, GetCheckpointRequest,
+    AddDelegationRequest, AdoptKeyRequest, AdoptTrustRequest, AdoptedFile, Algorithm, BackupRequest, BatchKey,
+    ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest, DistrustReason, DoctorRequest, Form, GetCheckpointRequest,
     GetConsistencyProofRequest, GetInclusionProofRequest, GetKeyRequest, GetStatusRequest, ImageStatement,
     ImportKeyRequest, ImportedKey, InitTrustRequest, InspectTrustRequest, ListEntriesRequest, ListKeksRequest,
     ListKeysRequest, ListOrphansRequest, ListTokensRequest, ListTrustedKeysRequest, LoginRequest, MaySignRequest,
-    OfferImportRequest, Purpose, RevokeTargetRequest, RotateKekRequest, RotateKeyRequest, SealRequest,
-    SignBatchRequest, SignRequest, SignTargetRequest, Statement, StatementList, UnsealRequest, UseChange,
-    VerifyBatchRequest, VerifyRequest, batch_key, image_statement, sign_batch_request, statement, verify_batch_request,
-    verify_request,
+    OfferImportRequest, Purpose, RemoveDelegationRequest, RevokeTargetRequest, RotateKekRequest, RotateKeyRequest,
+    RotateTrustRequest, SealRequest, SignBatchRequest, SignRequest, SignTargetRequest, Statement, StatementList,
+    UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, WitnessTrustRequest, batch_key, image_statement,
+    sign_batch_request, statement, verify_batch_request, verify_request,
 };
 use trust_tests::rpc::Method;
 
@@ -23,6 +23,14 @@ const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.im
 /// The repository of trust data that the requests are about, and its tag.
 pub(crate) const REPOSITORY: &str = "r.example/acme/app";
 const TAG: &str = "1.0";
+/// A role of it that may be taken away.
+pub(crate) const DELEGATION: &str = "targets/leaving";
+
+/// A request to let a role sign, with a new key, and no tag that there is.
+pub(crate) fn delegation(name: &str) -> AddDelegationRequest {
+    let (repository, name, paths) = (REPOSITORY.to_owned(), name.to_owned(), vec!["never".to_owned()]);
+    AddDelegationRequest { repository, name, paths, ..AddDelegationRequest::default() }
+}
 
 /// A request to sign its tag.
 pub(crate) fn sign_target() -> SignTargetRequest {
@@ -60,6 +68,22 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
         }
         "ContentTrust/InspectTrust" => {
             InspectTrustRequest { repository: REPOSITORY.to_owned(), ..InspectTrustRequest::default() }.encode_to_vec()
+        }
+        // Each a role of its own, which signs no tag of the others' requests.
+        "ContentTrust/AddDelegation" => {
+            delegation(&format!("targets/{}", key.rsplit('/').next().unwrap_or_default())).encode_to_vec()
+        }
+        "ContentTrust/RemoveDelegation" => {
+            let (repository, name) = (REPOSITORY.to_owned(), DELEGATION.to_owned());
+            RemoveDelegationRequest { repository, name, ..RemoveDelegationRequest::default() }.encode_to_vec()
+        }
+        "ContentTrust/RotateTrust" => {
+            let (repository, role) = (REPOSITORY.to_owned(), "targets".to_owned());
+            RotateTrustRequest { repository, role, ..RotateTrustRequest::default() }.encode_to_vec()
+        }
+        "ContentTrust/WitnessTrust" => {
+            let (repository, roles) = (REPOSITORY.to_owned(), vec!["targets".to_owned()]);
+            WitnessTrustRequest { repository, roles }.encode_to_vec()
         }
         "Hsm/Doctor" => {
             DoctorRequest { token: "hsm".to_owned(), sessions_max: 1, ..DoctorRequest::default() }.encode_to_vec()

@@ -205,6 +205,10 @@ impl Scene {
         if method.service == "ContentTrust" && method.name != "InitTrust" {
             self.sign_trust().await;
         }
+        if method.name == "RemoveDelegation" {
+            let mut client = ContentTrustClient::new(self.local(0).await);
+            client.add_delegation(requests::delegation(requests::DELEGATION)).await.unwrap();
+        }
     }
 
     /// Begins the trust data of the repository that requests are about, where there is none, and signs its tag.

@@ -1,15 +1,15 @@
 //! The beginning of a repository's trust data: a certificate for the root key, root, and targets without anything in them.
+//!
+//! A repository that was deleted goes on under its last root where the daemon has the keys of that: whoever knew it follows.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::Instrument as _;
 use trust::format::tuf::plan::{ROOT_SECONDS, Speakers, TARGETS_SECONDS};
-use trust::format::tuf::{Gun, Key, RoleName, UnsignedCertificate};
+use trust::format::tuf::{Gun, Key, Repository, RoleName, UnsignedCertificate};
 use trust::{Fault, FaultKind, Principal, Purpose};
 use trust_hsm::TokenName;
 
-use super::{Changed, end_of, parts};
+use super::{Changed, parts};
 use crate::keys::KeySelector;
 use crate::publish::authorize::{OwnerWork, Warrant};
 use crate::publish::keys::Wanted;
@@ -32,9 +32,26 @@ pub(crate) struct Beginning {
     pub(crate) token: Option<TokenName>,
 }
 
+/// Who signs root.
+enum RootKeys {
+    /// Those who spoke for the root with which the repository was deleted.
+    Last(Vec<ServerKey>),
+    /// The first of a line, which gets a certificate.
+    New(Box<ServerKey>),
+}
+
+impl RootKeys {
+    fn all(&self) -> &[ServerKey] {
+        match self {
+            Self::Last(keys) => keys,
+            Self::New(key) => std::slice::from_ref(key),
+        }
+    }
+}
+
 /// The keys of the four roles.
 struct Keys {
-    root: ServerKey,
+    root: RootKeys,
     targets: ServerKey,
     snapshot: Key,
     timestamp: Key,
@@ -55,11 +72,7 @@ impl Publisher<'_> {
         deadline: Duration,
     ) -> Result<Changed, Fault> {
         let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
-        let house = Arc::clone(self.0);
-        let work = async move { Publisher(&house).begin_now(&asked, &beginning).await };
-        let ended = self.0.detached(work.in_current_span()).await?;
-        self.0.metrics().published(end_of(&ended));
-        ended
+        self.for_owner(asked, |house, asked| async move { Publisher(&house).begin_now(&asked, &beginning).await }).await
     }
 
     async fn begin_now(self, asked: &Asked, beginning: &Beginning) -> Result<Changed, Fault> {
@@ -68,15 +81,65 @@ impl Publisher<'_> {
         // Before anybody learns what is there, and before keys are made.
         Warrant::Owner(work.clone()).grounds(self.0)?;
         is_free(asked, &generation)?;
-        let token = beginning.token.as_ref();
-        let root = self.key_to_begin_with(asked, &work, Purpose::Root, beginning.root.as_ref(), token).await?;
-        let targets = self.key_to_begin_with(asked, &work, Purpose::Targets, beginning.targets.as_ref(), token).await?;
+        let last = generation.repository.unburied();
+        let root = self.root_to_begin_with(asked, &work, last.as_ref(), beginning).await?;
+        let last = last.as_ref().filter(|_| matches!(root, RootKeys::Last(_)));
+        let targets = self.targets_to_begin_with(asked, &work, last, beginning).await?;
         let snapshot = self.own_key(asked, &RoleName::Snapshot, Purpose::Snapshot).await?;
         let timestamp = self.own_key(asked, &RoleName::Timestamp, Purpose::Timestamp).await?;
-        let work = work.using(&root.view, &RoleName::Root).using(&targets.view, &RoleName::Targets);
+        let work = work.using(&targets.view, &RoleName::Targets);
+        let work = root.all().iter().fold(work, |work, key| work.using(&key.view, &RoleName::Root));
         let turn = self.0.shelf().turn(&asked.gun).await?;
         let keys = Keys { root, targets, snapshot, timestamp };
         self.begin_in_turn(&turn, asked, &Warrant::Owner(work), keys).await
+    }
+
+    /// Those who spoke for the last root, if there is one, they are here, and nothing else is asked for; else a key to begin
+    /// with.
+    async fn root_to_begin_with(
+        self,
+        asked: &Asked,
+        work: &OwnerWork,
+        last: Option<&Repository>,
+        beginning: &Beginning,
+    ) -> Result<RootKeys, Fault> {
+        let (role, named) = (RoleName::Root, beginning.root.as_ref());
+        if let (Some(authority), None) = (last.and_then(|last| last.authority(&role)), named)
+            && self.could_sign(asked, work, &role, &authority)?
+        {
+            let keys = self.signers_for(asked, work, &role, &authority)?;
+            if keys.iter().all(|key| beginning.is_where_asked(key)) {
+                return Ok(RootKeys::Last(keys));
+            }
+        }
+        let key = self.key_to_come(asked, work, &role, named, beginning.token.as_ref()).await?;
+        let id = key.key.canonical_id();
+        let authority = last.and_then(|last| last.authority(&role)).filter(|authority| authority.threshold() == 1);
+        let listed = authority.and_then(|authority| {
+            let listed = authority.keys().iter().find(|listed| listed.canonical_id() == id)?;
+            Some(key.listed_as((*listed).clone()))
+        });
+        Ok(listed.map_or_else(|| RootKeys::New(Box::new(key)), |key| RootKeys::Last(vec![key])))
+    }
+
+    /// The targets key that the last root lists, where the repository goes on under it; else a key to begin with.
+    async fn targets_to_begin_with(
+        self,
+        asked: &Asked,
+        work: &OwnerWork,
+        last: Option<&Repository>,
+        beginning: &Beginning,
+    ) -> Result<ServerKey, Fault> {
+        let (role, named) = (RoleName::Targets, beginning.targets.as_ref());
+        if let (Some(authority), None) = (last.and_then(|last| last.authority(&role)), named) {
+            let mut held = self.held_for(asked, &role, &authority)?.into_iter();
+            let fits =
+                |key: &ServerKey| beginning.is_where_asked(key) && work.could_use(self.0, &key.view.record, &role);
+            if let Some(key) = held.find(fits) {
+                return Ok(key);
+            }
+        }
+        self.key_to_come(asked, work, &role, named, beginning.token.as_ref()).await
     }
 
     async fn own_key(self, asked: &Asked, role: &RoleName, purpose: Purpose) -> Result<Key, PublishError> {
@@ -89,18 +152,23 @@ impl Publisher<'_> {
         warrant.grounds(self.0)?;
         let now = now_of(self.0);
         let mut changed = Changed::default();
-        let root_key = self.certified(asked, warrant, &keys.root, &mut changed).await?;
-        let speakers = [
-            (RoleName::Root, Speakers::one(root_key.key.clone())),
+        let ids: Vec<_> = keys.root.all().iter().chain([&keys.targets]).map(|key| key.view.record.id).collect();
+        let mut speakers = vec![
             (RoleName::Targets, Speakers::one(keys.targets.key.clone())),
             (RoleName::Snapshot, Speakers::one(keys.snapshot)),
             (RoleName::Timestamp, Speakers::one(keys.timestamp)),
         ];
-        let root = generation.repository.next_root(&speakers, &ends(now, ROOT_SECONDS)?);
-        let root = root.map_err(PublishError::from)?;
-        let ids = [keys.root.view.record.id, keys.targets.view.record.id];
-        let root = self.signed_for_owner(asked, warrant, &root, &[root_key], &mut changed).await?;
-        let repository = generation.repository.clone().with(root.clone());
+        let (before, root_keys) = match keys.root {
+            RootKeys::Last(root) => (generation.repository.unburied().ok_or_else(|| taken(asked))?, root),
+            RootKeys::New(root) => {
+                let root = self.certified(asked, warrant, &root, &mut changed).await?;
+                speakers.push((RoleName::Root, Speakers::one(root.key.clone())));
+                (generation.repository.clone(), vec![root])
+            }
+        };
+        let root = before.next_root(&speakers, &ends(now, ROOT_SECONDS)?).map_err(PublishError::from)?;
+        let root = self.signed_for_owner(asked, warrant, &root, &root_keys, &mut changed).await?;
+        let repository = before.with(root.clone());
         let targets = repository.next_targets(&RoleName::Targets, &[], &ends(now, TARGETS_SECONDS)?);
         let targets = targets.map_err(PublishError::from)?;
         let files = std::iter::once(&targets);
@@ -112,7 +180,7 @@ impl Publisher<'_> {
     }
 
     /// The root key in a certificate for this repository, which it signs itself.
-    async fn certified(
+    pub(super) async fn certified(
         self,
         asked: &Asked,
         warrant: &Warrant,
@@ -132,9 +200,17 @@ impl Publisher<'_> {
     }
 }
 
-fn is_free(asked: &Asked, generation: &Generation) -> Result<(), Fault> {
-    if generation.head.is_alive() {
-        return Err(Fault::new(FaultKind::Refused, format!("{} has trust data already", asked.gun)));
+impl Beginning {
+    /// Whether a key that nobody named is where such keys have to be.
+    fn is_where_asked(&self, key: &ServerKey) -> bool {
+        self.token.as_ref().is_none_or(|token| key.view.record.token.as_ref() == Some(token))
     }
-    Ok(())
+}
+
+fn is_free(asked: &Asked, generation: &Generation) -> Result<(), Fault> {
+    if generation.head.is_alive() { Err(taken(asked)) } else { Ok(()) }
+}
+
+fn taken(asked: &Asked) -> Fault {
+    Fault::new(FaultKind::Refused, format!("{} has trust data already", asked.gun))
 }

@@ -3,20 +3,17 @@
 //! Where a repository delegates, docker signs into those children of targets whose keys it has, and so does this;
 //! targets itself only where there is none (SPEC §4.2).
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::Instrument as _;
 use trust::format::json::Integer;
-use trust::format::tuf::plan::{Change, NewTarget, TARGETS_SECONDS, Unsigned};
+use trust::format::tuf::plan::{Change, NewTarget};
 use trust::format::tuf::{Gun, Repository, RoleName};
 use trust::{Fault, FaultKind, Principal, Sha256Digest};
 
-use super::{Changed, end_of, parts};
-use crate::publish::authorize::{OwnerWork, Warrant};
-use crate::publish::sign::ServerKey;
-use crate::publish::update::ends;
-use crate::publish::{Asked, PublishError, Publisher, now_of};
+use super::Changed;
+use super::draft::{Draft, counts};
+use crate::publish::authorize::OwnerWork;
+use crate::publish::{Asked, PublishError, Publisher};
 
 /// What is to be signed, or signed no more, under a name (for docker a tag).
 #[derive(Debug, Clone)]
@@ -52,9 +49,6 @@ impl Wish {
     }
 }
 
-/// A role's next file, and who signs it.
-type Planned = (Unsigned, Vec<ServerKey>);
-
 impl Publisher<'_> {
     /// Signs a name in these roles, or takes that back, and publishes it. Without roles: in those whose keys the daemon
     /// holds and the caller may use; of what is taken back, in all that sign it.
@@ -71,11 +65,8 @@ impl Publisher<'_> {
         deadline: Duration,
     ) -> Result<Changed, Fault> {
         let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
-        let house = Arc::clone(self.0);
-        let work = async move { Publisher(&house).change_now(&asked, &wish, roles).await };
-        let ended = self.0.detached(work.in_current_span()).await?;
-        self.0.metrics().published(end_of(&ended));
-        ended
+        self.for_owner(asked, |house, asked| async move { Publisher(&house).change_now(&asked, &wish, roles).await })
+            .await
     }
 
     async fn change_now(self, asked: &Asked, wish: &Wish, named: Vec<RoleName>) -> Result<Changed, Fault> {
@@ -88,32 +79,13 @@ impl Publisher<'_> {
             return Err(PublishError::NotFound.into());
         }
         let names = vec![wish.name().to_owned()];
-        let work = |roles, names| OwnerWork::new(asked, wish.operation(), roles, names, false);
-        let roles = self.roles_of(asked, &held.repository, wish, (&named, &work(Vec::new(), names.clone())))?;
-        let mut work = work(roles.clone(), names);
-        let mut planned: Vec<Planned> = Vec::with_capacity(roles.len());
+        let work = OwnerWork::new(asked, wish.operation(), Vec::new(), names.clone(), false);
+        let roles = self.roles_of(asked, &held.repository, wish, (&named, &work))?;
+        let mut draft = Draft::new(asked, wish.operation(), names, &held.repository);
         for role in &roles {
-            let authority = held.repository.authority(role).ok_or_else(|| no_role(role))?;
-            let keys = self.signers_for(asked, &work, role, &authority)?;
-            let ends = ends(now_of(self.0), TARGETS_SECONDS)?;
-            let next = held.repository.next_targets(role, &[wish.change()?], &ends);
-            planned.push((next.map_err(PublishError::from)?, keys));
+            self.draft_targets(&mut draft, role, &[wish.change()?])?;
         }
-        for (file, keys) in &planned {
-            work = keys.iter().fold(work, |work, key| work.using(&key.view, file.document().role()));
-        }
-        let warrant = Warrant::Owner(work);
-        warrant.grounds(self.0)?;
-        let ids = planned.iter().flat_map(|(_, keys)| keys).map(|key| key.view.record.id);
-        let files = planned.iter().map(|(file, _)| file);
-        let reserved = self.reserve_for_owner(asked, &held.head, files, ids).await?;
-        let (mut changed, mut signed) = (Changed::default(), Vec::with_capacity(planned.len()));
-        for (file, keys) in &planned {
-            signed.push(self.signed_for_owner(asked, &warrant, file, keys, &mut changed).await?);
-        }
-        let parts = parts(&signed)?;
-        self.take_in_turn(&turn, asked, &warrant, (&reserved, &held.repository), parts).await?;
-        Ok(changed)
+        self.publish_draft(&turn, &held, draft).await
     }
 
     /// The roles in which a name is signed, or signed no more.
@@ -132,12 +104,16 @@ impl Publisher<'_> {
             return unsigned.map_or_else(|| Ok(named.to_vec()), |role| Err(not_signed(wish.name(), Some(role))));
         }
         if let Wish::Revoke { name } = wish {
-            let roles: Vec<RoleName> = repository
+            let mut roles: Vec<RoleName> = repository
                 .files()
                 .keys()
                 .filter(|role| repository.authority(role).is_some() && says(role))
                 .cloned()
                 .collect();
+            // What counts no more keeps nobody from taking back what does.
+            if roles.iter().any(|role| counts(repository, role) == Some(true)) {
+                roles.retain(|role| counts(repository, role) == Some(true));
+            }
             return if roles.is_empty() { Err(not_signed(name, None)) } else { Ok(roles) };
         }
         let children = repository.targets(&RoleName::Targets).map(|targets| targets.delegations());
@@ -153,10 +129,6 @@ impl Publisher<'_> {
         }
         Ok(roles)
     }
-}
-
-fn no_role(role: &RoleName) -> Fault {
-    Fault::new(FaultKind::Refused, format!("there is no role {role}"))
 }
 
 fn not_signed(name: &str, role: Option<&RoleName>) -> Fault {

@@ -29,6 +29,8 @@ pub(crate) struct ShownRole {
     pub(crate) file: Option<(u32, i64)>,
     pub(crate) threshold: u32,
     pub(crate) keys: Vec<ShownKey>,
+    /// How the names begin that a delegation may sign.
+    pub(crate) paths: Vec<String>,
 }
 
 /// A key that a role lists.
@@ -75,13 +77,18 @@ impl Publisher<'_> {
             let held = purpose.map_or_else(|| Ok(Vec::new()), |purpose| self.held_keys(gun, purpose))?;
             let keys = authority.keys().iter().map(|key| self.shown_key(who, key, &held)).collect();
             let file = repository.file(&name).map(|file| (file.version().number(), file.expires().unix_seconds()));
-            roles.push(ShownRole { file, threshold: authority.threshold(), keys, name: name.clone() });
+            let parent = name.parent();
+            let delegations = repository.targets(&parent).map(|targets| targets.delegations()).unwrap_or_default();
+            let delegation = delegations.iter().find(|delegation| *delegation.name() == name);
+            let paths = delegation.map(|delegation| delegation.paths().to_vec()).unwrap_or_default();
+            roles.push(ShownRole { file, threshold: authority.threshold(), keys, paths, name: name.clone() });
         }
         let (targets, next) = page(repository, only, after, size);
         Ok(Shown { roles, targets, next })
     }
 
-    fn shown_key(self, who: &Principal, key: &Key, held: &[ServerKey]) -> ShownKey {
+    /// A key that is listed, as whoever asks may see it.
+    pub(super) fn shown_key(self, who: &Principal, key: &Key, held: &[ServerKey]) -> ShownKey {
         let id = key.canonical_id();
         let held = held.iter().find(|held| held.key.canonical_id() == id);
         let known = held.filter(|held| self.0.may_get(who, &held.view));
@@ -90,7 +97,7 @@ impl Publisher<'_> {
 }
 
 /// The four, and every role that is delegated, from the top down.
-fn names_of(repository: &Repository) -> Vec<RoleName> {
+pub(super) fn names_of(repository: &Repository) -> Vec<RoleName> {
     let mut names = vec![RoleName::Root, RoleName::Targets, RoleName::Snapshot, RoleName::Timestamp];
     let delegated = repository.files().keys().filter_map(|role| repository.targets(role));
     let mut delegated: Vec<_> =

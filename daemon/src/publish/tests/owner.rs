@@ -15,7 +15,7 @@ impl Scene {
         self.publisher().begin(&OWNER, &gun(name), beginning, self.deadline()).await
     }
 
-    async fn wish(&self, wish: Wish) -> Result<Changed, trust::Fault> {
+    pub(super) async fn wish(&self, wish: Wish) -> Result<Changed, trust::Fault> {
         self.publisher().change(&OWNER, &gun(GUN), wish, Vec::new(), self.deadline()).await
     }
 
@@ -30,7 +30,7 @@ impl Scene {
         }
     }
 
-    async fn make(&self, name: &str, purpose: Purpose, guns: &[&str]) -> KeySelector {
+    pub(super) async fn make(&self, name: &str, purpose: Purpose, guns: &[&str]) -> KeySelector {
         let new = NewKey {
             name: name.parse().unwrap(),
             purpose,

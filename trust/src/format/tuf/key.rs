@@ -1,5 +1,7 @@
 //! Public keys as metadata lists them, and what their signatures verify with.
 
+mod pem;
+
 use std::fmt;
 use std::sync::Arc;
 

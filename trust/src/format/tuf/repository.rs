@@ -33,6 +33,13 @@ impl Repository {
         Self { files: BTreeMap::new(), marks, buried: Some(root).filter(|root| root.as_root().is_some()) }
     }
 
+    /// The same with its last root as the current one: what whoever goes on after a deletion plans on. `None` for one that was
+    /// not deleted.
+    #[must_use]
+    pub fn unburied(&self) -> Option<Self> {
+        Some(self.clone().with(self.buried.clone()?))
+    }
+
     /// Says that a role has had this version; a lower one than is known changes nothing.
     #[must_use]
     pub fn with_mark(mut self, role: RoleName, version: Version) -> Self {

@@ -33,7 +33,9 @@ impl Speakers {
         if enough { Ok(()) } else { Err(NoPlan::TooFewKeys(role.clone())) }
     }
 
-    pub(super) fn of(authority: &Authority<'_>) -> Self {
+    /// Those who speak now.
+    #[must_use]
+    pub fn of(authority: &Authority<'_>) -> Self {
         Self { keys: authority.keys().iter().map(|key| (*key).clone()).collect(), threshold: authority.threshold() }
     }
 }
