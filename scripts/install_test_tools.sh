@@ -62,10 +62,14 @@ declare -A tpm_packages=(
 )
 # Libraries, which no look at PATH finds.
 tpm_libraries=(libtpm2-pkcs11-1 libtss2-tcti-swtpm0 libtss2-tcti-tabrmd0)
-# Whom the benchmark measures beside us, and what counts flushes.
+# Whom the benchmark measures beside us, what counts flushes, and the libraries that small programs of its are linked with.
 declare -A bench_packages=(
+  [libsodium-dev]=libsodium-dev
+  [libssl-dev]=libssl-dev
   [mariadbd]=mariadb-server
   [notary-signer]=notary
+  [openssl]=openssl
+  [softhsm2-util]=softhsm2
   [strace]=strace
 )
 mode="${1:-}"
