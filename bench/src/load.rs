@@ -1,4 +1,7 @@
-//! A closed loop: so many operations in flight, each replaced by the next as soon as it is answered.
+//! A closed loop: so many operations in flight, each replaced by the next as soon as it is answered. And, for what
+//! callers meet who do not wait for each other, an open one.
+
+mod open;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,6 +14,8 @@ use tokio::task::JoinSet;
 
 use crate::report::Latency;
 use crate::spread::number;
+
+pub(crate) use open::{Offer, drive_open};
 
 /// The longest latency that is told apart, in nanoseconds: a minute.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
@@ -35,6 +40,11 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
+    /// Operations that took so long, in nanoseconds, and were all there was in `took`.
+    pub(crate) fn of(latency: Histogram<u64>, took: Duration) -> Self {
+        Self { per_second: number(latency.len()) / took.as_secs_f64(), latency }
+    }
+
     /// How long the operations took.
     pub(crate) fn latency(&self) -> Latency {
         let us = |percent| Duration::from_nanos(self.latency.value_at_percentile(percent)).as_secs_f64() * 1e6;
@@ -68,7 +78,7 @@ where
     while let Some(ended) = loops.join_next().await {
         latency.add(ended.map_err(|error| anyhow!("a loop panicked: {error}"))??).context("add up latencies")?;
     }
-    Ok(Measured { per_second: number(latency.len()) / load.length.as_secs_f64(), latency })
+    Ok(Measured::of(latency, load.length))
 }
 
 /// Does `operation` exactly `total` times, `in_flight` of them at once; its argument is the number of the call.
@@ -120,7 +130,8 @@ where
     }
 }
 
-fn histogram() -> Result<Histogram<u64>> {
+/// One for nanoseconds.
+pub(crate) fn histogram() -> Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).context("make a histogram")
 }
 
@@ -132,29 +143,34 @@ pub(crate) fn drive_threads<F>(threads: usize, load: Load, make: F) -> Result<f6
 where
     F: Fn(usize) -> Result<Box<dyn FnMut() -> Result<u64> + Send>> + Sync,
 {
-    let from = now() + load.warm_up;
-    let until = from + load.length;
-    let counts: Result<Vec<u64>> = std::thread::scope(|scope| {
+    let rates: Result<Vec<f64>> = std::thread::scope(|scope| {
         let make = &make;
-        let running: Vec<_> = (0..threads)
-            .map(|number| {
-                scope.spawn(move || -> Result<u64> {
-                    let mut operation = make(number)?;
-                    let mut count: u64 = 0;
-                    while now() < until {
-                        let done = operation()?;
-                        let ended = now();
-                        if ended >= from && ended < until {
-                            count = count.saturating_add(done);
-                        }
-                    }
-                    Ok(count)
-                })
-            })
-            .collect();
+        let running: Vec<_> =
+            (0..threads).map(|number| scope.spawn(move || drive_here(load, &mut make(number)?))).collect();
         running.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?).collect()
     });
-    Ok(number(counts?.into_iter().sum()) / load.length.as_secs_f64())
+    Ok(rates?.into_iter().sum())
+}
+
+/// Calls `operation` again and again on this thread; its answer counts. What was begun in time is finished and
+/// counted, and the time that it took with it: long operations are not cut to a whole number of them.
+///
+/// # Errors
+/// The first that fails.
+pub(crate) fn drive_here(load: Load, operation: &mut dyn FnMut() -> Result<u64>) -> Result<f64> {
+    let warm = now() + load.warm_up;
+    while now() < warm {
+        operation()?;
+    }
+    let begun = now();
+    let mut count: u64 = 0;
+    loop {
+        count = count.saturating_add(operation()?);
+        let elapsed = begun.elapsed();
+        if elapsed >= load.length {
+            return Ok(number(count) / elapsed.as_secs_f64());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -220,5 +236,23 @@ mod tests {
         .unwrap();
 
         assert!(per_second >= 100.0, "{per_second}");
+    }
+
+    #[test]
+    fn an_operation_longer_than_the_measurement_counts_with_its_whole_time() {
+        let short = Load { in_flight: 1, warm_up: Duration::ZERO, length: Duration::from_millis(1) };
+        let begun = now();
+
+        let per_second = drive_here(short, &mut || {
+            let until = now() + Duration::from_millis(20);
+            while now() < until {
+                std::hint::spin_loop();
+            }
+            Ok(7)
+        })
+        .unwrap();
+
+        let bound = 7.0 / 0.020;
+        assert!(per_second <= bound && per_second >= 7.0 / begun.elapsed().as_secs_f64(), "{per_second}");
     }
 }

@@ -25,7 +25,10 @@ pub(crate) fn describe(directory: &Path) -> Result<Value> {
     Ok(json!({
         "processor": proc_field("/proc/cpuinfo", "model name"),
         "cores": cores,
-        "avx512ifma": proc_field("/proc/cpuinfo", "flags").split(' ').any(|flag| flag == "avx512ifma"),
+        "processor flags": flags_that_matter(),
+        "avx512ifma": has_ifma(),
+        "rustc": env!("TRUST_BENCH_RUSTC"),
+        "date": date(),
         "memory": proc_field("/proc/meminfo", "MemTotal"),
         "kernel": kernel.release().to_string_lossy(),
         "file system": file_system(directory),
@@ -35,6 +38,12 @@ pub(crate) fn describe(directory: &Path) -> Result<Value> {
         "build": if cfg!(debug_assertions) { "debug: these numbers say little" } else { "release" },
         "load average before": std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
     }))
+}
+
+/// The day and hour of the run, in UTC.
+#[expect(clippy::disallowed_methods, reason = "a report says when it was made; nothing is decided by it")]
+fn date() -> String {
+    humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }
 
 fn proc_field(file: &str, name: &str) -> String {
@@ -78,9 +87,64 @@ pub(crate) fn ticks(stat: &str) -> u64 {
     after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
+/// Processor time of a running process so far, in microseconds.
+///
+/// # Errors
+/// When there is none with that id.
+pub(crate) fn cpu_us(id: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).context("read processor time")?;
+    Ok(number(ticks(&stat)) * 1e6 / number(rustix::param::clock_ticks_per_second()))
+}
+
+/// Whether this processor multiplies eight integers of 52 bits at once.
+pub(crate) fn has_ifma() -> bool {
+    flags().iter().any(|flag| flag == "avx512ifma")
+}
+
+/// Why something for a path of this processor cannot be measured, by the name of the path.
+pub(crate) fn lacks(path: &str) -> &'static str {
+    if path.contains("512") || path.contains("ifma") {
+        "this processor has no AVX-512 IFMA"
+    } else {
+        "this processor does not have it"
+    }
+}
+
+/// What this processor says it can, as the kernel names it.
+fn flags() -> Vec<String> {
+    proc_field("/proc/cpuinfo", "flags").split_whitespace().map(str::to_owned).collect()
+}
+
+/// Of what it can, what the arithmetic of signatures and hashes looks for.
+fn flags_that_matter() -> String {
+    const MATTER: [&str; 9] =
+        ["adx", "avx2", "avx512f", "avx512ifma", "bmi2", "pclmulqdq", "sha_ni", "vaes", "vpclmulqdq"];
+    let flags = flags();
+    MATTER.into_iter().filter(|name| flags.iter().any(|flag| flag == name)).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_is_described_with_all_that_a_reader_asks() {
+        let directory = tempfile::tempdir().unwrap();
+
+        let machine = describe(directory.path()).unwrap();
+
+        for name in ["processor", "processor flags", "kernel", "rustc", "date", "memory", "file system"] {
+            assert!(machine[name].as_str().is_some_and(|value| !value.is_empty()), "{name}: {machine}");
+        }
+        assert!(machine["cores"].as_u64().unwrap() > 0);
+        assert!(machine["rustc"].as_str().unwrap().starts_with("rustc 1."), "{machine}");
+    }
+
+    #[test]
+    fn our_own_processor_time_is_known_and_nobodys_is_not() {
+        assert!(cpu_us(std::process::id()).unwrap() >= 0.0);
+        assert!(cpu_us(u32::MAX).is_err());
+    }
 
     #[test]
     fn processor_time_is_read_behind_any_name() {

@@ -6,53 +6,85 @@
 mod bare;
 mod certificates;
 mod collection;
+mod compare;
+mod contest;
 mod door;
+mod library;
 mod load;
 mod machine;
 mod ours;
 mod peer;
+mod random;
 mod report;
+mod signed;
 mod spread;
 mod subject;
 mod suite;
 mod token;
+mod vault;
+mod zebra;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use tempfile::TempDir;
 
+use compare::Machines;
 use report::Report;
-use suite::Plan;
+use suite::{Effort, Plan};
 
-/// Measures trustd and prints a table; each suite can run alone.
+/// Measures trustd, prints a table and writes a report; each suite can run alone.
 #[derive(Debug, Parser)]
-#[command(name = "trust-bench", version, max_term_width = 100)]
+#[command(name = "trust-bench", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Which suite; all where none is named.
     #[arg(long, value_enum, value_name = "NAME")]
     suite: Vec<Suite>,
-    /// How often each measurement is made.
-    #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=100))]
-    rounds: u16,
-    /// How long one measurement is.
-    #[arg(long, default_value_t = 1000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(50..=60_000))]
-    length_ms: u64,
-    /// Only the cases of suites `sign`, `kernels` and `content-trust` whose name contains this, as "Ed25519, 64 in flight".
+    /// Fewer cases, rounds and keys, and shorter: everything within minutes.
+    #[arg(long)]
+    quick: bool,
+    /// How often each measurement is made; 5, or 3 with --quick.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: Option<u16>,
+    /// How long one measurement is; 1000, or 200 with --quick.
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(50..=60_000))]
+    length_ms: Option<u64>,
+    /// Only the cases whose name contains this, as "Ed25519, 64 in flight"; suites `batch`, `flush`, `parts`, `start` and
+    /// `verify` have all of theirs.
     #[arg(long, value_name = "TEXT")]
     case: Option<String>,
-    /// How many keys the daemon of suite `start` has.
-    #[arg(long, default_value_t = 100_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    keys: u32,
-    /// Where results.json and results.md go.
-    #[arg(long, default_value = "bench-results", value_name = "DIRECTORY")]
-    output: PathBuf,
+    /// How many keys the daemon of suite `start` has; 100,000, or 2,000 with --quick.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    keys: Option<u32>,
+    /// Where results.json, results.csv, report.md and report.html go.
+    #[arg(long, alias = "output", default_value = "bench-results", value_name = "DIRECTORY")]
+    out: PathBuf,
     /// Below which directory everything runs; it must be on the disk that is to be measured.
     #[arg(long, value_name = "DIRECTORY")]
     below: Option<PathBuf>,
+}
+
+/// What is done with runs.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Holds two runs against each other; exit code 1: something is worse beyond the noise, 2: they cannot be compared.
+    Compare {
+        /// The run before: its directory, or its results.json.
+        old: PathBuf,
+        /// The run after.
+        new: PathBuf,
+        /// What is no change, in percent; more where the peers' rows say that the machine changed more.
+        #[arg(long, default_value_t = 5, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=50))]
+        noise: u8,
+        /// Also runs of two machines.
+        #[arg(long)]
+        across_machines: bool,
+    },
 }
 
 /// What is measured.
@@ -64,8 +96,16 @@ enum Suite {
     Batch,
     /// Batch verification of digests.
     Verify,
-    /// Verifying many Ed25519 signatures in process, beside ed25519-dalek.
+    /// Verifying and signing once, by our code and by every library that people would use instead.
+    Libraries,
+    /// Verifying many Ed25519 signatures in process, beside ed25519-dalek and ed25519-zebra.
     Kernels,
+    /// Verifying 1024 signatures in process: by algorithm, mix of keys, share of bad items, threads.
+    Digests,
+    /// The daemon under load: Verify, VerifyBatch, VerifyStream and Sign, closed and open loops.
+    Service,
+    /// Hashing a file.
+    Files,
     /// The store, the log and the custody worker alone.
     Parts,
     /// Start-up with many keys.
@@ -83,13 +123,36 @@ fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let ran = match words.next() {
         Some(word) if word == bare::WORD => bare::run(words),
-        Some(_) | None => run(&CommandLine::parse()),
+        Some(_) | None => {
+            let line = CommandLine::parse();
+            match &line.command {
+                Some(Command::Compare { old, new, noise, across_machines }) => {
+                    let machines = if *across_machines { Machines::Any } else { Machines::Same };
+                    return hold_against(old, new, *noise, machines);
+                }
+                None => run(&line),
+            }
+        }
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("trust-bench: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the comparison of two runs; the exit code says what came of it.
+fn hold_against(old: &Path, new: &Path, noise_percent: u8, machines: Machines) -> ExitCode {
+    match compare::compare(old, new, f64::from(noise_percent) / 100.0, machines) {
+        Ok(comparison) => {
+            println!("{}", comparison.table());
+            if comparison.is_worse() { ExitCode::from(1) } else { ExitCode::SUCCESS }
+        }
+        Err(error) => {
+            eprintln!("trust-bench: {error:#}");
+            ExitCode::from(2)
         }
     }
 }
@@ -106,13 +169,7 @@ fn run(line: &CommandLine) -> Result<()> {
         "{} is in memory, where a flush costs nothing: name a directory on a disk with --below",
         directory.path().display()
     );
-    let length = Duration::from_millis(line.length_ms);
-    let plan = Plan {
-        rounds: line.rounds.into(),
-        warm_up: length.min(Duration::from_millis(300)),
-        length,
-        case: line.case.clone().unwrap_or_default(),
-    };
+    let plan = line.plan();
     let suites = if line.suite.is_empty() { Suite::value_variants() } else { &line.suite };
     let mut report = Report::default();
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
@@ -123,10 +180,29 @@ fn run(line: &CommandLine) -> Result<()> {
             .block_on(measure(*suite, line, &plan, &own, &mut report))
             .with_context(|| format!("suite {suite:?}"))?;
     }
-    report.write(&line.output, &machine)?;
+    report.write(&line.out, &machine)?;
     println!("\n{}", report.markdown(&machine));
-    println!("written to {}", line.output.display());
+    println!("written to {}", line.out.display());
     Ok(())
+}
+
+impl CommandLine {
+    fn plan(&self) -> Plan {
+        let (effort, rounds, length_ms) = if self.quick { (Effort::Quick, 3, 200) } else { (Effort::Whole, 5, 1000) };
+        let length = Duration::from_millis(self.length_ms.unwrap_or(length_ms));
+        Plan {
+            rounds: self.rounds.unwrap_or(rounds).into(),
+            warm_up: (length / 2).min(Duration::from_millis(300)),
+            length,
+            case: self.case.clone().unwrap_or_default(),
+            effort,
+        }
+    }
+
+    /// Of the daemon of suite `start`.
+    fn keys(&self) -> u32 {
+        self.keys.unwrap_or(if self.quick { 2_000 } else { 100_000 })
+    }
 }
 
 async fn measure(suite: Suite, line: &CommandLine, plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
@@ -134,11 +210,38 @@ async fn measure(suite: Suite, line: &CommandLine, plan: &Plan, directory: &Path
         Suite::Sign => suite::sign::run(plan, directory, report).await,
         Suite::Batch => suite::batch::run(plan, directory, report).await,
         Suite::Verify => suite::verify::run(plan, directory, report).await,
+        Suite::Libraries => tokio::task::block_in_place(|| suite::libraries::run(plan, directory, report)),
+        Suite::Digests => tokio::task::block_in_place(|| suite::digests::run(plan, directory, report)),
+        Suite::Service => suite::service::run(plan, directory, report).await,
+        Suite::Files => tokio::task::block_in_place(|| suite::files::run(plan, directory, report)),
         Suite::Kernels => tokio::task::block_in_place(|| suite::kernels::run(plan, report)),
         Suite::Parts => suite::parts::run(plan, directory, report).await,
-        Suite::Start => suite::start::run(plan, line.keys, directory, report).await,
+        Suite::Start => suite::start::run(plan, line.keys(), directory, report).await,
         Suite::Flush => suite::flush::run(directory, report).await,
         Suite::ContentTrust => suite::content_trust::run(plan, directory, report).await,
         Suite::Token => suite::token::run(plan, directory, report).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn haste_is_shorter_in_everything_that_is_not_named() {
+        let quick = CommandLine::parse_from(["trust-bench", "--quick", "--rounds", "9"]);
+        let whole = CommandLine::parse_from(["trust-bench"]);
+
+        assert_eq!((quick.plan().rounds, quick.plan().effort, quick.keys()), (9, Effort::Quick, 2_000));
+        assert!(quick.plan().length < whole.plan().length);
+        assert_eq!((whole.plan().rounds, whole.plan().effort, whole.keys()), (5, Effort::Whole, 100_000));
+    }
+
+    #[test]
+    fn a_comparison_of_nothing_is_told_from_one_that_found_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let nowhere = directory.path().join("nowhere");
+
+        assert_eq!(hold_against(&nowhere, &nowhere, 5, Machines::Same), ExitCode::from(2));
     }
 }

@@ -1,12 +1,21 @@
-//! What a run leaves: a table for people, and the same rows for programs.
+//! What a run leaves: tables and plots for people, and the same rows for programs.
 
-use std::fmt::Write as _;
+mod csv;
+mod figure;
+mod html;
+mod markdown;
+mod number;
+mod svg;
+
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::spread::Spread;
+
+pub(crate) use figure::{Place, Point, Y};
+pub(crate) use number::shown;
 
 /// One line: what was measured, of whom, and what came out.
 #[derive(Debug, Clone)]
@@ -23,6 +32,19 @@ pub(crate) struct Row {
     pub(crate) samples: Vec<f64>,
     /// How long one operation took in each measurement; empty where that was not asked.
     pub(crate) latencies: Vec<Latency>,
+    /// Whether our own code is what was measured.
+    pub(crate) whose: Whose,
+    /// The figures that show it.
+    pub(crate) places: Vec<Place>,
+}
+
+/// Whose code a row measures. What others wrote does not change with ours, so it tells how the machine changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Ours.
+    Ours,
+    /// A peer's, alone.
+    Peers,
 }
 
 /// How long one operation took, in microseconds.
@@ -45,14 +67,47 @@ impl Row {
         unit: &'static str,
         samples: Vec<f64>,
     ) -> Self {
-        Self { suite, case, subject, unit, samples, latencies: Vec::new() }
+        Self { suite, case, subject, unit, samples, latencies: Vec::new(), whose: Whose::Ours, places: Vec::new() }
+    }
+
+    /// The same with how long operations took.
+    pub(crate) fn with_latencies(self, latencies: Vec<Latency>) -> Self {
+        Self { latencies, ..self }
+    }
+
+    /// The same as somebody's.
+    pub(crate) fn of(self, whose: Whose) -> Self {
+        Self { whose, ..self }
+    }
+
+    /// The same in one figure more.
+    pub(crate) fn at(mut self, place: Place) -> Self {
+        self.places.push(place);
+        self
     }
 
     /// The median over the measurements of one percentile.
     fn percentile(&self, of: impl Fn(&Latency) -> f64) -> Option<f64> {
-        let all: Vec<f64> = self.latencies.iter().map(of).collect();
-        Spread::of(&all).map(|spread| spread.median)
+        self.percentiles(of).map(|spread| spread.median)
     }
+
+    /// How one percentile lies over the measurements.
+    fn percentiles(&self, of: impl Fn(&Latency) -> f64) -> Option<Spread> {
+        Spread::of(&self.latencies.iter().map(of).collect::<Vec<f64>>())
+    }
+}
+
+/// What could not be measured here, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Missing {
+    /// Which suite.
+    pub(crate) suite: &'static str,
+    /// Under which conditions.
+    pub(crate) case: String,
+    /// Of whom.
+    pub(crate) subject: String,
+    /// In words, behind "not measured".
+    pub(crate) why: String,
 }
 
 /// What a number should be.
@@ -82,20 +137,35 @@ impl Target {
             Bound::AtMost(bound) => self.measured <= bound,
         }
     }
+
+    /// The bound as a person writes it.
+    fn bound_shown(&self) -> String {
+        match self.bound {
+            Bound::AtLeast(bound) => format!("≥ {}", shown(bound)),
+            Bound::AtMost(bound) => format!("≤ {}", shown(bound)),
+        }
+    }
 }
 
 /// Everything a run found.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
+    missing: Vec<Missing>,
     targets: Vec<Target>,
 }
 
 impl Report {
     /// Adds a line and shows it.
     pub(crate) fn add(&mut self, row: Row) {
-        println!("{}", line(&row));
+        println!("{}", markdown::line(&row));
         self.rows.push(row);
+    }
+
+    /// Adds what could not be measured, and shows it.
+    pub(crate) fn miss(&mut self, missing: Missing) {
+        println!("{}", markdown::missing(&missing));
+        self.missing.push(missing);
     }
 
     /// Adds a target and what came of it.
@@ -111,35 +181,15 @@ impl Report {
             .map(|row| row.samples.as_slice())
     }
 
-    /// All of it in Markdown.
-    pub(crate) fn markdown(&self, machine: &Value) -> String {
-        let mut text = String::from("# Measurements\n\n");
-        if let Some(facts) = machine.as_object() {
-            for (name, value) in facts {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                let _ = writeln!(text, "- {name}: {value}"); // a String takes everything
+    /// The suites, in the order in which they were measured.
+    fn suites(&self) -> Vec<&'static str> {
+        let mut suites = Vec::new();
+        for suite in self.rows.iter().map(|row| row.suite).chain(self.missing.iter().map(|missing| missing.suite)) {
+            if !suites.contains(&suite) {
+                suites.push(suite);
             }
         }
-        text.push_str(
-            "\n| suite | case | subject | median | low | high | unit | n |\n|---|---|---|--:|--:|--:|---|--:|\n",
-        );
-        for row in &self.rows {
-            text.push_str(&line(row));
-            text.push('\n');
-        }
-        if !self.targets.is_empty() {
-            text.push_str("\n| target | bound | measured | |\n|---|--:|--:|---|\n");
-        }
-        for target in &self.targets {
-            let bound = match target.bound {
-                Bound::AtLeast(bound) => format!("≥ {}", shown(bound)),
-                Bound::AtMost(bound) => format!("≤ {}", shown(bound)),
-            };
-            let verdict = if target.is_met() { "met" } else { "**missed**" };
-            let (what, unit, measured) = (&target.what, target.unit, shown(target.measured));
-            let _ = writeln!(text, "| {what} | {bound} {unit} | {measured} {unit} | {verdict} |"); // as above
-        }
-        text
+        suites
     }
 
     /// All of it as one JSON value.
@@ -149,10 +199,16 @@ impl Report {
             Some(json!({
                 "suite": row.suite, "case": row.case, "subject": row.subject, "unit": row.unit,
                 "median": spread.median, "low": spread.low, "high": spread.high, "samples": row.samples,
+                "whose": match row.whose { Whose::Ours => "ours", Whose::Peers => "peers" },
                 "p50_us": row.percentile(|latency| latency.p50_us),
                 "p99_us": row.percentile(|latency| latency.p99_us),
                 "p999_us": row.percentile(|latency| latency.p999_us),
             }))
+        });
+        let missing = self.missing.iter().map(|missing| {
+            json!({
+                "suite": missing.suite, "case": missing.case, "subject": missing.subject, "not_measured": missing.why,
+            })
         });
         let targets = self.targets.iter().map(|target| {
             let (side, bound) = match target.bound {
@@ -167,92 +223,103 @@ impl Report {
         json!({
             "machine": machine,
             "rows": rows.collect::<Vec<_>>(),
+            "missing": missing.collect::<Vec<_>>(),
             "targets": targets.collect::<Vec<_>>(),
         })
     }
 
-    /// Writes `results.json` and `results.md` into `directory`.
+    /// All of it in Markdown.
+    pub(crate) fn markdown(&self, machine: &Value) -> String {
+        markdown::page(self, machine)
+    }
+
+    /// Writes `results.json`, `results.csv`, `report.md` and `report.html` into `directory`.
     ///
     /// # Errors
     /// When they cannot be written.
     pub(crate) fn write(&self, directory: &Path, machine: &Value) -> Result<()> {
         std::fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
-        let text = serde_json::to_string_pretty(&self.json(machine)).context("write the rows as JSON")?;
-        std::fs::write(directory.join("results.json"), text).context("write results.json")?;
-        std::fs::write(directory.join("results.md"), self.markdown(machine)).context("write results.md")
-    }
-}
-
-fn line(row: &Row) -> String {
-    let Row { suite, case, subject, unit, samples, .. } = row;
-    let numbers = Spread::of(samples).map_or_else(
-        || "– | – | –".to_owned(),
-        |spread| format!("{} | {} | {}", shown(spread.median), shown(spread.low), shown(spread.high)),
-    );
-    let percentiles = [
-        row.percentile(|latency| latency.p50_us),
-        row.percentile(|latency| latency.p99_us),
-        row.percentile(|latency| latency.p999_us),
-    ]
-    .map(|value| value.map(shown).unwrap_or_default())
-    .join(" | ");
-    format!("| {suite} | {case} | {subject} | {numbers} | {unit} | {} | {percentiles} |", samples.len())
-}
-
-/// Three significant digits or more, thousands apart.
-fn shown(value: f64) -> String {
-    let decimals = match value.abs() {
-        large if large >= 100.0 => 0,
-        middle if middle >= 10.0 => 1,
-        _ => 2,
-    };
-    let text = format!("{value:.decimals$}");
-    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let mut grouped = String::new();
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place).is_multiple_of(3) && !grouped.ends_with('-') {
-            grouped.push('\u{202f}');
+        let json = serde_json::to_string_pretty(&self.json(machine)).context("write the rows as JSON")?;
+        for (name, text) in [
+            ("results.json", json),
+            ("results.csv", csv::table(&self.rows)),
+            ("report.md", self.markdown(machine)),
+            ("report.html", html::page(self, machine)),
+        ] {
+            std::fs::write(directory.join(name), text).with_context(|| format!("write {name}"))?;
         }
-        grouped.push(digit);
+        Ok(())
     }
-    grouped + rest
+}
+
+/// The machine's description, line by line.
+fn facts(machine: &Value) -> Vec<(String, String)> {
+    let facts = machine.as_object().into_iter().flatten();
+    facts.map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))).collect()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    #[test]
-    fn numbers_are_shown_as_precisely_as_they_deserve() {
-        assert_eq!(shown(1_234_567.8), "1\u{202f}234\u{202f}568");
-        assert_eq!(shown(999.6), "1\u{202f}000");
-        assert_eq!(shown(12.34), "12.3");
-        assert_eq!(shown(0.456), "0.46");
-        assert_eq!(shown(-1234.0), "-1\u{202f}234");
+    /// One row of everything, with characters that each format has to mind.
+    pub(crate) fn sample() -> Report {
+        let mut report = Report::default();
+        for (count, rate) in [(1.0, 2000.0), (64.0, 9000.0)] {
+            let row = Row::new(
+                "sign",
+                format!("\"{count} in flight\", <Ed25519>"),
+                "trustd | a & b".to_owned(),
+                "1/s",
+                vec![rate + 1000.0, rate - 1000.0, rate],
+            );
+            report.add(
+                row.with_latencies(
+                    [5.0, 9.0, 7.0].map(|p50_us| Latency { p50_us, p99_us: 100.0, p999_us: 1000.0 }).to_vec(),
+                )
+                .at(Place::new("throughput by load", "in flight (requests)", Point::Number(count), Y::Value))
+                .at(Place::new(
+                    "latency by load",
+                    "in flight (requests)",
+                    Point::Number(count),
+                    Y::P99,
+                )),
+            );
+        }
+        report.miss(Missing {
+            suite: "sign",
+            case: "Ed25519".to_owned(),
+            subject: "ed25519-simd".to_owned(),
+            why: "this processor has no AVX-512 IFMA".to_owned(),
+        });
+        report.aim(Target { what: "fast".to_owned(), measured: 2.0, bound: Bound::AtLeast(2.5), unit: "×" });
+        report
     }
 
     #[test]
-    fn a_report_says_the_same_in_both_shapes() {
-        let mut report = Report::default();
-        report.add(Row {
-            suite: "sign",
-            case: "1 in flight".to_owned(),
-            subject: "trustd".to_owned(),
-            unit: "1/s",
-            samples: vec![3000.0, 1000.0, 2000.0],
-            latencies: [5.0, 9.0, 7.0].map(|p50_us| Latency { p50_us, p99_us: 100.0, p999_us: 1000.0 }).to_vec(),
-        });
-        report.aim(Target { what: "fast".to_owned(), measured: 2.0, bound: Bound::AtLeast(2.5), unit: "×" });
+    fn the_rows_of_a_report_hold_every_sample_and_their_spread() {
+        let value = sample().json(&json!({"cores": 2}));
 
-        let (text, value) = (report.markdown(&json!({"cores": 2})), report.json(&json!({"cores": 2})));
-
-        assert!(
-            text.contains("| sign | 1 in flight | trustd | 2\u{202f}000 | 1\u{202f}000 | 3\u{202f}000 | 1/s | 3 |")
-        );
-        assert!(text.contains("| fast | ≥ 2.50 × | 2.00 × | **missed** |"), "{text}");
         assert_eq!(value["rows"][0]["median"], 2000.0);
+        assert_eq!(value["rows"][0]["samples"], json!([3000.0, 1000.0, 2000.0]));
         assert_eq!(value["rows"][0]["p50_us"], 7.0);
+        assert_eq!(value["rows"][0]["whose"], "ours");
+        assert_eq!(value["missing"][0]["not_measured"], "this processor has no AVX-512 IFMA");
         assert_eq!(value["targets"][0]["met"], false);
+    }
+
+    #[test]
+    fn a_run_leaves_four_files() {
+        let directory = tempfile::tempdir().unwrap();
+
+        sample().write(&directory.path().join("new"), &json!({"cores": 2})).unwrap();
+
+        let mut names: Vec<_> = std::fs::read_dir(directory.path().join("new"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["report.html", "report.md", "results.csv", "results.json"]);
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 pub(crate) mod batch;
 pub(crate) mod content_trust;
+pub(crate) mod digests;
+pub(crate) mod files;
 pub(crate) mod flush;
 pub(crate) mod kernels;
+pub(crate) mod libraries;
 pub(crate) mod parts;
+pub(crate) mod service;
 pub(crate) mod sign;
 pub(crate) mod start;
 pub(crate) mod token;
@@ -14,8 +18,18 @@ use std::time::Duration;
 
 use crate::load::Load;
 
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Effort {
+    /// Some cases of every suite, to see that all is well within minutes.
+    Quick,
+    /// Every case.
+    #[default]
+    Whole,
+}
+
 /// How long and how often everything is measured.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
     /// How often, everybody beside everybody.
     pub(crate) rounds: usize,
@@ -25,12 +39,22 @@ pub(crate) struct Plan {
     pub(crate) length: Duration,
     /// What the name of a case must contain; empty for all.
     pub(crate) case: String,
+    /// How many cases.
+    pub(crate) effort: Effort,
 }
 
 impl Plan {
     /// One measurement with so many in flight.
     pub(crate) const fn load(&self, in_flight: usize) -> Load {
         Load { in_flight, warm_up: self.warm_up, length: self.length }
+    }
+
+    /// These cases, or in haste only the ones of `few`.
+    pub(crate) fn cases<T: Copy>(&self, all: &[T], few: &[T]) -> Vec<T> {
+        match self.effort {
+            Effort::Quick => few.to_vec(),
+            Effort::Whole => all.to_vec(),
+        }
     }
 
     /// The numbers from 0 to `count` in the order of a round: every other round goes backwards, so that nobody always

@@ -15,14 +15,15 @@ use super::Plan;
 use crate::certificates::Certificates;
 use crate::load::drive;
 use crate::ours::Ours;
-use crate::report::{Bound, Report, Row, Target};
-use crate::spread::{Spread, number};
+use crate::report::{Bound, Place, Point, Report, Row, Target, Y};
+use crate::spread::{Spread, count, number};
 
 const SUITE: &str = "sign batch";
 /// Items of a request.
 const ITEMS: usize = 1024;
 /// Requests in flight.
 const CASES: [usize; 3] = [1, 2, 4];
+const CASES_QUICK: [usize; 1] = [4];
 const UNIX: &str = "trustd, Unix socket";
 
 /// Measures Ed25519 and ECDSA P-256 through both doors.
@@ -39,7 +40,7 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
         for (_, channels) in &doors {
             prove(channels.first().context("no connection")?.clone(), request(&key)).await?;
         }
-        for in_flight in CASES {
+        for in_flight in plan.cases(&CASES, &CASES_QUICK) {
             let mut found = vec![(Vec::new(), Vec::new()); doors.len()];
             for round in 0..plan.rounds {
                 for place in Plan::order(round, doors.len()) {
@@ -60,7 +61,11 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
             let case = format!("{what}, {ITEMS} items, {in_flight} in flight");
             for ((door, _), (rates, latencies)) in doors.iter().zip(found) {
                 let (case, subject) = (case.clone(), (*door).to_owned());
-                report.add(Row { suite: SUITE, case, subject, unit: "signatures/s", samples: rates, latencies });
+                let figure = format!("SignBatch of {ITEMS}, {what}");
+                let point = Point::Number(count(in_flight));
+                let place = Place::new(figure, "in flight (requests)", point, Y::Value);
+                let row = Row::new(SUITE, case, subject, "signatures/s", rates);
+                report.add(row.with_latencies(latencies).at(place));
             }
         }
     }

@@ -17,8 +17,8 @@ use crate::collection::Collection;
 use crate::door::{Connection, Door};
 use crate::load::{Measured, drive};
 use crate::peer::{Backend, NotaryServer};
-use crate::report::{Bound, Report, Row, Target};
-use crate::spread::{Spread, paired};
+use crate::report::{Bound, Place, Point, Report, Row, Target, Whose, Y};
+use crate::spread::{Spread, count, paired};
 
 const SUITE: &str = "content-trust";
 const OURS: &str = "trustd";
@@ -160,10 +160,10 @@ const KINDS: [(Kind, &str, [Option<f64>; 2]); 5] = [
 pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
     let field = Field::start(directory).await?;
     for (kind, what, aims) in KINDS {
-        for in_flight in IN_FLIGHT {
+        for in_flight in plan.cases(&IN_FLIGHT, &[16]) {
             let case = format!("{what}, {in_flight} in flight");
             if case.contains(&plan.case) {
-                compare(plan, &field, (kind, in_flight), &case, report).await?;
+                compare(plan, &field, (kind, what, in_flight), &case, report).await?;
                 targets(report, &case, aims);
             }
         }
@@ -175,7 +175,7 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
 async fn compare(
     plan: &Plan,
     field: &Field,
-    (kind, in_flight): (Kind, usize),
+    (kind, what, in_flight): (Kind, &str, usize),
     case: &str,
     report: &mut Report,
 ) -> Result<()> {
@@ -188,16 +188,25 @@ async fn compare(
         }
     }
     for (subject, found) in field.subjects.iter().zip(&measured) {
-        report.add(Row {
-            suite: SUITE,
-            case: case.to_owned(),
-            subject: subject.name.to_owned(),
-            unit: "1/s",
-            samples: found.iter().map(|one| one.per_second).collect(),
-            latencies: found.iter().map(Measured::latency).collect(),
-        });
+        let samples = found.iter().map(|one| one.per_second).collect();
+        let latencies = found.iter().map(Measured::latency).collect();
+        let row = Row::new(SUITE, case.to_owned(), subject.name.to_owned(), "1/s", samples);
+        let place = |seen: &str, y| {
+            Place::new(format!("{what}: {seen}"), "in flight (requests)", Point::Number(count(in_flight)), y)
+        };
+        report.add(
+            row.with_latencies(latencies)
+                .of(whose(subject.name))
+                .at(place("throughput by load", Y::Value))
+                .at(place("median latency by load", Y::P50)),
+        );
     }
     Ok(())
+}
+
+/// Whose code a server is.
+fn whose(name: &str) -> Whose {
+    if name == OURS { Whose::Ours } else { Whose::Peers }
 }
 
 /// Ours over theirs, each measurement with its neighbour, and what it was to be.

@@ -10,19 +10,28 @@ use trust::{PublicKey, Sha256Digest};
 
 use super::Plan;
 use crate::load::drive_threads;
-use crate::report::{Bound, Report, Row, Target};
-use crate::spread::{Spread, paired};
+use crate::machine::lacks;
+use crate::report::{Bound, Missing, Place, Point, Report, Row, Target, Whose, Y};
+use crate::spread::{Spread, count, paired};
+use crate::zebra;
 
 const SUITE: &str = "verify kernels";
 /// Signatures that are made of each mix; a batch is as many of them as its size says, and the next one the next.
 const SIGNED: usize = 4096;
 const SIZES: [usize; 4] = [8, 64, 1024, 4096];
+/// The size at which mixes are seen beside each other.
+const BY_MIX: usize = 1024;
+const SIZES_QUICK: [usize; 2] = [64, 1024];
 const MIXES: [(&str, usize); 3] = [("one key", 1), ("16 keys", 16), ("every item another key", SIGNED)];
 const STRICT: &str = "ed25519-dalek, verify_strict";
+const ZEBRA: &str = "ed25519-zebra, batch";
+
+/// A key as dalek has it, as we have it, and prepared.
+type Known = (VerifyingKey, PublicKey, Option<Table>);
 
 /// Keys, and what they signed: item i is of key i modulo their number.
 struct Mix {
-    keys: Vec<(VerifyingKey, PublicKey, Option<Table>)>,
+    keys: Vec<Known>,
     messages: Vec<[u8; 32]>,
     signatures: Vec<Signature>,
     bytes: Vec<[u8; 64]>,
@@ -36,11 +45,16 @@ enum Subject {
     DalekBatch,
     Plain,
     Prepared(Path),
+    /// All or nothing, too, by rules of its own (ZIP 215); it makes one of all items of a key.
+    ZebraBatch,
 }
 
 impl Subject {
     fn all(mix: &Mix) -> Vec<Self> {
         let mut all = vec![Self::Strict, Self::DalekBatch, Self::Plain];
+        if zebra::IS_HERE {
+            all.push(Self::ZebraBatch);
+        }
         if mix.keys.iter().all(|(_, _, table)| table.is_some()) {
             all.extend(Path::ALL.into_iter().filter(|path| path.is_here()).map(Self::Prepared));
         }
@@ -53,6 +67,14 @@ impl Subject {
             Self::DalekBatch => "ed25519-dalek, verify_batch".to_owned(),
             Self::Plain => "chunk, keys not prepared".to_owned(),
             Self::Prepared(path) => format!("chunk, keys prepared, {}", format!("{path:?}").to_lowercase()),
+            Self::ZebraBatch => ZEBRA.to_owned(),
+        }
+    }
+
+    const fn whose(self) -> Whose {
+        match self {
+            Self::Plain | Self::Prepared(_) => Whose::Ours,
+            _ => Whose::Peers,
         }
     }
 
@@ -73,6 +95,13 @@ impl Subject {
                 let messages: Vec<&[u8]> = messages.iter().map(<[u8; 32]>::as_slice).collect();
                 let keys: Vec<VerifyingKey> = keys.iter().map(|(key, ..)| *key).collect();
                 ed25519_dalek::verify_batch(&messages, signatures, &keys).is_ok()
+            }
+            Self::ZebraBatch => {
+                let signatures = mix.signatures.get(range).context("too few signatures")?;
+                let items = keys.into_iter().zip(messages).zip(signatures);
+                zebra::verify_batch(
+                    items.map(|(((key, ..), message), signature)| (key.to_bytes(), *signature, message.as_slice())),
+                )?
             }
             Self::Plain | Self::Prepared(_) => {
                 let signatures = mix.bytes.get(range).context("too few signatures")?;
@@ -119,14 +148,15 @@ impl Mix {
 /// # Errors
 /// When a good signature counts as bad.
 pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
-    for (what, count) in MIXES {
-        let mix = Arc::new(Mix::new(count)?);
+    for (what, number) in MIXES {
+        let mix = Arc::new(Mix::new(number)?);
         let subjects = Subject::all(&mix);
-        for size in SIZES {
+        for size in plan.cases(&SIZES, &SIZES_QUICK) {
             let case = format!("Ed25519, {what}, {size} items");
             if !case.contains(&plan.case) {
                 continue;
             }
+            miss(report, &case, number <= 16);
             let mut found = vec![Vec::new(); subjects.len()];
             for round in 0..plan.rounds {
                 for place in Plan::order(round, subjects.len()) {
@@ -134,7 +164,7 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
                     found.push(one(plan, *subject, &mix, size)?);
                 }
             }
-            add(report, &case, &subjects, found);
+            add(report, &case, (what, size), &subjects, found);
         }
     }
     targets(report);
@@ -155,14 +185,41 @@ fn one(plan: &Plan, subject: Subject, mix: &Arc<Mix>, size: usize) -> Result<f64
 }
 
 /// The rates, and each beside its neighbour.
-fn add(report: &mut Report, case: &str, subjects: &[Subject], found: Vec<Vec<f64>>) {
+fn add(report: &mut Report, case: &str, (mix, size): (&str, usize), subjects: &[Subject], found: Vec<Vec<f64>>) {
     let strict = found.first().cloned().unwrap_or_default();
     for (subject, samples) in subjects.iter().zip(found) {
         let ratios = paired(&samples, &strict);
-        report.add(Row::new(SUITE, case.to_owned(), subject.name(), "items/s", samples));
+        let by_size = format!("Ed25519 on one thread, {mix}: throughput by batch size");
+        let mut row = Row::new(SUITE, case.to_owned(), subject.name(), "items/s", samples)
+            .of(subject.whose())
+            .at(Place::new(by_size, "items of a batch (count)", Point::Number(count(size)), Y::Value));
+        if size == BY_MIX {
+            let by_mix = format!("Ed25519 on one thread, {size} items: throughput by mix of keys");
+            row = row.at(Place::new(by_mix, "", Point::Word(mix.to_owned()), Y::Value));
+        }
+        report.add(row);
         if !matches!(subject, Subject::Strict) {
             report.add(Row::new(SUITE, case.to_owned(), beside(&subject.name()), "×", ratios));
         }
+    }
+}
+
+/// Says what this processor or this build has not.
+fn miss(report: &mut Report, case: &str, is_prepared: bool) {
+    let mut miss = |subject: String, why: &str| {
+        report.miss(Missing { suite: SUITE, case: case.to_owned(), subject, why: why.to_owned() });
+    };
+    if is_prepared {
+        for path in Path::ALL.into_iter().filter(|path| !path.is_here()) {
+            let name = Subject::Prepared(path).name();
+            miss(name.clone(), lacks(&name));
+        }
+    }
+    if !crate::machine::has_ifma() {
+        miss("ed25519-simd, batch".to_owned(), lacks("avx512ifma"));
+    }
+    if !zebra::IS_HERE {
+        miss(ZEBRA.to_owned(), zebra::WITHOUT);
     }
 }
 

@@ -12,8 +12,8 @@ use crate::certificates::Certificates;
 use crate::load::{Measured, drive};
 use crate::ours::Ours;
 use crate::peer::{Backend, Notary, create_key};
-use crate::report::{Bound, Report, Row, Target};
-use crate::spread::{Spread, paired};
+use crate::report::{Bound, Place, Point, Report, Row, Target, Whose, Y};
+use crate::spread::{Spread, count, paired};
 use crate::subject::{Subject, Way, blob, image, message, raw};
 
 const SUITE: &str = "sign";
@@ -26,6 +26,7 @@ const CONNECTIONS_MAX: usize = 4;
 
 /// In flight, over how many connections.
 const CASES: [(usize, usize); 5] = [(1, 1), (16, 1), (16, 4), (64, 1), (64, 4)];
+const CASES_QUICK: [(usize, usize); 2] = [(1, 1), (64, 1)];
 
 /// Everybody, running.
 struct Field {
@@ -94,7 +95,7 @@ async fn compare(plan: &Plan, what: &str, subjects: &[Subject], report: &mut Rep
     for subject in subjects {
         subject.prove().await.with_context(|| format!("{what}, {}", subject.name))?;
     }
-    for (in_flight, connections) in CASES {
+    for (in_flight, connections) in plan.cases(&CASES, &CASES_QUICK) {
         let case = case(what, in_flight, connections);
         if !case.contains(&plan.case) {
             continue;
@@ -113,7 +114,8 @@ async fn compare(plan: &Plan, what: &str, subjects: &[Subject], report: &mut Rep
             }
         }
         for (subject, found) in subjects.iter().zip(&measured) {
-            add(report, &case, &subject.name, found);
+            let one_connection = (connections == 1).then_some(in_flight);
+            add(report, what, &case, one_connection, &subject.name, found);
         }
         compare_pairs(report, &case);
     }
@@ -125,15 +127,29 @@ fn case(what: &str, in_flight: usize, connections: usize) -> String {
     format!("{what}, {in_flight} in flight, {over}")
 }
 
-fn add(report: &mut Report, case: &str, subject: &str, measured: &[Measured]) {
-    report.add(Row {
-        suite: SUITE,
-        case: case.to_owned(),
-        subject: subject.to_owned(),
-        unit: "1/s",
-        samples: measured.iter().map(|one| one.per_second).collect(),
-        latencies: measured.iter().map(Measured::latency).collect(),
-    });
+/// Adds a row; those with one connection are seen by load.
+fn add(
+    report: &mut Report,
+    what: &str,
+    case: &str,
+    one_connection: Option<usize>,
+    subject: &str,
+    measured: &[Measured],
+) {
+    let samples = measured.iter().map(|one| one.per_second).collect();
+    let latencies = measured.iter().map(Measured::latency).collect();
+    let whose = if [MEMORY, MARIADB].contains(&subject) { Whose::Peers } else { Whose::Ours };
+    let row = Row::new(SUITE, case.to_owned(), subject.to_owned(), "1/s", samples).with_latencies(latencies).of(whose);
+    let Some(in_flight) = one_connection else { return report.add(row) };
+    let place = |seen: &str, y| {
+        let title = format!("{what}, one signature a request, one connection: {seen}");
+        Place::new(title, "in flight (requests)", Point::Number(count(in_flight)), y)
+    };
+    report.add(
+        row.at(place("throughput by load", Y::Value))
+            .at(place("median latency by load", Y::P50))
+            .at(place("99th percentile of latency by load", Y::P99)),
+    );
 }
 
 /// Ours over theirs, each measurement with its neighbour.

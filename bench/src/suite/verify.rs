@@ -20,15 +20,16 @@ use crate::spread::number;
 
 const SUITE: &str = "verify batch";
 /// Items of a batch.
-const ITEMS: usize = 1024;
+pub(super) const ITEMS: usize = 1024;
 /// Requests in flight.
 const CASES: [usize; 2] = [1, 4];
+const CASES_QUICK: [usize; 1] = [4];
 
 /// Signed digests of one key, made by the daemon.
-struct Batch {
-    public_key: PublicKey,
-    messages: Bytes,
-    signatures: Bytes,
+pub(super) struct Batch {
+    pub(super) public_key: PublicKey,
+    pub(super) messages: Bytes,
+    pub(super) signatures: Bytes,
     ends: Vec<u32>,
 }
 
@@ -56,7 +57,7 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
             ("trustd, Unix socket", ours.unix(1).await?.pop().context("no connection")?),
             ("trustd, mTLS", ours.mtls(1).await?.pop().context("no connection")?),
         ] {
-            for in_flight in CASES {
+            for in_flight in plan.cases(&CASES, &CASES_QUICK) {
                 let mut samples = Vec::new();
                 for _ in 0..plan.rounds {
                     let (channel, request) = (channel.clone(), request(&batch)?);
@@ -75,7 +76,7 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
 }
 
 /// Has the daemon sign a batch. For ECDSA the messages are hashed here: the items are digests.
-async fn sign(channel: Channel, key: String, algorithm: Algorithm) -> Result<Batch> {
+pub(super) async fn sign(channel: Channel, key: String, algorithm: Algorithm) -> Result<Batch> {
     let messages: Vec<u8> =
         (0..ITEMS).flat_map(|item| Sha256Digest::of(&item.to_be_bytes()).as_bytes().to_vec()).collect();
     let messages = Bytes::from(messages);
@@ -127,7 +128,8 @@ fn local(plan: &Plan, threads: usize, batch: &Arc<Batch>) -> Result<f64> {
     })
 }
 
-fn request(batch: &Batch) -> Result<v1::VerifyBatchRequest> {
+/// The batch as a request.
+pub(super) fn request(batch: &Batch) -> Result<v1::VerifyBatchRequest> {
     let kind = v1::batch_key::Kind::PublicKey(v1::PublicKey {
         algorithm: <Algorithm as trust_proto::words::Word>::to_wire(batch.public_key.algorithm()),
         spki_der: Bytes::copy_from_slice(batch.public_key.spki_der()),
@@ -142,8 +144,14 @@ fn request(batch: &Batch) -> Result<v1::VerifyBatchRequest> {
     })
 }
 
-async fn remote(channel: Channel, request: v1::VerifyBatchRequest) -> Result<()> {
+/// Asks for the verdicts of a batch.
+pub(super) async fn remote(channel: Channel, request: v1::VerifyBatchRequest) -> Result<()> {
     let answer = VerificationClient::new(channel).verify_batch(request).await.context("verify a batch")?.into_inner();
+    all_valid(&answer)
+}
+
+/// Whether every item of a batch counts as good.
+pub(super) fn all_valid(answer: &v1::VerifyBatchResponse) -> Result<()> {
     let valid: u32 = answer.valid.iter().map(|byte| byte.count_ones()).sum();
     ensure!(usize::try_from(valid)? == ITEMS, "a good signature counts as bad: {:?}", answer.failures.first());
     Ok(())

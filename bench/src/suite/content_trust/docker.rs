@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use trust_tests::program::{run as run_program, tool};
 use trust_tests::{Engine, Ran, Registry};
 
-use super::SUITE;
+use super::{SUITE, whose};
 use crate::load::now;
 use crate::report::{Report, Row};
 use crate::suite::Plan;
@@ -54,7 +54,8 @@ pub(super) fn run(
     }
     for user in users {
         for (case, samples) in CASES.iter().zip(user.times) {
-            report.add(Row::new(SUITE, (*case).to_owned(), user.name.to_owned(), "s", samples));
+            let row = Row::new(SUITE, (*case).to_owned(), user.name.to_owned(), "s", samples);
+            report.add(row.of(whose(user.name)));
         }
     }
     Ok(())
