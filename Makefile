@@ -30,11 +30,13 @@ test:
 test-long:
 	TRUSTD_TEST_LONG=1 $(MAKE) test
 
-# How fast it is, beside Debian's notary-signer: a table, and bench-results/results.json.
+# How fast it is, beside Debian's notary-signer and other libraries: bench-results/report.html and its rows.
+# QUICK=1: some cases of everything, within five minutes once it is built. OUT: another directory.
+OUT ?= bench-results
 bench:
 	scripts/install_test_tools.sh --bench
-	cargo build --workspace --bins --release --locked
-	cargo run --package trust-bench --release --locked --quiet
+	cargo build --workspace --bins --release --locked --features trust-bench/peers
+	"$${CARGO_TARGET_DIR:-target}/release/trust-bench" --out "$(OUT)" $(if $(filter-out 0,$(QUICK)),--quick)
 
 install:
 	scripts/install.sh "$(DESTDIR)" "$(PREFIX)"
