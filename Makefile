@@ -1,7 +1,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: demo demo-hsm try-tpm test test-long bench install
+.PHONY: demo demo-dct demo-hsm try-tpm test test-long bench install
 
 # The whole story with a throwaway daemon, registry and engine; leaves nothing behind.
 demo:
@@ -10,6 +10,10 @@ demo:
 # The same with keys that never leave a PKCS#11 token, here SoftHSM, and a release signed with them.
 demo-hsm:
 	scripts/demo.sh --hsm
+
+# Docker's content trust for an unmodified docker (CLI up to 28), and the way out to cosign.
+demo-dct:
+	scripts/demo_content_trust.sh
 
 # Keys in a TPM, here a software one behind tpm2-pkcs11: shows what such a token does and what it refuses.
 try-tpm:
@@ -22,7 +26,7 @@ test:
 	cargo build --workspace --bins --locked
 	cargo build --package trustd --features test-import --bin trustd-known-key --locked
 	cargo build --package trustd --features test-leak --bin trustd-leaking --locked
-	cargo test --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
 	cargo test --package trust-hsm --features test-import --test residue --locked
 	cargo test --package trust-hsm --features test-import,test-leak --test residue --locked known_key
 

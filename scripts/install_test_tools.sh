@@ -6,6 +6,7 @@
 #   install_test_tools.sh          what `make test` needs
 #   install_test_tools.sh --check  says what is missing, installs nothing
 #   install_test_tools.sh --demo   what `make demo` needs
+#   install_test_tools.sh --demo-content-trust  what `make demo-dct` needs
 #   install_test_tools.sh --demo-hsm        what `make demo-hsm` needs
 #   install_test_tools.sh --demo-hsm-files  the same without engine and registry
 #   install_test_tools.sh --try-tpm         what `make try-tpm` needs
@@ -79,6 +80,7 @@ case "$mode" in
     for tool in "${!bench_packages[@]}"; do packages[$tool]=${bench_packages[$tool]}; done
     ;;
   --demo) ;;
+  --demo-content-trust) packages[openssl]=openssl ;;
   --demo-hsm)
     for tool in "${!token_packages[@]}"; do packages[$tool]=${token_packages[$tool]}; done
     ;;
@@ -95,7 +97,7 @@ case "$mode" in
     packages=([cc]=build-essential)
     for tool in "${!bench_packages[@]}"; do packages[$tool]=${bench_packages[$tool]}; done
     ;;
-  *) sed -n '2,15p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,16p' "$0" >&2; exit 2 ;;
 esac
 # The administrator's programs are not on everybody's PATH, and a person's Rust is not on the administrator's.
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
