@@ -29,6 +29,8 @@ use crate::merkle::{TreeHead, extends};
 use crate::wait::until;
 
 const SIGNS_PER_KEY: u32 = 8;
+/// No key takes longer to be made and used, however busy the machine is.
+const KEY_LIMIT: Duration = Duration::from_secs(60);
 /// A loaded machine whose disk is a file needs it.
 const WORK_LIMIT: Duration = Duration::from_secs(120);
 
@@ -114,7 +116,10 @@ impl Ledger {
                 let mut turn = 0;
                 while !stop.load(Ordering::Relaxed) {
                     let name = format!("ledger/{life}-{writer}-{turn}");
-                    if let Err(status) = ledger.one_key(&channel, &name).await {
+                    let done = tokio::time::timeout(KEY_LIMIT, ledger.one_key(&channel, &name)).await;
+                    // A call that meets a connection on its way down may be answered by nobody.
+                    let ended = done.unwrap_or_else(|_| Err(Status::cancelled("no answer, and no end")));
+                    if let Err(status) = ended {
                         ledger.ended(&name, &status);
                         return;
                     }

@@ -61,7 +61,8 @@ async fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_at_random_instan
         let (back, started) = timed(|| daemon.launch());
         started.unwrap_or_else(|error| panic!("round {round}, killed after {instant:?}: {error:#}"));
 
-        assert!(back < Duration::from_secs(5), "round {round}: the start took {back:?}");
+        // By itself, and not because somebody waited long enough; a busy machine needs seconds for it.
+        assert!(back < Duration::from_secs(30), "round {round}: the start took {back:?}");
         let channel = daemon.channel().await.unwrap();
         ledger
             .check_fresh(&channel)
