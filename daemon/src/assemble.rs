@@ -39,6 +39,7 @@ use crate::root;
 use crate::scrape;
 use crate::serving;
 use crate::store::{DirectoryLock, SledOptions, SledStore, Store};
+use crate::tables::Tables;
 use crate::tls::{Manner, TlsState};
 
 use self::signals::Signals;
@@ -77,13 +78,15 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let tls = config.tls.as_ref().map(|tls| TlsState::load(tls, Manner::Custody, clock.clone()));
     let tls = tls.transpose()?.map(Arc::new);
     let notary = config.notary.as_ref().map(|notary| NotaryIdentity::load(notary, &clock)).transpose()?;
-    let start = custody_starter(&config, &clock, &records, &authorizer);
+    let tables = Arc::new(Tables::new(config.limits.verify_tables_max, clock.clone()));
+    let start = custody_starter(&config, &clock, &records, &tables, &authorizer);
     let tokens = tokens::mount(&config, records.store_uuid(), &start).await?;
     let software = start(Arc::<WorkerCustodian>::clone(&worker), config.custody.sessions)?;
     let custody = Custodians::new(software, tokens);
     let pids = pids(&worker, &custody);
     let identity = Identity::new(tls.clone(), notary, pids);
-    let house = build(&config, clock, records, Arc::clone(&audit), authorizer, &worker, custody, identity, history);
+    let house =
+        build(&config, clock, records, Arc::clone(&audit), authorizer, &worker, custody, tables, identity, history);
     // Aborted when it is dropped.
     let mut background = JoinSet::new();
     background.spawn(Arc::clone(&audit).publish());
@@ -174,6 +177,7 @@ fn build(
     authorizer: Arc<Authorizer>,
     worker: &Arc<WorkerCustodian>,
     custody: Custodians,
+    tables: Arc<Tables>,
     identity: Identity,
     history: History,
 ) -> Arc<House> {
@@ -186,6 +190,7 @@ fn build(
         audit,
         authorizer,
         custody,
+        tables,
         keyring,
         identity,
         pace: Pace::new(config.limits.rate_per_second, config.limits.rate_burst),
@@ -208,14 +213,21 @@ fn pids(worker: &Arc<WorkerCustodian>, custody: &Custodians) -> WorkerPids {
 /// Starts the session threads of a custodian.
 pub(crate) type CustodyStarter = Arc<dyn Fn(Arc<dyn Custodian>, usize) -> Result<Custody, CustodyError> + Send + Sync>;
 
-fn custody_starter(config: &Config, clock: &Clock, records: &Records, authorizer: &Arc<Authorizer>) -> CustodyStarter {
+fn custody_starter(
+    config: &Config,
+    clock: &Clock,
+    records: &Records,
+    tables: &Arc<Tables>,
+    authorizer: &Arc<Authorizer>,
+) -> CustodyStarter {
     let (clock, records, authorizer) = (clock.clone(), records.clone(), Arc::clone(authorizer));
+    let tables = Arc::clone(tables);
     let waiting_max = config.limits.custody_waiting_max;
     Arc::new(move |custodian, sessions| {
         let authorizer = Arc::clone(&authorizer);
         let limits = CustodyLimits { sessions, waiting_max };
         let revision = Box::new(move || authorizer.revision());
-        Custody::start(custodian, records.clone(), clock.clone(), limits, revision)
+        Custody::start(custodian, records.clone(), clock.clone(), Arc::clone(&tables), limits, revision)
     })
 }
 

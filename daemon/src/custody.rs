@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::order::SignOrder;
 use crate::permit::Intent;
 use crate::records::Records;
+use crate::tables::Tables;
 
 pub(crate) use tokens::{Custodians, Mounted, Token, TokenStatus};
 pub(crate) use usage::Usage;
@@ -64,6 +65,8 @@ struct Shared {
     clock: Clock,
     custodian: Arc<dyn Custodian>,
     records: Records,
+    /// Public keys that much is verified under.
+    tables: Arc<Tables>,
     /// The policy revision that decides now.
     policy_revision: Box<dyn Fn() -> Sha256Digest + Send + Sync>,
 }
@@ -173,6 +176,7 @@ impl Custody {
         custodian: Arc<dyn Custodian>,
         records: Records,
         clock: Clock,
+        tables: Arc<Tables>,
         limits: CustodyLimits,
         policy_revision: Box<dyn Fn() -> Sha256Digest + Send + Sync>,
     ) -> Result<Self, CustodyError> {
@@ -182,6 +186,7 @@ impl Custody {
             clock,
             custodian,
             records,
+            tables,
             policy_revision,
         });
         // Made first, so that threads already started end when a later one cannot be.

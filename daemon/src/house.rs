@@ -33,6 +33,7 @@ use crate::keys::Removals;
 use crate::metrics::Metrics;
 use crate::publish::Shelf;
 use crate::records::{LogAnchor, Records};
+use crate::tables::Tables;
 use crate::verification::Verifier;
 
 pub(crate) use doctor::{Examined, Keep};
@@ -75,6 +76,7 @@ pub(crate) struct Parts {
     pub(crate) audit: Arc<Audit>,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) custody: Custodians,
+    pub(crate) tables: Arc<Tables>,
     pub(crate) keyring: Arc<dyn KeyRing>,
     pub(crate) identity: Identity,
     pub(crate) pace: Pace,
@@ -93,7 +95,7 @@ impl House {
     /// Takes the parts, and what the log said when it was opened.
     pub(crate) fn new(parts: Parts, history: History) -> Arc<Self> {
         let work = Arc::new(Semaphore::new(parts.config.limits.work_max));
-        let verifier = Verifier::new(&parts.config.limits, parts.clock.clone());
+        let verifier = Verifier::new(&parts.config.limits, Arc::clone(&parts.tables));
         Arc::new(Self {
             parts,
             work,
@@ -201,6 +203,11 @@ impl House {
     /// What verification stands on, beside the records.
     pub(crate) const fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// Public keys that are prepared for verification.
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.parts.tables
     }
 
     /// A place among the work in flight.

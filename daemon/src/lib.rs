@@ -37,6 +37,7 @@ mod serving;
 mod signing;
 mod statement;
 pub mod store;
+mod tables;
 mod telemetry;
 mod tls;
 mod verification;

@@ -2,7 +2,6 @@
 
 mod batch;
 mod budget;
-mod tables;
 
 use std::fmt;
 use std::num::NonZero;
@@ -17,16 +16,15 @@ use trust::{
 };
 
 use crate::authorize::Action;
-use crate::clock::Clock;
 use crate::config::Limits;
 use crate::house::House;
 use crate::keys::{KeySelector, Sight, record_fault};
 use crate::records::{KeyView, Records};
+use crate::tables::Tables;
 
 use budget::{AtWork, Budgets};
 
 pub(crate) use batch::{Batch, BatchKey};
-pub(crate) use tables::{Prepared, Tables};
 
 /// A batch is cut into parts of at least so many items for as many cores as there are: below, the cutting costs more.
 const PART_ITEMS_MIN: usize = 1024;
@@ -42,12 +40,12 @@ pub(crate) struct Verifier {
 
 impl Verifier {
     /// Within these limits.
-    pub(crate) fn new(limits: &Limits, clock: Clock) -> Self {
+    pub(crate) fn new(limits: &Limits, tables: Arc<Tables>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {
             places: Arc::new(Semaphore::new(cores)),
             cores,
-            tables: Arc::new(Tables::new(limits.verify_tables_max, clock)),
+            tables,
             budgets: Budgets::new(limits.verify_items_at_work_max),
         }
     }
@@ -55,11 +53,6 @@ impl Verifier {
     /// Items of all batches and streams that are at work now.
     pub(crate) fn at_work(&self) -> usize {
         self.budgets.at_work()
-    }
-
-    /// How much is prepared now.
-    pub(crate) fn prepared(&self) -> Prepared {
-        self.tables.prepared()
     }
 
     /// The verdicts of a batch, in order, by as many cores as are free.

@@ -1,11 +1,10 @@
-//! Verification: of one signature, of many, and of our own after signing.
+//! Verification: of one signature, and of many.
 //!
 //! Strict where schemes leave room: Ed25519 as `verify_strict` has it (canonical
 //! s and R, no small-order point), ECDSA in canonical DER, RSA of the modulus'
 //! full length. The algorithm is the key's, never the message's.
 
 pub mod batch;
-mod own;
 
 use aws_lc_rs::digest::{self, SHA256, SHA384};
 
@@ -13,7 +12,6 @@ use crate::public_key::Parsed;
 use crate::{HashFunction, PublicKey, Signable};
 
 use batch::Input;
-pub use own::own;
 
 /// Why a signature does not verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::error;
-use trust::{PublicKey, Sha256Digest, Signable, Signature, verify};
+use trust::verify::batch::{self, Input, Item, Key, Table};
+use trust::{PublicKey, Sha256Digest, Signature};
 use trust_hsm::{CustodyError, Session, SignedOrder, SigningOrder};
 
 use super::spread::{Spread, Turn};
 use super::{NotBegun, Shared, Visit, VisitEnd, Work, is_lost};
 use crate::order::SignOrder;
 use crate::permit::Intent;
+use crate::tables::Tables;
 
 /// The most preimages that share one visit.
 const FRAME_INPUTS_MAX: usize = 1024;
@@ -98,7 +100,7 @@ fn sign(session: &mut dyn Session, shared: &Shared, signs: Vec<Waiting>) {
     let untouched: Vec<bool> = (0..orders.len()).map(|order| session.is_untouched(order)).collect();
     // The keys are at rest again; verifying uses no secret.
     drop(ticket);
-    answer_all(begun, &orders, answers, &untouched);
+    answer_all(begun, &orders, answers, &untouched, &shared.tables);
 }
 
 /// Whether what was permitted may still be done, and in what time. Have a ticket first.
@@ -117,9 +119,15 @@ pub(super) fn recheck(
     intent.time_left(&shared.clock).ok_or(NotBegun::Late)
 }
 
-fn answer_all(begun: Vec<Waiting>, orders: &[SigningOrder], answers: Vec<SignedOrder>, untouched: &[bool]) {
+fn answer_all(
+    begun: Vec<Waiting>,
+    orders: &[SigningOrder],
+    answers: Vec<SignedOrder>,
+    untouched: &[bool],
+    tables: &Tables,
+) {
     let keys: Vec<PublicKey> = begun.iter().map(|(intent, _)| intent.operation().public_key().clone()).collect();
-    let verdicts = verify_all(&keys, orders, &answers);
+    let verdicts = verify_all(&keys, orders, &answers, tables);
     let mut answers = answers.into_iter();
     for (((intent, answer), sound), untouched) in begun.into_iter().zip(verdicts).zip(untouched) {
         let end = match answers.next() {
@@ -155,40 +163,125 @@ pub(super) fn sift(
         .collect()
 }
 
-/// Verifies what came back, all of one key at once; one verdict per input of each order.
-pub(super) fn verify_all(keys: &[PublicKey], orders: &[SigningOrder], answers: &[SignedOrder]) -> Vec<Vec<bool>> {
-    let mut verdicts: Vec<Vec<bool>> = orders.iter().map(|order| vec![false; order.inputs.len()]).collect();
-    let mut by_key: HashMap<Sha256Digest, Group<'_>> = HashMap::new();
-    for (place, ((key, order), answer)) in keys.iter().zip(orders).zip(answers).enumerate() {
-        let Ok(signatures) = answer else { continue };
-        let group = by_key.entry(order.spki_sha256).or_insert_with(|| Group { key, items: Vec::new() });
-        for (input_place, (input, signature)) in order.inputs.iter().zip(signatures).enumerate() {
+/// Verifies what came back, all of it at once; one verdict per input of each order.
+pub(super) fn verify_all(
+    keys: &[PublicKey],
+    orders: &[SigningOrder],
+    answers: &[SignedOrder],
+    tables: &Tables,
+) -> Vec<Vec<bool>> {
+    let came_back = || keys.iter().zip(orders).zip(answers).enumerate();
+    let mut uses: HashMap<Sha256Digest, (&PublicKey, usize)> = HashMap::new();
+    for (_, ((key, order), answer)) in came_back() {
+        let (_, signatures) = uses.entry(order.spki_sha256).or_insert((key, 0));
+        *signatures = signatures.saturating_add(answer.as_ref().map_or(0, Vec::len));
+    }
+    let prepared: HashMap<Sha256Digest, Arc<Table>> =
+        uses.into_iter().filter_map(|(name, (key, items))| Some((name, tables.earn(key, items)?))).collect();
+
+    let (mut places, mut items) = (Vec::new(), Vec::new());
+    for (place, ((key, order), answer)) in came_back() {
+        let key = prepared.get(&order.spki_sha256).map_or(Key::Plain(key), |table| Key::Known(table));
+        for (input_place, (input, signature)) in order.inputs.iter().zip(answer.iter().flatten()).enumerate() {
             if let Ok(signature) = signature {
-                group.items.push(((place, input_place), input, signature));
+                places.push((place, input_place));
+                items.push(Item { key, input: Input::from(input), signature: signature.as_bytes() });
             }
         }
     }
-    for group in by_key.values() {
-        let items: Vec<(&Signable, &[u8])> =
-            group.items.iter().map(|(_, input, signature)| (*input, signature.as_bytes())).collect();
-        for ((place, _, _), sound) in group.items.iter().zip(verify::own(group.key, &items)) {
-            if !sound {
-                error!(stage = "custody", "a custodian returned a signature that does not verify");
-            }
-            if let Some(verdict) = verdicts.get_mut(place.0).and_then(|order| order.get_mut(place.1)) {
-                *verdict = sound;
-            }
+    let mut verdicts: Vec<Vec<bool>> = orders.iter().map(|order| vec![false; order.inputs.len()]).collect();
+    for ((place, input_place), verdict) in places.into_iter().zip(batch::chunk(&items)) {
+        if verdict.is_err() {
+            error!(stage = "custody", "a custodian returned a signature that does not verify");
+        }
+        if let Some(sound) = verdicts.get_mut(place).and_then(|order| order.get_mut(input_place)) {
+            *sound = verdict.is_ok();
         }
     }
     verdicts
 }
 
-struct Group<'a> {
-    key: &'a PublicKey,
-    items: Vec<((usize, usize), &'a Signable, &'a Signature)>,
-}
-
 fn reply(answer: oneshot::Sender<Visit>, intent: Intent<SignOrder>, end: VisitEnd) {
     // The pipeline waits detached from its caller, so somebody is always there; if not, recovery closes the intent.
     drop(answer.send(Visit { intent, end }));
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer as _, SigningKey};
+    use trust::{Algorithm, KeyId, KeyRef, KeyVersion, Purpose, Scope, Signable};
+    use trust_hsm::{Material, SealContext, SealedKey};
+
+    use super::*;
+    use crate::clock::Clock;
+
+    fn public(key: &SigningKey) -> PublicKey {
+        PublicKey::from_ed25519_bytes(key.verifying_key().as_bytes()).unwrap()
+    }
+
+    /// So many messages for a key, and what it answers.
+    fn signed(key: &SigningKey, count: usize) -> (SigningOrder, SignedOrder) {
+        let key_ref = KeyRef { id: KeyId::from_bytes([1; 16]), version: KeyVersion::FIRST };
+        let context = SealContext {
+            store: [2; 16],
+            key: key_ref,
+            algorithm: Algorithm::Ed25519,
+            purpose: Purpose::Raw,
+            scope_hash: Scope::Unbound.hash(),
+        };
+        // Format 1, sealed under version 1 of the ring; nothing opens it here.
+        let sealed: Vec<u8> = [1, 1].into_iter().chain([0; 198]).collect();
+        let messages: Vec<Vec<u8>> = (0..count).map(|place| vec![7; place]).collect();
+        let sign = |message: &Vec<u8>| Signature::new(Algorithm::Ed25519, key.sign(message).to_bytes().to_vec());
+        let signatures = messages.iter().map(|message| Ok(sign(message).unwrap())).collect();
+        let order = SigningOrder {
+            context: Arc::new(context),
+            spki_sha256: public(key).spki_sha256(),
+            material: Material::Sealed(SealedKey::from_bytes(&sealed).unwrap()),
+            inputs: messages.into_iter().map(Signable::Message).collect(),
+        };
+        (order, Ok(signatures))
+    }
+
+    fn spoil(answer: &mut SignedOrder, place: usize) {
+        let signature = answer.as_mut().unwrap().get_mut(place).unwrap();
+        let mut bytes = signature.as_ref().unwrap().as_bytes().to_vec();
+        bytes[40] ^= 1;
+        *signature = Ok(Signature::new(Algorithm::Ed25519, bytes).unwrap());
+    }
+
+    #[test]
+    fn a_wrong_signature_is_found_among_those_of_several_keys_whether_they_are_prepared_or_not() {
+        let (often, rarely) = (SigningKey::from_bytes(&[3; 32]), SigningKey::from_bytes(&[4; 32]));
+        let tables = Tables::new(4, Clock::manual(0));
+        let keys = [public(&often), public(&rarely), public(&often), public(&rarely)];
+        let (orders, mut answers): (Vec<_>, Vec<_>) =
+            [signed(&often, 70), signed(&rarely, 2), signed(&often, 3), signed(&rarely, 1)].into_iter().unzip();
+        spoil(&mut answers[0], 69);
+        spoil(&mut answers[1], 0);
+        answers[2].as_mut().unwrap()[1] = Err(CustodyError::Late);
+        answers[3] = Err(CustodyError::Sealed);
+
+        let verdicts = verify_all(&keys, &orders, &answers, &tables);
+
+        let first: Vec<bool> = (0..70).map(|place| place != 69).collect();
+        assert_eq!(verdicts, [first, vec![false, true], vec![true, false, true], vec![false]]);
+        assert_eq!(tables.prepared().keys, 1);
+    }
+
+    #[test]
+    fn the_answer_to_another_order_is_found() {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let tables = Tables::new(0, Clock::manual(0));
+        let (orders, mut answers): (Vec<_>, Vec<_>) = [signed(&key, 2), signed(&key, 3)].into_iter().unzip();
+        answers.swap(0, 1);
+
+        let verdicts = verify_all(&[public(&key), public(&key)], &orders, &answers, &tables);
+
+        assert_eq!(verdicts, [vec![true, true], vec![true, true, false]]);
+
+        answers.truncate(1);
+        let verdicts = verify_all(&[public(&key), public(&key)], &orders, &answers, &tables);
+        assert_eq!(verdicts, [vec![true, true], vec![false; 3]]);
+    }
 }

@@ -17,6 +17,7 @@ use super::session::{end_of, recheck, sift, verify_all};
 use super::{NotBegun, Shared, Visit, VisitEnd, is_lost};
 use crate::order::SignOrder;
 use crate::permit::Intent;
+use crate::tables::Tables;
 
 /// How many signatures a session makes before it looks for other work.
 const TURN_INPUTS: usize = 4;
@@ -116,7 +117,7 @@ impl Spread {
             let answers = session.sign(&orders, left);
             let is_touched = !session.is_untouched(0);
             drop(ticket);
-            self.put(place, self.verified(&orders, answers), is_touched);
+            self.put(place, self.verified(&orders, answers, &shared.tables), is_touched);
         }
         Turn::MoreWaits
     }
@@ -146,8 +147,9 @@ impl Spread {
         &self,
         orders: &[SigningOrder],
         mut answers: Vec<SignedOrder>,
+        tables: &Tables,
     ) -> Result<Result<Signature, CustodyError>, CustodyError> {
-        let verdicts = verify_all(std::slice::from_ref(&self.public_key), orders, &answers);
+        let verdicts = verify_all(std::slice::from_ref(&self.public_key), orders, &answers, tables);
         let signed = answers.pop().transpose()?.zip(verdicts.first());
         let signature = signed.and_then(|(signed, sound)| sift(signed, sound).pop());
         signature.ok_or_else(|| CustodyError::Failed { what: "custody answered fewer inputs than it got".into() })

@@ -64,7 +64,7 @@ fn observe(house: &House) -> Registry {
     let (_, state, restarts) = house.custody().status();
     count(&mut now, "custody_restarts", "How often the custody worker was started again", restarts);
     level(&mut now, "sealed", "1 while the daemon is sealed", u64::from(house.records().is_sealed()));
-    let prepared = house.verifier().prepared();
+    let prepared = house.tables().prepared();
     level(&mut now, "prepared_keys", "Public keys that are prepared for verification", size(prepared.keys));
     level(&mut now, "prepared_bytes", "What prepared keys take in memory", size(prepared.bytes));
     count(&mut now, "key_preparations", "Public keys that were prepared since the start", prepared.made);

@@ -9,8 +9,8 @@ use trust::verify::batch::{self, Input, Item, Key, Table};
 use trust::{Digest, Fault, FaultKind, PublicKey};
 
 use super::Refusal;
-use super::tables::Tables;
 use crate::keys::KeySelector;
+use crate::tables::Tables;
 
 /// Items that are verified before it is asked whether somebody still waits; some milliseconds of them.
 const ITEMS_BETWEEN_LOOKS: usize = 128;

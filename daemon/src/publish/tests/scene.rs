@@ -25,6 +25,7 @@ use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::records::{LogKey, Provenance, RecordLimits, Records, UnsealError};
 use crate::store::{Change, Store};
+use crate::tables::Tables;
 
 /// 2026-11-26T17:34:00Z.
 pub(super) const NOW: u64 = 1_795_714_440;
@@ -198,7 +199,9 @@ async fn open(config: &Config, store: &Store, clock: &Clock) -> Arc<House> {
     };
     let shared: Arc<dyn Custodian> = Arc::new(custodian.clone());
     let limits = CustodyLimits { sessions: 2, waiting_max: 256 };
-    let custody = Custody::start(shared, records.clone(), clock.clone(), limits, revision).unwrap();
+    let tables = Arc::new(Tables::new(4, clock.clone()));
+    let custody =
+        Custody::start(shared, records.clone(), clock.clone(), Arc::clone(&tables), limits, revision).unwrap();
     let keyring: Arc<dyn KeyRing> = Arc::new(custodian);
     let parts = Parts {
         config: config.clone(),
@@ -207,6 +210,7 @@ async fn open(config: &Config, store: &Store, clock: &Clock) -> Arc<House> {
         audit: Arc::new(audit),
         authorizer,
         custody: Custodians::new(custody, Vec::new()),
+        tables,
         keyring,
         identity: Identity::new(None, None, Box::new(Vec::new)),
         pace: Pace::new(1000, 1000),

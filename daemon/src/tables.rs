@@ -1,4 +1,5 @@
-//! Prepared keys: those under which much is verified, a bounded number of them.
+//! Prepared keys: those under which much is verified, a bounded number of them. They may be callers' keys, in batches, and
+//! our own, after signing.
 //!
 //! A key earns its table by use. A stranger may name any key, so what is remembered of those without a table is bounded,
 //! too, and a table is made on the thread, and at the cost, of the batch that earned it. One that made room may still be
