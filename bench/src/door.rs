@@ -94,6 +94,11 @@ impl Connection {
         self.send(request).await.with_context(|| format!("publish {gun}")).map(drop)
     }
 
+    /// Whether the server has ended it, as some do with one that nothing was sent on for a while.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Bytes> {
         self.0.ready().await.context("the connection broke")?;
         let answer = self.0.send_request(request).await.context("no answer")?;

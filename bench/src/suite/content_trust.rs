@@ -117,6 +117,9 @@ impl Subject {
 
 impl Lane {
     async fn once(&mut self, door: &Door, kind: Kind) -> Result<()> {
+        if self.connection.is_closed() {
+            self.connection = door.connect().await?;
+        }
         let gun = self.collection.gun.clone();
         match kind {
             Kind::Publish => {
