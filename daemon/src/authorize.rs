@@ -128,7 +128,7 @@ impl Authorizer {
         gun: &Gun,
         request: &RequestFacts<'_>,
     ) -> (Decision, Option<String>) {
-        self.answer(Scene::of_gun(principal, gun).as_ref(), action, request)
+        self.answer(self.scenes.of_gun(principal, gun).as_deref(), action, request)
     }
 
     fn answer(&self, scene: Option<&Scene>, action: Action, request: &RequestFacts<'_>) -> (Decision, Option<String>) {

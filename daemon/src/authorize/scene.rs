@@ -1,6 +1,7 @@
 //! Who asks about what, in the words of the policy; remembered, because making them costs more than deciding.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cedar_policy::{Entities, Entity, EntityUid};
@@ -9,10 +10,10 @@ use trust::{KeyId, Principal};
 
 use super::{KeyFacts, facts};
 
-/// The most scenes that are remembered; then all are forgotten and begin anew.
+/// The most scenes of keys, and of repositories, that are remembered; then those are forgotten and begin anew.
 const SCENES_MAX: usize = 4096;
 
-/// A principal and a key, or the daemon.
+/// A principal and a key, a repository, or the daemon.
 #[derive(Debug)]
 pub(super) struct Scene {
     pub(super) who: EntityUid,
@@ -20,14 +21,18 @@ pub(super) struct Scene {
     pub(super) entities: Entities,
 }
 
-/// The scenes of principals and keys that are there. What a policy sees of a key is fixed for the key's life (D6) and
-/// what it sees of a principal is the principal's name: a scene that was right once stays so.
+/// The scenes of principals with keys that are there, and with repositories, which need not be: who asks for many pushes
+/// out no scene of a key. What a policy sees of a key is fixed for the key's life (D6), and what it sees of a principal or
+/// of a repository is the name: a scene that was right once stays so.
 #[derive(Debug, Default)]
-pub(super) struct Scenes(Mutex<Remembered>);
+pub(super) struct Scenes {
+    of_keys: Mutex<Remembered<KeyId>>,
+    of_guns: Mutex<Remembered<Gun>>,
+}
 
-#[derive(Debug, Default)]
-struct Remembered {
-    by_principal: HashMap<Principal, HashMap<KeyId, Arc<Scene>>>,
+#[derive(Debug)]
+struct Remembered<T> {
+    by_principal: HashMap<Principal, HashMap<T, Arc<Scene>>>,
     count: usize,
 }
 
@@ -35,28 +40,48 @@ impl Scenes {
     /// The scene; `None` when the schema has no words for it.
     pub(super) fn of(&self, principal: &Principal, key: Option<&KeyFacts<'_>>) -> Option<Arc<Scene>> {
         let Some(KeyFacts::Known(record)) = key else { return Scene::make(principal, key).map(Arc::new) };
-        if let Some(scene) = self.0.lock().unwrap_or_else(PoisonError::into_inner).find(principal, record.id) {
-            return Some(scene);
-        }
-        let scene = Arc::new(Scene::make(principal, key)?);
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = remembered.keep(principal, record.id, Arc::clone(&scene));
-        drop(remembered);
-        // Thousands of them: not while others wait for the lock.
-        drop(old);
-        Some(scene)
+        remembered(&self.of_keys, principal, &record.id, || Scene::make(principal, key))
+    }
+
+    /// The principal before a repository of trust data.
+    pub(super) fn of_gun(&self, principal: &Principal, gun: &Gun) -> Option<Arc<Scene>> {
+        remembered(&self.of_guns, principal, gun, || Scene::with(principal, facts::gun(gun)?))
     }
 }
 
-impl Remembered {
-    fn find(&self, principal: &Principal, key: KeyId) -> Option<Arc<Scene>> {
-        self.by_principal.get(principal)?.get(&key).cloned()
+/// The scene that is remembered, or else the one that is made now.
+fn remembered<T: Clone + Eq + Hash>(
+    scenes: &Mutex<Remembered<T>>,
+    principal: &Principal,
+    what: &T,
+    make: impl FnOnce() -> Option<Scene>,
+) -> Option<Arc<Scene>> {
+    let remembered = || scenes.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(scene) = remembered().find(principal, what) {
+        return Some(scene);
+    }
+    let scene = Arc::new(make()?);
+    let old = remembered().keep(principal, what, Arc::clone(&scene));
+    // Thousands of them: not while others wait for the lock.
+    drop(old);
+    Some(scene)
+}
+
+impl<T> Default for Remembered<T> {
+    fn default() -> Self {
+        Self { by_principal: HashMap::new(), count: 0 }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Remembered<T> {
+    fn find(&self, principal: &Principal, what: &T) -> Option<Arc<Scene>> {
+        self.by_principal.get(principal)?.get(what).cloned()
     }
 
     /// Gives back what is forgotten for it.
-    fn keep(&mut self, principal: &Principal, key: KeyId, scene: Arc<Scene>) -> Option<Self> {
+    fn keep(&mut self, principal: &Principal, what: &T, scene: Arc<Scene>) -> Option<Self> {
         let old = (self.count >= SCENES_MAX).then(|| std::mem::take(self));
-        if self.by_principal.entry(principal.clone()).or_default().insert(key, scene).is_none() {
+        if self.by_principal.entry(principal.clone()).or_default().insert(what.clone(), scene).is_none() {
             self.count = self.count.saturating_add(1);
         }
         old
@@ -70,11 +95,6 @@ impl Scene {
             None => facts::daemon(),
         };
         Self::with(principal, what)
-    }
-
-    /// The principal before a repository of trust data.
-    pub(super) fn of_gun(principal: &Principal, gun: &Gun) -> Option<Self> {
-        Self::with(principal, facts::gun(gun)?)
     }
 
     fn with(principal: &Principal, what: Entity) -> Option<Self> {
@@ -108,7 +128,7 @@ mod tests {
     }
 
     fn count(scenes: &Scenes) -> usize {
-        scenes.0.lock().unwrap().count
+        scenes.of_keys.lock().unwrap().count
     }
 
     #[test]
@@ -138,6 +158,23 @@ mod tests {
         assert!(scenes.of(&Principal::LocalUid(1), Some(&KeyFacts::New(&to_be_made))).is_some());
 
         assert_eq!(count(&scenes), 0);
+    }
+
+    #[test]
+    fn repositories_push_out_no_key() {
+        let scenes = Scenes::default();
+        let (who, record) = (Principal::LocalUid(1), record(1));
+        scenes.of(&who, Some(&KeyFacts::Known(&record))).unwrap();
+        for number in 0..SCENES_MAX + 10 {
+            let gun: Gun = format!("registry.example/{number}").parse().unwrap();
+
+            let scene = scenes.of_gun(&who, &gun).unwrap();
+
+            assert_eq!(scene.what, facts::gun(&gun).unwrap().uid());
+            assert!(Arc::ptr_eq(&scene, &scenes.of_gun(&who, &gun).unwrap()));
+        }
+        assert_eq!(scenes.of_guns.lock().unwrap().count, 10);
+        assert_eq!(count(&scenes), 1);
     }
 
     #[test]
