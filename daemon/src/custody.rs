@@ -13,6 +13,7 @@ mod session;
 mod spread;
 mod tokens;
 mod usage;
+mod work;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::warn;
-use trust::{Fault, FaultKind, KeyId, Scheme, Sha256Digest, Signature};
+use trust::{Fault, FaultKind, KeyId, Sha256Digest, Signature};
 use trust_hsm::{
     AdoptOrder, Custodian, CustodianState, CustodyError, DestroyOrder, Generated, ImportOrder, Material, Offer,
     Removed, RewrapOrder, SealContext, TokenObjects,
@@ -39,6 +40,7 @@ pub(crate) use usage::Usage;
 use grace::Grace;
 use queue::Queue;
 use spread::Spread;
+use work::{Work, is_in_token};
 
 /// The session threads and what they share. Dropping it lets them finish what waits and ends them.
 pub(crate) struct Custody {
@@ -69,62 +71,6 @@ struct Shared {
     tables: Arc<Tables>,
     /// The policy revision that decides now.
     policy_revision: Box<dyn Fn() -> Sha256Digest + Send + Sync>,
-}
-
-/// One piece of work for a session thread. Whoever takes `Leave` ends: there are to be fewer sessions.
-#[expect(clippy::large_enum_variant, reason = "nearly all of it is Sign; a box would be one more allocation for each")]
-enum Work {
-    Sign { intent: Intent<SignOrder>, answer: oneshot::Sender<Visit> },
-    Share(Arc<Spread>),
-    Generate { context: SealContext, answer: oneshot::Sender<Result<Generated, CustodyError>> },
-    Import { order: Box<ImportOrder>, answer: oneshot::Sender<Result<Generated, CustodyError>> },
-    Adopt { order: Box<AdoptOrder>, answer: oneshot::Sender<Result<Generated, CustodyError>> },
-    Offer { answer: oneshot::Sender<Result<Offer, CustodyError>> },
-    Rewrap { orders: Vec<RewrapOrder>, answer: oneshot::Sender<Vec<Result<Material, CustodyError>>> },
-    Forget { key: KeyId, answer: oneshot::Sender<Result<(), CustodyError>> },
-    Destroy { order: DestroyOrder, answer: oneshot::Sender<Result<Removed, CustodyError>> },
-    Objects { answer: oneshot::Sender<Result<TokenObjects, CustodyError>> },
-    Leave,
-}
-
-impl Work {
-    /// About how long a session thread is busy with it, verification and all: what the queue plans by.
-    fn cost(&self) -> Duration {
-        match self {
-            Self::Sign { intent, .. } => {
-                let order = intent.operation();
-                if is_in_token(order) {
-                    return TOKEN_VISIT;
-                }
-                let each = match order.public_key().algorithm().scheme() {
-                    Scheme::Ed25519 | Scheme::EcdsaP256 => Duration::from_micros(60),
-                    Scheme::EcdsaP384 => Duration::from_micros(300),
-                    Scheme::RsaPkcs1 | Scheme::RsaPss => Duration::from_millis(4),
-                };
-                // Hashed twice to sign and once to verify, and copied through two frames: about 6 ns a byte.
-                let bytes = u64::try_from(order.input_bytes()).unwrap_or(u64::MAX);
-                each.saturating_mul(u32::try_from(order.inputs()).unwrap_or(u32::MAX))
-                    .saturating_add(Duration::from_nanos(bytes.saturating_mul(6)))
-            }
-            Self::Generate { .. }
-            | Self::Import { .. }
-            | Self::Adopt { .. }
-            | Self::Rewrap { .. }
-            | Self::Destroy { .. }
-            | Self::Objects { .. } => Duration::from_secs(1),
-            Self::Share(_) => TOKEN_VISIT,
-            Self::Forget { .. } | Self::Offer { .. } => Duration::from_millis(1),
-            // Alone, and by somebody else than whoever is back soon.
-            Self::Leave => Duration::from_secs(1),
-        }
-    }
-}
-
-/// A token takes its time and does several things at once: each order gets the next free session.
-const TOKEN_VISIT: Duration = Duration::from_secs(1);
-
-const fn is_in_token(order: &SignOrder) -> bool {
-    matches!(order.material(), Material::Token(_))
 }
 
 /// The bounds of custody.

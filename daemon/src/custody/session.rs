@@ -11,7 +11,8 @@ use trust::{PublicKey, Sha256Digest, Signature};
 use trust_hsm::{CustodyError, Session, SignedOrder, SigningOrder};
 
 use super::spread::{Spread, Turn};
-use super::{NotBegun, Shared, Visit, VisitEnd, Work, is_lost};
+use super::work::Work;
+use super::{NotBegun, Shared, Visit, VisitEnd, is_lost};
 use crate::order::SignOrder;
 use crate::permit::Intent;
 use crate::tables::Tables;
