@@ -223,11 +223,14 @@ impl House {
     }
 
     /// Runs work past a permit to its end, whether or not somebody still waits for it.
-    pub(crate) async fn detached<T: Send + 'static>(
+    ///
+    /// Not an `async fn`: its state, and that of everybody above, would have room for the work, and be copied with it.
+    pub(crate) fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Fault> {
-        self.parts.tasks.spawn(work).await.map_err(|error| Fault::internal(format!("a task ended early: {error}")))
+    ) -> impl Future<Output = Result<T, Fault>> + Send {
+        let task = self.parts.tasks.spawn(Box::pin(work));
+        async { task.await.map_err(|error| Fault::internal(format!("a task ended early: {error}"))) }
     }
 
     /// Notes a refusal in the log; never waits.
