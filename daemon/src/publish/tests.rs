@@ -411,6 +411,38 @@ async fn a_policy_refuses_in_its_own_words_before_anything_is_signed() {
 }
 
 #[tokio::test]
+async fn who_waited_while_it_was_deleted_is_asked_about_a_new_one() {
+    let policy = "permit (principal, action, resource);\n\
+         forbid (principal == LocalUid::\"7\", action == Action::\"publish\", resource) when { context.is_new };";
+    let (scene, mut owner) = (Scene::with(policy, |_| {}).await, Owner::new(1));
+    let files = first(&scene, &mut owner).await;
+    scene.publish(&files).await.unwrap();
+    let root = owner.repository.file(&RoleName::Root).unwrap().clone();
+    let parts = [root, owner.targets("v2")].map(|file| Part::read(file.role(), file.raw()).unwrap()).to_vec();
+
+    let turn = scene.house.shelf().turn(&GUN_NAME).await.unwrap();
+    let (house, deadline) = (Arc::clone(&scene.house), scene.deadline());
+    let waiting =
+        tokio::spawn(
+            async move { house.publisher().publish(&Principal::LocalUid(7), &GUN_NAME, parts, deadline).await },
+        );
+    // Until it waits for its turn.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let mut head = scene.house.records().head(&GUN_NAME).await.unwrap();
+    head.bury();
+    let (change, anchor) = (Some(ChangeKind::Deletion), scene.house.anchor());
+    scene.house.records().publish(&GUN_NAME, head, &[], change, anchor).await.unwrap();
+    drop(turn);
+
+    let ended = waiting.await.unwrap();
+    assert!(matches!(ended, Err(PublishError::Denied { .. })), "{ended:?}");
+    let read = scene.publisher().current(&OWNER, &GUN_NAME, &RoleName::Root).await;
+    assert!(matches!(read, Err(PublishError::NotFound)));
+}
+
+#[tokio::test]
 async fn the_feed_has_each_change_once_of_all_or_of_one() {
     let (scene, mut owner) = published().await;
     scene.publish(&[owner.targets("v2")]).await.unwrap();

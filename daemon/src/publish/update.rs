@@ -40,12 +40,18 @@ impl Publisher<'_> {
 
     async fn take(self, asked: &Asked, parts: Vec<Part>) -> Result<(), PublishError> {
         let is_new = !self.generation(&asked.gun).await?.head.is_alive();
-        let warrant = Warrant::Publication(Publication::of(&asked.who, &asked.gun, &parts, is_new));
+        let warrant = |is_new| Warrant::Publication(Publication::of(&asked.who, &asked.gun, &parts, is_new));
         // Every role is authorized before anybody learns what the rules say to it.
-        warrant.grounds(self.0)?;
+        let mut asking = warrant(is_new);
+        asking.grounds(self.0)?;
         let turn = self.0.shelf().turn(&asked.gun).await?;
         let held = self.generation(&asked.gun).await?;
-        self.take_in_turn(&turn, asked, &warrant, (&held.head, &held.repository), parts).await
+        if is_new == held.head.is_alive() {
+            // Begun, or deleted, by those who had their turn before: that is another question.
+            asking = warrant(!is_new);
+            asking.grounds(self.0)?;
+        }
+        self.take_in_turn(&turn, asked, &asking, (&held.head, &held.repository), parts).await
     }
 
     /// The same in turn, under a warrant that was asked for, of a repository as `held` has it: its marks are those of
