@@ -254,6 +254,26 @@ fn mix_and_match_of_generations() {
 }
 
 #[test]
+fn a_root_that_is_hidden_behind_an_older_one() {
+    let house = House::new();
+    let (old, next) = (generation(&house, 1), file(&house.root_of(2), &[&house.root]));
+    let new = served(&house, 2, next.clone(), house.signed_targets(2), &[]);
+    let another = Distrust::Differs { by: RoleName::Snapshot, role: RoleName::Root };
+
+    // All that is new but the root, to whoever comes for the first time and to whoever comes back.
+    let mut mixed = new.clone();
+    mixed.insert("root".to_owned(), old["root"].clone());
+    for client in [first(&mixed), seen(&old)] {
+        assert_eq!(distrust(client, &mixed), another);
+    }
+    let mut shown = new;
+    shown.insert("2.root".to_owned(), next);
+    let mut client = seen(&old);
+    refresh(&mut client, &shown).unwrap();
+    assert!(client.target(&RoleName::Targets, "v2").is_some());
+}
+
+#[test]
 fn another_file_of_a_version_that_was_seen() {
     let house = House::new();
     let held = generation(&house, 2);

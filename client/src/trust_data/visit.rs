@@ -72,9 +72,7 @@ impl<'a> Visit<'a> {
     /// Brings everything up to date.
     pub(super) async fn refresh(&mut self) -> Result<(), Failure> {
         self.follow_roots().await?;
-        let timestamp = self.needed("timestamp", TIMESTAMP_BYTES_MAX).await?;
-        self.client.take_timestamp(&timestamp).map_err(distrusted)?;
-        self.take(&RoleName::Snapshot).await?;
+        self.take_snapshot().await?;
         self.take(&RoleName::Targets).await?;
         let releases = RoleName::releases();
         let targets = self.client.file(&RoleName::Targets).and_then(Document::as_targets);
@@ -125,6 +123,27 @@ impl<'a> Visit<'a> {
             format!("the repository has more than {ROOTS_MAX} new roots"),
             "those that were read are kept: run it again to go on",
         ))
+    }
+
+    /// The current timestamp and snapshot.
+    async fn take_snapshot(&mut self) -> Result<(), Failure> {
+        let followed = self.client.clone();
+        let Err(failure) = self.take_both().await else { return Ok(()) };
+        // A root may have been published since the roots were asked for: then the snapshot names that one.
+        let before = followed.next_root();
+        let failed = std::mem::replace(&mut self.client, followed);
+        self.follow_roots().await?;
+        if self.client.next_root() == before {
+            self.client = failed;
+            return Err(failure);
+        }
+        self.take_both().await
+    }
+
+    async fn take_both(&mut self) -> Result<(), Failure> {
+        let timestamp = self.needed("timestamp", TIMESTAMP_BYTES_MAX).await?;
+        self.client.take_timestamp(&timestamp).map_err(distrusted)?;
+        self.take(&RoleName::Snapshot).await
     }
 
     /// The current file of a role.

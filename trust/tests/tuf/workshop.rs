@@ -1,5 +1,8 @@
 //! Where tests make Notary's metadata: keys, certificates, and files that say whatever the test wants.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
@@ -137,8 +140,12 @@ impl House {
         })
     }
 
+    /// The same file each time, though ECDSA signs otherwise each time: a snapshot names one file.
     pub fn signed_root(&self, version: u32) -> Vec<u8> {
-        file(&self.root_of(version), &[&self.root])
+        static SIGNED: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+        let signed = self.root_of(version);
+        let mut kept = SIGNED.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.entry(signed.to_string()).or_insert_with(|| file(&signed, &[&self.root])).clone()
     }
 
     pub fn signed_targets(&self, version: u32) -> Vec<u8> {

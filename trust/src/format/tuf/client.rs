@@ -152,7 +152,8 @@ impl Client {
     /// Takes the snapshot, targets, or a delegation's file.
     ///
     /// # Errors
-    /// [`Distrust`] when it is not the file that was wanted, not signed for, has expired, or is older than the last.
+    /// [`Distrust`] when it is not the file that was wanted, not signed for, has expired, or is older than the last, and
+    /// for a snapshot that names another root than the one that is believed.
     pub fn take_file(&mut self, role: &RoleName, bytes: &[u8]) -> Result<(), Distrust> {
         let by = named_by(role);
         let meta = self.named(role)?.ok_or_else(|| Distrust::Hidden(role.clone()))?;
@@ -235,6 +236,7 @@ impl Client {
                 return Err(Distrust::Forked { role: role.clone(), version: file.version().number() });
             }
         }
+        self.names_our_root(&file)?;
         let moved = self.moved_delegations(&file);
         self.believed.put(file);
         // What it names has to be looked up in it again.
@@ -243,6 +245,15 @@ impl Client {
         self.forgiven.remove(role);
         self.forgive(moved);
         Ok(())
+    }
+
+    /// Whether a snapshot names the root that is believed: else one that follows is hidden, and with it whom its owner
+    /// let go.
+    fn names_our_root(&self, file: &Document) -> Result<(), Distrust> {
+        let Some(snapshot) = file.as_snapshot() else { return Ok(()) };
+        let root = self.believed.file(&RoleName::Root).ok_or(Distrust::OutOfOrder(RoleName::Root))?;
+        let is_ours = snapshot.files().get(&RoleName::Root).is_some_and(|meta| meta.is_of(root.raw()));
+        if is_ours { Ok(()) } else { Err(Distrust::Differs { by: RoleName::Snapshot, role: RoleName::Root }) }
     }
 
     /// Who speaks for a role now: what is kept of its parent does not count, only what is current.
