@@ -242,7 +242,7 @@ impl House {
 }
 
 /// Runs what blocks off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Fault::internal(format!("a blocking task ended early: {error}")))

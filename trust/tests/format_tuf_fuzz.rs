@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
+use trust::format::json::VALUES_MAX;
 use trust::format::tuf::client::{Client, Distrust, Pin, Wanted};
 use trust::format::tuf::plan::Unsigned;
 use trust::format::tuf::publish::{Refusal, SnapshotBy, check};
@@ -219,7 +220,7 @@ fn what_a_server_takes_it_can_finish_and_its_clients_believe() {
         let (mut signed, keys) = scene.next(role);
         mutations.iter().for_each(|mutation| mutate(&mut signed, mutation));
         let bytes = signed_all_the_same(&signed, &keys);
-        let Ok(part) = Refusal::read_part(role, &bytes) else { return Ok(()) };
+        let Ok(part) = Refusal::read_part(role, &bytes, &mut { VALUES_MAX }) else { return Ok(()) };
         match check(&gun(), &scene.held, vec![part], NOW) {
             Err(refusal) => prop_assert!(refusal.to_string().len() < 900, "{refusal}"),
             Ok(update) => {

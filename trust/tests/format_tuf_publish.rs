@@ -10,8 +10,9 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use trust::format::json::VALUES_MAX;
 use trust::format::tuf::publish::{LEAP_MAX, Refusal, SnapshotBy, Update, check};
-use trust::format::tuf::{Document, Gun, Part, Repository, RoleName, Version};
+use trust::format::tuf::{Document, Gun, Part, Repository, RoleName, Version, WRONG_SIGNATURES_MAX};
 use workshop::*;
 
 const NEW_REPOSITORY: fn() -> Repository = Repository::default;
@@ -19,6 +20,11 @@ const PATH: &str = "could not validate the path to a trusted root";
 
 fn gun() -> Gun {
     GUN.parse().unwrap()
+}
+
+/// Alone in its upload.
+fn read_part(name: &str, bytes: &[u8]) -> Result<Part, Refusal> {
+    Refusal::read_part(name, bytes, &mut { VALUES_MAX })
 }
 
 fn publish(held: &Repository, parts: &[(&str, &[u8])]) -> Result<Update, Refusal> {
@@ -85,21 +91,21 @@ fn names_of_parts_are_roles_with_or_without_json() {
     let good = house_free_targets();
 
     for name in ["targets", "targets.json"] {
-        assert_eq!(*Refusal::read_part(name, &good).unwrap().role(), RoleName::Targets);
+        assert_eq!(*read_part(name, &good).unwrap().role(), RoleName::Targets);
     }
-    assert_eq!(*Refusal::read_part("targets/a.json", &good).unwrap().role(), role("targets/a"));
+    assert_eq!(*read_part("targets/a.json", &good).unwrap().role(), role("targets/a"));
     for name in ["", ".json"] {
-        assert_eq!(Refusal::read_part(name, &good).unwrap_err().code(), "NO_FILENAME");
+        assert_eq!(read_part(name, &good).unwrap_err().code(), "NO_FILENAME");
     }
     for (name, shown) in [("bogus", "bogus"), ("targets/UPPER", "targets/UPPER"), ("targets/../x", "targets/../x")] {
-        let refusal = Refusal::read_part(name, &good).unwrap_err();
+        let refusal = read_part(name, &good).unwrap_err();
         assert_eq!(refusal, Refusal::InvalidRole(shown.to_owned()));
         assert_eq!(refusal.code(), "INVALID_ROLE");
     }
     for bad in ["", "{", "[]", r#"{"signed":{"version":"1"}}"#, r#"{"signed":{"expires":"tomorrow"}}"#] {
-        assert_eq!(Refusal::read_part("root", bad.as_bytes()).unwrap_err().code(), "MALFORMED_JSON", "{bad}");
+        assert_eq!(read_part("root", bad.as_bytes()).unwrap_err().code(), "MALFORMED_JSON", "{bad}");
     }
-    let long = Refusal::read_part(&"x\u{7}".repeat(4000), &good).unwrap_err();
+    let long = read_part(&"x\u{7}".repeat(4000), &good).unwrap_err();
     assert!(matches!(long, Refusal::InvalidRole(shown) if shown.len() == 64));
 }
 
@@ -418,6 +424,38 @@ fn delegations_are_taken_below_files_that_count() {
     assert!(publish(&held, &[("targets", &house.signed_targets(3))]).is_ok());
 }
 
+/// Signed, behind so many lines of the same key that do not verify.
+fn behind_wrong_lines(signed: &Value, key: &TestKey, count: usize) -> Vec<u8> {
+    let wrong = key.sign(&targets(999));
+    let lines: Vec<Value> = std::iter::repeat_n(wrong, count).chain([key.sign(signed)]).collect();
+    serde_json::to_vec(&json!({"signed": signed, "signatures": lines})).unwrap()
+}
+
+#[test]
+fn the_parts_of_an_upload_share_a_number_of_values() {
+    let part = |values: usize| format!("[{}0]", "0,".repeat(values - 2)).into_bytes();
+    let mut left = 10;
+
+    // Neither is metadata; what counts is how much of it was read.
+    assert!(Refusal::read_part("targets", &part(6), &mut left).is_err());
+    assert_eq!(left, 4);
+    let refused = Refusal::read_part("targets/a", &part(6), &mut left).unwrap_err();
+    assert_eq!((refused.code(), left), ("MALFORMED_JSON", 0));
+    assert!(Refusal::read_part("targets/b", b"{}", &mut left).is_err());
+    assert!(Refusal::read_part("targets/b", b"{}", &mut 1).is_ok());
+}
+
+#[test]
+fn a_bounded_number_of_wrong_signatures_is_looked_at() {
+    let house = House::new();
+    let held = house.repository(&house.signed_root(1), &[("targets", &house.signed_targets(1))]);
+    let of = |count| behind_wrong_lines(&targets(2), &house.targets, count);
+
+    assert!(publish(&held, &[("targets", &of(WRONG_SIGNATURES_MAX))]).is_ok());
+    let refused = publish(&held, &[("targets", &of(WRONG_SIGNATURES_MAX + 1))]).unwrap_err();
+    assert!(refused.to_string().contains("threshold"), "{refused}");
+}
+
 #[test]
 fn a_threshold_of_two_is_met_by_two_keys() {
     let (house, [a, b]) = (House::new(), [11, 12].map(TestKey::ed25519));
@@ -556,7 +594,7 @@ fn upload(name: &str) -> Option<Vec<Part>> {
     let parts = text.split("filename=\"").skip(1).map(|piece| {
         let (role, rest) = piece.split_once('"').unwrap();
         let body = rest.split_once("\r\n\r\n").unwrap().1.rsplit_once("\r\n--").unwrap().0;
-        Refusal::read_part(role, body.as_bytes()).unwrap()
+        read_part(role, body.as_bytes()).unwrap()
     });
     Some(parts.collect())
 }

@@ -46,6 +46,8 @@ pub(crate) use self::listener::Listener;
 const BODIES_MAX: usize = 4;
 /// Bodies are counted in units of so many bytes.
 const UNIT_BYTES: usize = 1024;
+/// How many values of JSON the files of one upload may hold together: parsed, each takes up to some 300 bytes.
+const VALUES_MAX: u32 = 256 * 1024;
 /// From so many bytes on a body is read off the threads that others wait for.
 const LONG_BYTES: usize = 64 * 1024;
 
@@ -212,7 +214,8 @@ impl NotaryDoor {
         let is_long = body.len() > LONG_BYTES;
         let read = move || {
             let files = upload::read(&boundary, &body).map_err(|_| NotServed::MalformedUpload)?;
-            let parts = files.iter().map(|file| Refusal::read_part(&file.name, &file.bytes));
+            let mut values_left = VALUES_MAX;
+            let parts = files.iter().map(|file| Refusal::read_part(&file.name, &file.bytes, &mut values_left));
             Ok((parts.collect::<Result<Vec<_>, _>>().map_err(NotServed::Update)?, held))
         };
         if !is_long {

@@ -14,7 +14,7 @@ use super::authorize::{Publication, Warrant};
 use super::shelf::{Generation, Turn};
 use super::sign::ServerKey;
 use super::{Asked, FILES_BYTES_MAX, PublishError, Publisher, ROLES_MAX, now_of};
-use crate::house::House;
+use crate::house::{House, blocking};
 use crate::records::{ChangeKind, FileRef, Head};
 
 impl Publisher<'_> {
@@ -64,12 +64,12 @@ impl Publisher<'_> {
         (head, held): (&Head, &Repository),
         parts: Vec<Part>,
     ) -> Result<(), PublishError> {
-        let update = check(&asked.gun, held, parts, now_of(self.0))?;
+        let update = checked(asked, held, parts, now_of(self.0)).await?;
         bounded(update.repository())?;
         let own = self.own_files(asked, &update)?;
         let reserved = self.reserve(asked, head, &own).await?;
         let (repository, made) = self.sign_all(asked, warrant, &own, update.repository()).await?;
-        repository.check_whole(&asked.gun, now_of(self.0)).map_err(|not| Refusal::Validation(not.to_string()))?;
+        whole(asked, &repository, now_of(self.0)).await?;
         let new = update.files().cloned().chain(made).collect();
         self.put(turn, asked, Step { before: &reserved, begins_anew: update.begins_anew() }, repository, new).await
     }
@@ -219,9 +219,33 @@ fn next_head(step: Step<'_>, repository: &Repository, now_unix_seconds: u64) -> 
     }
 }
 
+/// From so many bytes on files are verified off the threads that others wait for: each signature hashes all of its file.
+const LONG_BYTES: usize = 256 * 1024;
+
+/// What was sent, held to the rules.
+async fn checked(asked: &Asked, held: &Repository, parts: Vec<Part>, now: i64) -> Result<Update, PublishError> {
+    let sent: usize = parts.iter().map(|part| part.raw().len()).sum();
+    let (gun, held) = (asked.gun.clone(), held.clone());
+    let bytes = sent.saturating_add(bytes_of(&held));
+    let work = move || check(&gun, &held, parts, now);
+    Ok(if bytes < LONG_BYTES { work() } else { blocking(work).await? }?)
+}
+
+/// Whether a client would take the repository as it is about to be published.
+async fn whole(asked: &Asked, repository: &Repository, now: i64) -> Result<(), PublishError> {
+    let (gun, repository) = (asked.gun.clone(), repository.clone());
+    let bytes = bytes_of(&repository);
+    let work = move || repository.check_whole(&gun, now).map_err(|not| Refusal::Validation(not.to_string()));
+    Ok(if bytes < LONG_BYTES { work() } else { blocking(work).await? }?)
+}
+
+fn bytes_of(repository: &Repository) -> usize {
+    repository.files().values().map(|file| file.raw().len()).sum()
+}
+
 /// What one repository may have.
 pub(super) fn bounded(repository: &Repository) -> Result<(), Refusal> {
-    let bytes: usize = repository.files().values().map(|file| file.raw().len()).sum();
+    let bytes = bytes_of(repository);
     let why = match repository.files().len() {
         ..=ROLES_MAX if bytes <= FILES_BYTES_MAX => return Ok(()),
         ..=ROLES_MAX => "the files of a repository have at most 64 MiB together".to_owned(),

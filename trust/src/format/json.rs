@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use crate::Malformed;
 
-pub use self::read::{DEPTH_MAX, VALUES_MAX, read};
+pub use self::read::{DEPTH_MAX, VALUES_MAX, read, read_one_of_several};
 pub use self::write::canonical;
 
 /// The members of an object, each name once.

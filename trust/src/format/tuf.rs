@@ -45,7 +45,7 @@ pub use self::role::RoleName;
 pub use self::root::Root;
 pub use self::snapshot::{Digester, FileMeta, Hashes, Snapshot, Timestamp};
 pub use self::targets::{Delegation, Target, Targets};
-pub use self::verify::{Authority, NotMet};
+pub use self::verify::{Authority, NotMet, WRONG_SIGNATURES_MAX};
 pub use self::whole::NotWhole;
 pub use crate::Gun;
 use part::SignatureLine;

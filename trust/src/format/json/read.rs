@@ -18,7 +18,7 @@ pub const VALUES_MAX: u32 = 128 * 1024;
 
 const NOT_JSON: &str = "JSON in UTF-8 (RFC 8259) and nothing behind it";
 const TOO_DEEP: &str = "JSON of at most 32 levels";
-const TOO_MANY: &str = "JSON of at most 131072 values";
+const TOO_MANY: &str = "JSON of at most 131072 values, or of fewer where several texts share them";
 const TWICE: &str = "JSON that has each key of an object once";
 const NOT_INTEGER: &str =
     "JSON whose numbers are integers between -(2^53-1) and 2^53-1, written without point or exponent";
@@ -29,15 +29,33 @@ const NOT_INTEGER: &str =
 /// [`Malformed`] for more than `bytes_max` bytes, more than [`DEPTH_MAX`] levels or [`VALUES_MAX`] values, a key that
 /// stands twice in an object, a number that is no [`Integer`], and whatever is not JSON.
 pub fn read(what: &'static str, bytes: &[u8], bytes_max: usize) -> Result<Value, Malformed> {
+    read_one_of_several(what, bytes, bytes_max, &mut { VALUES_MAX })
+}
+
+/// [`read`] of a text that comes with others: all of them together may hold `values_left` values, and those of this one
+/// are taken from it, whether it is read or refused.
+///
+/// # Errors
+/// As of [`read`], and [`Malformed`] for more values than are left.
+pub fn read_one_of_several(
+    what: &'static str,
+    bytes: &[u8],
+    bytes_max: usize,
+    values_left: &mut u32,
+) -> Result<Value, Malformed> {
     if bytes.len() > bytes_max {
         return Err(Malformed::new(what, "fewer bytes than it has"));
     }
-    let budget = Budget { values_left: Cell::new(VALUES_MAX), refusal: Cell::new(NOT_JSON) };
+    let values_max = VALUES_MAX.min(*values_left);
+    let budget = Budget { values_left: Cell::new(values_max), refusal: Cell::new(NOT_JSON) };
     let mut text = serde_json::Deserializer::from_slice(bytes);
-    Place { budget: &budget, depth_left: DEPTH_MAX }
+    let value = Place { budget: &budget, depth_left: DEPTH_MAX }
         .deserialize(&mut text)
         .and_then(|value| text.end().map(|()| value))
-        .map_err(|_| Malformed::new(what, budget.refusal.get()))
+        .map_err(|_| Malformed::new(what, budget.refusal.get()));
+    let taken = values_max.saturating_sub(budget.values_left.get());
+    *values_left = values_left.saturating_sub(taken);
+    value
 }
 
 /// What one text may still spend, and why it was refused.

@@ -54,10 +54,20 @@ impl Part {
     /// [`Malformed`] for what is no JSON object, is longer than [`BYTES_MAX`], has more than [`SIGNATURES_MAX`], or a
     /// member of its frame that has another type or is no date.
     pub fn read(role: &RoleName, bytes: &[u8]) -> Result<Self, Malformed> {
-        let (value, alone) = match json::read("metadata", bytes, BYTES_MAX) {
+        Self::read_one_of_several(role, bytes, &mut { json::VALUES_MAX })
+    }
+
+    /// [`Part::read`] of one that comes with others: all of them together may hold `values_left` values, and those of
+    /// this one are taken from it, whether it is read or refused.
+    ///
+    /// # Errors
+    /// As of [`Part::read`], and [`Malformed`] for more values than are left.
+    pub fn read_one_of_several(role: &RoleName, bytes: &[u8], values_left: &mut u32) -> Result<Self, Malformed> {
+        let mut read = |bytes| json::read_one_of_several("metadata", bytes, BYTES_MAX, values_left);
+        let (value, alone) = match read(bytes) {
             Ok(value) => (value, true),
             // Notary takes what stands behind the value for a fault of the role, not of the upload.
-            Err(refused) => (json::read("metadata", first_value(bytes).ok_or(refused)?, BYTES_MAX)?, false),
+            Err(refused) => (read(first_value(bytes).ok_or(refused)?)?, false),
         };
         let file = Fields::of(&value, &["signed", "signatures"])?;
         let signatures = signatures(file.member("signatures"))?;
@@ -72,6 +82,12 @@ impl Part {
         };
         let (role, raw) = (role.clone(), bytes.to_vec());
         Ok(Self { role, raw, signed, signatures, type_name, version, expires, alone })
+    }
+
+    /// Exactly as it was sent.
+    #[must_use]
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
     }
 
     /// Whose file it is sent as.

@@ -103,9 +103,12 @@ pub fn check(gun: &Gun, held: &Repository, parts: Vec<Part>, now_unix_seconds: i
     };
     update.line = line;
     let snapshot = sent.remove(&RoleName::Snapshot);
+    // Parents come before their children, so what counts once counts to the end.
+    let mut counting = BTreeSet::new();
     for (role, part) in sent {
-        let targets = targets(&update.repository, &role, part, now_unix_seconds)?;
+        let targets = targets(&update.repository, &role, part, &mut counting, now_unix_seconds)?;
         update.take(targets);
+        counting.insert(role);
     }
     kept_targets_still_count(&update)?;
     if let Some(part) = snapshot {
@@ -150,12 +153,24 @@ fn by_role(parts: Vec<Part>) -> Result<BTreeMap<RoleName, Part>, Refusal> {
 }
 
 /// Reads a targets file whose role has to be delegated by a chain of files that all count.
-fn targets(repository: &Repository, role: &RoleName, part: Part, now_unix_seconds: i64) -> Result<Document, Refusal> {
+///
+/// `counting` are those roles of which this is known: one parent may have as many children as an upload has parts, and
+/// each of its signatures covers the whole of it.
+fn targets(
+    repository: &Repository,
+    role: &RoleName,
+    part: Part,
+    counting: &mut BTreeSet<RoleName>,
+    now_unix_seconds: i64,
+) -> Result<Document, Refusal> {
     let not_delegated = || Refusal::BadTargets(format!("tuf: invalid role {role}. delegation does not exist"));
     for ancestor in role.ancestors() {
         let file = repository.file(&ancestor).ok_or_else(not_delegated)?;
         let authority = repository.authority(&ancestor).ok_or_else(not_delegated)?;
-        file.verify(&authority).map_err(Refusal::targets)?;
+        if !counting.contains(&ancestor) {
+            file.verify(&authority).map_err(Refusal::targets)?;
+            counting.insert(ancestor);
+        }
     }
     let authority = repository.authority(role).ok_or_else(not_delegated)?;
     let document = part.document().map_err(Refusal::targets)?;

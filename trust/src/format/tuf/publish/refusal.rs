@@ -34,17 +34,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Reads a part of an upload: its role is the file's name, with or without `.json`.
+    /// Reads a part of an upload: its role is the file's name, with or without `.json`. All parts together may hold
+    /// `values_left` values ([`Part::read_one_of_several`]).
     ///
     /// # Errors
     /// [`Refusal::NoFileName`], [`Refusal::InvalidRole`], [`Refusal::Malformed`].
-    pub fn read_part(file_name: &str, bytes: &[u8]) -> Result<Part, Self> {
+    pub fn read_part(file_name: &str, bytes: &[u8], values_left: &mut u32) -> Result<Part, Self> {
         let name = file_name.strip_suffix(".json").unwrap_or(file_name);
         if name.is_empty() {
             return Err(Self::NoFileName);
         }
         let role = name.parse::<RoleName>().map_err(|_| Self::InvalidRole(shown(name)))?;
-        Part::read(&role, bytes).map_err(Self::Malformed)
+        Part::read_one_of_several(&role, bytes, values_left).map_err(Self::Malformed)
     }
 
     /// The error for a role whose keys the server does not hold, or too few of them.
