@@ -507,6 +507,13 @@ fn each_difference_stands_in_the_document_and_each_row_there_is_known() {
         "one page of the changefeed",
         "`Last-Modified`",
         "`/metrics`",
+        "a version far beyond the last",
+        "JSON that readers do not agree about",
+        "the size of metadata",
+        "signatures by PyCrypto",
+        "a snapshot that leaves out a delegation's file",
+        "timestamps",
+        "a repository that was deleted and is published again",
     ];
     let document = include_str!("../../docs/content-trust.md");
     let table = document.split("## What differs from notary-server").nth(1).unwrap();
