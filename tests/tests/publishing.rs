@@ -351,7 +351,7 @@ impl Drop for OnDrop<'_> {
 #[test]
 fn eight_readers_see_whole_publications_and_never_an_older_one() {
     const READERS: usize = 8;
-    let publications = rounds(100, 1000);
+    let publications = rounds(1000, 10_000);
     let scene = Scene::started(&Plan::open());
     let pair = Pair::new(&scene, "read");
     let (seen, is_over) = (Seen::default(), AtomicBool::new(false));

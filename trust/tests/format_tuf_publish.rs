@@ -456,6 +456,40 @@ fn a_bounded_number_of_wrong_signatures_is_looked_at() {
     assert!(refused.to_string().contains("threshold"), "{refused}");
 }
 
+/// One bit of one file of an upload, every one of them with `TRUSTD_TEST_LONG=1`.
+#[test]
+fn a_flipped_bit_is_refused_or_changes_nothing_that_is_signed() {
+    let step = if std::env::var_os("TRUSTD_TEST_LONG").is_some() { 1 } else { 3 };
+    let (house, key) = (House::new(), TestKey::ed25519(11));
+    let root = house.signed_root(1);
+    let delegates = file(&delegating(1, "targets/a", &[&key], 1), &[&house.targets]);
+    let below = file(&targets(1), &[&key]);
+    let snapshot = house.signed_snapshot(1, &[("root", &root), ("targets", &delegates), ("targets/a", &below)]);
+    let sound = [("root", root), ("targets", delegates), ("targets/a", below), ("snapshot", snapshot)];
+
+    let (mut refused, mut taken) = (0, 0);
+    // With a snapshot of the owner's, which names the other files, and with one of the server's.
+    for files in [&sound[..], &sound[..3]] {
+        for (place, (name, bytes)) in files.iter().enumerate() {
+            let original = read(name, bytes);
+            for bit in (0..bytes.len() * 8).step_by(step) {
+                let mut files = files.to_vec();
+                files[place].1[bit / 8] ^= 1 << (bit % 8);
+                let parts: Result<Vec<Part>, Refusal> =
+                    files.iter().map(|(name, bytes)| read_part(name, bytes)).collect();
+                let Ok(update) = parts.and_then(|parts| check(&gun(), &NEW_REPOSITORY(), parts, NOW)) else {
+                    refused += 1;
+                    continue;
+                };
+                let file = update.repository().file(&role(name)).unwrap();
+                assert_eq!(file.signed_bytes(), original.signed_bytes(), "bit {bit} of {name}");
+                taken += 1;
+            }
+        }
+    }
+    assert!(refused > 100 * taken, "{refused} refused, {taken} taken");
+}
+
 #[test]
 fn a_threshold_of_two_is_met_by_two_keys() {
     let (house, [a, b]) = (House::new(), [11, 12].map(TestKey::ed25519));
