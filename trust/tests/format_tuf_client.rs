@@ -338,6 +338,35 @@ fn a_file_of_a_strangers_hand() {
 }
 
 #[test]
+fn a_timestamp_that_was_changed_around_what_is_signed() {
+    let (house, stranger) = (House::new(), TestKey::ed25519(99));
+    let files = generation(&house, 1);
+    let good = String::from_utf8(files["timestamp"].clone()).unwrap();
+    let signed: Value = serde_json::from_str::<Value>(&good).unwrap()["signed"].clone();
+    let twice = file(&signed, &[&house.timestamp, &house.timestamp]);
+    let by_a_stranger_too = file(&signed, &[&house.timestamp, &stranger]);
+    let behind_a_wrong_one = {
+        let lines = [house.timestamp.sign(&targets(1)), house.timestamp.sign(&signed)];
+        written(&signed, &lines)
+    };
+    for altered in [
+        good.replace("eddsa", "EdDSA").into_bytes(),
+        format!("{good} ").into_bytes(),
+        format!("{good}\n").into_bytes(),
+        good.replacen(':', ": ", 1).into_bytes(),
+        good.replacen("\"method\"", "\"more\":1,\"method\"", 1).into_bytes(),
+        twice,
+        by_a_stranger_too,
+        behind_a_wrong_one,
+    ] {
+        let mut client = first(&files);
+        let refused = client.take_timestamp(&altered).unwrap_err();
+        assert_eq!(refused, Distrust::Altered(RoleName::Timestamp), "{}", String::from_utf8_lossy(&altered));
+        client.take_timestamp(good.as_bytes()).unwrap();
+    }
+}
+
+#[test]
 fn endless_data() {
     let house = House::new();
     let files = generation(&house, 1);

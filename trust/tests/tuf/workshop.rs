@@ -205,10 +205,16 @@ pub fn meta(bytes: &[u8]) -> Value {
     })
 }
 
-/// The file as Go writes it, but for the order of its members' names.
+/// The file as Go writes it.
 pub fn file(signed: &Value, keys: &[&TestKey]) -> Vec<u8> {
     let signatures: Vec<Value> = keys.iter().map(|key| key.sign(signed)).collect();
-    serde_json::to_vec(&json!({"signed": signed, "signatures": signatures})).unwrap()
+    written(signed, &signatures)
+}
+
+/// The same with these lines.
+pub fn written(signed: &Value, lines: &[Value]) -> Vec<u8> {
+    let lines = lines.iter().map(canonical_of).collect::<Vec<_>>().join(&b","[..]);
+    [&b"{\"signed\":"[..], &canonical_of(signed), b",\"signatures\":[", &lines, b"]}"].concat()
 }
 
 pub fn role(name: &str) -> RoleName {

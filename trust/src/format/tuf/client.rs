@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 pub use self::distrust::Distrust;
 pub use self::pin::Pin;
 use super::certificate::{Ended, root_authority};
+use super::verify::is_as_written;
 use super::{Authority, Document, FileMeta, Gun, Repository, RoleName, Root, Target, Version};
 
 /// The longest timestamp, in bytes: nothing says its length beforehand.
@@ -113,8 +114,8 @@ impl Client {
     /// Takes the timestamp. From here on the root is the current one.
     ///
     /// # Errors
-    /// [`Distrust`] when the root or it has expired, it is not signed for, older than the last one, or another of the
-    /// same version.
+    /// [`Distrust`] when the root or it has expired, it is not signed for, older than the last one, another of the
+    /// same version, or changed around what is signed: nothing names it by its hash.
     pub fn take_timestamp(&mut self, bytes: &[u8]) -> Result<(), Distrust> {
         let root = self.believed.file(&RoleName::Root).ok_or(Distrust::OutOfOrder(RoleName::Root))?;
         root.counts_at(self.now_unix_seconds)?;
@@ -122,6 +123,12 @@ impl Client {
         root.verify(&own.ok_or(Distrust::NoCertificate)?)?;
         if bytes.len() > TIMESTAMP_BYTES_MAX {
             return Err(Distrust::Endless(RoleName::Timestamp));
+        }
+        let file = Document::read(&RoleName::Timestamp, bytes)?;
+        let speakers = self.speakers(&RoleName::Timestamp)?;
+        file.verify(&speakers)?;
+        if !is_as_written(&file, &speakers) {
+            return Err(Distrust::Altered(RoleName::Timestamp));
         }
         self.take(&RoleName::Timestamp, bytes)
     }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Document, Key, RoleName};
+use super::part::SignatureLine;
+use super::{BYTES_MAX, Document, Key, RoleName, canonical};
 use crate::Sha256Digest;
+use crate::format::base64;
+use crate::format::json::{self, Value};
 
 /// Who speaks for a role, and how many of them are needed.
 #[derive(Debug, Clone)]
@@ -65,6 +68,32 @@ impl<'a> Authority<'a> {
 
 /// How many lines of a file may be signatures that do not verify: each of them costs hashing all of it.
 pub const WRONG_SIGNATURES_MAX: usize = 16;
+
+/// Whether every line of the file is a signature of one of these keys, each in the one way that Notary's programs write
+/// it, and so is the file around it.
+///
+/// Other files are named by their hash, so that nothing in them can be changed unseen; a timestamp is named by none.
+pub(super) fn is_as_written(document: &Document, authority: &Authority<'_>) -> bool {
+    let by = |line: &SignatureLine| authority.keys.iter().find(|key| Some(key.id()) == line.key);
+    let is_sound = |line: &SignatureLine| by(line).is_some_and(|key| key.has_signed(&document.0.signed, line));
+    let lines = &document.0.signatures;
+    let names: BTreeSet<_> = lines.iter().map(|line| line.key).collect();
+    if names.len() < lines.len() || lines.len() > authority.keys.len() || !lines.iter().all(is_sound) {
+        return false;
+    }
+    let written: Vec<Value> = lines
+        .iter()
+        .map(|line| {
+            Value::object([
+                ("keyid", line.key.map(|key| key.to_hex()).unwrap_or_default().into()),
+                ("method", line.method.as_str().into()),
+                ("sig", base64::encode(&line.bytes).into()),
+            ])
+        })
+        .collect();
+    let signed = json::read("metadata", &document.0.signed, BYTES_MAX);
+    signed.is_ok_and(|signed| canonical::file(&signed, &written) == document.raw())
+}
 
 pub(super) fn verify(document: &Document, authority: &Authority<'_>) -> Result<(), NotMet> {
     if document.0.role != *authority.role {

@@ -6,6 +6,9 @@ use crate::format::tuf::{Expired, NotMet, RoleName, Unsound};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "closed set: the attacks of TUF, and what is not metadata")]
 pub enum Distrust {
+    /// A file says what was signed, but not in the way that servers write it: it was changed on its way.
+    #[error("the file of {0} was changed around what is signed in it")]
+    Altered(RoleName),
     /// A file is another one than was named: swapped, changed, or of another generation.
     #[error("the file of {role} is not the one that {by} names")]
     Differs {
