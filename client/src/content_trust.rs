@@ -9,6 +9,7 @@ use trust::Repository;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::pin;
+use crate::trust_data::TrustServerEntry;
 
 /// The environment variable that docker reads, too.
 pub(crate) const VARIABLE: &str = "DOCKER_CONTENT_TRUST";
@@ -33,7 +34,7 @@ impl ContentTrust {
         }
     }
 
-    /// What counts for `repository`: what was asked, unless the host or a pin forbids "off".
+    /// What counts for `repository`: what was asked, unless the host, a pin or its trust server forbids "off".
     pub(crate) fn decide(self, config: &Config, repository: &Repository) -> Result<Self, Failure> {
         if self == Self::On {
             return Ok(Self::On);
@@ -51,6 +52,13 @@ impl ContentTrust {
             return Err(Failure::refused(
                 format!("content trust is off, and a pin requires a valid signature for {repository}"),
                 format!("unset {VARIABLE} and leave --disable-content-trust away; `trustctl pin list` shows the pin"),
+            ));
+        }
+        if config.trust_servers.iter().find(|entry| entry.is_of(repository)).is_some_and(TrustServerEntry::is_required)
+        {
+            return Err(Failure::refused(
+                format!("content trust is off, and trust data is required for {repository}"),
+                format!("unset {VARIABLE} and leave --disable-content-trust away; [[trust_servers]] requires it"),
             ));
         }
         Ok(Self::Off)
@@ -85,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_or_a_required_pin_turns_off_into_a_refusal() {
+    fn what_the_host_a_pin_or_a_trust_server_requires_turns_off_into_a_refusal() {
         let repository = Repository::parse("r.example.com/team/app").unwrap();
         let mut off = context();
         off.content_trust = ContentTrust::Off;
@@ -99,6 +107,13 @@ mod tests {
         assert_eq!(off.content_trust.decide(&off.config, &repository).unwrap_err().exit().code(), 1);
 
         off.config.pins.clear();
+        off.config.trust_servers = vec![TrustServerEntry::at("https://n.example.com".into(), None, &repository)];
+        let refused = off.content_trust.decide(&off.config, &repository).unwrap_err();
+        assert_eq!(refused.exit().code(), 1);
+        let another = Repository::parse("r.example.com/other").unwrap();
+        assert_eq!(off.content_trust.decide(&off.config, &another).unwrap(), ContentTrust::Off);
+
+        off.config.trust_servers.clear();
         off.config.enforce = true;
         assert_eq!(off.content_trust.decide(&off.config, &repository).unwrap_err().exit().code(), 1);
     }
