@@ -179,9 +179,9 @@ fn signed<'c>(client: &'c Client, place: &Place) -> Option<(RoleName, String, &'
     };
     let by_digest = |role: &RoleName, digest: &Sha256Digest| {
         let targets = client.file(role).and_then(Document::as_targets)?;
-        let named = targets.targets().iter().find(|(_, target)| target.hashes().sha256() == Some(*digest));
-        let (name, _) = named?;
-        Some((role.clone(), name.clone(), client.target(role, name)?))
+        let mut named = targets.targets().iter().filter(|(_, target)| target.hashes().sha256() == Some(*digest));
+        // A name that the role may not sign hides no other.
+        named.find_map(|(name, _)| Some((role.clone(), name.clone(), client.target(role, name)?)))
     };
     visit::roles().into_iter().find_map(|role| match place {
         Place::Tag(tag) => by_tag(&role, tag),
