@@ -18,27 +18,42 @@ use crate::house::House;
 
 /// After how long a timestamp is signed anew (D29).
 const RENEWED_AFTER: Duration = Duration::from_hours(24);
-/// How many are signed anew at one go; the next is soon.
+/// How many are looked for at once.
 const AT_ONCE_MAX: usize = 256;
 
 impl House {
     /// Signs those timestamps anew that were signed a day ago or earlier, and snapshots that have expired under them.
     /// Called from time to time. Answers how many were; one that fails is logged, and holds up no other.
     pub(crate) async fn renew_timestamps(self: &Arc<Self>) -> Result<usize, Fault> {
-        let before = self.clock().now_unix_seconds().saturating_sub(RENEWED_AFTER.as_secs());
-        let due = self.records().stamped_before(before.saturating_add(1), AT_ONCE_MAX).await;
-        let mut done = 0;
-        for gun in due.map_err(crate::keys::record_fault)? {
-            let deadline = self.clock().monotonic().saturating_add(self.limits().request_time_max);
-            match self.publisher().renewed(&gun, deadline).await {
-                Ok(_) => done += 1,
-                Err(fault) => {
-                    self.metrics().renewal_failed();
-                    error!(stage = "publish", repository = %gun, %fault, "a timestamp was not signed anew");
+        self.renew_by(AT_ONCE_MAX).await
+    }
+
+    /// The same by `at_once`. Each that is due has its turn once, however many of those before it fail.
+    pub(super) async fn renew_by(self: &Arc<Self>, at_once: usize) -> Result<usize, Fault> {
+        let before = self.clock().now_unix_seconds().saturating_sub(RENEWED_AFTER.as_secs()).saturating_add(1);
+        let (mut done, mut after) = (0, None);
+        loop {
+            let due = self.records().stamped_before(before, after, at_once).await;
+            let due = due.map_err(crate::keys::record_fault)?;
+            for _ in 0..due.damaged {
+                self.metrics().renewal_failed();
+            }
+            for gun in due.guns {
+                let deadline = self.clock().monotonic().saturating_add(self.limits().request_time_max);
+                match self.publisher().renewed(&gun, deadline).await {
+                    Ok(_) => done += 1,
+                    Err(fault) => {
+                        self.metrics().renewal_failed();
+                        error!(stage = "publish", repository = %gun, %fault, "a timestamp was not signed anew");
+                    }
                 }
             }
+            // What was signed anew in the meantime is due no more: the pages only get fewer.
+            after = due.last;
+            if after.is_none() {
+                return Ok(done);
+            }
         }
-        Ok(done)
     }
 }
 

@@ -3,6 +3,7 @@
 mod adopt;
 mod delegates;
 mod owner;
+mod renew;
 mod scene;
 
 use std::collections::BTreeSet;
@@ -331,11 +332,7 @@ async fn many_who_read_what_has_expired_have_it_signed_once() {
 async fn what_cannot_be_signed_anew_is_shown_as_it_is() {
     let (scene, _) = published().await;
     scene.clock.advance(DAY * 15);
-    for view in scene.house.records().keys_of(&gun(GUN), trust::Purpose::Timestamp).unwrap() {
-        let to = crate::records::StateChange { use_: trust::Use::Retired, trust: trust::Trust::Trusted };
-        let anchor = scene.house.anchor();
-        scene.house.records().set_state(view.record.id, view.state.epoch, to, anchor, None).await.unwrap();
-    }
+    scene.retire(GUN, trust::Purpose::Timestamp).await;
 
     assert_eq!(scene.house.renew_timestamps().await.unwrap(), 0);
     assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(1));

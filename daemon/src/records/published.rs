@@ -8,6 +8,7 @@
 mod body;
 mod feed;
 mod plan;
+mod stamped;
 mod stored;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,6 +23,7 @@ use super::stored::Held;
 use super::{LogAnchor, Open, RecordError, Records, layout};
 
 pub use self::feed::{Change, ChangeKind, Window};
+pub use self::stamped::{Stamped, StampedPage};
 
 pub(super) use self::plan::{HeadDraft, Publishing};
 pub(super) use self::stored::{gun_of_change, read_slot};
@@ -286,51 +288,6 @@ impl Records {
         let damaged = || not_as_left(&layout::describe(&key));
         let (plain, _) = open.keys.open(&key, row.value).ok_or_else(damaged)?;
         stored::read_version(&plain).map(Some).ok_or_else(damaged)
-    }
-
-    /// Repositories whose timestamp was stored before `unix_seconds`, those first whose timestamp ends first; at most
-    /// `limit`.
-    ///
-    /// # Errors
-    /// As [`Records::head`].
-    pub async fn stamped_before(&self, unix_seconds: u64, limit: usize) -> Result<Vec<Gun>, RecordError> {
-        let open = self.opened()?;
-        let mut due: Vec<(i64, [u8; 32])> = self.read(|index| {
-            let slots = index.published.heads.iter();
-            slots
-                .filter_map(|(hash, slot)| Some((slot.timestamp?, *hash)))
-                .filter(|((stored_at, _), _)| *stored_at < unix_seconds)
-                .map(|((_, ends_at), hash)| (ends_at, hash))
-                .collect()
-        })?;
-        due.sort_unstable();
-        due.truncate(limit);
-        let mut guns = Vec::with_capacity(due.len());
-        for (_, hash) in due {
-            let Some(row) = self.0.store.fetch(&layout::head(hash)).await? else { continue };
-            let read = open.keys.open(&layout::head(hash), row.value);
-            let head = read.and_then(|(plain, _)| stored::read_head(&plain));
-            guns.push(head.ok_or_else(|| not_as_left("the head of a repository"))?.0);
-        }
-        Ok(guns)
-    }
-
-    /// How many repositories have a timestamp, and of how many it is past half of its life at `now`.
-    ///
-    /// # Errors
-    /// [`RecordError::Sealed`].
-    pub fn timestamps(&self, now_unix_seconds: u64) -> Result<(u64, u64), RecordError> {
-        self.read(|index| {
-            let now = i64::try_from(now_unix_seconds).unwrap_or(i64::MAX);
-            let mut counts = (0_u64, 0_u64);
-            for (stored_at, ends_at) in index.published.heads.values().filter_map(|slot| slot.timestamp) {
-                let stored_at = i64::try_from(stored_at).unwrap_or(i64::MAX);
-                let half = stored_at.saturating_add(ends_at.saturating_sub(stored_at) / 2);
-                counts.0 = counts.0.saturating_add(1);
-                counts.1 = counts.1.saturating_add(u64::from(now > half));
-            }
-            counts
-        })
     }
 }
 

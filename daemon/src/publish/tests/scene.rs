@@ -119,6 +119,33 @@ impl Scene {
         error
     }
 
+    /// Writes something else into the row of the only head.
+    pub(super) async fn damage_head(&self) {
+        let (key, row) = self.store.scan(b"h", None, 1).await.unwrap().pop().unwrap();
+        let value = row.value.iter().rev().copied().collect();
+        self.store.write(vec![Change::Replace { key, expected: row.revision, value }]).await.unwrap();
+    }
+
+    /// Another repository, with its first publication.
+    pub(super) async fn published_to(&self, name: &str) {
+        let (mut owner, gun) = (Owner::for_gun(2, name), gun(name));
+        let mut keys = Vec::new();
+        for role in [RoleName::Snapshot, RoleName::Timestamp] {
+            keys.push(self.publisher().server_key(&OWNER, &gun, &role, self.deadline()).await.unwrap());
+        }
+        let root = owner.root(keys.remove(0), keys.remove(0));
+        self.publish_to(name, &[root, owner.targets("v1")]).await.unwrap();
+    }
+
+    /// From now on the daemon's keys for a role of a repository sign no more.
+    pub(super) async fn retire(&self, name: &str, purpose: trust::Purpose) {
+        for view in self.house.records().keys_of(&gun(name), purpose).unwrap() {
+            let to = crate::records::StateChange { use_: trust::Use::Retired, trust: trust::Trust::Trusted };
+            let anchor = self.house.anchor();
+            self.house.records().set_state(view.record.id, view.state.epoch, to, anchor, None).await.unwrap();
+        }
+    }
+
     pub(super) fn publisher(&self) -> Publisher<'_> {
         self.house.publisher()
     }
@@ -246,9 +273,13 @@ pub(super) struct Owner {
 
 impl Owner {
     pub(super) fn new(seed: u8) -> Self {
+        Self::for_gun(seed, GUN)
+    }
+
+    pub(super) fn for_gun(seed: u8, name: &str) -> Self {
         let root_pair = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, GUN);
+        params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2046, 1, 1);
         params.is_ca = IsCa::ExplicitNoCa;
