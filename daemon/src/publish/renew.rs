@@ -12,6 +12,7 @@ use trust::{Fault, Principal};
 
 use super::authorize::Warrant;
 use super::shelf::Generation;
+use super::sign::ServerKey;
 use super::update::{OwnFiles, Step, ends};
 use super::{Asked, PublishError, Publisher, now_of};
 use crate::house::House;
@@ -59,22 +60,26 @@ impl House {
 
 impl Publisher<'_> {
     /// The repository with a timestamp and a snapshot that count now, if they can be had; else as it is. Whoever reads
-    /// what has expired sees that it has.
+    /// what has expired sees that it has. What only its owner can sign anew takes nobody's turn.
     pub(super) async fn fresh(self, gun: &Gun, generation: Arc<Generation>) -> Result<Arc<Generation>, PublishError> {
         let now = now_of(self.0);
         let counts = |role: &RoleName| generation.repository.file(role).is_none_or(|file| file.counts_at(now).is_ok());
         if counts(&RoleName::Timestamp) && counts(&RoleName::Snapshot) {
             return Ok(generation);
         }
+        if let Ok(None) | Err(PublishError::Refused(_)) = self.renewal(gun, &generation, now) {
+            return Ok(generation);
+        }
         let deadline = self.0.clock().monotonic().saturating_add(self.0.limits().request_time_max);
         match self.renewed(gun, deadline).await {
             Ok(renewed) => Ok(renewed),
+            Err(PublishError::Busy) => Ok(generation),
             Err(fault @ (PublishError::Refused(_) | PublishError::Unavailable(_) | PublishError::Internal(_))) => {
                 warn!(stage = "publish", repository = %gun, %fault, "expired trust data was not signed anew");
                 self.0.metrics().renewal_failed();
                 Ok(generation)
             }
-            Err(fault) => Err(fault),
+            Err(fault @ (PublishError::Denied { .. } | PublishError::NotFound)) => Err(fault),
         }
     }
 
@@ -90,20 +95,10 @@ impl Publisher<'_> {
         let turn = self.0.shelf().turn(&asked.gun).await?;
         let held = self.generation(&asked.gun).await?;
         let now = now_of(self.0);
-        let Some(due) = Due::of(&held, now) else { return Ok(held) };
+        let Some(Renewal { snapshot, timestamp }) = self.renewal(&asked.gun, &held, now)? else { return Ok(held) };
         let repository = &held.repository;
-        let snapshot = match due.snapshot_expired {
-            false => None,
-            // Where its owner keeps the key, only the owner makes another.
-            true => match self.signers(&asked.gun, repository, &RoleName::Snapshot) {
-                Ok(keys) => Some((keys, ends(now, TARGETS_SECONDS)?)),
-                Err(PublishError::Refused(_)) if !due.timestamp => return Ok(held),
-                Err(PublishError::Refused(_)) => None,
-                Err(fault) => return Err(fault),
-            },
-        };
-        let keys = self.signers(&asked.gun, repository, &RoleName::Timestamp)?;
-        let own = OwnFiles::plan(repository, snapshot, (keys, ends(now, TIMESTAMP_SECONDS)?))?;
+        let snapshot = snapshot.map(|keys| Ok::<_, PublishError>((keys, ends(now, TARGETS_SECONDS)?))).transpose()?;
+        let own = OwnFiles::plan(repository, snapshot, (timestamp, ends(now, TIMESTAMP_SECONDS)?))?;
         let reserved = self.reserve(asked, &held.head, &own).await?;
         let (renewed, made) = self.sign_all(asked, &Warrant::Renewal, &own, repository).await?;
         if !made.iter().all(|file| says_the_same(file, &held, &made)) {
@@ -114,6 +109,33 @@ impl Publisher<'_> {
         self.0.metrics().renewed();
         self.generation(&asked.gun).await
     }
+
+    /// What is due and can be signed anew, and by which keys.
+    ///
+    /// # Errors
+    /// [`PublishError::Refused`] where the daemon has no key for a timestamp that is due.
+    fn renewal(self, gun: &Gun, held: &Generation, now_unix_seconds: i64) -> Result<Option<Renewal>, PublishError> {
+        let Some(due) = Due::of(held, now_unix_seconds) else { return Ok(None) };
+        let repository = &held.repository;
+        let snapshot = match due.snapshot_expired {
+            false => None,
+            // Where its owner keeps the key, only the owner makes another.
+            true => match self.signers(gun, repository, &RoleName::Snapshot) {
+                Ok(keys) => Some(keys),
+                Err(PublishError::Refused(_)) if !due.timestamp => return Ok(None),
+                Err(PublishError::Refused(_)) => None,
+                Err(fault) => return Err(fault),
+            },
+        };
+        let timestamp = self.signers(gun, repository, &RoleName::Timestamp)?;
+        Ok(Some(Renewal { snapshot, timestamp }))
+    }
+}
+
+/// Who signs what is due: a timestamp, and before it a snapshot that has expired.
+struct Renewal {
+    snapshot: Option<Vec<ServerKey>>,
+    timestamp: Vec<ServerKey>,
 }
 
 /// What has to be signed anew.

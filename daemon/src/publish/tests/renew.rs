@@ -1,5 +1,7 @@
 //! Files that are signed anew, and those that cannot be.
 
+use std::task::Poll;
+
 use super::*;
 
 const OTHER: &str = "registry.example.com/team/other";
@@ -32,4 +34,56 @@ async fn a_damaged_head_holds_up_no_other() {
 
     let renewed = scene.publisher().current(&OWNER, &gun(OTHER), &RoleName::Timestamp).await.unwrap();
     assert_eq!(renewed.version, version(2));
+}
+
+/// What has expired is read while somebody else has the repository's turn.
+async fn read_out_of_turn(scene: &Scene, role: RoleName) -> Document {
+    let _turn = scene.house.shelf().turn(&gun(GUN)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), scene.current(role)).await.expect("it waits for the turn")
+}
+
+#[tokio::test]
+async fn what_only_its_owner_can_sign_anew_is_read_without_a_turn() {
+    let (scene, mut owner) = (Scene::new().await, Owner::new(1));
+    let timestamp = scene.key(&RoleName::Timestamp).await;
+    let files = [owner.root_with_own_snapshot(timestamp), owner.targets("v1"), owner.snapshot(DAY * 30)];
+    scene.publish(&files).await.unwrap();
+    scene.clock.advance(DAY * 31);
+    // The timestamp is the daemon's, and is signed anew over the snapshot as it is.
+    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(2));
+
+    assert_eq!(read_out_of_turn(&scene, RoleName::Snapshot).await.raw(), files[2].raw());
+    assert_eq!(read_out_of_turn(&scene, RoleName::Timestamp).await.version(), version(2));
+}
+
+#[tokio::test]
+async fn what_no_key_is_there_for_is_read_without_a_turn() {
+    let (scene, _) = published().await;
+    scene.clock.advance(DAY * 15);
+    scene.retire(GUN, trust::Purpose::Timestamp).await;
+
+    assert_eq!(read_out_of_turn(&scene, RoleName::Timestamp).await.version(), version(1));
+}
+
+#[tokio::test]
+async fn whoever_finds_too_many_waiting_reads_what_is_there() {
+    let (scene, _) = published().await;
+    scene.clock.advance(DAY * 15);
+    let (name, shelf) = (gun(GUN), scene.house.shelf());
+    let turn = shelf.turn(&name).await.unwrap();
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let mut next = Box::pin(shelf.turn(&name));
+        let polled = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
+        match polled {
+            Poll::Pending => waiting.push(next),
+            Poll::Ready(ended) => break ended.err(),
+        }
+    };
+    assert!(matches!(refused, Some(PublishError::Busy)), "{refused:?}");
+
+    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(1));
+
+    drop((waiting, turn));
+    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(2));
 }

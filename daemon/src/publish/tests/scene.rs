@@ -311,6 +311,18 @@ impl Owner {
         self.sign(&unsigned)
     }
 
+    /// The next root, whose snapshots the owner signs, by the key of the targets.
+    pub(super) fn root_with_own_snapshot(&mut self, timestamp: Key) -> Document {
+        self.root(self.targets.clone(), timestamp)
+    }
+
+    /// The next snapshot, which counts for so long.
+    pub(super) fn snapshot(&mut self, life: Duration) -> Document {
+        let ends = Expires::at(i64::try_from(NOW + life.as_secs()).unwrap()).unwrap();
+        let unsigned = self.repository.next_snapshot(&ends).unwrap();
+        self.sign(&unsigned)
+    }
+
     /// The next targets, with one more tag.
     pub(super) fn targets(&mut self, tag: &str) -> Document {
         self.targets_saying(tag, None)
