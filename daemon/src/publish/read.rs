@@ -1,12 +1,10 @@
 //! What clients read: the current generation, older files by version or hash, and what changed.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use trust::format::tuf::{Document, Gun, RoleName, Version};
 use trust::{Principal, Sha256Digest};
 
-use super::shelf::Generation;
+use super::shelf::{Generation, Look};
 use super::{Change, PublishError, Publisher, Window};
 use crate::authorize::Action;
 use crate::records::StoredFile;
@@ -59,10 +57,18 @@ impl Publisher<'_> {
     /// [`PublishError::NotFound`] when there is none; else [`PublishError`].
     pub(crate) async fn current(self, who: &Principal, gun: &Gun, role: &RoleName) -> Result<Served, PublishError> {
         self.may_read(who, gun)?;
-        let mut generation = self.generation(gun).await?;
-        if matches!(role, RoleName::Snapshot | RoleName::Timestamp) {
-            generation = self.fresh(gun, generation).await?;
-        }
+        let is_renewed = matches!(role, RoleName::Snapshot | RoleName::Timestamp);
+        let generation = match self.look(gun).await? {
+            Look::Whole(generation) => generation,
+            Look::Head(head) => {
+                let version = head.files.get(role).ok_or(PublishError::NotFound)?.version;
+                if !is_renewed {
+                    return self.stored(gun, head.life, role, version).await;
+                }
+                self.outline(gun, head).await?
+            }
+        };
+        let generation = if is_renewed { self.fresh(gun, generation).await? } else { generation };
         generation.served(role).ok_or(PublishError::NotFound)
     }
 
@@ -77,11 +83,13 @@ impl Publisher<'_> {
         role: &RoleName,
         sha256: Sha256Digest,
     ) -> Result<Served, PublishError> {
-        let generation = self.alive(who, gun).await?;
-        if generation.head.files.get(role).is_some_and(|place| place.sha256 == sha256) {
+        let look = self.alive(who, gun).await?;
+        if let Look::Whole(generation) = &look
+            && generation.head.files.get(role).is_some_and(|place| place.sha256 == sha256)
+        {
             return generation.served(role).ok_or(PublishError::NotFound);
         }
-        let life = generation.head.life;
+        let life = look.head().life;
         let version = self.0.records().version_of(gun, life, role, sha256).await?;
         self.stored(gun, life, role, version.ok_or(PublishError::NotFound)?).await
     }
@@ -97,8 +105,8 @@ impl Publisher<'_> {
         role: &RoleName,
         version: Version,
     ) -> Result<Served, PublishError> {
-        let generation = self.alive(who, gun).await?;
-        self.stored(gun, generation.head.life, role, version).await
+        let look = self.alive(who, gun).await?;
+        self.stored(gun, look.head().life, role, version).await
     }
 
     /// What changed, in one repository or in all.
@@ -119,10 +127,10 @@ impl Publisher<'_> {
     }
 
     /// The repository, if there is trust data that the principal may read.
-    async fn alive(self, who: &Principal, gun: &Gun) -> Result<Arc<Generation>, PublishError> {
+    async fn alive(self, who: &Principal, gun: &Gun) -> Result<Look, PublishError> {
         self.may_read(who, gun)?;
-        let generation = self.generation(gun).await?;
-        if generation.head.is_alive() { Ok(generation) } else { Err(PublishError::NotFound) }
+        let look = self.look(gun).await?;
+        if look.head().is_alive() { Ok(look) } else { Err(PublishError::NotFound) }
     }
 
     async fn stored(self, gun: &Gun, life: u32, role: &RoleName, version: Version) -> Result<Served, PublishError> {

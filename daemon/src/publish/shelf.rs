@@ -10,7 +10,9 @@ use super::{PublishError, Publisher};
 use crate::records::{Head, RecordError, Records};
 
 /// The most bytes of files on the shelf; beyond, it is cleared and filled anew.
-const BYTES_MAX: usize = 128 * 1024 * 1024;
+const BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// The most bytes of one repository on it.
+const ONE_BYTES_MAX: u64 = BYTES_MAX / 8;
 /// The most repositories on it.
 const REPOSITORIES_MAX: usize = 8192;
 /// How many wait for their turn at one repository; more are busy.
@@ -35,7 +37,7 @@ pub(crate) struct Shelf {
 #[derive(Debug, Default)]
 struct Generations {
     by_gun: HashMap<Gun, Arc<Generation>>,
-    bytes: usize,
+    bytes: u64,
 }
 
 /// The right to change a repository, until it is dropped.
@@ -52,8 +54,8 @@ impl Shelf {
 
     /// Puts a generation in the place of an older one.
     pub(super) fn put(&self, gun: &Gun, generation: Arc<Generation>) {
-        let added = generation.bytes();
-        if added > BYTES_MAX / 8 {
+        let added = bytes_of(&generation.head);
+        if added > ONE_BYTES_MAX {
             return;
         }
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +70,7 @@ impl Shelf {
         };
         generations.bytes = generations.bytes.saturating_add(added);
         if let Some(replaced) = generations.by_gun.insert(gun.clone(), generation) {
-            generations.bytes = generations.bytes.saturating_sub(replaced.bytes());
+            generations.bytes = generations.bytes.saturating_sub(bytes_of(&replaced.head));
         }
         drop(generations);
         // Thousands of files: not while others wait for the lock.
@@ -93,15 +95,20 @@ impl Shelf {
 }
 
 impl Generation {
-    fn bytes(&self) -> usize {
-        // What was parsed of a file takes about as much as the file.
-        self.repository.files().values().map(|file| file.raw().len().saturating_mul(3)).sum()
-    }
-
     /// Reads what a head names.
     async fn read(records: &Records, gun: &Gun, head: Head) -> Result<Self, RecordError> {
+        Self::read_roles(records, gun, head, |_| true).await
+    }
+
+    /// Reads what a head names, of these roles only.
+    async fn read_roles(
+        records: &Records,
+        gun: &Gun,
+        head: Head,
+        is_wanted: impl Fn(&RoleName) -> bool,
+    ) -> Result<Self, RecordError> {
         let mut files = Vec::with_capacity(head.files.len());
-        for (role, place) in &head.files {
+        for (role, place) in head.files.iter().filter(|(role, _)| is_wanted(role)) {
             files.push(file(records, gun, &head, role, place.version).await?);
         }
         let repository = match head.buried {
@@ -114,6 +121,11 @@ impl Generation {
         let repository = marks.fold(repository, |all, (role, version)| all.with_mark(role.clone(), *version));
         Ok(Self { head, repository })
     }
+}
+
+/// What a repository takes on the shelf: what was parsed of a file takes about as much as the file.
+fn bytes_of(head: &Head) -> u64 {
+    head.files.values().map(|place| place.length_bytes.saturating_mul(3)).fold(0, u64::saturating_add)
 }
 
 /// A file that a head names: it is there and reads, or the store is damaged.
@@ -129,6 +141,24 @@ async fn file(
     Document::read(role, &stored.bytes).map_err(|_| damaged())
 }
 
+/// What is at hand for whoever reads one file.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// All of it is on the shelf.
+    Whole(Arc<Generation>),
+    /// It has no place there: dead, or too long.
+    Head(Head),
+}
+
+impl Look {
+    pub(super) fn head(&self) -> &Head {
+        match self {
+            Self::Whole(generation) => &generation.head,
+            Self::Head(head) => head,
+        }
+    }
+}
+
 impl Publisher<'_> {
     /// The repository as it is now.
     pub(super) async fn generation(self, gun: &Gun) -> Result<Arc<Generation>, PublishError> {
@@ -138,7 +168,33 @@ impl Publisher<'_> {
             return Ok(generation);
         }
         let head = records.head(gun).await?;
-        let generation = Arc::new(Generation::read(records, gun, head).await?);
+        self.shelved(gun, head).await
+    }
+
+    /// The repository as it is now, for whoever reads one file: what has no place on the shelf is not read for it.
+    pub(super) async fn look(self, gun: &Gun) -> Result<Look, PublishError> {
+        let records = self.0.records();
+        let serial = records.head_serial(gun)?;
+        if let Some(generation) = self.0.shelf().find(gun, serial) {
+            return Ok(Look::Whole(generation));
+        }
+        let head = records.head(gun).await?;
+        if !head.is_alive() || bytes_of(&head) > ONE_BYTES_MAX {
+            return Ok(Look::Head(head));
+        }
+        self.shelved(gun, head).await.map(Look::Whole)
+    }
+
+    /// Of a repository that has no place on the shelf: what says whether its snapshot and timestamp count, and who may
+    /// sign others.
+    pub(super) async fn outline(self, gun: &Gun, head: Head) -> Result<Arc<Generation>, PublishError> {
+        let is_wanted = |role: &RoleName| matches!(role, RoleName::Root | RoleName::Snapshot | RoleName::Timestamp);
+        Ok(Arc::new(Generation::read_roles(self.0.records(), gun, head, is_wanted).await?))
+    }
+
+    /// Reads all that a head names, for the shelf.
+    async fn shelved(self, gun: &Gun, head: Head) -> Result<Arc<Generation>, PublishError> {
+        let generation = Arc::new(Generation::read(self.0.records(), gun, head).await?);
         if generation.head.is_alive() {
             self.0.shelf().put(gun, Arc::clone(&generation));
         }

@@ -481,6 +481,39 @@ async fn a_file_that_is_too_long_for_a_row_is_read_as_it_was_sent() {
 }
 
 #[tokio::test]
+async fn of_a_repository_that_is_too_long_for_the_shelf_only_what_is_asked_for_is_read() {
+    let (scene, mut owner) = published().await;
+    let long = owner.targets_saying("long", Some(Value::from("x".repeat(6 * 1024 * 1024))));
+    scene.publish(std::slice::from_ref(&long)).await.unwrap();
+    scene.walk().await;
+    // Only what is long lies in chunks: whoever reads the targets notices, and nobody else.
+    scene.damage(b"b").await;
+
+    let (publisher, name) = (scene.publisher(), &*GUN_NAME);
+    let root = scene.current(RoleName::Root).await;
+    let by_hash = publisher.by_hash(&OWNER, name, &RoleName::Root, Sha256Digest::of(root.raw())).await.unwrap();
+    let by_version = publisher.by_version(&OWNER, name, &RoleName::Targets, version(1)).await.unwrap();
+
+    assert_eq!((&by_hash.bytes[..], by_version.version), (root.raw(), version(1)));
+    let timestamp = scene.current(RoleName::Timestamp).await;
+    let snapshot = scene.current(RoleName::Snapshot).await;
+    assert!(timestamp.as_timestamp().unwrap().snapshot().is_of(snapshot.raw()));
+    let damaged = publisher.current(&OWNER, name, &RoleName::Targets).await;
+    assert!(matches!(damaged, Err(PublishError::Internal(_))), "{damaged:?}");
+}
+
+#[tokio::test]
+async fn a_repository_that_is_too_long_for_the_shelf_is_signed_anew_when_it_is_read() {
+    let (scene, mut owner) = published().await;
+    let long = owner.targets_saying("long", Some(Value::from("x".repeat(6 * 1024 * 1024))));
+    scene.publish(std::slice::from_ref(&long)).await.unwrap();
+    scene.clock.advance(DAY * 15);
+
+    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(3));
+    assert_eq!(scene.current(RoleName::Targets).await.raw(), long.raw());
+}
+
+#[tokio::test]
 async fn a_backup_brings_the_trust_data_back_and_publications_go_on() {
     let (scene, mut owner) = published().await;
     let long = owner.targets_saying("long", Some(Value::from("x".repeat(200_000))));

@@ -25,7 +25,7 @@ async fn those_that_cannot_be_signed_anew_hold_up_no_other() {
 #[tokio::test]
 async fn a_damaged_head_holds_up_no_other() {
     let (scene, _) = published().await;
-    scene.damage_head().await;
+    scene.damage(b"h").await;
     scene.clock.advance(Duration::from_secs(60));
     scene.published_to(OTHER).await;
     scene.clock.advance(DAY);

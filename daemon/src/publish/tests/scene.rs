@@ -119,9 +119,9 @@ impl Scene {
         error
     }
 
-    /// Writes something else into the row of the only head.
-    pub(super) async fn damage_head(&self) {
-        let (key, row) = self.store.scan(b"h", None, 1).await.unwrap().pop().unwrap();
+    /// Writes something else into the first row of a kind.
+    pub(super) async fn damage(&self, kind: &[u8]) {
+        let (key, row) = self.store.scan(kind, None, 1).await.unwrap().pop().unwrap();
         let value = row.value.iter().rev().copied().collect();
         self.store.write(vec![Change::Replace { key, expected: row.revision, value }]).await.unwrap();
     }
