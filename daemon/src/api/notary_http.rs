@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod body;
 mod changes;
 mod listener;
 mod refusal;
@@ -15,12 +16,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body as _, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument as _, debug, debug_span};
 use trust::format::tuf::publish::Refusal;
 use trust::format::tuf::{Gun, Part, RoleName, Version};
@@ -37,15 +38,12 @@ use crate::tls::Peer;
 
 use self::access::Wanted;
 use self::answer::Age;
+use self::body::Bodies;
 use self::refusal::NotServed;
 use self::route::{KeyRole, Name, Route, Turn, Which};
 
 pub(crate) use self::listener::Listener;
 
-/// How many of the longest bodies may be held at once.
-const BODIES_MAX: usize = 4;
-/// Bodies are counted in units of so many bytes.
-const UNIT_BYTES: usize = 1024;
 /// How many values of JSON the files of one upload may hold together: parsed, each takes up to some 300 bytes.
 const VALUES_MAX: u32 = 256 * 1024;
 /// From so many bytes on a body is read off the threads that others wait for.
@@ -66,15 +64,14 @@ pub(crate) struct Visitor {
 pub(crate) struct NotaryDoor {
     house: Arc<House>,
     config: NotaryConfig,
-    /// Bodies that are being received, in units.
-    bodies: Arc<Semaphore>,
+    bodies: Bodies,
 }
 
 impl NotaryDoor {
     /// A door into `house`.
     pub(crate) fn new(house: Arc<House>, config: NotaryConfig) -> Self {
-        let units = config.upload_bytes_max.div_ceil(UNIT_BYTES).saturating_mul(BODIES_MAX);
-        Self { house, config, bodies: Arc::new(Semaphore::new(units)) }
+        let bodies = Bodies::new(config.upload_bytes_max);
+        Self { house, config, bodies }
     }
 
     /// Answers one request, in time.
@@ -210,7 +207,7 @@ impl NotaryDoor {
     async fn parts(&self, request: Request<Incoming>) -> Result<(Vec<Part>, OwnedSemaphorePermit), NotServed> {
         let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let boundary = upload::boundary(content_type.unwrap_or_default()).map_err(|_| NotServed::MalformedUpload)?;
-        let (body, held) = self.body(request.into_body()).await?;
+        let (body, held) = self.bodies.receive(request.into_body()).await?;
         let is_long = body.len() > LONG_BYTES;
         let read = move || {
             let files = upload::read(&boundary, &body).map_err(|_| NotServed::MalformedUpload)?;
@@ -222,28 +219,6 @@ impl NotaryDoor {
             return read();
         }
         tokio::task::spawn_blocking(read).await.map_err(|_| NotServed::Internal)?
-    }
-
-    /// A whole body, and its place among those that are held.
-    async fn body(&self, mut body: Incoming) -> Result<(Bytes, OwnedSemaphorePermit), NotServed> {
-        let bytes_max = self.config.upload_bytes_max;
-        let announced =
-            body.size_hint().upper().map_or(bytes_max, |length| usize::try_from(length).unwrap_or(usize::MAX));
-        if announced > bytes_max {
-            return Err(NotServed::TooLong);
-        }
-        let units = u32::try_from(announced.div_ceil(UNIT_BYTES)).map_err(|_| NotServed::TooLong)?;
-        let held = Arc::clone(&self.bodies).try_acquire_many_owned(units).map_err(|_| NotServed::Busy)?;
-        let mut whole = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return Err(NotServed::MalformedUpload) };
-            let Some(data) = frame.data_ref() else { continue };
-            if whole.len().saturating_add(data.len()) > announced {
-                return Err(NotServed::TooLong);
-            }
-            whole.extend_from_slice(data);
-        }
-        Ok((whole.freeze(), held))
     }
 
     /// A repository whose name is served here.
