@@ -102,6 +102,9 @@ fn notary_delegates_and_deletes() {
     let listed = reader.run(&["list", GUN]).unwrap().ok().unwrap().stdout;
     assert!(listed.contains("targets/releases"), "{listed}");
     owner.run(&["delegation", "remove", "--publish", "--yes", GUN, "targets/releases"]).unwrap().ok().unwrap();
+    let listed = reader.run(&["delegation", "list", GUN]).unwrap().ok().unwrap().stdout;
+    assert!(listed.contains("No delegations present"), "{listed}");
+    assert!(!listed.contains("targets/releases"), "{listed}");
 
     owner.run(&["delete", "--remote", GUN]).unwrap().ok().unwrap();
     let answer = scene.ask(&format!("GET /v2/{GUN}/_trust/tuf/root.json"));
