@@ -20,6 +20,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
+use trust::format::tuf::Gun;
 use trust::{Fault, FaultKind, KeyId, Principal};
 use trust_hsm::KeyRing;
 
@@ -235,9 +236,27 @@ impl House {
 
     /// Notes a refusal in the log; never waits.
     pub(crate) fn note_refusal(&self, principal: &Principal, action: Action, reason: &'static str, key: Option<KeyId>) {
-        self.parts.metrics.refused(action, reason);
         let now = self.parts.clock.now_unix_ms();
-        self.parts.audit.refuse(RefusalLeaf::new(now, principal, action.name(), reason, key));
+        self.keep_refusal(action, RefusalLeaf::new(now, principal, action.name(), reason, key));
+    }
+
+    /// The same of what was to be done to a repository.
+    pub(crate) fn note_refusal_of(
+        &self,
+        gun: &Gun,
+        principal: &Principal,
+        action: Action,
+        reason: &'static str,
+        key: Option<KeyId>,
+    ) {
+        let mut leaf = RefusalLeaf::new(self.parts.clock.now_unix_ms(), principal, action.name(), reason, key);
+        leaf.repository = Some(gun.to_string());
+        self.keep_refusal(action, leaf);
+    }
+
+    fn keep_refusal(&self, action: Action, leaf: RefusalLeaf) {
+        self.parts.metrics.refused(action, leaf.reason);
+        self.parts.audit.refuse(leaf);
     }
 }
 

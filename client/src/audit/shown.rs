@@ -148,7 +148,7 @@ impl Entry {
             }
             "refusal" => {
                 let count = self.entry.get("count").and_then(Value::as_u64).unwrap_or(1);
-                words.extend([text("action"), text("principal"), text("reason")].map(printable));
+                words.extend(["action", "principal", "reason", "repository"].map(|name| printable(text(name))));
                 words.push(format!("×{count}"));
             }
             _ => words.push(printable(&self.entry.to_string())),
@@ -241,6 +241,15 @@ mod tests {
             assert_eq!(line.lines().count(), 1, "{line}");
             assert!(line.trim_start().starts_with('5'), "{line}");
         }
+    }
+
+    #[test]
+    fn a_refusal_names_the_repository_that_it_was_about() {
+        let text = r#"{"kind":"refusal","action":"publish","count":1,"last":7,"principal":"uid:7","reason":"denied","repository":"r.example/a"}"#;
+
+        let line = Entry::read(5, text.as_bytes()).line(Paint::default());
+
+        assert!(line.ends_with("publish  uid:7  denied  r.example/a  ×1"), "{line}");
     }
 
     proptest::proptest! {

@@ -337,6 +337,9 @@ pub(crate) struct RefusalLeaf {
     pub(crate) last: u64,
     pub(crate) principal: String,
     pub(crate) reason: &'static str,
+    /// Of trust data: which repository it was about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repository: Option<String>,
     v: u8,
 }
 
@@ -358,6 +361,7 @@ impl RefusalLeaf {
             last: time,
             principal: principal.to_string(),
             reason,
+            repository: None,
             v: FORMAT,
         }
     }
@@ -439,6 +443,8 @@ mod tests {
         outcome.signatures = vec!["55".into()];
         outcome.spki = Some("66".into());
         outcome.version = Some(2);
+        let mut refusal = RefusalLeaf::new(3, &principal, "sign-image", "denied", Some(KeyId::from_bytes([8; 16])));
+        refusal.repository = Some("r.example/a".into());
         let hash = Sha256Digest::of(b"x");
         vec![
             Leaf::Init(InitLeaf::new(1, "log.example", &[1; 16], Some("cited\nlines\n".into()))),
@@ -446,7 +452,7 @@ mod tests {
             Leaf::Outcome(outcome),
             Leaf::Policy(PolicyLeaf::new(2, hash, hash, hash)),
             Leaf::Recovery(RecoveryLeaf::new(3, &principal, 1, 2)),
-            Leaf::Refusal(RefusalLeaf::new(3, &principal, "sign-image", "denied", Some(KeyId::from_bytes([8; 16])))),
+            Leaf::Refusal(refusal),
             Leaf::Start(StartLeaf::new(4)),
         ]
     }

@@ -32,6 +32,7 @@ impl Refusals {
         if kinds.len() >= KINDS_MAX && !kinds.contains_key(&kind) {
             OTHERS.clone_into(&mut refusal.principal);
             refusal.key = None;
+            refusal.repository = None;
             kind.0 = OTHERS.to_owned();
         }
         match kinds.get_mut(&kind) {
@@ -47,6 +48,9 @@ impl Refusals {
                         more.last = refusal.last;
                         if more.key != refusal.key {
                             more.key = None;
+                        }
+                        if more.repository != refusal.repository {
+                            more.repository = None;
                         }
                     }
                 }
@@ -92,6 +96,25 @@ mod tests {
         let due = refusals.due(61_000);
         assert_eq!(due.iter().map(|leaf| (leaf.count, leaf.first, leaf.last)).collect::<Vec<_>>(), [(2, 1001, 1002)]);
         assert!(refusals.count(refusal(1, 62_000)).is_some());
+    }
+
+    #[test]
+    fn what_is_counted_names_the_repository_that_all_of_it_was_about() {
+        let about = |uid, repository: &str| {
+            let mut refusal = refusal(uid, 1000);
+            refusal.repository = Some(repository.to_owned());
+            refusal
+        };
+        let refusals = Refusals::default();
+        for (uid, repository) in [(1, "a"), (1, "a"), (1, "a"), (2, "a"), (2, "a"), (2, "b")] {
+            refusals.count(about(uid, repository));
+        }
+
+        let mut due = refusals.due(u64::MAX);
+
+        due.sort_by(|a, b| a.principal.cmp(&b.principal));
+        let named: Vec<_> = due.iter().map(|leaf| (leaf.count, leaf.repository.as_deref())).collect();
+        assert_eq!(named, [(2, Some("a")), (2, None)]);
     }
 
     #[test]

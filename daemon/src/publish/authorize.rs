@@ -126,8 +126,8 @@ impl OwnerWork {
             match self.decision(house, key, role) {
                 Decision::Allow(grounds) => all = together(Some(all), grounds)?,
                 Decision::Deny(denial) => {
-                    let who = &self.publication.who;
-                    house.note_refusal(who, Action::SignMetadata, denial.name(), Some(key.id));
+                    let Publication { who, gun, .. } = &self.publication;
+                    house.note_refusal_of(gun, who, Action::SignMetadata, denial.name(), Some(key.id));
                     return Err(PublishError::Denied { words: None });
                 }
             }
@@ -240,7 +240,7 @@ fn decide(
     match house.authorizer().decide_on(who, action, gun, facts) {
         (Decision::Allow(grounds), _) => Ok(grounds),
         (Decision::Deny(denial), words) => {
-            house.note_refusal(who, action, denial.name(), None);
+            house.note_refusal_of(gun, who, action, denial.name(), None);
             Err(PublishError::Denied { words })
         }
     }

@@ -114,7 +114,7 @@ impl Publisher<'_> {
     pub(super) fn has_room(self, asked: &Asked, generation: &Generation) -> Result<(), PublishError> {
         let is_full = self.0.records().trust_key_count()? >= self.0.limits().trust_keys_max;
         if is_full || generation.head.signers.len() >= SIGNERS_MAX {
-            self.0.note_refusal(&asked.who, Action::CreateKey, "quota", None);
+            self.0.note_refusal_of(&asked.gun, &asked.who, Action::CreateKey, "quota", None);
             let words = Some("the server has as many keys for trust data as it may have".to_owned());
             return Err(PublishError::Denied { words });
         }

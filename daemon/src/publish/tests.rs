@@ -440,6 +440,24 @@ async fn who_waited_while_it_was_deleted_is_asked_about_a_new_one() {
 }
 
 #[tokio::test]
+async fn a_refusal_on_record_names_the_repository() {
+    let policy = "permit (principal, action, resource);\n\
+         forbid (principal == LocalUid::\"7\", action == Action::\"delete-trust\", resource);";
+    let (scene, mut owner) = (Scene::with(policy, |_| {}).await, Owner::new(1));
+    let files = first(&scene, &mut owner).await;
+
+    let refused = scene.publisher().delete(&Principal::LocalUid(7), &GUN_NAME, scene.deadline()).await;
+    // Nobody waits for the leaf of a refusal; those that are written after it are waited for.
+    scene.publish(&files).await.unwrap();
+
+    assert!(matches!(refused, Err(PublishError::Denied { .. })), "{refused:?}");
+    let leaves = scene.leaves().await;
+    let refusal = leaves.iter().find(|leaf| leaf["kind"] == "refusal").unwrap();
+    assert_eq!((&refusal["action"], &refusal["principal"]), (&"delete-trust".into(), &"uid:7".into()));
+    assert_eq!(refusal["repository"], GUN);
+}
+
+#[tokio::test]
 async fn the_feed_has_each_change_once_of_all_or_of_one() {
     let (scene, mut owner) = published().await;
     scene.publish(&[owner.targets("v2")]).await.unwrap();

@@ -192,11 +192,16 @@ impl Scene {
         Document::read(&role, &served.bytes).unwrap()
     }
 
-    /// Every intent to sign in the log: who, which role, which version, and the hash of what was signed.
-    pub(super) async fn intents(&self) -> Vec<(String, String, String, String)> {
+    /// Every leaf of the log.
+    pub(super) async fn leaves(&self) -> Vec<serde_json::Value> {
         let (size, _) = self.house.audit().durable();
         let entries = self.house.audit().entries(0, size, usize::MAX).await.unwrap();
-        let leaves = entries.iter().map(|entry| serde_json::from_slice::<serde_json::Value>(entry).unwrap());
+        entries.iter().map(|entry| serde_json::from_slice(entry).unwrap()).collect()
+    }
+
+    /// Every intent to sign in the log: who, which role, which version, and the hash of what was signed.
+    pub(super) async fn intents(&self) -> Vec<(String, String, String, String)> {
+        let leaves = self.leaves().await.into_iter();
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         leaves
             .filter(|leaf| leaf["kind"] == "intent" && leaf["subject"]["type"] == "tuf")
