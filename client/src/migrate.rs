@@ -1,6 +1,7 @@
 //! `trustctl migrate …`: the way in and out.
 
 mod export;
+mod import;
 mod keys;
 mod passphrases;
 mod plan;

@@ -3,6 +3,7 @@
 //! Every buffer with a secret in it is wiped. The key is not checked here: custody
 //! does that, which has to anyway. Only what kind it is has to be known.
 
+mod older;
 mod sha1;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef, SecretDocument};
 use trust::{Algorithm, Scheme};
 use zeroize::Zeroizing;
 
+use self::older::OlderPem;
 use crate::failure::Failure;
 
 /// The longest file that is read, in bytes; RSA-4096 in PEM has about 3,300.
@@ -74,10 +76,17 @@ pub(crate) struct PrivateFile {
     pub(crate) pkcs8: Zeroizing<Vec<u8>>,
 }
 
-/// What a file holds: PKCS#8 in DER, encrypted or not.
+/// What a file holds.
 pub(crate) struct Held {
     path: PathBuf,
-    document: SecretDocument,
+    content: Content,
+}
+
+enum Content {
+    /// PKCS#8 in DER, encrypted or not.
+    Pkcs8(SecretDocument),
+    /// Older, and encrypted.
+    Older(OlderPem),
 }
 
 impl PrivateFile {
@@ -91,23 +100,49 @@ impl PrivateFile {
 impl Held {
     /// The content of the file at `path`.
     pub(crate) fn of(path: &Path, bytes: &[u8]) -> Result<Self, Failure> {
-        Ok(Self { path: path.to_owned(), document: mended(document(path, bytes)?) })
+        Ok(Self { path: path.to_owned(), content: Content::Pkcs8(mended(document(path, bytes)?)) })
+    }
+
+    /// The content of the file at `path`, a PEM that is encrypted as its line `DEK-Info` says, without its lines.
+    pub(crate) fn older(path: &Path, pem: &str, how: &str) -> Result<Self, Failure> {
+        let older = OlderPem::read(pem, how).ok_or_else(|| {
+            let place = path.display();
+            Failure::usage(
+                format!("{place} is encrypted in a way that is not read here"),
+                format!("make PKCS#8 of it: `openssl pkcs8 -topk8 -in {place}`"),
+            )
+        })?;
+        Ok(Self { path: path.to_owned(), content: Content::Older(older) })
     }
 
     /// Whether it takes a passphrase.
     pub(crate) fn is_locked(&self) -> bool {
-        EncryptedPrivateKeyInfoRef::from_der(self.document.as_bytes()).is_ok()
+        match &self.content {
+            Content::Pkcs8(document) => EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).is_ok(),
+            Content::Older(_) => true,
+        }
     }
 
     /// The key, where it is not encrypted.
     pub(crate) fn plain(&self) -> Result<PrivateFile, Failure> {
-        private(&self.path, &self.document)
+        match &self.content {
+            Content::Pkcs8(document) => private(&self.path, document),
+            Content::Older(_) => Err(no_pkcs8(&self.path)),
+        }
     }
 
     /// The key, where it is.
     pub(crate) fn open(&self, passphrase: &[u8]) -> Result<PrivateFile, Failure> {
-        let encrypted =
-            EncryptedPrivateKeyInfoRef::from_der(self.document.as_bytes()).map_err(|_| no_pkcs8(&self.path))?;
+        let document = match &self.content {
+            Content::Pkcs8(document) => document,
+            Content::Older(older) => {
+                let opened = older.open(passphrase).ok_or_else(|| {
+                    Failure::refused(format!("{} does not open with that passphrase", self.path.display()), "try again")
+                })?;
+                return private(&self.path, &opened);
+            }
+        };
+        let encrypted = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|_| no_pkcs8(&self.path))?;
         let opened = sha1::decrypt(&encrypted, passphrase).unwrap_or_else(|| encrypted.decrypt(passphrase));
         let opened = opened.map_err(|error| {
             Failure::refused(

@@ -15,11 +15,10 @@ use trust::Gun;
 use zeroize::Zeroizing;
 
 use self::dump::Row;
-use super::ended;
-use super::keys::{Import, Ready};
+use super::import::{self, Import, Ready};
 use super::passphrases::Passphrases;
 use super::plan::Plan;
-use super::report::{KeyReport, Outcome, Report};
+use super::report::{KeyReport, Outcome};
 use crate::command_line::migrate::ImportSigner;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -35,32 +34,16 @@ const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 pub(super) async fn run(context: &Context, arguments: &ImportSigner) -> Result<ExitCode, Failure> {
     let rows = read(&arguments.dump)?;
     let mut passphrases = Passphrases::read(&arguments.passphrase_file)?;
-    let daemon = context.daemon().await?;
-    let mut import = Import::begin(&daemon, arguments.token.as_deref()).await?;
-    let mut report = Report::default();
-    let bar = context.output.progress(u64::try_from(rows.len()).unwrap_or_default(), "keys");
-    for row in rows.iter().filter(|row| !row.is_deleted()) {
-        let ready = bar.suspend(|| ready(row, &import, &mut passphrases));
-        let one = match ready {
-            Ok(ready) => import.key(ready).await?,
-            Err(report) => *report,
-        };
-        report.keys.push(one);
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    context.output.show(&report)?;
-    if report.has_any() {
-        let place = arguments.dump.display();
-        context.output.warning(&format!(
-            "{place} and the signer's database still hold the private keys: destroy them, and their backups"
-        ));
-    }
-    Ok(ended(report.is_whole()))
+    let still_there = format!("{} and the signer's database still hold the private keys", arguments.dump.display());
+    let read = |row: &Row, import: &Import<'_>| ready(row, import, &mut passphrases);
+    import::all(context, &rows, read, arguments.token.as_deref(), &still_there).await
 }
 
+/// The rows that the signer has not deleted.
 fn read(path: &Path) -> Result<Vec<Row>, Failure> {
-    dump::rows(&read_secret(path, DUMP_BYTES_MAX)?)
+    let mut rows = dump::rows(&read_secret(path, DUMP_BYTES_MAX)?)?;
+    rows.retain(|row| !row.is_deleted());
+    Ok(rows)
 }
 
 /// A row's key, opened, unless it is there already; else what there is to report of it.

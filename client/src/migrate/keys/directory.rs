@@ -27,26 +27,56 @@ pub(crate) struct Listed {
     pub(crate) delegates: BTreeMap<String, BTreeSet<Gun>>,
 }
 
-/// The key files of a trust directory, by name.
-pub(super) fn key_files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let private = directory.join("private");
-    let place = if private.is_dir() { private } else { directory.to_owned() };
-    let mut files: Vec<PathBuf> =
-        entries(&place)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "key")).collect();
-    files.sort();
-    if files.len() > KEYS_MAX {
-        return Err(Failure::usage(
-            format!("{} has more than {KEYS_MAX} keys", place.display()),
-            "is it the right one?",
-        ));
+/// The key files of a trust directory.
+pub(super) struct KeyFiles {
+    /// The directory of keys, below which they lie.
+    pub(super) private: PathBuf,
+    /// By name.
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl KeyFiles {
+    /// Finds them: where docker and notary have them, and where notary before 0.4 had them.
+    pub(super) fn of(directory: &Path) -> Result<Self, Failure> {
+        let private = directory.join("private");
+        let private = if private.is_dir() { private } else { directory.to_owned() };
+        let mut files = entries(&private)?;
+        for older in ["root_keys", "tuf_keys"] {
+            files.extend(below(&private.join(older)));
+        }
+        files.retain(|path| path.extension().is_some_and(|end| end == "key"));
+        files.sort();
+        if files.len() > KEYS_MAX {
+            return Err(Failure::usage(
+                format!("{} has more than {KEYS_MAX} keys", private.display()),
+                "is it the right one?",
+            ));
+        }
+        if files.is_empty() {
+            return Err(Failure::usage(
+                format!("{} has no keys: no file there ends with .key", private.display()),
+                "--from names the directory that has `private` in it: ~/.docker/trust, or notary's --trustDir",
+            ));
+        }
+        Ok(Self { private, files })
     }
-    if files.is_empty() {
-        return Err(Failure::usage(
-            format!("{} has no keys: no file there ends with .key", place.display()),
-            "--from names the directory that has `private` in it: ~/.docker/trust, or notary's --trustDir",
-        ));
+}
+
+/// All files below a directory, none where there is no such directory.
+fn below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let (mut waiting, mut seen) = (vec![(directory.to_owned(), 0_usize)], 0_usize);
+    while let Some((place, depth)) = waiting.pop() {
+        let children = entries(&place).unwrap_or_default();
+        seen = seen.saturating_add(children.len());
+        if seen > ENTRIES_MAX || depth >= DEPTH_MAX {
+            break;
+        }
+        let (inner, outer) = children.into_iter().partition::<Vec<_>, _>(|path| path.is_dir() && !path.is_symlink());
+        files.extend(outer);
+        waiting.extend(inner.into_iter().map(|path| (path, depth.saturating_add(1))));
     }
-    Ok(files)
+    files
 }
 
 /// Reads the metadata that the directory keeps; what cannot be read lists nobody.
