@@ -35,7 +35,7 @@ pub(crate) use self::exchange::bounded_client;
 use self::exchange::{Answer, Ask, Exchange, Patience};
 use self::guard::Way;
 pub(crate) use self::referrers::Referrers;
-pub(crate) use self::trust_data::TrustServer;
+pub(crate) use self::trust_data::{ChangeCategory, TrustFeed, TrustServer};
 
 /// The longest manifest (OCI distribution-spec, "limits").
 pub(crate) const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;

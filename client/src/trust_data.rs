@@ -7,6 +7,7 @@
 mod cache;
 mod entry;
 mod generation;
+mod listed;
 mod tags;
 mod visit;
 
@@ -23,6 +24,7 @@ use visit::Visit;
 
 pub(crate) use entry::{TrustRoot, TrustServerEntry};
 pub(crate) use generation::{Generation, generation};
+pub(crate) use listed::listed;
 pub(crate) use tags::{SignedTag, SignedTags, Unusable, tags};
 
 /// What trust data says of one image.

@@ -11,12 +11,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use trust::Sha256Digest;
 use trust_tests::image::OciImage;
 use trust_tests::peer::Cosign;
 use trust_tests::program::{Ran, run, tool};
-use trust_tests::{Notary, Registry, Setup, Trustctl};
+use trust_tests::{Lie, Notary, Registry, Setup, Site, Trustctl};
 
 use scene::{Plan, Scene};
 
@@ -285,6 +285,99 @@ fn what_cannot_be_asked_is_said_and_nothing_is_signed() {
     let report = story.export(1, &[&story.gun]);
     assert_eq!(counts(&report), [0, 0, 2], "{report}");
     assert!(tag(&report, "2.0")["why"].as_str().unwrap().contains("not tried"), "{report}");
+}
+
+/// A user of the story's daemon who looks for everything below a prefix at a server.
+fn looks_below(story: &Story, prefix: &str, server: &str) -> Trustctl {
+    let user = story.scene.daemon.user().unwrap();
+    let directory = user.home().join(".config/trustctl");
+    std::fs::create_dir_all(&directory).unwrap();
+    let ca = story.scene.directory.path().join("ca.pem");
+    let text =
+        format!("[[trust_servers]]\nrepository = \"{prefix}/*\"\nurl = \"{server}\"\nca = \"{}\"\n", ca.display());
+    std::fs::write(directory.join("config.toml"), text).unwrap();
+    user
+}
+
+/// What is exported of everything.
+fn exported_all(user: &Trustctl, code: i32) -> Value {
+    let arguments = ["--output", "json", "migrate", "notary", "export", "--to", "cosign", "--all"];
+    user.run(&arguments).unwrap().exited(code).unwrap().json().unwrap()
+}
+
+fn names(report: &Value) -> Vec<&str> {
+    let repositories = report["repositories"].as_array().unwrap();
+    repositories.iter().map(|repository| repository["repository"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn all_is_what_the_servers_changefeed_has_below_the_prefix() {
+    let story = Story::begun();
+    story.signed("1.0", &OciImage::holding("one"));
+    let pattern = format!("{}/*", story.registry.reference("team"));
+    story.user.run(&["key", "create", "team", "--purpose", "image", "--scope", &pattern]).unwrap().ok().unwrap();
+    let [second, gone, elsewhere] =
+        ["team/second", "team/gone", "other/app"].map(|name| story.registry.reference(name));
+    for gun in [&second, &gone, &elsewhere] {
+        story.notary(&["init", "--publish", gun]);
+    }
+    let image = OciImage::holding("two");
+    story.registry.put_image("team/second", "2.0", &image).unwrap();
+    let (digest, length) = (image.digest().to_hex(), image.manifest().len().to_string());
+    story.notary(&["addhash", "--publish", &second, "2.0", &length, "--sha256", &digest]);
+    story.notary(&["delete", "--remote", &gone]);
+    let server = format!("https://localhost:{}", story.scene.address.port());
+
+    let report = exported_all(&looks_below(&story, &story.registry.reference("team"), &server), 0);
+
+    assert_eq!((counts(&report), names(&report)), ([2, 0, 0], vec![story.gun.as_str(), second.as_str()]), "{report}");
+    let nothing = exported_all(&looks_below(&story, &story.registry.reference("nobody"), &server), 0);
+    assert_eq!(names(&nothing), Vec::<&str>::new());
+}
+
+#[test]
+fn a_changefeed_is_read_page_by_page_to_its_end_and_not_for_ever() {
+    let story = Story::new();
+    let empty = tempfile::TempDir::new().unwrap();
+    let site = Site::of(empty.path()).unwrap();
+    let team = story.registry.reference("team");
+    let user = looks_below(&story, &team, site.url("").trim_end_matches('/'));
+    let page = |behind: &str, records: &Value| {
+        let body = json!({"count": 0, "records": records}).to_string().into_bytes();
+        site.lie(&format!("v2/_trust/changefeed?change_id={behind}&records=1000"), Lie::Bytes(body));
+    };
+    let record = |id: &str, name: &str, category: &str| {
+        json!({"ID": id, "CreatedAt": "2026-11-23T05:30:32Z", "GUN": format!("{team}/{name}"), "Version": 1,
+            "SHA256": "", "Category": category})
+    };
+    page("0", &json!([record("1", "app", "update"), record("2", "gone", "update"), record("3", "gone", "deletion")]));
+    page(
+        "3",
+        &json!([record("7", "Files", "update"), record("9", "back", "deletion"), record("11", "back", "update")]),
+    );
+    page("11", &Value::Null);
+
+    let report = exported_all(&user, 1);
+    let found = names(&report);
+    assert_eq!(found, ["Files", "app", "back"].map(|name| format!("{team}/{name}")), "{report}");
+    let whys: Vec<&str> = report["repositories"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|repository| repository["left_behind"]["why"].as_str().unwrap())
+        .collect();
+    assert!(whys[0].contains("no repository of images") && whys[1].contains("has no trust data"), "{whys:?}");
+
+    // One that says the same again and again, one that says something else, and one that is not there.
+    page("11", &json!([record("11", "app", "update")]));
+    let all = ["migrate", "notary", "export", "--to", "cosign", "--all"];
+    let endless = user.run(&all).unwrap().exited(1).unwrap();
+    assert!(endless.stderr.contains("does not end") && endless.stderr.contains("in place of --all"), "{endless}");
+    site.lie("v2/_trust/changefeed?change_id=11&records=1000", Lie::Bytes(b"{\"records\":7}".to_vec()));
+    let other = user.run(&all).unwrap();
+    assert!(other.code != Some(0) && other.stderr.contains("changefeed"), "{other}");
+    site.lie("v2/_trust/changefeed?change_id=0&records=1000", Lie::Status(503));
+    assert_eq!(user.run(&all).unwrap().code, Some(3));
 }
 
 fn imported<'a>(report: &'a Value, role: &str) -> &'a Value {

@@ -8,7 +8,7 @@ mod report;
 use std::process::ExitCode;
 
 use trust::scope::RepositoryPattern;
-use trust::{Reference, Repository};
+use trust::{Malformed, Reference, Repository};
 
 use self::report::{Report, RepositoryReport, TagReport};
 use super::ended;
@@ -17,22 +17,24 @@ use crate::connect::Daemon;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::image::Resigner;
-use crate::trust_data::{self, SignedTag, SignedTags};
+use crate::trust_data::{self, SignedTag, SignedTags, TrustServerEntry};
 
 /// Runs `trustctl migrate notary export`; refused where something was left behind, after the report.
 pub(super) async fn run(context: &Context, arguments: &NotaryExport) -> Result<ExitCode, Failure> {
-    let repositories = repositories(context, arguments)?;
+    let names = names(context, arguments).await?;
     let daemon = context.daemon().await?;
     let mut report = Report::new(arguments.to.clone());
     let mut is_cut_short = false;
-    for repository in repositories {
-        let exported = if is_cut_short {
-            RepositoryReport::failed(&repository, &not_tried())
-        } else {
-            let mut one = Export { context, daemon: &daemon, arguments, is_cut_short: false };
-            let exported = one.repository(&repository).await;
-            is_cut_short = one.is_cut_short;
-            exported
+    for name in names {
+        let exported = match Repository::parse(&name) {
+            Err(malformed) => RepositoryReport::failed(&name, &no_images(malformed)),
+            Ok(_) if is_cut_short => RepositoryReport::failed(&name, &not_tried()),
+            Ok(repository) => {
+                let mut one = Export { context, daemon: &daemon, arguments, is_cut_short: false };
+                let exported = one.repository(&repository).await;
+                is_cut_short = one.is_cut_short;
+                exported
+            }
         };
         report.add(exported);
     }
@@ -40,34 +42,49 @@ pub(super) async fn run(context: &Context, arguments: &NotaryExport) -> Result<E
     Ok(ended(report.is_whole()))
 }
 
-/// Those that are named, or all that the configuration names.
-fn repositories(context: &Context, arguments: &NotaryExport) -> Result<Vec<Repository>, Failure> {
-    let mut repositories = Vec::new();
+/// The names of those that are named, or of all that the configured servers have, each once.
+async fn names(context: &Context, arguments: &NotaryExport) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
     for typed in &arguments.repositories {
-        repositories.push(Repository::normalise(typed)?);
+        names.push(Repository::normalise(typed)?.to_string());
     }
     if arguments.all {
-        for entry in &context.config.trust_servers {
-            match entry.pattern() {
-                Some(RepositoryPattern::Exact(repository)) => repositories.push(repository.clone()),
-                Some(RepositoryPattern::Below(_)) | None => {
-                    return Err(Failure::usage(
-                        format!("which repositories {} has is not known here", entry.repository),
-                        "name them, in place of --all",
-                    ));
-                }
-            }
-        }
-        if repositories.is_empty() {
+        if context.config.trust_servers.is_empty() {
             return Err(Failure::usage(
                 "no trust server is configured",
                 "[[trust_servers]] in config.toml says where a repository's trust data is",
             ));
         }
+        for entry in &context.config.trust_servers {
+            match entry.pattern() {
+                Some(RepositoryPattern::Exact(repository)) => names.push(repository.to_string()),
+                Some(RepositoryPattern::Below(prefix)) => names.extend(listed(context, entry, prefix).await?),
+                None => {}
+            }
+        }
     }
     let mut seen = std::collections::BTreeSet::new();
-    repositories.retain(|repository| seen.insert(repository.clone()));
-    Ok(repositories)
+    names.retain(|name| seen.insert(name.clone()));
+    Ok(names)
+}
+
+/// What a server has below the prefix of its entry, without what the configuration looks for elsewhere.
+async fn listed(context: &Context, entry: &TrustServerEntry, prefix: &str) -> Result<Vec<String>, Failure> {
+    let is_elsewhere = |name: &String| {
+        let Ok(repository) = Repository::parse(name) else { return false };
+        let first = context.config.trust_servers.iter().find(|one| one.is_of(&repository));
+        first.is_some_and(|first| !std::ptr::eq(first, entry))
+    };
+    let names = trust_data::listed(context, entry, prefix).await?;
+    Ok(names.into_iter().filter(|name| !is_elsewhere(name)).collect())
+}
+
+fn no_images(malformed: Malformed) -> Failure {
+    Failure::refused(
+        "no repository of images has such a name",
+        "it is a collection of other files: leave it with notary",
+    )
+    .because(malformed)
 }
 
 /// What keeps an export from going on is said once, where it happened.
@@ -100,7 +117,7 @@ impl<'c> Export<'c> {
             }
             Err(failure) => {
                 self.is_cut_short = failure.exit() == Exit::Unreachable;
-                RepositoryReport::failed(repository, &failure)
+                RepositoryReport::failed(repository.as_str(), &failure)
             }
         }
     }

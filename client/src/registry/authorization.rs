@@ -18,9 +18,11 @@ use super::exchange::{Ask, Exchange};
 
 const TOKEN_BYTES_MAX: usize = 256 * 1024;
 
-/// What is to be done in a repository.
+/// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
+    /// Read what is about all repositories.
+    Catalog,
     /// Read.
     Pull,
     /// Read and write.
@@ -29,8 +31,11 @@ pub(crate) enum Access {
 
 impl Access {
     fn scope(self, path: &str) -> String {
-        let actions = if self == Self::Pull { "pull" } else { "pull,push" };
-        format!("repository:{path}:{actions}")
+        match self {
+            Self::Catalog => "registry:catalog:*".to_owned(),
+            Self::Pull => format!("repository:{path}:pull"),
+            Self::PullAndPush => format!("repository:{path}:pull,push"),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! Trust data: a repository's TUF metadata, as Notary's servers have it.
+//! Trust data: a repository's TUF metadata, as Notary's servers have it, and which repositories they have.
 
 use reqwest::{Method, StatusCode};
+use serde::Deserialize;
 use tokio::sync::Mutex;
 use trust::Repository;
 
@@ -8,9 +9,50 @@ use super::address::{Address, PlainHttp};
 use super::exchange::{Ask, Exchange, Patience};
 use super::{Access, CredentialFiles, Registry, RegistryError};
 
+/// So many changes are asked for at once; a server may give fewer.
+const CHANGES: usize = 1000;
+/// The longest page of changes, in bytes.
+const CHANGES_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// One repository's trust data on one server.
 #[derive(Debug)]
 pub(crate) struct TrustServer(Registry);
+
+/// Everything that changed on one server.
+#[derive(Debug)]
+pub(crate) struct TrustFeed(Registry);
+
+/// One change of it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct FeedChange {
+    /// Behind which the next page begins.
+    #[serde(rename = "ID")]
+    pub(crate) id: String,
+    /// The repository.
+    #[serde(rename = "GUN")]
+    pub(crate) gun: String,
+    /// What happened to it.
+    #[serde(rename = "Category")]
+    pub(crate) category: ChangeCategory,
+}
+
+/// What happened to a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ChangeCategory {
+    /// All of its trust data was deleted.
+    Deletion,
+    /// It was published.
+    Update,
+}
+
+/// A page; the original says `null` where there is nothing, in one of its stores.
+#[derive(Deserialize)]
+struct Changes {
+    // An answer that leaves it out is no page.
+    #[serde(deserialize_with = "Option::deserialize")]
+    records: Option<Vec<FeedChange>>,
+}
 
 impl TrustServer {
     /// A way to the server at `url` (`https://host[:port]`); nothing is asked of it yet. It is shown the credentials of
@@ -25,17 +67,7 @@ impl TrustServer {
         plain: PlainHttp,
         credentials: CredentialFiles,
     ) -> Result<Self, RegistryError> {
-        let address = Address::of_trust_server(url, plain)
-            .map_err(|why| RegistryError::Unreachable { registry: url.to_owned(), why: why.to_owned() })?;
-        Ok(Self(Registry {
-            exchange: Exchange::new(address, authorities, Patience::USUAL)?,
-            repository: repository.clone(),
-            access: Access::Pull,
-            scope: repository.as_str().to_owned(),
-            credentials,
-            credentials_of: Address::of(repository.registry(), plain)?,
-            authorization: Mutex::new(None),
-        }))
+        open(url, authorities, (repository, Access::Pull), plain, credentials).map(Self)
     }
 
     /// A file of metadata of at most `bytes_max`, or `None` where the server has none. `name` is a role, with a version
@@ -55,4 +87,59 @@ impl TrustServer {
             _ => Err(self.0.refused(&ask, &answer)),
         }
     }
+}
+
+impl TrustFeed {
+    /// A way to the server at `url`, as for one of its repositories: that one's credentials are shown.
+    ///
+    /// # Errors
+    /// When the URL or the certificates are none.
+    pub(crate) fn open(
+        url: &str,
+        authorities: &[u8],
+        repository: &Repository,
+        plain: PlainHttp,
+        credentials: CredentialFiles,
+    ) -> Result<Self, RegistryError> {
+        open(url, authorities, (repository, Access::Catalog), plain, credentials).map(Self)
+    }
+
+    /// The changes behind the one with this number, oldest first; none where there are no more.
+    ///
+    /// # Errors
+    /// [`RegistryError`]
+    pub(crate) async fn behind(&self, id: &str) -> Result<Vec<FeedChange>, RegistryError> {
+        let base = self.0.exchange.address().base();
+        let mut url = base.clone();
+        url.set_path("/v2/_trust/changefeed");
+        url.query_pairs_mut().append_pair("change_id", id).append_pair("records", &CHANGES.to_string());
+        let ask = Ask::new(Method::GET, url, CHANGES_BYTES_MAX);
+        let answer = self.0.ask(&ask).await?;
+        if answer.status != StatusCode::OK {
+            return Err(self.0.refused(&ask, &answer));
+        }
+        let page: Changes = serde_json::from_slice(&answer.body)
+            .map_err(|_| self.0.exchange.lied("its changefeed is not one of Notary's".to_owned()))?;
+        Ok(page.records.unwrap_or_default())
+    }
+}
+
+fn open(
+    url: &str,
+    authorities: &[u8],
+    (repository, access): (&Repository, Access),
+    plain: PlainHttp,
+    credentials: CredentialFiles,
+) -> Result<Registry, RegistryError> {
+    let address = Address::of_trust_server(url, plain)
+        .map_err(|why| RegistryError::Unreachable { registry: url.to_owned(), why: why.to_owned() })?;
+    Ok(Registry {
+        exchange: Exchange::new(address, authorities, Patience::USUAL)?,
+        repository: repository.clone(),
+        access,
+        scope: repository.as_str().to_owned(),
+        credentials,
+        credentials_of: Address::of(repository.registry(), plain)?,
+        authorization: Mutex::new(None),
+    })
 }

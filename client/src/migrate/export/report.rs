@@ -120,9 +120,9 @@ impl RepositoryReport {
     }
 
     /// Nothing of it could be carried over.
-    pub(super) fn failed(repository: &Repository, failure: &Failure) -> Self {
+    pub(super) fn failed(repository: &str, failure: &Failure) -> Self {
         Self {
-            repository: repository.to_string(),
+            repository: printable(repository),
             key: None,
             trust_data: None,
             left_behind: Some(Why::of(failure)),
