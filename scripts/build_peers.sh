@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Builds the peer programs the tests hold us against: cosign 3, cosign 2.6, a
-# registry with the referrers API, and kryoptic, a second PKCS#11 module. Each
-# stands in tests/peers/NAME with exact versions (go.mod, go.sum; Cargo.toml,
-# Cargo.lock) and is built once into a cache outside the checkout, keyed by a
-# hash of those files, so that a second run costs nothing.
+# registry with the referrers API, the token server of docker's registry, and
+# kryoptic, a second PKCS#11 module. Each stands in tests/peers/NAME with exact
+# versions (go.mod, go.sum; Cargo.toml, Cargo.lock) and is built once into a
+# cache outside the checkout, keyed by a hash of those files, so that a second
+# run costs nothing.
 #
 #   build_peers.sh             builds what is missing (about 10 minutes on two cores, once)
 #   build_peers.sh NAME        builds this one, if it is missing
@@ -19,6 +20,7 @@ declare -A packages=(
   [cosign2]=github.com/sigstore/cosign/v2/cmd/cosign
   [cosign3]=github.com/sigstore/cosign/v3/cmd/cosign
   [referrers]=.
+  [tokens]=github.com/docker/distribution/contrib/token-server
 )
 declare -A libraries=(
   [kryoptic]=libkryoptic.so
@@ -78,11 +80,11 @@ if [ "${1:-}" = path ]; then
   echo
   exit 0
 fi
-wanted=(referrers cosign3 cosign2 kryoptic)
+wanted=(referrers tokens cosign3 cosign2 kryoptic)
 if [ $# -eq 1 ] && [ -n "${packages[$1]:-}${libraries[$1]:-}" ]; then
   wanted=("$1")
 elif [ $# -ne 0 ]; then
-  sed -n '2,12p' "$0" >&2
+  sed -n '2,13p' "$0" >&2
   exit 2
 fi
 

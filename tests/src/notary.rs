@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
 use crate::program::{Ran, run_with_input, tool};
@@ -19,6 +21,7 @@ pub struct Notary {
     trust: PathBuf,
     server: String,
     authority: Option<PathBuf>,
+    account: Option<String>,
 }
 
 impl Notary {
@@ -29,7 +32,7 @@ impl Notary {
     pub fn at(server: String, authority: Option<PathBuf>) -> Result<Self> {
         let home = TempDir::new().context("make a home")?;
         let trust = home.path().join("trust");
-        Ok(Self { program: tool("notary", "apt-get install notary")?, home, trust, server, authority })
+        Ok(Self { program: tool("notary", "apt-get install notary")?, home, trust, server, authority, account: None })
     }
 
     /// With keys and what was believed in another directory, such as docker's, whose keys have the same [`PASSPHRASE`].
@@ -45,6 +48,13 @@ impl Notary {
         Self { server, authority, ..self }
     }
 
+    /// The same somebody with an account of the registry, whose password it is.
+    #[must_use]
+    pub fn logged_in(mut self, account: &str, password: &str) -> Self {
+        self.account = Some(STANDARD.encode(format!("{account}:{password}")));
+        self
+    }
+
     /// Runs it to its end; asked before it rotates a root key, it is told yes.
     ///
     /// # Errors
@@ -55,6 +65,7 @@ impl Notary {
         for role in ["ROOT", "TARGETS", "SNAPSHOT", "DELEGATION"] {
             command.env(format!("NOTARY_{role}_PASSPHRASE"), PASSPHRASE);
         }
+        command.envs(self.account.as_ref().map(|account| ("NOTARY_AUTH", account)));
         command.arg("--server").arg(&self.server);
         if let Some(authority) = &self.authority {
             command.arg("--tlscacert").arg(authority);

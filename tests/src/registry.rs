@@ -32,12 +32,28 @@ impl Registry {
     /// # Errors
     /// When it is not installed or does not start.
     pub fn debian() -> Result<Self> {
+        Self::debian_at("127.0.0.1:0")
+    }
+
+    /// The same at an address of the loopback of its own, so that references to it name no port: `127.77.3.4/name:tag`.
+    ///
+    /// # Errors
+    /// As [`Registry::debian`]; and when this is not root, whose alone the port of HTTP is.
+    pub fn without_port() -> Result<Self> {
+        let is_free = |host: &String| std::net::TcpListener::bind((host.as_str(), 80)).is_ok();
+        let pid = std::process::id();
+        let mut hosts = (64..127).map(|third| format!("127.{third}.{}.{}", pid / 250 % 250 + 1, pid % 250 + 1));
+        let host = hosts.find(is_free).context("no port 80 of the loopback is free, or this is not root")?;
+        Self::debian_at(&format!("{host}:80"))
+    }
+
+    fn debian_at(listen: &str) -> Result<Self> {
         let program = tool("docker-registry", "apt-get install docker-registry")?;
         let directory = TempDir::new().context("make a directory for the registry")?;
         let configuration = directory.path().join("config.yml");
         let text = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: \"127.0.0.1:0\"}}\n",
+             http: {{addr: \"{listen}\"}}\n",
             directory.path().join("data").display()
         );
         std::fs::write(&configuration, text).context("write the registry's configuration")?;
@@ -65,22 +81,23 @@ impl Registry {
         let log = directory.path().join("log");
         let mut process = Running::start(&mut command, &log)?;
         let address = process.ready(READY_LIMIT, || {
-            address(&std::fs::read_to_string(&log).ok()?).filter(|found| found.starts_with("127.0.0.1:"))
+            address(&std::fs::read_to_string(&log).ok()?).filter(|found| found.starts_with("127."))
         })?;
-        let registry = Self { address: address.replace("127.0.0.1", "localhost"), curl, directory, process };
+        let address = address.strip_suffix(":80").unwrap_or(&address).replace("127.0.0.1", "localhost");
+        let registry = Self { address, curl, directory, process };
         until("the registry answers", READY_LIMIT, || {
             Ok(registry.curl(&["--fail", "--output", "/dev/null"], "/v2/")?.ok().ok())
         })?;
         Ok(registry)
     }
 
-    /// `localhost:PORT`: the name that engines speak plain HTTP with.
+    /// `localhost:PORT`, or an address of the loopback: a name that engines speak plain HTTP with.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.address
     }
 
-    /// `localhost:PORT/name:tag`.
+    /// `localhost:PORT/name:tag`, or without a port.
     #[must_use]
     pub fn reference(&self, name_and_tag: &str) -> String {
         format!("{}/{name_and_tag}", self.address)

@@ -1,8 +1,9 @@
 //! Tokens of a registry's issuer: JSON web tokens (RFC 7519) as docker registries take them.
 //!
 //! The list of algorithms is closed, and the algorithm has to be the key's own. A key is believed when a chain leads from it
-//! to the configured certificates (`x5c`), or when it is the key of one of them (`kid`). A key inside a token (`jwk`) or
-//! behind an address (`jku`, `x5u`) is never looked at.
+//! to the configured certificates (`x5c`), or when it is the key of one of them (`kid`). Of a key inside a token (`jwk`), as
+//! the issuer of docker's registry writes it, only its name is read; what is behind an address (`jku`, `x5u`) is never
+//! looked at.
 
 mod bundle;
 
@@ -86,9 +87,19 @@ struct Header {
     kid: Option<String>,
     #[serde(default)]
     x5c: Option<Vec<String>>,
+    /// A key that the token brings: it names one of ours, or nothing.
+    #[serde(default)]
+    jwk: Option<NamedKey>,
     /// Extensions that must be understood (RFC 7515 §4.1.11): we understand none.
     #[serde(default)]
     crit: Option<IgnoredAny>,
+}
+
+/// What is read of a key (RFC 7517 §4.5).
+#[derive(Deserialize)]
+struct NamedKey {
+    #[serde(default)]
+    kid: Option<String>,
 }
 
 /// The claims (RFC 7519 §4.1).
@@ -184,7 +195,8 @@ impl Bearer {
         }
         let (family, algorithm) = algorithm(&header.alg).ok_or(TokenRefusal::Algorithm)?;
         let bundle = self.bundle.load();
-        let key = match (&header.x5c, &header.kid) {
+        let name = header.kid.or_else(|| header.jwk.and_then(|key| key.kid));
+        let key = match (&header.x5c, &name) {
             (Some(chain), _) => bundle.by_chain(chain, now_unix_seconds)?,
             (None, Some(name)) => bundle.by_name(name, now_unix_seconds)?,
             (None, None) => return Err(KeyRefusal::Unnamed.into()),

@@ -280,7 +280,18 @@ fn a_key_may_be_named_as_libtrust_names_it() {
         scene.read(&token(&header, &claims(), |m| signer.ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, m))).map(|_| ())
     };
 
+    // The issuer of docker's registry writes the name into the key that it sends along.
+    let stranger = Signer::new(&PKCS_ECDSA_P256_SHA256);
+    let sent_along = |name: &str, by: &Signer| {
+        let header = json!({"alg": "ES256", "jwk": {"kty": "EC", "crv": "P-256", "kid": name, "x": "AA", "y": "AA"}});
+        scene.read(&token(&header, &claims(), |m| by.ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, m))).map(|_| ())
+    };
+
     assert_eq!(named(&name), Ok(()));
+    assert_eq!(sent_along(&name, &signer), Ok(()));
+    assert!(sent_along(&name, &stranger).unwrap_err().contains("signature"), "the key in the token counts for nothing");
+    let other = bundle::name_of(&rcgen::PublicKeyData::subject_public_key_info(&stranger.key));
+    assert!(sent_along(&other, &stranger).unwrap_err().contains("no certificate of the bundle"));
     assert!(named(&name.to_lowercase()).unwrap_err().contains("no certificate of the bundle"));
     assert!(named("").unwrap_err().contains("no certificate of the bundle"));
 }
