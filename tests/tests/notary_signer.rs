@@ -10,6 +10,7 @@ mod cli;
 mod story;
 
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -187,10 +188,12 @@ async fn its_names_are_served_where_the_configuration_says_so_and_by_the_policy(
     assert_eq!(refused, (Code::PermissionDenied, "not on a Friday".to_owned()));
 }
 
-/// Debian's notary-server with the daemon as its signer, over TLS with certificates on both sides.
+/// Debian's notary-server with the daemon as its signer, over TLS with certificates on both sides; the daemon has a
+/// Notary door of its own besides.
 struct Server {
     daemon: Daemon,
     address: SocketAddr,
+    door: SocketAddr,
     directory: TempDir,
     _server: Running,
 }
@@ -206,16 +209,18 @@ impl Server {
         authority.issue(at, "notary", client).unwrap();
         authority.issue(at, "server", authority::server(&["localhost"]).unwrap()).unwrap();
 
-        let (signer, address) = (free_address().unwrap(), free_address().unwrap());
+        let [signer, address, door] = [(); 3].map(|()| free_address().unwrap());
         let policy = "permit (principal == Spiffe::\"spiffe://example.com/notary-server\", \
                       action in [Action::\"sign-trust\", Action::\"create-key\"], resource);\n\
-                      permit (principal is LocalUid, action, resource);";
-        let tls = format!(
-            "notary_signer = true\n[tls]\nlisten = \"{signer}\"\ncertificate = \"{0}/trustd.pem\"\nkey = \"{0}/trustd.key\"\n\
+                      permit (principal is LocalUid, action, resource);\n\
+                      permit (principal is Anonymous, action == Action::\"read-trust\", resource);";
+        let more = format!(
+            "notary_signer = true\n[notary]\nlisten = \"{door}\"\ncertificate = \"{0}/server.pem\"\nkey = \"{0}/server.key\"\n\
+             auth = \"none\"\ngun_prefixes = [\"ex.io/\"]\n[tls]\nlisten = \"{signer}\"\ncertificate = \"{0}/trustd.pem\"\nkey = \"{0}/trustd.key\"\n\
              [[tls.client_ca]]\ncertificate = \"{0}/ca.pem\"\ntrust_domain = \"example.com\"\n",
             at.display()
         );
-        let daemon = Daemon::with(&Setup { more: tls, policy: policy.to_owned(), ..Setup::default() }).unwrap();
+        let daemon = Daemon::with(&Setup { more, policy: policy.to_owned(), ..Setup::default() }).unwrap();
         let config = serde_json::json!({
             "server": {
                 "http_addr": address.to_string(),
@@ -234,15 +239,19 @@ impl Server {
         command.arg("-config").arg(at.join("server.json"));
         let mut running = Running::start(&mut command, &at.join("server.log")).unwrap();
         running.ready(Duration::from_secs(60), || TcpStream::connect(address).ok()).unwrap();
-        Self { daemon, address, directory, _server: running }
+        Self { daemon, address, door, directory, _server: running }
     }
 
     fn url(&self) -> String {
         format!("https://localhost:{}", self.address.port())
     }
 
+    fn authority(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
     fn notary(&self) -> Notary {
-        Notary::at(self.url(), Some(self.directory.path().join("ca.pem"))).unwrap()
+        Notary::at(self.url(), Some(self.authority())).unwrap()
     }
 }
 
@@ -281,4 +290,40 @@ fn an_unmodified_docker_is_served_by_a_stock_notary_server_with_the_daemons_keys
     let keys = server.daemon.user().unwrap().run(&["key", "list"]).unwrap().ok().unwrap().stdout;
     assert!(keys.contains("snapshot-") && keys.contains("timestamp-"), "{keys}");
     server.daemon.user().unwrap().run(&["audit", "verify"]).unwrap().ok().unwrap();
+}
+
+#[test]
+fn a_repository_whose_server_had_its_keys_here_moves_here_under_the_root_it_has() {
+    let server = Server::start();
+    let (owner, reader) = (server.notary(), server.notary());
+    let path = owner.file("first", "one\n").unwrap();
+    owner.run(&["init", "--publish", GUN]).unwrap().ok().unwrap();
+    owner.run(&["key", "rotate", GUN, "snapshot", "--server-managed"]).unwrap().ok().unwrap();
+    owner.run(&["add", "--publish", GUN, "v1", &path]).unwrap().ok().unwrap();
+    assert!(reader.run(&["list", GUN]).unwrap().ok().unwrap().stdout.contains("v1"));
+    let user = server.daemon.user().unwrap();
+    let (url, authority) = (server.url(), server.authority());
+
+    // Root's own keys are on the owner's laptop, and nobody needs them.
+    let from = ["--from", url.as_str(), "--ca", authority.to_str().unwrap()];
+    user.run(&[&["migrate", "notary", "import", "repository", GUN], &from[..]].concat()).unwrap().ok().unwrap();
+
+    let shown = user.run(&["--output", "json", "trust", "inspect", GUN]).unwrap().ok().unwrap().json().unwrap();
+    let role = |name: &str| {
+        let roles = shown["roles"].as_array().unwrap();
+        roles.iter().find(|role| role["name"] == name).unwrap_or_else(|| panic!("no {name}: {shown}")).clone()
+    };
+    // One root for the beginning, one for the snapshot's new keys, and none for the move.
+    assert_eq!(role("root")["version"], 2, "{shown}");
+    assert!(role("root")["keys"][0]["name"].is_null(), "{shown}");
+    for name in ["snapshot", "timestamp"] {
+        assert!(role(name)["keys"][0]["name"].is_string(), "{shown}");
+    }
+    // Whoever knows the old server goes on: the versions are behind those that were seen, and the keys are the same.
+    let door = format!("https://localhost:{}", server.door.port());
+    let reader = reader.moved_to(door.clone(), Some(authority.clone()));
+    assert!(reader.run(&["list", GUN]).unwrap().ok().unwrap().stdout.contains("v1"));
+    let fresh = Notary::at(door, Some(authority)).unwrap();
+    fresh.run(&["verify", "--input", &path, GUN, "v1"]).unwrap().ok().unwrap();
+    user.run(&["audit", "verify"]).unwrap().ok().unwrap();
 }
