@@ -8,7 +8,7 @@ use std::str::FromStr as _;
 
 use serde::Deserialize;
 use trust::KeyId;
-use trust::format::tuf::Gun;
+use trust::format::tuf::{Gun, Version};
 use trust::state::DistrustReason;
 
 use super::trust_data::{Publications, Testimony};
@@ -197,6 +197,16 @@ impl History {
     /// that, too.
     pub(crate) fn trust_data(&self) -> impl Iterator<Item = (&Gun, &Testimony)> {
         self.publications.all()
+    }
+
+    /// The same for a recovery, which does again what restricts: a deletion without an outcome counts.
+    pub(crate) fn strictest_trust_data(&self) -> BTreeMap<Gun, Testimony> {
+        self.publications.strictest()
+    }
+
+    /// What an open intent deletes, and the highest version that the timestamp had by then.
+    pub(crate) fn deletion(&self, intent: u64) -> Option<(&Gun, Version)> {
+        self.publications.deleting(intent)
     }
 }
 

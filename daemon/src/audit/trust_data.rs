@@ -97,6 +97,20 @@ impl Publications {
         raise(&mut self.by_gun.entry(gun).or_default().deletion, Said { version, leaf: intent });
     }
 
+    /// What is deleted by an intent without an outcome, and the highest version that its timestamp had by then.
+    pub(super) fn deleting(&self, intent: u64) -> Option<(&Gun, Version)> {
+        self.deleting.get(&intent).map(|(gun, version)| (gun, *version))
+    }
+
+    /// Every repository that it says something of; a deletion whose outcome is missing is taken for completed.
+    pub(super) fn strictest(&self) -> BTreeMap<Gun, Testimony> {
+        let mut all: BTreeMap<Gun, Testimony> = self.by_gun.iter().map(|(gun, said)| (gun.clone(), *said)).collect();
+        for (leaf, (gun, version)) in &self.deleting {
+            raise(&mut all.entry(gun.clone()).or_default().deletion, Said { version: *version, leaf: *leaf });
+        }
+        all
+    }
+
     /// Every repository that it says something of, in no order.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Gun, &Testimony)> {
         self.by_gun.iter()
@@ -154,6 +168,11 @@ mod tests {
 
         let all: Vec<_> = read.all().map(|(_, published)| published.deletion).collect();
         assert_eq!(all, [said(5, 4)]);
+        // What recovery goes by: somebody wanted it and was allowed to, and whether it was done nobody knows.
+        let strictest: Vec<_> = read.strictest().into_values().map(|published| published.deletion).collect();
+        assert_eq!(strictest, [said(7, 6)]);
+        let version = |leaf| read.deleting(leaf).map(|(_, version)| version.number());
+        assert_eq!([4, 5, 6].map(version), [None, None, Some(7)]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use trust::format::tuf::{Gun, Version};
 use trust::{Fault, KeyId, KeyRef, KeyVersion, Trust, Use};
 
 use super::House;
@@ -71,9 +72,21 @@ impl House {
         let Some(history) = history else { return Ok(()) };
         let told = Told::of(&history);
         for intent in &told.open {
-            self.write_outcome(self.end_of(intent, &told)).await?;
+            let outcome = match history.deletion(intent.leaf) {
+                Some((gun, version)) => self.end_of_deletion(intent, gun, version)?,
+                None => self.end_of(intent, &told),
+            };
+            self.write_outcome(outcome).await?;
         }
         Ok(())
+    }
+
+    /// A deletion is one write of the store: trust data is gone, or has been published behind it, or nothing was begun.
+    fn end_of_deletion(&self, intent: &OpenIntent, gun: &Gun, version: Version) -> Result<OutcomeLeaf, Fault> {
+        let marks = self.records().own_marks(gun).map_err(Fault::internal)?;
+        let is_there = marks.is_alive && marks.timestamp <= Some(version);
+        let ended = if is_there { Ended::NotStarted } else { Ended::Done };
+        Ok(OutcomeLeaf::new(self.clock().now_unix_ms(), intent.leaf, ended))
     }
 
     fn end_of(&self, intent: &OpenIntent, told: &Told) -> OutcomeLeaf {

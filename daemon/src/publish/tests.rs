@@ -1,6 +1,7 @@
 //! Publications from the door's side inwards, over a store in memory and keys in software custody.
 
 mod adopt;
+mod cut_off;
 mod delegates;
 mod owner;
 mod renew;

@@ -4,8 +4,6 @@
 //! versions go on behind all that the log knows, and deletes again what was deleted. What was published is in no log,
 //! and stays lost: its owner publishes again.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use trust::format::tuf::{Gun, RoleName};
 
@@ -59,11 +57,10 @@ pub(super) fn compare(records: &Records, history: &History) -> Result<(), Apart>
 impl Recovery<'_> {
     /// Raises the marks of every repository of which the log knows more, and deletes what was deleted.
     pub(super) async fn trust_data(&self, report: &mut Report) -> Result<()> {
-        let told: BTreeMap<_, _> = self.history.trust_data().collect();
-        for (gun, told) in told {
-            let missed = Missed::of(told, self.records.own_marks(gun)?);
+        for (gun, told) in self.history.strictest_trust_data() {
+            let missed = Missed::of(&told, self.records.own_marks(&gun)?);
             if !missed.is_nothing() {
-                self.one_repository(gun, &missed, report).await?;
+                self.one_repository(&gun, &missed, report).await?;
             }
         }
         Ok(())
