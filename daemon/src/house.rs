@@ -41,7 +41,7 @@ pub(crate) use doctor::{Examined, Keep};
 pub(crate) use orphans::Orphan;
 pub(crate) use root::{Recovery, RootTarget};
 pub(crate) use sealing::{Opening, Progress, kek_state};
-pub(crate) use start::log_context;
+pub(crate) use start::{StartError, log_context};
 pub(crate) use tokens::TokenView;
 
 /// The assembled parts. Doors hold it behind an `Arc`.

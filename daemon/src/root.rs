@@ -1,15 +1,16 @@
 //! Where the root key is: the ring says that, the configuration says how it is reached.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use tracing::warn;
-use trust::FaultKind;
+use trust::{Fault, FaultKind};
 use trust_hsm::worker::{TokenWorker, unseal_through};
 use trust_hsm::{Custodian as _, CustodyError, KeyRing, RootPlace, RootSource, Unsealed, WrappedRoot, root_place};
 
 use crate::config::{Config, RootConfig};
-use crate::house::{House, Opening};
+use crate::house::{House, Opening, StartError};
 
 /// Where the root key of the directory is. Refuses one that this configuration cannot reach, with the remedy.
 pub(crate) fn place(config: &Config) -> Result<RootPlace> {
@@ -76,7 +77,7 @@ pub(crate) async fn open_house(house: &House, config: &Config, place: RootPlace)
     match (place, &config.root_kek) {
         (RootPlace::File, RootConfig::File(path)) => {
             let opened = house.open_up(Opening::Secret(RootSource::File { path: path.clone() })).await;
-            opened.with_context(|| format!("open the house with the root key {}", path.display()))
+            opened.map_err(|fault| refused(fault, format!("open the house with the root key {}", path.display())))
         }
         (RootPlace::File, _) => bail!("the root key is in a file that the configuration does not name"),
         (RootPlace::Passphrase, _) => {
@@ -89,8 +90,7 @@ pub(crate) async fn open_house(house: &House, config: &Config, place: RootPlace)
                 // It will not pass, and nobody can help from outside: another token, or another store.
                 Err(fault) if fault.kind() == FaultKind::Refused && !has_passphrase => {
                     let token = names(&wraps);
-                    Err(fault)
-                        .with_context(|| format!("open the house by the token {token}, which has its root key wrapped"))
+                    Err(refused(fault, format!("open the house by the token {token}, which has its root key wrapped")))
                 }
                 Err(fault) => {
                     warn!(%fault, "sealed: until the root key's token serves, or `trustctl unseal`");
@@ -98,6 +98,14 @@ pub(crate) async fn open_house(house: &House, config: &Config, place: RootPlace)
                 }
             }
         }
+    }
+}
+
+/// Why the start stops; where it is known what can be done, in two lines.
+fn refused(fault: Fault, step: String) -> anyhow::Error {
+    match fault.source().and_then(|cause| cause.downcast_ref::<StartError>()) {
+        Some(error) => anyhow!("{step}: {error}\n{}", error.remedy()),
+        None => anyhow::Error::new(fault).context(step),
     }
 }
 

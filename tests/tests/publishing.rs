@@ -52,9 +52,12 @@ fn put_store_back(scene: &Scene, kept: &std::path::Path) {
 fn is_refused(scene: &Scene, names: &[&str]) {
     let ran: Ran = scene.daemon.trustd(&["serve"]).unwrap();
     assert_ne!(ran.code, Some(0), "{ran}");
-    for word in ["store", "log", "put back", "trustd recover"].iter().chain(names) {
-        assert!(ran.stderr.contains(word), "{word} is not named: {ran}");
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let [.., what, remedy] = &lines[..] else { panic!("two lines: {ran}") };
+    for word in ["trustd: ", "store", "log", "put back"].iter().chain(names) {
+        assert!(what.contains(word), "{word} is not named: {ran}");
     }
+    assert!(remedy.contains("run `trustd recover`"), "{ran}");
 }
 
 /// The version of what is current.

@@ -35,13 +35,16 @@ fn copy(from: &Path, to: &Path) {
     run(Command::new("cp").arg("-a").arg(from).arg(to)).unwrap().ok().unwrap();
 }
 
-/// The start stops and names store and log.
+/// The start stops in two lines: store and log, and what to do.
 fn is_refused(daemon: &Daemon) -> Ran {
     let ran = daemon.trustd(&["serve"]).unwrap();
     assert_ne!(ran.code, Some(0), "{ran}");
-    for word in ["store", "log", "put back", "trustd recover"] {
-        assert!(ran.stderr.contains(word), "{word} is not named: {ran}");
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let [.., what, remedy] = &lines[..] else { panic!("two lines: {ran}") };
+    for word in ["trustd: ", "store", "log", "put back"] {
+        assert!(what.contains(word), "{word} is not named: {ran}");
     }
+    assert!(remedy.contains("run `trustd recover`"), "{ran}");
     ran
 }
 

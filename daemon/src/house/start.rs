@@ -22,10 +22,10 @@ const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     /// One of store and log was put back, or is from elsewhere.
-    #[error("store and log do not belong together: {0}. Bring back the newer one, or run `trustd recover`")]
+    #[error("store and log do not belong together: {0}")]
     Apart(#[from] Apart),
     /// What was imported is not what the backup's seal says.
-    #[error("the import is not whole: {0}; import the backup again into an empty directory")]
+    #[error("the import is not whole: {0}")]
     Import(&'static str),
     /// The store does not read.
     #[error("read the store: {0}")]
@@ -44,6 +44,20 @@ pub(crate) enum StartError {
         /// What is configured.
         configured: String,
     },
+}
+
+impl StartError {
+    /// What can be done about it.
+    pub(crate) const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Apart(_) => "bring back the newer one, or run `trustd recover`",
+            Self::Import(_) => "import the backup again into an empty directory",
+            Self::MakeLogKey(_) => "start again; nothing was signed yet",
+            Self::NoLogKey => "make another directory by `trustd init`: this one has signed nothing",
+            Self::Origin { .. } => "put the old `log_origin` back into the configuration: a new name is a new log",
+            Self::Records(_) => "is the store whole? else import a backup into an empty directory",
+        }
+    }
 }
 
 /// What the log's key is sealed to.
@@ -171,7 +185,7 @@ fn sign_text(custodian: &dyn Custodian, order: &SigningOrder, text: &[u8]) -> Re
 }
 
 fn start_fault(error: StartError) -> Fault {
-    Fault::new(FaultKind::Refused, error.to_string())
+    Fault::new(FaultKind::Refused, format!("{error}; {}", error.remedy())).because(error)
 }
 
 pub(super) fn unseal_fault(error: CustodyError) -> Fault {
