@@ -6,7 +6,7 @@
 #[path = "tuf/workshop.rs"]
 mod workshop;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -122,6 +122,46 @@ fn keys_of_root_are_rotated_under_the_old_and_the_new_ones() {
     let held = publish(&house, &held, &[&signed]);
     assert_eq!(held.file(&RoleName::Root).unwrap().version().number(), 2);
     assert!(!String::from_utf8_lossy(signed.signed_bytes()).contains("\"keys\":{}"));
+}
+
+/// What one holder after the other does: each gets the file as the one before left it.
+#[test]
+fn signatures_are_collected_one_after_the_other_under_the_old_root_and_the_new_one() {
+    let house = House::new();
+    let [one, two, three] = [(); 3].map(|()| TestKey::root());
+    let both = |keys: [&TestKey; 2]| Speakers { keys: keys.map(TestKey::key).into(), threshold: 2 };
+    let begun = begun(&house);
+    let first = begun.next_root(&[(RoleName::Root, both([&one, &two]))], &after(ROOT_SECONDS)).unwrap();
+    let stamps = [&house.root, &one, &two].map(|key| key.stamp(first.document()));
+    let held = publish(&house, &begun, &[&first.signed(&stamps).unwrap()]);
+    let unsigned = held.next_root(&[(RoleName::Root, both([&two, &three]))], &after(ROOT_SECONDS)).unwrap();
+    let ids = |keys: &[&TestKey]| keys.iter().map(|key| key.key().canonical_id()).collect::<BTreeSet<_>>();
+
+    // Kept as a file between one signature and the next.
+    let mut kept = unsigned.clone();
+    let steps: [(&TestKey, &[&TestKey], &[&TestKey]); 4] = [
+        (&one, &[], &[&one]),
+        (&one, &[], &[&one]),
+        (&two, &[&two], &[&one, &two]),
+        (&three, &[&two, &three], &[&one, &two]),
+    ];
+    for (key, own, before) in steps {
+        let file = Document::read(&RoleName::Root, kept.document().raw()).unwrap();
+        let again = held.unsigned(file).unwrap();
+        assert_eq!(again.document().signed_bytes(), unsigned.document().signed_bytes());
+        kept = again.stamped(&[key.stamp(again.document())]).unwrap();
+        assert_eq!(kept.signed_by(), [ids(own), ids(before)]);
+        assert_eq!(kept.signed(&[]).is_ok(), own.len() == 2 && before.len() == 2);
+    }
+
+    publish(&house, &held, &[&kept.signed(&[]).unwrap()]);
+    // A signature over other bytes counts for nothing, and for a role that nobody speaks for there is nothing to sign.
+    let other = held.next_root(&[], &after(60)).unwrap();
+    let stamped = unsigned.stamped(&[two.stamp(other.document())]).unwrap();
+    assert_eq!(stamped.signed_by(), [ids(&[]), ids(&[])]);
+    let targets = held.next_targets(&RoleName::Targets, &[], &after(60)).unwrap();
+    let nobody = Repository::default().unsigned(targets.document().clone()).map(drop).unwrap_err();
+    assert_eq!(nobody, NoPlan::Nobody(RoleName::Targets));
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod unsigned;
 pub use self::targets::{Change, NewDelegation, NewTarget};
 pub use self::unsigned::{Speakers, Stamp, Unsigned};
 use super::snapshot::FileMeta;
-use super::{Expires, Repository, RoleName, Unsound, Version};
+use super::{Document, Expires, Repository, RoleName, Unsound, Version};
 use crate::format::json::{Object, Value};
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
@@ -119,21 +119,34 @@ impl Repository {
             Some(root) => root.version().next().ok_or(NoPlan::LastVersion(role.clone()))?,
             None => Version::FIRST,
         };
-        let document = unsigned::document(&role, signed, version, expires)?;
-        let own = document.as_root().and_then(|root| root.authority(&role)).ok_or(NoPlan::Nobody(role.clone()))?;
-        let mut speakers = vec![Speakers::of(&own)];
-        speakers.extend(self.authority(&role).map(|before| Speakers::of(&before)));
+        self.unsigned(unsigned::document(&role, signed, version, expires)?)
+    }
+
+    /// A file that was planned for this repository, and may have some of its signatures, as one that is still to be signed:
+    /// by those who speak for its role now.
+    ///
+    /// # Errors
+    /// [`NoPlan::Nobody`] where nobody speaks for the role.
+    pub fn unsigned(&self, document: Document) -> Result<Unsigned, NoPlan> {
+        let role = document.role().clone();
+        let nobody = || NoPlan::Nobody(role.clone());
+        let before = self.authority(&role).map(|authority| Speakers::of(&authority));
+        if role != RoleName::Root {
+            return Ok(Unsigned::new(document, vec![before.ok_or_else(nobody)?]));
+        }
+        let own = document.as_root().and_then(|root| root.authority(&role)).map(|own| Speakers::of(&own));
+        let mut speakers = vec![own.ok_or_else(nobody)?];
+        speakers.extend(before);
         Ok(Unsigned::new(document, speakers))
     }
 
     fn plan(&self, role: RoleName, signed: Object, expires: &Expires) -> Result<Unsigned, NoPlan> {
-        let speakers = self.authority(&role).map(|authority| Speakers::of(&authority));
-        let speakers = speakers.ok_or_else(|| NoPlan::Nobody(role.clone()))?;
+        self.authority(&role).ok_or_else(|| NoPlan::Nobody(role.clone()))?;
         let version = match self.mark(&role) {
             Some(mark) => mark.next().ok_or_else(|| NoPlan::LastVersion(role.clone()))?,
             None => Version::FIRST,
         };
-        Ok(Unsigned::new(unsigned::document(&role, signed, version, expires)?, vec![speakers]))
+        self.unsigned(unsigned::document(&role, signed, version, expires)?)
     }
 
     /// The members of the current file's signed part.

@@ -103,7 +103,17 @@ pub(super) fn verify(document: &Document, authority: &Authority<'_>) -> Result<(
         return Err(NotMet::NoSignatures);
     }
     let wanted = usize::try_from(authority.threshold).unwrap_or(usize::MAX);
-    // Bare keys, not names: one key under two certificates is still one.
+    let enough = wanted > 0 && first_signers(document, authority, wanted).len() >= wanted;
+    if enough { Ok(()) } else { Err(NotMet::TooFew(authority.role.clone())) }
+}
+
+/// The keys of an authority that have signed a file, whosever file it is.
+pub(super) fn signed_by(document: &Document, authority: &Authority<'_>) -> BTreeSet<Sha256Digest> {
+    first_signers(document, authority, usize::MAX)
+}
+
+/// The first so many of them. Bare keys, not names: one key under two certificates is still one.
+fn first_signers(document: &Document, authority: &Authority<'_>, wanted: usize) -> BTreeSet<Sha256Digest> {
     let mut signed: BTreeSet<Sha256Digest> = BTreeSet::new();
     let mut wrong = 0;
     for line in &document.0.signatures {
@@ -121,6 +131,5 @@ pub(super) fn verify(document: &Document, authority: &Authority<'_>) -> Result<(
             wrong += 1;
         }
     }
-    let enough = wanted > 0 && signed.len() >= wanted;
-    if enough { Ok(()) } else { Err(NotMet::TooFew(authority.role.clone())) }
+    signed
 }

@@ -6,6 +6,7 @@ use super::NoPlan;
 use crate::format::base64;
 use crate::format::json::{self, Object, Value};
 use crate::format::tuf::canonical::file;
+use crate::format::tuf::verify;
 use crate::format::tuf::{Authority, BYTES_MAX, Document, Expires, Key, NotMet, RoleName, Unsound, Version};
 use crate::{Malformed, Sha256Digest, Signature};
 
@@ -70,7 +71,7 @@ impl Stamp {
     }
 }
 
-/// A file that is to be signed.
+/// A file that is to be signed, or that has some of the signatures it needs.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Unsigned {
@@ -83,7 +84,8 @@ impl Unsigned {
         Self { document, speakers }
     }
 
-    /// The file, still without signatures: to be shown, or to be sent around to those who are to sign it.
+    /// The file, with the signatures that were collected, if there are any: to be shown, or to be sent around to those who
+    /// are to sign it.
     #[must_use]
     pub const fn document(&self) -> &Document {
         &self.document
@@ -93,6 +95,26 @@ impl Unsigned {
     #[must_use]
     pub fn speakers(&self) -> &[Speakers] {
         &self.speakers
+    }
+
+    /// Of each of [`Unsigned::speakers`], in their order, the bare keys that have signed so far; what does not verify counts
+    /// for nothing.
+    #[must_use]
+    pub fn signed_by(&self) -> Vec<BTreeSet<Sha256Digest>> {
+        let role = self.document.role();
+        let of = |speakers: &Speakers| {
+            let authority = Authority::new(role, speakers.keys.iter().collect(), speakers.threshold);
+            verify::signed_by(&self.document, &authority)
+        };
+        self.speakers.iter().map(of).collect()
+    }
+
+    /// The same with these signatures besides, which may still be too few.
+    ///
+    /// # Errors
+    /// [`Unsound`] when they are more than a file may have.
+    pub fn stamped(&self, stamps: &[Stamp]) -> Result<Self, Unsound> {
+        Ok(Self { document: self.document.stamped(stamps)?, speakers: self.speakers.clone() })
     }
 
     /// Makes the file of it.
