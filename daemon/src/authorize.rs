@@ -20,7 +20,9 @@ use trust::format::tuf::Gun;
 use trust::{Principal, Sha256Digest};
 
 pub(crate) use action::Action;
-pub(crate) use facts::{Evidence, KeyFacts, MetadataFacts, PublicationFacts, RequestFacts, StatementFacts};
+pub(crate) use facts::{
+    Evidence, KeyFacts, MetadataFacts, PublicationFacts, RequestFacts, SpeakerFacts, StatementFacts,
+};
 pub(crate) use pace::Pace;
 pub(crate) use policy::{Policy, PolicyError, PolicySource};
 

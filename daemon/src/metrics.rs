@@ -29,7 +29,7 @@ pub(crate) use verifying::{OpenStream, VerifyCounts};
 pub(crate) const PREFIX: &str = "trustd";
 
 /// Every method, as a label, in order; a test holds it against the protocol.
-const METHODS: [&str; 46] = [
+const METHODS: [&str; 48] = [
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -49,12 +49,14 @@ const METHODS: [&str; 46] = [
     "trust.v1.Audit/ListEntries",
     "trust.v1.ContentTrust/AddDelegation",
     "trust.v1.ContentTrust/AdoptTrust",
+    "trust.v1.ContentTrust/ApproveProposal",
     "trust.v1.ContentTrust/InitTrust",
     "trust.v1.ContentTrust/InspectTrust",
     "trust.v1.ContentTrust/RemoveDelegation",
     "trust.v1.ContentTrust/RevokeTarget",
     "trust.v1.ContentTrust/RotateTrust",
     "trust.v1.ContentTrust/SignTarget",
+    "trust.v1.ContentTrust/WithdrawProposal",
     "trust.v1.ContentTrust/WitnessTrust",
     "trust.v1.Hsm/Doctor",
     "trust.v1.Hsm/ListOrphans",

@@ -30,7 +30,10 @@ use crate::house::House;
 pub(crate) use crate::records::{Change, ChangeKind, Window};
 
 pub(crate) use self::error::PublishError;
-pub(crate) use self::owner::{Adoption, Beginning, Changed, DelegateName, Delegating, Rotation, Shown, ShownKey, Wish};
+pub(crate) use self::owner::{
+    Adoption, Beginning, Changed, DelegateName, Delegating, Rotation, Shown, ShownKey, ShownProposal, ShownProposed,
+    ShownQuorum, ShownRole, ShownTarget, Wish,
+};
 pub(crate) use self::shelf::Shelf;
 
 /// The most roles of one repository; a head names them all in one row.

@@ -37,7 +37,9 @@ use crate::clock::Clock;
 use crate::store::{self, Store, StoreError};
 
 pub use self::error::{RecordError, UnsealError};
-pub use self::published::{Change, ChangeKind, FileRef, Head, OwnMarks, Stamped, StampedPage, StoredFile, Window};
+pub use self::published::{
+    Change, ChangeKind, FileRef, Head, OwnMarks, Proposal, ProposedFile, Stamped, StampedPage, StoredFile, Window,
+};
 pub use self::replay::{Replay, ReplayLimits, StoredReplay};
 pub use self::saved::SaveError;
 pub use self::snapshot::{Snapshot, SnapshotRow};

@@ -1,5 +1,6 @@
 //! The door of the ContentTrust service.
 
+mod shown;
 mod wishes;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,9 @@ use trust_proto::v1;
 use super::signing::MANIFEST_BYTES_MAX;
 use super::{Door, answer, malformed, selector};
 use crate::keys::KeySelector;
-use crate::publish::{Adoption, Beginning, Changed, Shown, ShownKey, Wish};
+use crate::publish::{Adoption, Beginning, Changed, Wish};
+
+use shown::key_to_wire;
 
 /// The most roles that one request names.
 const ROLES_MAX: usize = 64;
@@ -97,7 +100,7 @@ impl v1::content_trust_server::ContentTrust for Door {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (only, after) = (some(&wire.tag), some(&wire.page_token));
         let shown = self.house.publisher().shown(&principal, &gun, only.as_deref(), (after.as_deref(), size)).await;
-        Ok(Response::new(shown_to_wire(shown.map_err(answer)?)))
+        Ok(Response::new(shown::shown_to_wire(shown.map_err(answer)?)))
     }
 
     async fn add_delegation(
@@ -151,6 +154,32 @@ impl v1::content_trust_server::ContentTrust for Door {
         let changed = self.house.publisher().witness(&principal, &gun, roles, deadline).await.map_err(answer)?;
         Ok(Response::new(v1::WitnessTrustResponse { change: Some(self.change_to_wire(changed)) }))
     }
+
+    async fn approve_proposal(
+        &self,
+        request: Request<v1::ApproveProposalRequest>,
+    ) -> Result<Response<v1::ApproveProposalResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let gun = gun(&wire.repository).map_err(answer)?;
+        let digest = digest(&wire.digest).map_err(answer)?;
+        let changed = self.house.publisher().approve(&principal, &gun, digest, deadline).await.map_err(answer)?;
+        Ok(Response::new(v1::ApproveProposalResponse { change: Some(self.change_to_wire(changed)) }))
+    }
+
+    async fn withdraw_proposal(
+        &self,
+        request: Request<v1::WithdrawProposalRequest>,
+    ) -> Result<Response<v1::WithdrawProposalResponse>, Status> {
+        let principal = self.caller(&request)?;
+        let deadline = self.deadline(&request);
+        let wire = request.into_inner();
+        let gun = gun(&wire.repository).map_err(answer)?;
+        let digest = digest(&wire.digest).map_err(answer)?;
+        self.house.publisher().withdraw(&principal, &gun, digest, deadline).await.map_err(answer)?;
+        Ok(Response::new(v1::WithdrawProposalResponse {}))
+    }
 }
 
 impl Door {
@@ -165,6 +194,7 @@ impl Door {
             leaves: changed.leaves,
             lapsed: changed.lapsed.iter().map(ToString::to_string).collect(),
             keys: changed.keys.into_iter().map(key_to_wire).collect(),
+            proposal: changed.proposal.map(shown::proposal_to_wire),
         }
     }
 }
@@ -174,6 +204,10 @@ fn gun(text: &str) -> Result<Gun, Fault> {
 }
 
 fn tag(text: &str) -> Result<Tag, Fault> {
+    Ok(text.parse()?)
+}
+
+fn digest(text: &str) -> Result<Sha256Digest, Fault> {
     Ok(text.parse()?)
 }
 
@@ -226,33 +260,4 @@ fn signed(wire: &v1::SignTargetRequest) -> Result<(Wish, Sha256Digest), Fault> {
     let sha256 = Sha256Digest::of(&wire.manifest);
     let length_bytes = u64::try_from(wire.manifest.len()).unwrap_or(u64::MAX);
     Ok((Wish::Sign { name: tag(&wire.tag)?.to_string(), sha256, length_bytes }, sha256))
-}
-
-fn shown_to_wire(shown: Shown) -> v1::InspectTrustResponse {
-    let roles = shown.roles.into_iter().map(|role| {
-        let (version, expires_at_unix_seconds) = role.file.unwrap_or_default();
-        v1::TrustRole {
-            name: role.name.to_string(),
-            version,
-            expires_at_unix_seconds,
-            threshold: role.threshold,
-            keys: role.keys.into_iter().map(key_to_wire).collect(),
-            paths: role.paths,
-        }
-    });
-    let targets = shown.targets.into_iter().map(|target| v1::TrustTarget {
-        name: target.name,
-        digest: target.sha256.to_string(),
-        length: target.length_bytes,
-        roles: target.roles.iter().map(ToString::to_string).collect(),
-    });
-    v1::InspectTrustResponse {
-        roles: roles.collect(),
-        targets: targets.collect(),
-        next_page_token: shown.next.unwrap_or_default(),
-    }
-}
-
-fn key_to_wire(key: ShownKey) -> v1::TrustKey {
-    v1::TrustKey { id: key.id.to_hex(), name: key.name.unwrap_or_default() }
 }

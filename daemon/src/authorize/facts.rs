@@ -73,10 +73,31 @@ pub(crate) struct MetadataFacts<'a> {
     pub(crate) gun: &'a Gun,
     /// Whose file it is.
     pub(crate) role: &'a RoleName,
-    /// What is done: `init`, `sign`, `revoke`, `delegate`, `rotate`, `witness`.
+    /// What is done: `init`, `sign`, `revoke`, `delegate`, `rotate`, `witness`, `adopt`.
     pub(crate) operation: &'static str,
     /// The names that are signed, or signed no more.
     pub(crate) targets: &'a [String],
+    /// Whether it is a further signature of what was begun before.
+    pub(crate) is_approval: bool,
+    /// What changes in who may sign.
+    pub(crate) speakers: &'a SpeakerFacts,
+}
+
+/// What changes in who may sign a repository's roles, in all roles together; nothing of it where nothing changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SpeakerFacts {
+    /// The roles whose keys, threshold or paths are others afterwards.
+    pub(crate) roles: Vec<String>,
+    /// Bare keys that come into a role that did not list them.
+    pub(crate) keys_in: Vec<String>,
+    /// Bare keys that leave a role.
+    pub(crate) keys_out: Vec<String>,
+    /// Whether one that comes is not held by the daemon.
+    pub(crate) keys_elsewhere: bool,
+    /// How the names begin that these roles may sign afterwards.
+    pub(crate) paths: Vec<String>,
+    /// The lowest threshold of these roles afterwards; 0 where one of them is gone.
+    pub(crate) threshold: u32,
 }
 
 /// How the daemon knows a digest (D2).
@@ -243,13 +264,7 @@ pub(super) fn context(action: Action, request: &RequestFacts<'_>) -> Vec<(String
             ("sent", set(sent.iter().map(ToString::to_string))),
             ("is_new", RestrictedExpression::new_bool(*is_new)),
         ]),
-        Some(StatementFacts::Metadata(MetadataFacts { gun, role, operation, targets })) => pairs.extend([
-            ("repository", text(gun.as_str())),
-            ("role", text(role.as_str())),
-            ("operation", text(operation)),
-            ("targets", set(targets.iter().cloned())),
-            ("statement_type", text("metadata")),
-        ]),
+        Some(StatementFacts::Metadata(facts)) => pairs.extend(metadata(facts)),
         Some(StatementFacts::Elsewhere { role, version }) => pairs.extend([
             ("role", text(role.as_str())),
             ("version", RestrictedExpression::new_long(version.map_or(0, i64::from))),
@@ -266,6 +281,25 @@ pub(super) fn context(action: Action, request: &RequestFacts<'_>) -> Vec<(String
         )),
     }
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn metadata(facts: &MetadataFacts<'_>) -> [(&'static str, RestrictedExpression); 12] {
+    let MetadataFacts { gun, role, operation, targets, is_approval, speakers } = facts;
+    let all = |texts: &[String]| set(texts.iter().cloned());
+    [
+        ("repository", text(gun.as_str())),
+        ("role", text(role.as_str())),
+        ("operation", text(operation)),
+        ("targets", all(targets)),
+        ("is_approval", RestrictedExpression::new_bool(*is_approval)),
+        ("roles", all(&speakers.roles)),
+        ("keys_in", all(&speakers.keys_in)),
+        ("keys_out", all(&speakers.keys_out)),
+        ("keys_elsewhere", RestrictedExpression::new_bool(speakers.keys_elsewhere)),
+        ("paths", all(&speakers.paths)),
+        ("threshold", RestrictedExpression::new_long(i64::from(speakers.threshold))),
+        ("statement_type", text("metadata")),
+    ]
 }
 
 /// Whether the signatures of a purpose say the name of what they sign.

@@ -50,7 +50,8 @@ fn ask(authorizer: &Authorizer, principal: &Principal, action: Action, evidence:
     let release = release();
     let publication = PublicationFacts { role: &RoleName::Root, version: Some(1), sent: &[], is_new: true };
     let gun = gun();
-    let metadata = MetadataFacts { gun: &gun, role: &RoleName::Root, operation: "init", targets: &[] };
+    let speakers = SpeakerFacts::default();
+    let metadata = metadata((&gun, &RoleName::Root), "init", &[], &speakers);
     let statement = match action {
         Action::SignImage => Some(StatementFacts::Image { reference: &reference, shown: Some((&digest, evidence)) }),
         Action::SignRelease => Some(StatementFacts::Release { file: &release.files()[0], release: &release }),
@@ -375,7 +376,15 @@ fn every_question_is_one_that_the_schema_knows() {
     let (gun, role) = (gun(), RoleName::Targets);
     let publication = PublicationFacts { role: &role, version: Some(2), sent: &[RoleName::Targets], is_new: true };
     let targets = ["1.0".to_owned()];
-    let metadata = MetadataFacts { gun: &gun, role: &role, operation: "sign", targets: &targets };
+    let speakers = SpeakerFacts {
+        roles: vec!["targets/releases".to_owned()],
+        keys_in: vec!["0a".repeat(32)],
+        keys_out: vec!["0b".repeat(32)],
+        keys_elsewhere: true,
+        paths: vec![String::new()],
+        threshold: u32::MAX,
+    };
+    let metadata = metadata((&gun, &role), "delegate", &targets, &speakers);
     let known = [Principal::LocalUid(7), Principal::Spiffe(SpiffeId::parse("spiffe://a.example/b").unwrap())];
 
     for principal in known.into_iter().chain(notary_clients()) {
@@ -413,6 +422,63 @@ fn every_question_is_one_that_the_schema_knows() {
                 assert!(asked.is_ok() && known.is_ok(), "{}: {:?} {:?}", action.name(), asked.err(), known.err());
             }
         }
+    }
+}
+
+fn metadata<'a>(
+    (gun, role): (&'a Gun, &'a RoleName),
+    operation: &'static str,
+    targets: &'a [String],
+    speakers: &'a SpeakerFacts,
+) -> MetadataFacts<'a> {
+    MetadataFacts { gun, role, operation, targets, is_approval: false, speakers }
+}
+
+#[test]
+fn a_policy_decides_by_whose_keys_come_into_which_roles_for_which_names() {
+    let alice = || SpeakerFacts {
+        roles: vec!["targets/alice".to_owned(), "targets/releases".to_owned()],
+        keys_in: vec!["0a".repeat(32)],
+        paths: vec![String::new()],
+        threshold: 1,
+        ..SpeakerFacts::default()
+    };
+    let prod = |paths: &[&str], threshold| SpeakerFacts {
+        roles: vec!["targets/prod".to_owned()],
+        paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        threshold,
+        ..SpeakerFacts::default()
+    };
+    let others = || SpeakerFacts { keys_elsewhere: true, ..alice() };
+    let leaving = || SpeakerFacts { keys_out: vec!["0b".repeat(32)], ..alice() };
+    let comes = format!("context.keys_in.contains(\"{}\")", "0a".repeat(32));
+    let goes = format!("context.keys_out.contains(\"{}\")", "0b".repeat(32));
+    // Each rule with what it refuses, and what it lets pass.
+    for (rule, is_approval, refused, passes) in [
+        ("context.roles.contains(\"targets/releases\")", false, alice(), prod(&["v"], 1)),
+        (comes.as_str(), false, alice(), prod(&["v"], 1)),
+        (goes.as_str(), false, leaving(), alice()),
+        ("context.keys_elsewhere", false, others(), alice()),
+        ("context.paths.contains(\"\")", false, prod(&["v", ""], 2), prod(&["v"], 2)),
+        ("context.roles.contains(\"targets/prod\") && context.threshold < 2", false, prod(&["v"], 0), prod(&["v"], 2)),
+        ("context.is_approval && context.roles.contains(\"targets/prod\")", true, prod(&["v"], 2), alice()),
+    ] {
+        let text = format!(
+            "permit (principal, action, resource);\n\
+             forbid (principal, action == Action::\"sign-metadata\", resource) when {{ {rule} }};"
+        );
+        let authorizer = from_text(&text).unwrap();
+        let (gun, record) = (gun(), record("acme/targets"));
+        let decide = |speakers: &SpeakerFacts| {
+            let facts = metadata((&gun, &RoleName::Targets), "delegate", &[], speakers);
+            let facts = MetadataFacts { is_approval, ..facts };
+            let request = RequestFacts { statement: Some(StatementFacts::Metadata(&facts)), ..RequestFacts::default() };
+            let key = KeyFacts::Known(&record);
+            authorizer.decide(&Principal::LocalUid(7), Action::SignMetadata, Some(&key), &request)
+        };
+
+        assert_eq!(decide(&refused), Decision::Deny(Denial::Forbidden), "{rule}");
+        assert!(matches!(decide(&passes), Decision::Allow(_)), "{rule}");
     }
 }
 

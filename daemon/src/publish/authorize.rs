@@ -8,7 +8,7 @@ use trust::principal::Service;
 
 use super::{Asked, PublishError, Publisher};
 use crate::authorize::{
-    Action, Decision, Grounds, KeyFacts, MetadataFacts, PublicationFacts, RequestFacts, StatementFacts,
+    Action, Decision, Grounds, KeyFacts, MetadataFacts, PublicationFacts, RequestFacts, SpeakerFacts, StatementFacts,
 };
 use crate::house::House;
 use crate::records::{KeyRecord, KeyView};
@@ -68,6 +68,8 @@ pub(super) struct OwnerWork {
     publication: Publication,
     operation: &'static str,
     targets: Vec<String>,
+    is_approval: bool,
+    speakers: SpeakerFacts,
     uses: Vec<(Arc<KeyRecord>, RoleName)>,
 }
 
@@ -88,12 +90,26 @@ impl OwnerWork {
             sent: roles,
             is_new,
         };
-        Self { publication, operation, targets, uses: Vec::new() }
+        let speakers = SpeakerFacts::default();
+        Self { publication, operation, targets, is_approval: false, speakers, uses: Vec::new() }
     }
 
     /// Taking over what is published so.
-    pub(super) const fn adopting(publication: Publication) -> Self {
-        Self { publication, operation: "adopt", targets: Vec::new(), uses: Vec::new() }
+    pub(super) fn adopting(publication: Publication) -> Self {
+        let (targets, speakers, uses) = (Vec::new(), SpeakerFacts::default(), Vec::new());
+        Self { publication, operation: "adopt", targets, is_approval: false, speakers, uses }
+    }
+
+    /// The same where this changes in who may sign.
+    pub(super) fn changing(mut self, speakers: SpeakerFacts) -> Self {
+        self.speakers = speakers;
+        self
+    }
+
+    /// The same as a further signature of what somebody else began.
+    pub(super) fn approving(mut self) -> Self {
+        self.is_approval = true;
+        self
     }
 
     /// The same with a key that signs a role's file.
@@ -109,8 +125,8 @@ impl OwnerWork {
 
     /// What policy is asked about a key.
     pub(super) fn with_facts<T>(&self, role: &RoleName, ask: impl FnOnce(&RequestFacts<'_>) -> T) -> T {
-        let Self { publication: Publication { gun, .. }, operation, targets, .. } = self;
-        let facts = MetadataFacts { gun, role, operation, targets };
+        let Self { publication: Publication { gun, .. }, operation, targets, is_approval, speakers, .. } = self;
+        let facts = MetadataFacts { gun, role, operation, targets, is_approval: *is_approval, speakers };
         ask(&RequestFacts { statement: Some(StatementFacts::Metadata(&facts)), ..RequestFacts::default() })
     }
 
@@ -210,6 +226,14 @@ impl Publisher<'_> {
         let statement = Some(StatementFacts::Publication(&facts));
         let facts = RequestFacts { statement, ..RequestFacts::default() };
         decide(self.0, who, Action::Publish, gun, &facts).map(|_| ())
+    }
+
+    /// Whether the policy lets the principal publish here. Leaves no leaf: it is about what is shown.
+    pub(super) fn could_publish(self, who: &Principal, gun: &Gun) -> bool {
+        let facts = PublicationFacts { role: &RoleName::Timestamp, version: None, sent: &[], is_new: false };
+        let statement = Some(StatementFacts::Publication(&facts));
+        let facts = RequestFacts { statement, ..RequestFacts::default() };
+        matches!(self.0.authorizer().decide_on(who, Action::Publish, gun, &facts).0, Decision::Allow(_))
     }
 
     /// Whether the principal may read the repository: whoever may not reads that there is nothing (D28).

@@ -4,16 +4,21 @@
 //! Root, targets and delegations are planned here, signed by the stages of every signature, and then published as if
 //! they had been sent: the rules of an upload hold for them, too. Versions of targets are reserved before they are
 //! signed, like those of the daemon's own files. Root's are not, for a gap there is an attack; what was signed and not
-//! published is in the log (decision 18).
+//! published is in the log (decision 18). Where a role needs keys that no one caller may use, what is signed waits for
+//! the others in the head (decision 20).
 //!
 //! Deliberately not here: what lies in a registry. Whoever asks shows the manifest (the door).
 
 mod adopt;
+mod approve;
 mod begin;
 mod change;
 mod delegate;
+mod difference;
 mod draft;
 mod keys;
+mod pending;
+mod propose;
 mod rotate;
 mod show;
 mod undelegate;
@@ -30,8 +35,9 @@ pub(crate) use self::adopt::Adoption;
 pub(crate) use self::begin::Beginning;
 pub(crate) use self::change::Wish;
 pub(crate) use self::delegate::{DelegateName, Delegating};
+pub(crate) use self::pending::{ShownProposal, ShownProposed, ShownQuorum};
 pub(crate) use self::rotate::Rotation;
-pub(crate) use self::show::{Shown, ShownKey};
+pub(crate) use self::show::{Shown, ShownKey, ShownRole, ShownTarget};
 use super::authorize::Warrant;
 use super::sign::ServerKey;
 use super::{Asked, PublishError, Publisher};
@@ -49,6 +55,8 @@ pub(crate) struct Changed {
     pub(crate) keys: Vec<ShownKey>,
     /// Roles whose files count no more until somebody who may signs them anew.
     pub(crate) lapsed: Vec<RoleName>,
+    /// Where nothing of it is published yet: what waits for others to sign.
+    pub(crate) proposal: Option<ShownProposal>,
 }
 
 impl Publisher<'_> {
@@ -100,6 +108,7 @@ impl Publisher<'_> {
 /// The word for how it ended in metrics, as of a publication that was sent.
 fn end_of(ended: &Result<Changed, Fault>) -> &'static str {
     match ended.as_ref().map_err(Fault::kind) {
+        Ok(Changed { proposal: Some(_), .. }) => "proposed",
         Ok(_) => "published",
         Err(FaultKind::Conflict) => "outdated",
         Err(FaultKind::Forbidden | FaultKind::Unauthenticated) => "denied",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trust::format::tuf::plan::Unsigned;
+use trust::format::tuf::plan::{Stamp, Unsigned};
 use trust::format::tuf::publish::Refusal;
 use trust::format::tuf::{Document, Gun, Key, Repository, RoleName, UnsignedCertificate};
 use trust::{Fault, Form, KeyRef, Origin, PublicKey, Purpose, Scope, Sha256Digest, Signable};
@@ -115,6 +115,29 @@ impl Publisher<'_> {
         file: &Unsigned,
         keys: &[ServerKey],
     ) -> Result<(Document, Vec<u64>), PublishError> {
+        let (stamps, leaves) = self.stamps(asked, warrant, file, keys).await?;
+        Ok((file.signed(&stamps).map_err(Fault::internal)?, leaves))
+    }
+
+    /// The same of a file that may still need signatures of others.
+    pub(super) async fn signed_further(
+        self,
+        asked: &Asked,
+        warrant: &Warrant,
+        file: &Unsigned,
+        keys: &[ServerKey],
+    ) -> Result<(Unsigned, Vec<u64>), PublishError> {
+        let (stamps, leaves) = self.stamps(asked, warrant, file, keys).await?;
+        Ok((file.stamped(&stamps).map_err(Fault::internal)?, leaves))
+    }
+
+    async fn stamps(
+        self,
+        asked: &Asked,
+        warrant: &Warrant,
+        file: &Unsigned,
+        keys: &[ServerKey],
+    ) -> Result<(Vec<Stamp>, Vec<u64>), PublishError> {
         let (mut stamps, mut leaves) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
         let said = Said::file(&asked.gun, file.document());
         for key in keys {
@@ -122,7 +145,7 @@ impl Publisher<'_> {
             stamps.push(key.key.stamp(&signature).map_err(Fault::internal)?);
             leaves.push(leaf);
         }
-        Ok((file.signed(&stamps).map_err(Fault::internal)?, leaves))
+        Ok((stamps, leaves))
     }
 
     /// Permit, intent, custody, receipt. With the signature comes the index of the intent's leaf.

@@ -4,6 +4,7 @@ mod adopt;
 mod cut_off;
 mod delegates;
 mod owner;
+mod proposals;
 mod renew;
 mod scene;
 

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{Instrument as _, info, warn};
-use trust::Principal;
 use trust::format::tuf::plan::{NoPlan, TARGETS_SECONDS, TIMESTAMP_SECONDS};
 use trust::format::tuf::publish::{Refusal, SnapshotBy, Update, check};
 use trust::format::tuf::{Document, Expires, Gun, Part, Repository, RoleName, Version};
+use trust::{Principal, Sha256Digest};
 
 use super::authorize::{Publication, Warrant};
 use super::shelf::{Generation, Turn};
 use super::sign::ServerKey;
 use super::{Asked, FILES_BYTES_MAX, PublishError, Publisher, ROLES_MAX, now_of};
 use crate::house::{House, blocking};
-use crate::records::{ChangeKind, FileRef, Head};
+use crate::records::{ChangeKind, FileRef, Head, Proposal, ProposedFile};
 
 impl Publisher<'_> {
     /// Publishes what was sent, with the snapshot where none was, and a timestamp. Work goes on to its end, though the
@@ -207,7 +207,18 @@ fn next_head(step: Step<'_>, repository: &Repository, now_unix_seconds: u64) -> 
     let files: BTreeMap<_, _> =
         repository.files().iter().map(|(role, file)| (role.clone(), place(role, file))).collect();
     let roles = before.marks.keys().chain(files.keys());
-    let marks = roles.filter_map(|role| Some((role.clone(), repository.mark(role)?))).collect();
+    let marks = roles.filter_map(|role| {
+        // What a line of owners has reserved it never uses again, also where an older reservation is published now.
+        let reserved = before.marks.get(role).copied().filter(|_| !step.begins_anew);
+        Some((role.clone(), repository.mark(role).max(reserved)?))
+    });
+    let marks = marks.collect();
+    // What has all its signatures is in the repository now.
+    let is_there = |proposed: &ProposedFile| {
+        repository.file(&proposed.role).is_some_and(|file| Sha256Digest::of(file.signed_bytes()) == proposed.digest)
+    };
+    let waits = |proposal: &Proposal| !step.begins_anew && !proposal.files.iter().all(is_there);
+    let proposal = before.proposal.clone().filter(|proposal| waits(proposal));
     let ends_at = repository.file(&RoleName::Timestamp).map_or(0, |file| file.expires().unix_seconds());
     Head {
         life: before.life.saturating_add(u32::from(step.begins_anew)),
@@ -215,6 +226,7 @@ fn next_head(step: Step<'_>, repository: &Repository, now_unix_seconds: u64) -> 
         marks,
         buried: None,
         timestamp_ends_at_unix_seconds: ends_at,
+        proposal,
         ..before.clone()
     }
 }

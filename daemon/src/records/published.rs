@@ -8,6 +8,7 @@
 mod body;
 mod feed;
 mod plan;
+mod proposal;
 mod stamped;
 mod stored;
 
@@ -23,6 +24,7 @@ use super::stored::Held;
 use super::{LogAnchor, Open, RecordError, Records, layout};
 
 pub use self::feed::{Change, ChangeKind, Window};
+pub use self::proposal::{Proposal, ProposedFile};
 pub use self::stamped::{Stamped, StampedPage};
 
 pub(super) use self::plan::{HeadDraft, Publishing};
@@ -53,6 +55,8 @@ pub struct Head {
     pub changes: u64,
     /// Until when its timestamp counts, in seconds of Unix time; 0 without one.
     pub timestamp_ends_at_unix_seconds: i64,
+    /// What waits for more signatures; at most one.
+    pub proposal: Option<Box<Proposal>>,
 }
 
 /// A file that is stored.
@@ -140,10 +144,12 @@ impl Head {
         *mark = version.max(*mark);
     }
 
-    /// Takes all files away; versions go on behind their marks, and the last root with its owner.
+    /// Takes all files away, and what waits for signatures; versions go on behind their marks, and the last root with its
+    /// owner.
     pub fn bury(&mut self) {
         self.buried = self.files.get(&RoleName::Root).copied();
         self.files.clear();
+        self.proposal = None;
         self.timestamp_ends_at_unix_seconds = 0;
     }
 }

@@ -12,6 +12,7 @@ use trust::{Fault, FaultKind, Principal, Sha256Digest};
 
 use super::Changed;
 use super::draft::{Draft, counts};
+use super::keys::Share;
 use crate::publish::authorize::OwnerWork;
 use crate::publish::{Asked, PublishError, Publisher};
 
@@ -50,8 +51,9 @@ impl Wish {
 }
 
 impl Publisher<'_> {
-    /// Signs a name in these roles, or takes that back, and publishes it. Without roles: in those whose keys the daemon
-    /// holds and the caller may use; of what is taken back, in all that sign it.
+    /// Signs a name in these roles, or takes that back, and publishes it; where the caller may use too few keys of one of
+    /// them, proposes it. Without roles: in those whose keys the daemon holds and the caller may use; of what is taken
+    /// back, in all that sign it.
     ///
     /// # Errors
     /// [`Fault`] of kind missing without trust data, refused where a role, its keys or the name are not there; else what
@@ -117,17 +119,25 @@ impl Publisher<'_> {
             return if roles.is_empty() { Err(not_signed(name, None)) } else { Ok(roles) };
         }
         let children = repository.targets(&RoleName::Targets).map(|targets| targets.delegations());
-        let mut roles = Vec::new();
+        let (mut roles, mut shared) = (Vec::new(), Vec::new());
         for child in children.unwrap_or_default().iter().filter(|child| child.may_sign(wish.name())) {
             let Some(authority) = repository.authority(child.name()) else { continue };
-            if self.could_sign(asked, work, child.name(), &authority)? {
-                roles.push(child.name().clone());
+            match self.share_of(asked, work, child.name(), &authority)? {
+                Share::Whole => roles.push(child.name().clone()),
+                Share::Part => shared.push(child.name().clone()),
+                Share::Nothing => {}
             }
         }
-        if roles.is_empty() {
-            roles.push(RoleName::Targets);
+        if !roles.is_empty() {
+            return Ok(roles);
         }
-        Ok(roles)
+        let targets = RoleName::Targets;
+        let is_whole = match repository.authority(&targets) {
+            Some(authority) => self.could_sign(asked, work, &targets, &authority)?,
+            None => false,
+        };
+        // What one can sign alone goes before what takes others.
+        Ok(if is_whole || shared.is_empty() { vec![targets] } else { shared })
     }
 }
 

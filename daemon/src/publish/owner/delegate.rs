@@ -11,6 +11,7 @@ use trust::format::tuf::{Delegation, Gun, Key, Repository, RoleName};
 use trust::{Fault, FaultKind, KeyId, Malformed, Principal};
 use trust_hsm::TokenName;
 
+use super::difference::Changing;
 use super::draft::{Draft, no_role};
 use super::{Changed, ShownKey};
 use crate::keys::KeySelector;
@@ -103,7 +104,13 @@ impl Publisher<'_> {
 
     async fn delegate_now(self, asked: &Asked, new: &Delegating) -> Result<Changed, Fault> {
         let parent = new.name.role().parent();
-        let work = self.may_begin(asked, "delegate", vec![parent.clone()]).await?;
+        let roles = new.name.roles();
+        let changing = |repository: &Repository| -> Result<Vec<Changing>, Fault> {
+            // The daemon's own keys, and one that is made, are asked about when they are there.
+            let role = |role| Changing::to(repository, &new.beside(repository, role, &new.public_keys));
+            Ok(roles.iter().filter_map(role).collect())
+        };
+        let work = self.may_begin(asked, "delegate", vec![parent.clone()], changing).await?;
         let coming = self.keys_that_come(asked, &work, new).await?;
         let turn = self.0.shelf().turn(&asked.gun).await?;
         let held = self.generation(&asked.gun).await?;
@@ -111,7 +118,6 @@ impl Publisher<'_> {
             return Err(PublishError::NotFound.into());
         }
         let mut draft = Draft::new(asked, "delegate", Vec::new(), &held.repository);
-        let roles = new.name.roles();
         let changes = roles.iter().map(|role| Change::Delegate(new.beside(&held.repository, role, &coming.keys)));
         self.draft_targets(&mut draft, &parent, &changes.collect::<Vec<_>>())?;
         for role in &roles {
@@ -123,13 +129,15 @@ impl Publisher<'_> {
         self.publish_draft(&turn, &held, draft).await
     }
 
-    /// Whether the caller may publish these roles for this, there is trust data, and the daemon has the keys for it: asked
-    /// before anybody learns what is there, and before keys are made.
+    /// Whether the caller may publish these roles for this, there is trust data, and the daemon has keys for it that the
+    /// caller may use, as far as it is known what changes: asked before anybody learns what is there, and before keys are
+    /// made.
     pub(super) async fn may_begin(
         self,
         asked: &Asked,
         operation: &'static str,
         roles: Vec<RoleName>,
+        changing: impl FnOnce(&Repository) -> Result<Vec<Changing>, Fault>,
     ) -> Result<OwnerWork, Fault> {
         let generation = self.generation(&asked.gun).await?;
         let is_alive = generation.head.is_alive();
@@ -138,9 +146,14 @@ impl Publisher<'_> {
         if !is_alive {
             return Err(PublishError::NotFound.into());
         }
+        let changing = changing(&generation.repository)?;
+        let work = work.changing(self.speaker_facts(&asked.gun, &changing)?);
         for role in &roles {
             let authority = generation.repository.authority(role).ok_or_else(|| no_role(role))?;
-            self.signers_for(asked, &work, role, &authority)?;
+            let keys = self.signers_or_fewer(asked, &work, (role, &authority), None)?;
+            if u32::try_from(keys.len()).is_ok_and(|keys| keys < authority.threshold()) {
+                self.may_propose(&generation, 1)?;
+            }
         }
         Ok(work)
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use trust::format::tuf::plan::Unsigned;
 use trust::format::tuf::publish::Refusal;
-use trust::format::tuf::{Authority, Gun, Repository, RoleName};
+use trust::format::tuf::{Authority, Gun, Key, Repository, RoleName};
 use trust::{Fault, FaultKind, Purpose, Scope, Sha256Digest};
 use trust_hsm::TokenName;
 
@@ -23,6 +24,17 @@ pub(super) const fn purpose_for_owner(role: &RoleName) -> Option<Purpose> {
         RoleName::Delegation(_) => Some(Purpose::Delegation),
         RoleName::Snapshot | RoleName::Timestamp => None,
     }
+}
+
+/// What of the signatures that a role needs somebody can have made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    /// None, or too few even with everybody else's.
+    Nothing,
+    /// Some; others can have the rest made.
+    Part,
+    /// All.
+    Whole,
 }
 
 impl Publisher<'_> {
@@ -110,15 +122,43 @@ impl Publisher<'_> {
         role: &RoleName,
         authority: &Authority<'_>,
     ) -> Result<Vec<ServerKey>, PublishError> {
+        self.held_among(asked, role, authority.keys().iter().copied())
+    }
+
+    /// The same of these keys.
+    fn held_among<'k>(
+        self,
+        asked: &Asked,
+        role: &RoleName,
+        listed: impl Iterator<Item = &'k Key>,
+    ) -> Result<Vec<ServerKey>, PublishError> {
         let Some(purpose) = purpose_for_owner(role) else { return Ok(Vec::new()) };
         let held = self.held_keys(&asked.gun, purpose)?;
         let mut seen = BTreeSet::new();
-        let ours = authority.keys().iter().filter_map(|listed| {
+        let ours = listed.filter_map(|listed| {
             let id = listed.canonical_id();
             let key = held.iter().find(|held| held.may_sign() && held.key.canonical_id() == id)?;
-            seen.insert(id).then(|| key.listed_as((*listed).clone()))
+            seen.insert(id).then(|| key.listed_as(listed.clone()))
         });
         Ok(ours.collect())
+    }
+
+    /// How far the daemon's keys for a role reach that the policy lets the caller use.
+    pub(super) fn share_of(
+        self,
+        asked: &Asked,
+        work: &OwnerWork,
+        role: &RoleName,
+        authority: &Authority<'_>,
+    ) -> Result<Share, PublishError> {
+        let held = self.held_for(asked, role, authority)?;
+        let usable = held.iter().filter(|key| work.could_use(self.0, &key.view.record, role)).count();
+        let wanted = usize::try_from(authority.threshold()).unwrap_or(usize::MAX);
+        Ok(match usable {
+            usable if usable >= wanted => Share::Whole,
+            1.. if held.len() >= wanted => Share::Part,
+            _ => Share::Nothing,
+        })
     }
 
     /// Whether the daemon holds enough keys for a role that the policy lets the caller use.
@@ -129,9 +169,7 @@ impl Publisher<'_> {
         role: &RoleName,
         authority: &Authority<'_>,
     ) -> Result<bool, PublishError> {
-        let held = self.held_for(asked, role, authority)?;
-        let usable = held.iter().filter(|key| work.could_use(self.0, &key.view.record, role)).count();
-        Ok(u32::try_from(usable).is_ok_and(|usable| usable >= authority.threshold()))
+        Ok(self.share_of(asked, work, role, authority)? == Share::Whole)
     }
 
     /// As many of them as the role needs, of those that the policy lets the caller use.
@@ -146,14 +184,18 @@ impl Publisher<'_> {
         role: &RoleName,
         authority: &Authority<'_>,
     ) -> Result<Vec<ServerKey>, PublishError> {
-        self.signers_but(asked, work, (role, authority), None)
+        let keys = self.signers_or_fewer(asked, work, (role, authority), None)?;
+        let is_enough = u32::try_from(keys.len()).is_ok_and(|keys| keys >= authority.threshold());
+        if is_enough { Ok(keys) } else { Err(self.no_key_for(asked)) }
     }
 
-    /// The same, with this key only where it takes one more: it is about to go.
+    /// The same, or fewer where the policy lets the caller use some of them: others have to sign, too. The key that is
+    /// `leaving` only where it takes one more.
     ///
     /// # Errors
-    /// As [`Publisher::signers_for`].
-    pub(super) fn signers_but(
+    /// [`PublishError::Refused`] where the daemon holds too few, whoever uses them; [`PublishError::Denied`] where the policy
+    /// lets none be used.
+    pub(super) fn signers_or_fewer(
         self,
         asked: &Asked,
         work: &OwnerWork,
@@ -168,12 +210,58 @@ impl Publisher<'_> {
             return Err(Refusal::Validation(words).into());
         }
         held.retain(|key| work.could_use(self.0, &key.view.record, role));
-        if held.len() < wanted {
-            self.0.note_refusal(&asked.who, Action::SignMetadata, "not-permitted", None);
-            return Err(PublishError::Denied { words: None });
+        if held.is_empty() {
+            return Err(self.no_key_for(asked));
         }
         held.truncate(wanted);
         Ok(held)
+    }
+
+    /// The keys of a file's speakers that the policy lets the caller use and that have not signed it: as many as it still
+    /// needs, if there are so many.
+    pub(super) fn further_signers(
+        self,
+        asked: &Asked,
+        work: &OwnerWork,
+        file: &Unsigned,
+    ) -> Result<Vec<ServerKey>, PublishError> {
+        let role = file.document().role();
+        let mut chosen: Vec<ServerKey> = Vec::new();
+        for (speakers, signed) in file.speakers().iter().zip(file.signed_by()) {
+            let speaks = |key: &&ServerKey| {
+                let is_listed = speakers.keys.iter().any(|listed| listed.id() == key.key.id());
+                is_listed && !signed.contains(&key.key.canonical_id())
+            };
+            let wanted = usize::try_from(speakers.threshold).unwrap_or(usize::MAX);
+            let mut missing = wanted.saturating_sub(signed.len().saturating_add(chosen.iter().filter(speaks).count()));
+            let held = self.held_among(asked, role, speakers.keys.iter())?;
+            for key in held.into_iter().filter(|key| speaks(&key)) {
+                let is_chosen = chosen.iter().any(|other| other.key.id() == key.key.id());
+                if missing > 0 && !is_chosen && work.could_use(self.0, &key.view.record, role) {
+                    missing = missing.saturating_sub(1);
+                    chosen.push(key);
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Whether the caller may use a key of a file's speakers, whether or not that has signed it.
+    pub(super) fn could_sign_some(
+        self,
+        asked: &Asked,
+        work: &OwnerWork,
+        file: &Unsigned,
+    ) -> Result<bool, PublishError> {
+        let role = file.document().role();
+        let held = self.held_among(asked, role, file.speakers().iter().flat_map(|speakers| &speakers.keys))?;
+        Ok(held.iter().any(|key| work.could_use(self.0, &key.view.record, role)))
+    }
+
+    /// A denial that is on record.
+    pub(super) fn no_key_for(self, asked: &Asked) -> PublishError {
+        self.0.note_refusal(&asked.who, Action::SignMetadata, "not-permitted", None);
+        PublishError::Denied { words: None }
     }
 }
 

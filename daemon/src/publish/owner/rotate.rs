@@ -6,22 +6,21 @@
 
 use std::time::Duration;
 
-use trust::format::tuf::plan::{Change, NewDelegation, ROOT_SECONDS, Speakers};
+use trust::format::tuf::plan::{Change, NewDelegation, Speakers};
 use trust::format::tuf::{Gun, Key, Repository, RoleName};
 use trust::{Fault, FaultKind, Principal, Sha256Digest};
 use trust_hsm::TokenName;
 
 use super::delegate::delegation;
+use super::difference::Changing;
 use super::draft::{Draft, no_role, speakers_of};
 use super::{Changed, ShownKey};
 use crate::authorize::Action;
 use crate::keys::KeySelector;
 use crate::publish::authorize::{OwnerWork, Warrant};
 use crate::publish::keys::Wanted;
-use crate::publish::shelf::Generation;
 use crate::publish::sign::ServerKey;
-use crate::publish::update::ends;
-use crate::publish::{Asked, PublishError, Publisher, now_of, purpose_of};
+use crate::publish::{Asked, PublishError, Publisher, purpose_of};
 
 /// Which key goes, and which comes.
 #[derive(Debug, Clone)]
@@ -72,7 +71,12 @@ impl Publisher<'_> {
     async fn rotate_now(self, asked: &Asked, rotation: &Rotation) -> Result<Changed, Fault> {
         let role = &rotation.role;
         let lister = if *role == RoleName::Root { RoleName::Root } else { role.parent() };
-        let work = self.may_begin(asked, "rotate", vec![lister.clone()]).await?;
+        let changing = |repository: &Repository| -> Result<Vec<Changing>, Fault> {
+            // Which key comes is known when it was found or made.
+            let going = rotation.old.or_else(|| Some(only_key(repository, role)?.canonical_id()));
+            Ok(vec![Changing::rotated(repository, role, going)])
+        };
+        let work = self.may_begin(asked, "rotate", vec![lister.clone()], changing).await?;
         let coming = self.key_that_comes(asked, &work, rotation).await?;
         let turn = self.0.shelf().turn(&asked.gun).await?;
         let held = self.generation(&asked.gun).await?;
@@ -84,7 +88,7 @@ impl Publisher<'_> {
         let id = if let Coming::Owner(key) = &coming { Some(key.view.record.id) } else { None };
         let mut draft = Draft::new(asked, "rotate", Vec::new(), &held.repository).after(changed);
         match lister {
-            RoleName::Root => self.draft_root(&mut draft, &held, role, (&going, &coming))?,
+            RoleName::Root => self.draft_root_of(&mut draft, role, (&going, &coming))?,
             parent => {
                 let changes = changes(&held.repository, role, (&going, coming.key()))?;
                 self.draft_targets(&mut draft, &parent, &changes)?;
@@ -136,25 +140,28 @@ impl Publisher<'_> {
     }
 
     /// Plans root with the other key, and targets where that is whose key it is.
-    fn draft_root(
+    fn draft_root_of(
         self,
         draft: &mut Draft<'_>,
-        held: &Generation,
         role: &RoleName,
         (going, coming): (&Key, &Coming),
     ) -> Result<(), Fault> {
-        let root = RoleName::Root;
-        let authority = held.repository.authority(&root).ok_or_else(|| no_role(&root))?;
-        let leaving = (*role == root).then(|| going.id());
-        let mut keys = self.signers_but(draft.asked(), &draft.work(), (&root, &authority), leaving)?;
-        if let (RoleName::Root, Coming::Owner(key)) = (role, coming) {
-            keys.push(ServerKey::clone(key));
-        }
-        let speakers = replaced(speakers_of(&held.repository, role)?, going, coming.key());
-        let next = held.repository.next_root(&[(role.clone(), speakers)], &ends(now_of(self.0), ROOT_SECONDS)?);
-        draft.put(next.map_err(PublishError::from)?, keys);
+        let leaving = (*role == RoleName::Root).then(|| going.id());
+        let besides = match (role, coming) {
+            (RoleName::Root, Coming::Owner(key)) => Some(ServerKey::clone(key)),
+            _ => None,
+        };
+        let speakers = replaced(speakers_of(draft.held(), role)?, going, coming.key());
+        self.draft_root(draft, &[(role.clone(), speakers)], leaving, besides)?;
         if *role == RoleName::Targets { self.draft_anew(draft, role, &[]) } else { Ok(()) }
     }
+}
+
+/// The one key that a role lists, where it is one.
+fn only_key(repository: &Repository, role: &RoleName) -> Option<Key> {
+    let authority = repository.authority(role)?;
+    let [only] = authority.keys() else { return None };
+    Some((*only).clone())
 }
 
 /// The key that goes; the one that comes is none that the role lists.

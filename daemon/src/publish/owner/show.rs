@@ -6,7 +6,9 @@ use std::ops::Bound;
 use trust::format::tuf::{Gun, Key, Repository, RoleName};
 use trust::{Fault, Principal, Sha256Digest};
 
+use super::delegate::delegation;
 use super::keys::purpose_for_owner;
+use super::pending::ShownProposal;
 use crate::publish::sign::ServerKey;
 use crate::publish::{PublishError, Publisher, purpose_of};
 
@@ -19,6 +21,8 @@ pub(crate) struct Shown {
     pub(crate) targets: Vec<ShownTarget>,
     /// Where the next page begins; `None` on the last.
     pub(crate) next: Option<String>,
+    /// What waits for signatures, where whoever asks may publish.
+    pub(crate) proposal: Option<ShownProposal>,
 }
 
 /// A role.
@@ -72,19 +76,38 @@ impl Publisher<'_> {
         let repository = &generation.repository;
         let mut roles = Vec::new();
         for name in names_of(repository) {
-            let Some(authority) = repository.authority(&name) else { continue };
-            let purpose = purpose_for_owner(&name).or_else(|| purpose_of(&name));
-            let held = purpose.map_or_else(|| Ok(Vec::new()), |purpose| self.held_keys(gun, purpose))?;
-            let keys = authority.keys().iter().map(|key| self.shown_key(who, key, &held)).collect();
-            let file = repository.file(&name).map(|file| (file.version().number(), file.expires().unix_seconds()));
-            let parent = name.parent();
-            let delegations = repository.targets(&parent).map(|targets| targets.delegations()).unwrap_or_default();
-            let delegation = delegations.iter().find(|delegation| *delegation.name() == name);
-            let paths = delegation.map(|delegation| delegation.paths().to_vec()).unwrap_or_default();
-            roles.push(ShownRole { file, threshold: authority.threshold(), keys, paths, name: name.clone() });
+            roles.extend(self.shown_role(who, gun, repository, &name)?);
         }
         let (targets, next) = page(repository, only, after, size);
-        Ok(Shown { roles, targets, next })
+        let proposal = match &generation.head.proposal {
+            Some(proposal) if self.could_publish(who, gun) => {
+                Some(self.shown_proposal(who, gun, &generation, proposal).await?)
+            }
+            _ => None,
+        };
+        Ok(Shown { roles, targets, next, proposal })
+    }
+
+    /// A role as a repository has it; none where nobody speaks for it.
+    pub(super) fn shown_role(
+        self,
+        who: &Principal,
+        gun: &Gun,
+        repository: &Repository,
+        name: &RoleName,
+    ) -> Result<Option<ShownRole>, PublishError> {
+        let Some(authority) = repository.authority(name) else { return Ok(None) };
+        let held = self.keys_for_role(gun, name)?;
+        let keys = authority.keys().iter().map(|key| self.shown_key(who, key, &held)).collect();
+        let file = repository.file(name).map(|file| (file.version().number(), file.expires().unix_seconds()));
+        let paths = delegation(repository, name).map(|delegation| delegation.paths().to_vec()).unwrap_or_default();
+        Ok(Some(ShownRole { file, threshold: authority.threshold(), keys, paths, name: name.clone() }))
+    }
+
+    /// The daemon's keys for a role, in all versions.
+    pub(super) fn keys_for_role(self, gun: &Gun, role: &RoleName) -> Result<Vec<ServerKey>, PublishError> {
+        let purpose = purpose_for_owner(role).or_else(|| purpose_of(role));
+        purpose.map_or_else(|| Ok(Vec::new()), |purpose| self.held_keys(gun, purpose))
     }
 
     /// A key that is listed, as whoever asks may see it.

@@ -9,6 +9,7 @@ use trust::{Fault, FaultKind, Principal, Sha256Digest};
 
 use super::Changed;
 use super::delegate::{DelegateName, delegation};
+use super::difference::Changing;
 use super::draft::{Draft, no_role, speakers_of};
 use crate::publish::{Asked, PublishError, Publisher};
 
@@ -36,7 +37,15 @@ impl Publisher<'_> {
 
     async fn undelegate_now(self, asked: &Asked, name: &DelegateName, keys: &Keys) -> Result<Changed, Fault> {
         let parent = name.role().parent();
-        self.may_begin(asked, "delegate", vec![parent.clone()]).await?;
+        let changing = |repository: &Repository| -> Result<Vec<Changing>, Fault> {
+            let changing = changes(repository, name, keys)?.into_iter().filter_map(|change| match change {
+                Change::Delegate(new) => Changing::to(repository, &new),
+                Change::Undelegate(role) => Changing::gone(repository, &role),
+                Change::Put { .. } | Change::Remove { .. } => None,
+            });
+            Ok(changing.collect())
+        };
+        self.may_begin(asked, "delegate", vec![parent.clone()], changing).await?;
         let turn = self.0.shelf().turn(&asked.gun).await?;
         let held = self.generation(&asked.gun).await?;
         if !held.head.is_alive() {

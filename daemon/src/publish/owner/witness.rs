@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use trust::format::tuf::plan::ROOT_SECONDS;
 use trust::format::tuf::{Gun, RoleName};
 use trust::{Fault, FaultKind, Principal};
 
 use super::Changed;
 use super::draft::{Draft, no_role};
-use crate::publish::update::ends;
-use crate::publish::{Asked, PublishError, Publisher, now_of};
+use crate::publish::{Asked, PublishError, Publisher};
 
 impl Publisher<'_> {
     /// Signs these roles' files anew, with later ends. Whoever does that stands in for all that they say.
@@ -31,7 +29,7 @@ impl Publisher<'_> {
     async fn witness_now(self, asked: &Asked, mut roles: Vec<RoleName>) -> Result<Changed, Fault> {
         // Parents first: root, targets, and below targets by name.
         roles.sort();
-        self.may_begin(asked, "witness", roles.clone()).await?;
+        self.may_begin(asked, "witness", roles.clone(), |_| Ok(Vec::new())).await?;
         let turn = self.0.shelf().turn(&asked.gun).await?;
         let held = self.generation(&asked.gun).await?;
         if !held.head.is_alive() {
@@ -39,15 +37,13 @@ impl Publisher<'_> {
         }
         let mut draft = Draft::new(asked, "witness", Vec::new(), &held.repository);
         for role in &roles {
-            let authority = held.repository.authority(role).ok_or_else(|| no_role(role))?;
+            held.repository.authority(role).ok_or_else(|| no_role(role))?;
             if held.repository.file(role).is_none() {
                 let words = format!("nobody has published {role}: there is nothing to sign anew");
                 return Err(Fault::new(FaultKind::Refused, words));
             }
             if *role == RoleName::Root {
-                let keys = self.signers_for(asked, &draft.work(), role, &authority)?;
-                let next = held.repository.next_root(&[], &ends(now_of(self.0), ROOT_SECONDS)?);
-                draft.put(next.map_err(PublishError::from)?, keys);
+                self.draft_root(&mut draft, &[], None, None)?;
             } else {
                 self.draft_anew(&mut draft, role, &[])?;
             }

@@ -7,7 +7,7 @@ use trust::{KeyId, Sha256Digest};
 use super::super::RecordError;
 use super::super::stored::{decode, encode};
 use super::feed::{Change, ChangeKind};
-use super::{FileRef, Head, HeadSlot, OwnMarks};
+use super::{FileRef, Head, HeadSlot, OwnMarks, Proposal, ProposedFile};
 
 #[derive(Serialize, Deserialize)]
 struct StoredRef {
@@ -28,6 +28,27 @@ struct StoredHead {
     signers: Vec<[u8; 16]>,
     changes: u64,
     timestamp_ends_at_unix_seconds: i64,
+}
+
+/// What stands behind a head that has a proposal. A later form is another variant.
+#[derive(Serialize, Deserialize)]
+enum StoredProposal {
+    V1 {
+        begun_by: String,
+        begun_at_unix_seconds: u64,
+        ends_at_unix_seconds: u64,
+        operation: String,
+        targets: Vec<String>,
+        files: Vec<StoredProposed>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredProposed {
+    role: String,
+    file: StoredRef,
+    digest: [u8; 32],
+    base: Option<[u8; 32]>,
 }
 
 /// A file; without bytes where they lie in chunks, for no file is empty.
@@ -72,9 +93,42 @@ impl StoredRef {
     }
 }
 
+impl StoredProposal {
+    fn of(proposal: &Proposal) -> Self {
+        let files = proposal.files.iter().map(|proposed| StoredProposed {
+            role: proposed.role.to_string(),
+            file: StoredRef::of(&proposed.file),
+            digest: *proposed.digest.as_bytes(),
+            base: proposed.base.map(|base| *base.as_bytes()),
+        });
+        Self::V1 {
+            begun_by: proposal.begun_by.clone(),
+            begun_at_unix_seconds: proposal.begun_at_unix_seconds,
+            ends_at_unix_seconds: proposal.ends_at_unix_seconds,
+            operation: proposal.operation.clone(),
+            targets: proposal.targets.clone(),
+            files: files.collect(),
+        }
+    }
+
+    fn read(self) -> Option<Proposal> {
+        let Self::V1 { begun_by, begun_at_unix_seconds, ends_at_unix_seconds, operation, targets, files } = self;
+        let files = files.iter().map(|stored| {
+            Some(ProposedFile {
+                role: stored.role.parse().ok()?,
+                file: stored.file.read()?,
+                digest: Sha256Digest::from_bytes(stored.digest),
+                base: stored.base.map(Sha256Digest::from_bytes),
+            })
+        });
+        let files = files.collect::<Option<_>>()?;
+        Some(Proposal { begun_by, begun_at_unix_seconds, ends_at_unix_seconds, operation, targets, files })
+    }
+}
+
 /// The row of a head.
 pub(super) fn write_head(gun: &Gun, head: &Head) -> Result<Vec<u8>, RecordError> {
-    encode(&StoredHead {
+    let stored = StoredHead {
         gun: gun.to_string(),
         life: head.life,
         serial: head.serial,
@@ -84,11 +138,17 @@ pub(super) fn write_head(gun: &Gun, head: &Head) -> Result<Vec<u8>, RecordError>
         signers: head.signers.iter().map(|id| *id.as_bytes()).collect(),
         changes: head.changes,
         timestamp_ends_at_unix_seconds: head.timestamp_ends_at_unix_seconds,
-    })
+    };
+    match &head.proposal {
+        None => encode(&stored),
+        Some(proposal) => encode(&(stored, StoredProposal::of(proposal))),
+    }
 }
 
 pub(super) fn read_head(plain: &[u8]) -> Option<(Gun, Head)> {
-    let stored: StoredHead = decode(plain)?;
+    let (stored, rest) = postcard::take_from_bytes::<StoredHead>(plain).ok()?;
+    // Without a proposal, as before there were any, a row ends here.
+    let proposal = if rest.is_empty() { None } else { Some(Box::new(decode::<StoredProposal>(rest)?.read()?)) };
     let files = stored.files.iter().map(|(role, place)| Some((role.parse().ok()?, place.read()?)));
     let marks = stored.marks.iter().map(|(role, version)| {
         let version = Version::new(u64::from(*version))?;
@@ -106,6 +166,7 @@ pub(super) fn read_head(plain: &[u8]) -> Option<(Gun, Head)> {
         signers: stored.signers.into_iter().map(KeyId::from_bytes).collect(),
         changes: stored.changes,
         timestamp_ends_at_unix_seconds: stored.timestamp_ends_at_unix_seconds,
+        proposal,
     };
     Some((stored.gun.parse().ok()?, head))
 }
@@ -184,4 +245,60 @@ pub(super) fn read_change(id: u64, plain: &[u8]) -> Option<Change> {
         StoredKind::Deletion => ChangeKind::Deletion,
     };
     Some(Change { id, made_at_unix_ms: stored.made_at_unix_ms, gun: stored.gun.parse().ok()?, kind })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(proposal: Option<Proposal>) -> Head {
+        let version = Version::new(3).unwrap();
+        let marks = [(RoleName::Targets, version)].into();
+        Head { life: 1, serial: 7, marks, proposal: proposal.map(Box::new), ..Head::default() }
+    }
+
+    fn proposal() -> Proposal {
+        let (sha256, version) = (Sha256Digest::of(b"file"), Version::new(3).unwrap());
+        let file = FileRef { version, sha256, length_bytes: 4, stored_at_unix_seconds: 9 };
+        let digest = Sha256Digest::of(b"signed");
+        let base = Some(Sha256Digest::of(b"before"));
+        Proposal {
+            begun_by: "uid:1000".to_owned(),
+            begun_at_unix_seconds: 9,
+            ends_at_unix_seconds: 99,
+            operation: "sign".to_owned(),
+            targets: vec!["1.0".to_owned()],
+            files: vec![ProposedFile { role: RoleName::Targets, file, digest, base }],
+        }
+    }
+
+    /// What stores hold already must be read for ever, and a head without a proposal is written as it always was.
+    #[test]
+    fn a_proposal_stands_behind_a_head_and_needs_not_be_there() {
+        let gun: Gun = "r.example/app".parse().unwrap();
+        let older = write_head(&gun, &head(None)).unwrap();
+        let newer = write_head(&gun, &head(Some(proposal()))).unwrap();
+
+        assert_eq!(read_head(&older), Some((gun.clone(), head(None))));
+        assert_eq!(read_head(&newer), Some((gun, head(Some(proposal())))));
+        assert!(newer.starts_with(&older));
+        // Of the first form, which is number 0; of another nobody here knows what it says.
+        assert_eq!(newer[older.len()], 0);
+        for row in [newer[..newer.len() - 1].to_vec(), [&older[..], &[1]].concat()] {
+            assert!(read_head(&row).is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_signed_is_known_by_its_roles_and_bytes_and_not_by_its_signatures() {
+        let (one, mut other) = (proposal(), proposal());
+        other.files[0].file.sha256 = Sha256Digest::of(b"file with one more signature");
+        assert_eq!(one.digest(), other.digest());
+        assert_eq!(one.digest(), Sha256Digest::of(format!("targets {}\n", Sha256Digest::of(b"signed")).as_bytes()));
+
+        other.files[0].digest = Sha256Digest::of(b"other");
+        assert_ne!(one.digest(), other.digest());
+        let other_role = ProposedFile { role: RoleName::releases(), ..one.files[0].clone() };
+        assert_ne!(Proposal { files: vec![other_role], ..proposal() }.digest(), one.digest());
+    }
 }

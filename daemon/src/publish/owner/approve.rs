@@ -1,0 +1,168 @@
+//! A proposal signed further, published with the last signature that it needs, or taken back.
+//!
+//! Whoever approves says by its digest which one was looked at. What is signed are the bytes that are kept; nobody plans
+//! them anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{Instrument as _, info};
+use trust::format::tuf::{Document, Gun, Repository, RoleName};
+use trust::{Fault, FaultKind, Principal, Sha256Digest};
+
+use super::pending::{Pending, Standing};
+use super::{Changed, parts};
+use crate::publish::authorize::{OwnerWork, Warrant};
+use crate::publish::shelf::{Generation, Turn};
+use crate::publish::{Asked, PublishError, Publisher};
+use crate::records::{Head, Proposal};
+
+impl Publisher<'_> {
+    /// Signs a proposal with those keys that the caller may use and that it still needs, and publishes it with the last.
+    ///
+    /// # Errors
+    /// [`Fault`] of kind missing where none waits, conflict where it is another one or cannot be signed any more, refused
+    /// where the caller's keys have signed it; else what the stages say. Then it stays as it was, but for one that cannot
+    /// be signed any more, which is taken away.
+    pub(crate) async fn approve(
+        self,
+        who: &Principal,
+        gun: &Gun,
+        digest: Sha256Digest,
+        deadline: Duration,
+    ) -> Result<Changed, Fault> {
+        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        self.for_owner(asked, move |house, asked| async move { Publisher(&house).approve_now(&asked, digest).await })
+            .await
+    }
+
+    /// Takes a proposal back: whoever began it may, and whoever could sign it.
+    ///
+    /// # Errors
+    /// [`Fault`] of kind missing where none waits, conflict where it is another one; else what the policy says.
+    pub(crate) async fn withdraw(
+        self,
+        who: &Principal,
+        gun: &Gun,
+        digest: Sha256Digest,
+        deadline: Duration,
+    ) -> Result<(), Fault> {
+        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let house = Arc::clone(self.0);
+        let work = async move { Publisher(&house).withdraw_now(&asked, digest).await };
+        self.0.detached(work.in_current_span()).await?
+    }
+
+    async fn approve_now(self, asked: &Asked, digest: Sha256Digest) -> Result<Changed, Fault> {
+        let turn = self.turn_at_proposal(asked).await?;
+        let held = self.generation(&asked.gun).await?;
+        let proposal = waiting(&held, digest)?;
+        let pending = match self.standing(&asked.gun, &held, proposal).await? {
+            Standing::Open(pending) => pending,
+            Standing::Over(why) => {
+                self.drop_proposal(asked, &held.head).await?;
+                return Err(Fault::new(FaultKind::Conflict, format!("the proposal cannot be signed any more: {why}")));
+            }
+        };
+        let mut work = self.approval_of(asked, &held.repository, &pending)?;
+        if !self.could_approve(asked, &work, &pending)? {
+            return Err(self.no_key_for(asked).into());
+        }
+        let mut head = held.head.clone();
+        let mut keys = Vec::with_capacity(pending.files.len());
+        for file in &pending.files {
+            let signers = self.further_signers(asked, &work, file)?;
+            head.signers.extend(signers.iter().map(|key| key.view.record.id));
+            work = signers.iter().fold(work, |work, key| work.using(&key.view, file.document().role()));
+            keys.push(signers);
+        }
+        if keys.iter().all(Vec::is_empty) && whole(&pending).is_none() {
+            let words = "every key that you may use has signed it: it takes somebody else's";
+            return Err(Fault::new(FaultKind::Refused, words));
+        }
+        let warrant = Warrant::Owner(work);
+        warrant.grounds(self.0)?;
+        let (mut changed, mut signed) = (Changed::default(), Vec::with_capacity(keys.len()));
+        for (file, keys) in pending.files.iter().zip(&keys) {
+            signed.push(self.signed_in_part(asked, &warrant, (file, keys), &mut changed).await?);
+        }
+        let pending = Pending::new(pending.proposal, &held.repository, signed);
+        match whole(&pending) {
+            Some(files) => self.complete(&turn, asked, &warrant, (&head, &held), &files).await.map(|()| changed),
+            None => {
+                let Pending { proposal, files, .. } = pending;
+                self.keep_signed(asked, (&head, &held.repository), proposal, files, changed).await
+            }
+        }
+    }
+
+    async fn withdraw_now(self, asked: &Asked, digest: Sha256Digest) -> Result<(), Fault> {
+        let _turn = self.turn_at_proposal(asked).await?;
+        let held = self.generation(&asked.gun).await?;
+        let proposal = waiting(&held, digest)?;
+        let may = proposal.begun_by == asked.who.to_string()
+            || match self.standing(&asked.gun, &held, proposal).await? {
+                Standing::Open(pending) => {
+                    let work = self.approval_of(asked, &held.repository, &pending)?;
+                    self.could_approve(asked, &work, &pending)?
+                }
+                // It is of no use to anybody.
+                Standing::Over(_) => true,
+            };
+        if !may {
+            return Err(self.no_key_for(asked).into());
+        }
+        self.drop_proposal(asked, &held.head).await?;
+        info!(stage = "publish", repository = %asked.gun, %digest, "a proposal was withdrawn");
+        Ok(())
+    }
+
+    /// Whoever may publish nothing here does not learn what waits.
+    async fn turn_at_proposal(self, asked: &Asked) -> Result<Turn, PublishError> {
+        let is_new = !self.generation(&asked.gun).await?.head.is_alive();
+        self.may_publish(&asked.who, &asked.gun, &RoleName::Timestamp, is_new)?;
+        self.0.shelf().turn(&asked.gun).await
+    }
+
+    fn could_approve(self, asked: &Asked, work: &OwnerWork, pending: &Pending) -> Result<bool, PublishError> {
+        for file in &pending.files {
+            if self.could_sign_some(asked, work, file)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Publishes what has all its signatures, as if it had been sent. The head loses the proposal in the same write.
+    async fn complete(
+        self,
+        turn: &Turn,
+        asked: &Asked,
+        warrant: &Warrant,
+        (head, held): (&Head, &Generation),
+        files: &[Document],
+    ) -> Result<(), Fault> {
+        // As it was before the versions of these files were reserved: else they would be taken for used.
+        let is_proposed = |role: &RoleName| files.iter().any(|file| file.role() == role);
+        let marks = head.marks.iter().filter(|(role, _)| !is_proposed(role));
+        let before = Repository::of(held.repository.files().values().cloned());
+        let before = marks.fold(before, |all, (role, version)| all.with_mark(role.clone(), *version));
+        self.take_in_turn(turn, asked, warrant, (head, &before), parts(files)?).await?;
+        Ok(())
+    }
+}
+
+/// The proposal that waits, if it is this one.
+fn waiting(held: &Generation, digest: Sha256Digest) -> Result<&Proposal, Fault> {
+    let none = || Fault::new(FaultKind::Missing, "nothing waits for signatures");
+    let proposal = held.head.proposal.as_deref().ok_or_else(none)?;
+    if proposal.digest() == digest {
+        return Ok(proposal);
+    }
+    Err(Fault::new(FaultKind::Conflict, "another proposal waits than the one that you name: look at it first"))
+}
+
+/// The files, where each has all its signatures.
+fn whole(pending: &Pending) -> Option<Vec<Document>> {
+    pending.files.iter().map(|file| file.signed(&[]).ok()).collect()
+}
