@@ -30,6 +30,7 @@ const AFTER: &str = "Exit codes:
   2    the call or a configuration is wrong
   3    nobody answers, or not now: trying again later may help
   4    anything else
+  5    signed as far as you can: nothing is published before others sign, too
   run ends with the container's own code, and with 125 when it started none.
 
 Environment:

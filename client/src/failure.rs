@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Unreachable,
     /// Anything else.
     Other,
+    /// Done as far as the caller can: others have to do their part, and nothing is published before.
+    Waiting,
     /// `trustctl run` started no container (D3).
     NotStarted,
 }
@@ -34,6 +36,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Unreachable => 3,
             Self::Other => 4,
+            Self::Waiting => 5,
             Self::NotStarted => 125,
         }
     }
@@ -44,6 +47,7 @@ impl Exit {
             Self::Usage => "usage",
             Self::Unreachable => "unreachable",
             Self::Other => "other",
+            Self::Waiting => "waiting",
             Self::NotStarted => "not-started",
         }
     }

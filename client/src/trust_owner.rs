@@ -4,6 +4,7 @@
 //! manifest, which hashes it itself.
 
 mod delegate;
+mod proposal;
 mod rotate;
 mod shown;
 
@@ -37,6 +38,8 @@ pub(crate) async fn run(context: &Context, command: TrustCommand) -> Result<(), 
         TrustCommand::Delegate(command) => delegate::run(context, command).await,
         TrustCommand::Rotate(arguments) => rotate::rotate(context, arguments).await,
         TrustCommand::Witness(arguments) => rotate::witness(context, &arguments).await,
+        TrustCommand::Approve(arguments) => proposal::approve(context, &arguments).await,
+        TrustCommand::Withdraw(arguments) => proposal::withdraw(context, &arguments).await,
     }
 }
 
@@ -63,7 +66,14 @@ async fn init(context: &Context, arguments: TrustInit) -> Result<(), Failure> {
 async fn sign(context: &Context, arguments: &TrustSign) -> Result<(), Failure> {
     let roles = roles(&arguments.role)?;
     let (reference, manifest) = image::whole(context, &arguments.reference).await?;
-    context.output.show(&sign_tag(&context.daemon().await?, &reference, &manifest, roles).await?)
+    let change = sign_tag(&context.daemon().await?, &reference, &manifest, roles).await?;
+    show(context, &change, &reference.repository.to_string())
+}
+
+/// Shows what was done. What only waits is not published, and the command says so with its exit code.
+fn show(context: &Context, change: &TrustChange, repository: &str) -> Result<(), Failure> {
+    context.output.show(change)?;
+    change.check_published(repository)
 }
 
 /// Whether the daemon has trust data of the image's repository, as far as the caller may know.
@@ -121,7 +131,8 @@ async fn revoke(context: &Context, arguments: &TrustSign) -> Result<(), Failure>
     };
     let answer = context.daemon().await?.content_trust().revoke_target(request).await;
     let answer = answer.map_err(|status| not_changed(status, &reference.repository))?;
-    context.output.show(&TrustChange::read("revoked", reference.to_string(), answer.into_inner().change)?)
+    let change = TrustChange::read("revoked", reference.to_string(), answer.into_inner().change)?;
+    show(context, &change, &reference.repository.to_string())
 }
 
 async fn inspect(context: &Context, arguments: &TrustInspect) -> Result<(), Failure> {
@@ -148,6 +159,7 @@ async fn fetch(daemon: &Daemon, repository: &str, tag: &str) -> Result<v1::Inspe
         let page = page.map_err(|status| not_shown(status, &repository))?.into_inner();
         let is_empty = page.targets.is_empty();
         whole.roles = page.roles;
+        whole.proposal = page.proposal;
         whole.targets.extend(page.targets);
         page_token = page.next_page_token;
         // A daemon that pages for ever must not fill our memory.

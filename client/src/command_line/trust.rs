@@ -22,6 +22,10 @@ pub(crate) enum TrustCommand {
     Rotate(TrustRotate),
     /// Signs roles' files anew that say what they said before: after keys were changed, or before they expire.
     Witness(TrustWitness),
+    /// Signs further what others began and what takes several holders' keys; the last signature publishes it.
+    Approve(TrustProposed),
+    /// Takes back what waits for signatures.
+    Withdraw(TrustProposed),
 }
 
 /// `trust delegate …`
@@ -113,6 +117,17 @@ pub(crate) struct TrustWitness {
     /// root, targets, or targets/NAME. Look at what they say first: `trust inspect`.
     #[arg(required = true, value_name = "ROLE")]
     pub(crate) role: Vec<String>,
+}
+
+/// `trust approve`, `trust withdraw`
+#[derive(Debug, Args)]
+pub(crate) struct TrustProposed {
+    /// The repository: registry/repository.
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) repository: String,
+    /// Which proposal, by its digest: `trust inspect` shows what it changes, and this. Another one is not signed.
+    #[arg(value_name = "DIGEST")]
+    pub(crate) digest: String,
 }
 
 /// `trust init`

@@ -50,7 +50,7 @@ impl Shown for SignedImage {
         };
         lines.push(format!("  by {} as {}{instances}", paint.strong(&self.key), self.forms.join(" and ")));
         lines.extend(self.evidence.iter().map(|at| paint.faint(&format!("  leaf {} of {}", at.leaf, at.log_origin))));
-        lines.extend(self.trust_data.iter().map(|change| format!("  in the trust data by {}", change.roles())));
+        lines.extend(self.trust_data.iter().map(|change| format!("  {}", change.summary())));
         lines.join("\n")
     }
 }
@@ -83,8 +83,12 @@ pub(crate) async fn push(context: &Context, arguments: &PushArguments) -> Result
         true => trust_owner::sign_tag(&daemon, &order.reference, &manifest, Vec::new()).await.map(Some),
         false => Ok(None),
     };
+    let repository = order.reference.repository.to_string();
     let (change, failed) = match written {
-        Ok(change) => (change, Ok(())),
+        Ok(change) => {
+            let published = change.as_ref().map_or(Ok(()), |change| change.check_published(&repository));
+            (change, published)
+        }
         Err(failure) => (None, Err(half_done(&failure, &order.reference, &digest))),
     };
     signed.trust_data = change;

@@ -6,7 +6,7 @@ use trust::format::tuf::Key;
 use trust_proto::v1;
 
 use super::shown::Delegations;
-use super::{TrustChange, key_of, not_changed, repository, roles_there};
+use super::{TrustChange, key_of, not_changed, repository, roles_there, show};
 use crate::command_line::trust::{DelegateAdd, DelegateCommand, DelegateList, DelegateRemove};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -46,7 +46,7 @@ async fn add(context: &Context, arguments: DelegateAdd) -> Result<(), Failure> {
     let answer = context.daemon().await?.content_trust().add_delegation(request).await;
     let answer = answer.map_err(|status| not_changed(status, &repository))?.into_inner();
     let about = format!("{} in {repository}", arguments.name);
-    context.output.show(&TrustChange::read("delegated", about, answer.change)?)
+    show(context, &TrustChange::read("delegated", about, answer.change)?, &repository)
 }
 
 async fn remove(context: &Context, arguments: DelegateRemove) -> Result<(), Failure> {
@@ -65,7 +65,7 @@ async fn remove(context: &Context, arguments: DelegateRemove) -> Result<(), Fail
     let answer = daemon.content_trust().remove_delegation(request).await;
     let answer = answer.map_err(|status| not_changed(status, &repository))?.into_inner();
     let about = format!("{} in {repository}", arguments.name);
-    context.output.show(&TrustChange::read("removed", about, answer.change)?)
+    show(context, &TrustChange::read("removed", about, answer.change)?, &repository)
 }
 
 async fn list(context: &Context, arguments: &DelegateList) -> Result<(), Failure> {

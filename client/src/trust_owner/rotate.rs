@@ -3,7 +3,7 @@
 use trust::format::tuf::RoleName;
 use trust_proto::v1;
 
-use super::{TrustChange, key_of, not_changed, repository, roles, roles_there};
+use super::{TrustChange, key_of, not_changed, repository, roles, roles_there, show};
 use crate::command_line::trust::{TrustRotate, TrustWitness};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -26,7 +26,8 @@ pub(super) async fn rotate(context: &Context, arguments: TrustRotate) -> Result<
     };
     let answer = daemon.content_trust().rotate_trust(request).await;
     let answer = answer.map_err(|status| not_changed(status, &repository))?.into_inner();
-    context.output.show(&TrustChange::read("rotated", format!("{role} of {repository}"), answer.change)?)
+    let change = TrustChange::read("rotated", format!("{role} of {repository}"), answer.change)?;
+    show(context, &change, &repository)
 }
 
 /// `trustctl trust witness REPOSITORY ROLE…`
@@ -37,5 +38,5 @@ pub(super) async fn witness(context: &Context, arguments: &TrustWitness) -> Resu
     let request = v1::WitnessTrustRequest { repository: repository.clone(), roles };
     let answer = context.daemon().await?.content_trust().witness_trust(request).await;
     let answer = answer.map_err(|status| not_changed(status, &repository))?.into_inner();
-    context.output.show(&TrustChange::read("witnessed", about, answer.change)?)
+    show(context, &TrustChange::read("witnessed", about, answer.change)?, &repository)
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use trust_proto::v1;
 
+use super::proposal::Proposal;
 use crate::failure::{Failure, printable};
 use crate::output::{Paint, Shown};
 use crate::time::rfc3339_or_none;
@@ -10,9 +11,10 @@ use crate::time::rfc3339_or_none;
 /// How much of a key's id people see, as with docker.
 pub(super) const ID_SHOWN: usize = 12;
 
-/// What a command published, and where that stands in the log.
+/// What a command published, or proposed, and where that stands in the log.
 #[derive(Debug, Serialize)]
 pub(crate) struct TrustChange {
+    /// `proposed` where it waits for signatures of others.
     #[serde(rename = "result")]
     done: &'static str,
     /// Repository, or image with tag and digest.
@@ -24,6 +26,9 @@ pub(crate) struct TrustChange {
     /// Roles whose files count no more until those who may sign them anew.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lapsed: Vec<String>,
+    /// What waits; nothing of it is published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proposal: Option<Proposal>,
     log_origin: String,
     leaves: Vec<u64>,
 }
@@ -41,12 +46,30 @@ impl TrustChange {
         })?;
         let files = change.files.into_iter().map(|file| File { role: file.role, version: file.version }).collect();
         let keys = change.keys.into_iter().map(Key::read).collect();
-        let v1::TrustChange { lapsed, log_origin, leaves, .. } = change;
-        Ok(Self { done, about, files, keys, lapsed, log_origin, leaves })
+        let v1::TrustChange { lapsed, log_origin, leaves, proposal, .. } = change;
+        let proposal = proposal.map(Proposal::read);
+        let done = if proposal.is_some() { "proposed" } else { done };
+        Ok(Self { done, about, files, keys, lapsed, proposal, log_origin, leaves })
+    }
+
+    /// Whether readers see it.
+    ///
+    /// # Errors
+    /// Where it waits for signatures of others: the command did all it could, and is not done.
+    pub(crate) fn check_published(&self, repository: &str) -> Result<(), Failure> {
+        self.proposal.as_ref().map_or(Ok(()), |proposal| Err(proposal.waiting(repository)))
+    }
+
+    /// In a few words, where it stands.
+    pub(crate) fn summary(&self) -> String {
+        match &self.proposal {
+            Some(proposal) => format!("proposed for the trust data: {}", proposal.progress().join("; ")),
+            None => format!("in the trust data by {}", self.roles()),
+        }
     }
 
     /// The roles whose files were published, each with its version.
-    pub(crate) fn roles(&self) -> String {
+    fn roles(&self) -> String {
         let roles = self.files.iter().map(|file| format!("{} version {}", printable(&file.role), file.version));
         roles.collect::<Vec<_>>().join(", ")
     }
@@ -55,7 +78,13 @@ impl TrustChange {
 impl Shown for TrustChange {
     fn text(&self, paint: Paint) -> String {
         let mut lines = vec![format!("{} {}", paint.good(self.done), printable(&self.about))];
-        lines.extend(self.files.iter().map(|file| format!("  {} version {}", printable(&file.role), file.version)));
+        match &self.proposal {
+            Some(proposal) => lines.extend(proposal.progress().iter().map(|file| format!("  {file}"))),
+            None => {
+                let file = |file: &File| format!("  {} version {}", printable(&file.role), file.version);
+                lines.extend(self.files.iter().map(file));
+            }
+        }
         lines.extend(self.keys.iter().map(|key| format!("  key {}", key.words(paint))));
         lines.extend(self.lapsed.iter().map(|role| {
             let words = format!("  {role} counts no more until those who may sign it anew: trustctl trust witness");
@@ -77,10 +106,13 @@ pub(super) struct Inspected {
     repository: String,
     roles: Vec<Role>,
     targets: Vec<Target>,
+    /// What waits for signatures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proposal: Option<Proposal>,
 }
 
 #[derive(Debug, Serialize)]
-struct Role {
+pub(super) struct Role {
     name: String,
     /// None where nobody has published its file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +127,7 @@ struct Role {
 }
 
 #[derive(Debug, Serialize)]
-struct Key {
+pub(super) struct Key {
     id: String,
     /// In the daemon, where it holds the key and you may see it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,27 +135,33 @@ struct Key {
 }
 
 #[derive(Debug, Serialize)]
-struct Target {
-    tag: String,
-    digest: String,
+pub(super) struct Target {
+    pub(super) tag: String,
+    pub(super) digest: String,
     length: u64,
     roles: Vec<String>,
 }
 
 impl Key {
-    fn read(key: v1::TrustKey) -> Self {
+    pub(super) fn read(key: v1::TrustKey) -> Self {
         Self { id: key.id, name: Some(key.name).filter(|name| !name.is_empty()) }
     }
 
-    fn words(&self, paint: Paint) -> String {
+    pub(super) fn words(&self, paint: Paint) -> String {
         let id: String = self.id.chars().take(ID_SHOWN).collect();
         let name = self.name.as_deref().map_or_else(|| paint.faint("not here"), printable);
         format!("{}  {name}", printable(&id))
     }
 }
 
+impl Target {
+    pub(super) fn read(target: v1::TrustTarget) -> Self {
+        Self { tag: target.name, digest: target.digest, length: target.length, roles: target.roles }
+    }
+}
+
 impl Role {
-    fn read(role: v1::TrustRole) -> Self {
+    pub(super) fn read(role: v1::TrustRole) -> Self {
         Self {
             name: role.name,
             version: Some(role.version).filter(|version| *version > 0),
@@ -139,6 +177,20 @@ impl Role {
             (Some(version), Some(end)) => format!("version {version}, until {end}"),
             _ => "nothing published yet".to_owned(),
         };
+        let mut lines = vec![format!("  {}  {file}, {}", printable(&self.name), self.who())];
+        lines.extend(self.keys.iter().map(|key| format!("    {}", key.words(paint))));
+        lines
+    }
+
+    /// The same of a role as it would be: nothing is said of its file.
+    pub(super) fn proposed(&self, paint: Paint) -> Vec<String> {
+        let mut lines = vec![format!("  {} would have {}", printable(&self.name), self.who())];
+        lines.extend(self.keys.iter().map(|key| format!("    {}", key.words(paint))));
+        lines
+    }
+
+    /// How many keys sign, for which names.
+    fn who(&self) -> String {
         let keys = match self.keys.len() {
             1 => "1 key".to_owned(),
             number => format!("{} of {number} keys", self.threshold),
@@ -146,9 +198,7 @@ impl Role {
         let is_bounded = !self.paths.is_empty() && !self.paths.iter().any(String::is_empty);
         let names =
             if is_bounded { format!(", names that begin with {}", self.paths.join(" or ")) } else { String::new() };
-        let mut lines = vec![format!("  {}  {file}, {keys}{}", printable(&self.name), printable(&names))];
-        lines.extend(self.keys.iter().map(|key| format!("    {}", key.words(paint))));
-        lines
+        printable(&format!("{keys}{names}"))
     }
 }
 
@@ -179,16 +229,11 @@ impl Shown for Delegations {
 
 impl Inspected {
     pub(super) fn read(repository: String, answer: v1::InspectTrustResponse) -> Self {
-        let target = |target: v1::TrustTarget| Target {
-            tag: target.name,
-            digest: target.digest,
-            length: target.length,
-            roles: target.roles,
-        };
         Self {
             repository,
             roles: answer.roles.into_iter().map(Role::read).collect(),
-            targets: answer.targets.into_iter().map(target).collect(),
+            targets: answer.targets.into_iter().map(Target::read).collect(),
+            proposal: answer.proposal.map(Proposal::read),
         }
     }
 }
@@ -204,6 +249,7 @@ impl Shown for Inspected {
             let roles = printable(&target.roles.join(", "));
             lines.push(format!("  {}  {}  {roles}", paint.good(&printable(&target.tag)), printable(&target.digest)));
         }
+        lines.extend(self.proposal.iter().flat_map(|proposal| proposal.lines(paint)));
         lines.join("\n")
     }
 }
