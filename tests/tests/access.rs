@@ -336,6 +336,7 @@ impl Cell {
         match self {
             Self::Yes => answer.code == Code::Ok,
             Self::No => answer.code == Code::PermissionDenied,
+            Self::Nothing => answer.code == Code::NotFound,
             Self::Refused => answer.code == Code::FailedPrecondition,
             Self::Sealed => answer.code == Code::Unavailable && answer.message.contains("the daemon is sealed"),
             Self::Local => {

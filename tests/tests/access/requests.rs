@@ -3,15 +3,16 @@
 use prost::Message;
 use prost::bytes::Bytes;
 use trust_proto::v1::{
-    AddDelegationRequest, AdoptKeyRequest, AdoptTrustRequest, AdoptedFile, Algorithm, BackupRequest, BatchKey,
-    ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest, DistrustReason, DoctorRequest, Form, GetCheckpointRequest,
-    GetConsistencyProofRequest, GetInclusionProofRequest, GetKeyRequest, GetStatusRequest, ImageStatement,
-    ImportKeyRequest, ImportedKey, InitTrustRequest, InspectTrustRequest, ListEntriesRequest, ListKeksRequest,
-    ListKeysRequest, ListOrphansRequest, ListTokensRequest, ListTrustedKeysRequest, LoginRequest, MaySignRequest,
-    OfferImportRequest, Purpose, RemoveDelegationRequest, RevokeTargetRequest, RotateKekRequest, RotateKeyRequest,
-    RotateTrustRequest, SealRequest, SignBatchRequest, SignRequest, SignTargetRequest, Statement, StatementList,
-    UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, WitnessTrustRequest, batch_key, image_statement,
-    sign_batch_request, statement, verify_batch_request, verify_request,
+    AddDelegationRequest, AdoptKeyRequest, AdoptTrustRequest, AdoptedFile, Algorithm, ApproveProposalRequest,
+    BackupRequest, BatchKey, ChangeUseRequest, CreateKeyRequest, DistrustKeyRequest, DistrustReason, DoctorRequest,
+    Form, GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest, GetKeyRequest, GetStatusRequest,
+    ImageStatement, ImportKeyRequest, ImportedKey, InitTrustRequest, InspectTrustRequest, ListEntriesRequest,
+    ListKeksRequest, ListKeysRequest, ListOrphansRequest, ListTokensRequest, ListTrustedKeysRequest, LoginRequest,
+    MaySignRequest, OfferImportRequest, Purpose, RemoveDelegationRequest, RevokeTargetRequest, RotateKekRequest,
+    RotateKeyRequest, RotateTrustRequest, SealRequest, SignBatchRequest, SignRequest, SignTargetRequest, Statement,
+    StatementList, UnsealRequest, UseChange, VerifyBatchRequest, VerifyRequest, WithdrawProposalRequest,
+    WitnessTrustRequest, batch_key, image_statement, sign_batch_request, statement, verify_batch_request,
+    verify_request,
 };
 use trust_tests::rpc::Method;
 
@@ -84,6 +85,14 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
         "ContentTrust/WitnessTrust" => {
             let (repository, roles) = (REPOSITORY.to_owned(), vec!["targets".to_owned()]);
             WitnessTrustRequest { repository, roles }.encode_to_vec()
+        }
+        "ContentTrust/ApproveProposal" => {
+            let (repository, digest) = (REPOSITORY.to_owned(), format!("sha256:{}", "0".repeat(64)));
+            ApproveProposalRequest { repository, digest }.encode_to_vec()
+        }
+        "ContentTrust/WithdrawProposal" => {
+            let (repository, digest) = (REPOSITORY.to_owned(), format!("sha256:{}", "0".repeat(64)));
+            WithdrawProposalRequest { repository, digest }.encode_to_vec()
         }
         "Hsm/Doctor" => {
             DoctorRequest { token: "hsm".to_owned(), sessions_max: 1, ..DoctorRequest::default() }.encode_to_vec()

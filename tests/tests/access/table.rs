@@ -9,6 +9,7 @@ use trust_tests::program::checkout;
 pub(crate) enum Cell {
     Yes,
     No,
+    Nothing,
     Sealed,
     Local,
     Refused,
@@ -19,6 +20,7 @@ impl Cell {
         match word {
             "yes" => Self::Yes,
             "no" => Self::No,
+            "nothing" => Self::Nothing,
             "sealed" => Self::Sealed,
             "local" => Self::Local,
             "refused" => Self::Refused,

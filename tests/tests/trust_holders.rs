@@ -1,0 +1,202 @@
+//! A role that two holders have to sign for, each with a key of their own in the daemon, one of them in a token: what the one
+//! signs waits, nobody reads it, and when the other has signed the same bytes, an unmodified docker pulls it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+#![allow(dead_code, unreachable_pub, reason = "the scene serves several tests")]
+
+#[path = "notary/cli.rs"]
+mod cli;
+#[path = "notary/docker.rs"]
+mod docker;
+#[path = "notary/scene.rs"]
+mod scene;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use trust_tests::authority::{self, Authority};
+use trust_tests::http::free_address;
+use trust_tests::token::Token;
+use trust_tests::{Notary, Ran, Trustctl};
+
+use docker::Docker;
+
+/// Each holder signs with one key alone; root on the machine administers.
+const POLICY: &str = "
+    permit (principal, action, resource);
+    forbid (principal is Spiffe, action in [Action::\"sign-metadata\", Action::\"create-key\"], resource)
+    when { !(principal.path == \"/alice\" && resource.name == \"team/qa-1\")
+        && !(principal.path == \"/bob\" && resource.name == \"team/qa-2\") };
+    forbid (principal, action == Action::\"sign-metadata\", resource)
+    when { context.operation == \"delegate\" && context.keys_elsewhere && context.roles.contains(\"targets/releases\") };
+";
+
+struct Story {
+    docker: Docker,
+    _token: Token,
+    _certificates: TempDir,
+    admin: Trustctl,
+    alice: Trustctl,
+    bob: Trustctl,
+    repository: String,
+}
+
+impl Story {
+    fn new() -> Self {
+        let (token, certificates) = (Token::new().unwrap(), TempDir::new().unwrap());
+        let (at, authority) = (certificates.path(), Authority::new("Test CA").unwrap());
+        authority.write(&at.join("ca.pem")).unwrap();
+        authority.issue(at, "server", authority::server(&["localhost"]).unwrap()).unwrap();
+        // Free when we look; whoever else of these tests takes a port takes another.
+        let (address, shown) = (free_address().unwrap(), at.display());
+        let tls = format!(
+            "[tls]\nlisten = \"{address}\"\ncertificate = \"{shown}/server.pem\"\nkey = \"{shown}/server.key\"\n\
+             [[tls.client_ca]]\ncertificate = \"{shown}/ca.pem\"\ntrust_domain = \"example.com\"\n"
+        );
+        let docker = Docker::with(&format!("{tls}{}", token.setup().more), POLICY);
+        let holder = |name: &str| {
+            let uri = format!("spiffe://example.com/{name}");
+            authority.issue(at, name, authority::client(&[&uri]).unwrap()).unwrap();
+            let user = Trustctl::new().unwrap().using(&docker.engine);
+            let directory = user.home().join(".config/trustctl");
+            std::fs::create_dir_all(&directory).unwrap();
+            let text = format!(
+                "endpoint = \"https://localhost:{}\"\ncertificate = \"{shown}/{name}.pem\"\n\
+                 key = \"{shown}/{name}.key\"\nca = \"{shown}/ca.pem\"\n",
+                address.port()
+            );
+            std::fs::write(directory.join("config.toml"), text).unwrap();
+            user
+        };
+        let (alice, bob) = (holder("alice"), holder("bob"));
+        let admin = docker.scene.daemon.user().unwrap();
+        admin.until_the_token_serves().unwrap();
+        let repository = docker.registry.reference("team/app");
+        let story = Self { docker, _token: token, _certificates: certificates, admin, alice, bob, repository };
+        let scope = story.repository.as_str();
+        let key = ["key", "create", "team/qa-1", "--purpose", "delegation", "--scope", scope];
+        story.admin.run(&key).unwrap().ok().unwrap();
+        let key = ["key", "create", "team/qa-2", "--purpose", "delegation", "--scope", scope, "--token", "hsm"];
+        story.admin.run(&key).unwrap().ok().unwrap();
+        story.admin.run(&["trust", "init", scope]).unwrap().ok().unwrap();
+        let keys = ["--key", "team/qa-1", "--key", "team/qa-2", "--threshold", "2"];
+        // What docker reads first takes both.
+        let add = [&["trust", "delegate", "add", scope, "targets/releases"], &keys[..]].concat();
+        story.admin.run(&add).unwrap().ok().unwrap();
+        story
+    }
+
+    /// An image in the registry, pushed with content trust off.
+    fn pushed(&self, tag: &str) -> String {
+        let reference = self.docker.built(tag, &format!("hello from {tag}"));
+        self.docker.run("0", &["push", &reference]).ok().unwrap();
+        self.docker.engine.forget(&reference).unwrap();
+        reference
+    }
+
+    fn docker_pulls(&self, reference: &str) {
+        let pulled = self.docker.run("1", &["pull", reference]).ok().unwrap();
+        self.docker.says(&pulled, "@sha256:");
+        self.docker.engine.forget(reference).unwrap();
+    }
+
+    fn docker_refuses(&self, reference: &str) {
+        let refused = self.docker.run("1", &["pull", reference]).exited(1).unwrap();
+        self.docker.says(&refused, "No valid trust data for");
+    }
+
+    /// What somebody's `trustctl trust inspect` says waits.
+    fn waits(&self, user: &Trustctl) -> Value {
+        let shown = user.run(&["--output", "json", "trust", "inspect", &self.repository]).unwrap().ok().unwrap();
+        shown.json().unwrap()["proposal"].clone()
+    }
+
+    fn approve(&self, user: &Trustctl, digest: &str) -> Ran {
+        user.run(&["trust", "approve", &self.repository, digest]).unwrap()
+    }
+}
+
+#[test]
+fn docker_pulls_what_two_holders_have_signed_one_after_the_other() {
+    let mut story = Story::new();
+    let reference = story.pushed("1.0");
+
+    let proposed = story.alice.run(&["trust", "sign", &reference]).unwrap().exited(5).unwrap();
+    assert!(proposed.stdout.contains("targets/releases version 1 has 1 of 2 signatures"), "{proposed}");
+    let line = format!("trustctl trust approve {} sha256:", story.repository);
+    assert!(proposed.stderr.contains("nothing is published yet") && proposed.stderr.contains(&line), "{proposed}");
+    story.docker_refuses(&reference);
+    let waits = story.waits(&story.bob);
+    let file = &waits["files"][0];
+    assert_eq!(waits["begun_by"], "spiffe://example.com/alice");
+    assert_eq!(waits["operation"], "sign");
+    assert_eq!(file["signs"][0]["tag"], "1.0");
+    assert_eq!(file["quorums"][0]["open"][0]["name"], "team/qa-2");
+    let digest = waits["digest"].as_str().unwrap();
+
+    // Alice's key counts once; bytes that nobody looked at are signed by nobody.
+    let again = story.approve(&story.alice, digest).exited(1).unwrap();
+    assert!(again.stderr.contains("has signed it"), "{again}");
+    let other = story.approve(&story.bob, &format!("sha256:{}", "0".repeat(64))).exited(1).unwrap();
+    assert!(other.stderr.contains("another proposal waits"), "{other}");
+    let twice = story.alice.run(&["trust", "sign", &reference]).unwrap().exited(1).unwrap();
+    assert!(twice.stderr.contains("approve or withdraw it first"), "{twice}");
+    // It outlives the daemon.
+    story.docker.scene.daemon.restart().unwrap();
+    story.admin.until_the_token_serves().unwrap();
+    assert_eq!(story.waits(&story.bob), waits);
+    story.docker_refuses(&reference);
+
+    let approved = story.approve(&story.bob, digest).ok().unwrap();
+
+    assert!(approved.stdout.contains("targets/releases version 1"), "{approved}");
+    story.docker_pulls(&reference);
+    let server = format!("https://localhost:{}", story.docker.scene.address.port());
+    let notary = Notary::at(server, Some(story.docker.scene.directory.path().join("ca.pem"))).unwrap();
+    let listed = notary.run(&["list", &story.repository]).unwrap().ok().unwrap().stdout;
+    assert!(listed.contains("1.0") && listed.contains("targets/releases"), "{listed}");
+    assert_eq!(story.waits(&story.bob), Value::Null);
+    let gone = story.approve(&story.bob, digest).exited(1).unwrap();
+    assert!(gone.stderr.contains("nothing waits"), "{gone}");
+    story.admin.run(&["audit", "verify"]).unwrap().ok().unwrap();
+}
+
+#[test]
+fn what_is_withdrawn_is_signed_by_nobody_and_a_push_says_what_waits() {
+    let story = Story::new();
+    let scope = story.repository.as_str();
+    story.admin.run(&["key", "create", "app", "--purpose", "image", "--scope", scope]).unwrap().ok().unwrap();
+    let reference = story.docker.built("2.0", "hello from a push");
+
+    let pushed = story.alice.run(&["push", &reference]).unwrap().exited(5).unwrap();
+    assert!(pushed.stdout.contains("proposed for the trust data: targets/releases version 1"), "{pushed}");
+    assert!(pushed.stdout.contains("pushed and signed"), "{pushed}");
+    story.docker.engine.forget(&reference).unwrap();
+    story.docker_refuses(&reference);
+    let digest = story.waits(&story.bob)["digest"].as_str().unwrap().to_owned();
+    story.bob.run(&["trust", "withdraw", scope, &digest]).unwrap().ok().unwrap();
+    assert!(story.approve(&story.bob, &digest).exited(1).unwrap().stderr.contains("nothing waits"));
+    story.docker_refuses(&reference);
+
+    // Whoever may use both keys needs nobody, and the version that was signed is never used again.
+    let json = ["--output", "json", "trust", "sign", &reference, "--role", "targets/releases"];
+    let signed = story.admin.run(&json).unwrap().ok().unwrap().json().unwrap();
+    assert!(signed["result"] == "signed" && signed["files"][0]["version"] == 2, "{signed}");
+    story.docker_pulls(&reference);
+}
+
+#[test]
+fn a_policy_keeps_keys_from_elsewhere_out_of_what_docker_reads_first() {
+    let story = Story::new();
+    let pem = rcgen::KeyPair::generate().unwrap().public_key_pem();
+    let file = story.admin.write("eve.pem", pem.as_bytes()).unwrap();
+    let add = |name: &str| {
+        let key = ["--public-key", file.to_str().unwrap()];
+        story.admin.run(&[&["trust", "delegate", "add", &story.repository, name], &key[..]].concat()).unwrap()
+    };
+
+    let refused = add("eve").exited(1).unwrap();
+    assert!(refused.stderr.contains("the policy does not allow it"), "{refused}");
+    let listed = story.admin.run(&["trust", "delegate", "list", &story.repository]).unwrap().ok().unwrap();
+    assert!(!listed.stdout.contains("eve"), "{listed}");
+    add("targets/eve").ok().unwrap();
+}
