@@ -97,7 +97,9 @@ fn item() -> impl Strategy<Value = Made> {
     let other = prop_oneof![6 => Just(None), 1 => (0..keys).prop_map(Some)];
     let torsion = prop_oneof![3 => Just(0), 1 => 0_usize..8];
     let changes = prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(change(), 1..3)];
-    let message = prop::collection::vec(any::<u8>(), 0..90);
+    // Of one block for the hash or two, mostly, and now and then of more.
+    let message =
+        prop_oneof![9 => prop::collection::vec(any::<u8>(), 0..90), 1 => prop::collection::vec(any::<u8>(), 90..500)];
     let flags = (prop::bool::weighted(0.7), prop::bool::weighted(0.02));
     (0..keys, other, flags, message, torsion, changes).prop_map(
         |(signer, other, (is_prepared, is_digest), message, torsion, changes)| {

@@ -16,6 +16,7 @@ mod fivefold;
 mod ifma;
 mod lanes;
 mod point;
+mod sha512;
 mod table;
 mod tenfold;
 mod windows;

@@ -5,21 +5,23 @@
 #![expect(unsafe_code, reason = "instructions that only some processors have")]
 
 use std::arch::x86_64::{
-    __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_set_epi64,
-    _mm512_set1_epi64, _mm512_sllv_epi64, _mm512_srlv_epi64, _mm512_sub_epi64, _mm512_xor_si512,
+    __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_rorv_epi64,
+    _mm512_set_epi64, _mm512_set1_epi64, _mm512_sllv_epi64, _mm512_srlv_epi64, _mm512_sub_epi64,
+    _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 use std::sync::LazyLock;
 
 use super::ed25519::{self, Ready};
 use super::field;
 use super::fivefold::{self, Fivefold};
-use super::lanes::{FiftyTwo, Lanes};
+use super::lanes::{FiftyTwo, Lanes, Turning};
+use super::sha512::{self, Challenge};
 
-/// Whether this processor can, and has answered as the portable field does.
+/// Whether this processor can, and has answered as the portable field and `sha2` do.
 pub(super) fn is_here() -> bool {
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn inside() -> bool {
-        field::agrees::<Fivefold<Eight, 8>, 8>()
+        field::agrees::<Fivefold<Eight, 8>, 8>() && sha512::agrees::<Eight, 8>()
     }
     static AGREES: LazyLock<bool> = LazyLock::new(|| {
         let is_there =
@@ -43,11 +45,24 @@ pub(super) fn spellings(ready: &[Ready<'_>]) -> Option<Vec<[u8; 32]>> {
     Some(unsafe { inside(ready) })
 }
 
+/// [`sha512::hashes`], eight at a time; `None` where the processor cannot.
+pub(super) fn hashes(of: &[Challenge<'_>]) -> Option<Vec<[u8; 64]>> {
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn inside(of: &[Challenge<'_>]) -> Vec<[u8; 64]> {
+        sha512::hashes::<Eight, 8>(of)
+    }
+    if !is_here() {
+        return None;
+    }
+    // SAFETY: the processor has AVX-512 F and IFMA, as was just asked.
+    Some(unsafe { inside(of) })
+}
+
 /// Eight words.
 #[derive(Clone, Copy)]
 struct Eight(__m512i);
 
-// SAFETY of each call below: an `Eight` exists only inside of the two functions above, which have asked for AVX-512 F and IFMA.
+// SAFETY of each call below: an `Eight` exists only inside of the three functions above, which have asked for AVX-512 F and IFMA.
 impl Lanes<8> for Eight {
     #[inline(always)]
     fn splat(word: u64) -> Self {
@@ -103,6 +118,33 @@ impl Lanes<8> for Eight {
     fn shift_down<const BITS: i32>(self) -> Self {
         // SAFETY: see above the impl.
         Self(unsafe { _mm512_srlv_epi64(self.0, _mm512_set1_epi64(i64::from(BITS))) })
+    }
+}
+
+impl Turning<8> for Eight {
+    #[inline(always)]
+    fn turn_down<const BITS: i32>(self) -> Self {
+        // SAFETY: see above the impl of `Lanes`. The compiler makes one instruction of a rotation by a constant.
+        Self(unsafe { _mm512_rorv_epi64(self.0, _mm512_set1_epi64(i64::from(BITS))) })
+    }
+
+    // The number of a mixture has the answer for a, b, c at bit 4a + 2b + c.
+    #[inline(always)]
+    fn xor3(self, second: Self, third: Self) -> Self {
+        // SAFETY: see above the impl of `Lanes`.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0x96>(self.0, second.0, third.0) })
+    }
+
+    #[inline(always)]
+    fn choose(self, one: Self, other: Self) -> Self {
+        // SAFETY: see above the impl of `Lanes`.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0xca>(self.0, one.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn majority(self, second: Self, third: Self) -> Self {
+        // SAFETY: see above the impl of `Lanes`.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0xe8>(self.0, second.0, third.0) })
     }
 }
 

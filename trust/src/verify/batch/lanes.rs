@@ -61,6 +61,28 @@ pub(super) trait FiftyTwo<const N: usize>: Lanes<N> {
     }
 }
 
+/// Lanes that turn words, as hash functions do; AVX-512 does it in one instruction (`VPRORQ`), and each of the mixtures
+/// of three in another (`VPTERNLOGQ`).
+pub(super) trait Turning<const N: usize>: Lanes<N> {
+    /// Down by `BITS`, 1 to 63; what falls out below comes in above.
+    fn turn_down<const BITS: i32>(self) -> Self;
+
+    /// Bit by bit: an odd number of the three.
+    fn xor3(self, second: Self, third: Self) -> Self {
+        self.xor(second).xor(third)
+    }
+
+    /// Bit by bit: the one where this has a one, else the other.
+    fn choose(self, one: Self, other: Self) -> Self {
+        self.and(one.xor(other)).xor(other)
+    }
+
+    /// Bit by bit: what at least two of the three have.
+    fn majority(self, second: Self, third: Self) -> Self {
+        self.and(second).xor(third.and(self.xor(second)))
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
