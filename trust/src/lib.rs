@@ -63,7 +63,7 @@ pub use gun::Gun;
 pub use key::{KeyId, KeyName, KeyRef, KeyVersion};
 pub use origin::Origin;
 pub use principal::Principal;
-pub use public_key::PublicKey;
+pub use public_key::{MlDsa65Key, PublicKey};
 pub use purpose::{Form, Purpose};
 pub use reference::{Reference, Repository, Tag};
 pub use scope::Scope;

@@ -4,6 +4,7 @@
 //! `SubjectPublicKeyInfo` is refused, so that [`PublicKey::spki_sha256`] names it.
 
 pub(crate) mod encode;
+mod ml_dsa;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use ed25519_dalek::VerifyingKey;
 use spki::SubjectPublicKeyInfoRef;
 
 use crate::{Algorithm, Malformed, Scheme, Sha256Digest};
+pub use ml_dsa::MlDsa65Key;
 
 /// id-ecPublicKey (RFC 5480 §2.1.1).
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");

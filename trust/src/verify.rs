@@ -9,7 +9,7 @@ pub mod batch;
 use aws_lc_rs::digest::{self, SHA256, SHA384};
 
 use crate::public_key::Parsed;
-use crate::{HashFunction, PublicKey, Signable};
+use crate::{HashFunction, MlDsa65Key, PublicKey, Signable};
 
 use batch::Input;
 
@@ -64,4 +64,13 @@ fn borrowed(key: &PublicKey, input: Input<'_>, signature: &[u8]) -> Result<(), N
             key.verify_digest_sig(&digest, signature).map_err(|_| NotValid::Wrong)
         }
     }
+}
+
+/// The same under an ML-DSA-65 key, with an empty context (FIPS 204 §5.3).
+fn ml_dsa_65(key: &MlDsa65Key, input: Input<'_>, signature: &[u8]) -> Result<(), NotValid> {
+    let Input::Message(message) = input else { return Err(NotValid::Input) };
+    if signature.len() != MlDsa65Key::SIGNATURE_BYTES {
+        return Err(NotValid::Encoding);
+    }
+    key.parsed().verify_sig(message, signature).map_err(|_| NotValid::Wrong)
 }

@@ -134,7 +134,7 @@ impl PublicKey {
     }
 }
 
-fn decode_pem(text: &str) -> Result<Vec<u8>, Malformed> {
+pub(super) fn decode_pem(text: &str) -> Result<Vec<u8>, Malformed> {
     if text.len() > PEM_BYTES_MAX {
         return Err(PEM);
     }
