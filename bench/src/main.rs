@@ -13,6 +13,7 @@ mod library;
 mod load;
 mod machine;
 mod ours;
+mod path;
 mod peer;
 mod random;
 mod report;
@@ -58,6 +59,10 @@ struct CommandLine {
     /// `verify` have all of theirs.
     #[arg(long, value_name = "TEXT")]
     case: Option<String>,
+    /// How suites `kernels` and `digests` compute what is ours of Ed25519; else in every way that this processor has, and in
+    /// the fastest one. The verdicts are the same.
+    #[arg(long, value_enum, value_name = "NAME")]
+    path: Option<path::Path>,
     /// How many keys the daemon of suite `start` has; 100,000, or 2,000 with --quick.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     keys: Option<u32>,
@@ -130,7 +135,13 @@ fn main() -> ExitCode {
                     let machines = if *across_machines { Machines::Any } else { Machines::Same };
                     return hold_against(old, new, *noise, machines);
                 }
-                None => run(&line),
+                None => {
+                    if let Some(refusal) = line.path.and_then(path::Path::refusal) {
+                        eprintln!("trust-bench: {refusal}");
+                        return ExitCode::from(2);
+                    }
+                    run(&line)
+                }
             }
         }
     };
@@ -163,7 +174,10 @@ fn run(line: &CommandLine) -> Result<()> {
         None => TempDir::new(),
     };
     let directory = directory.context("make a directory to run in")?;
-    let machine = machine::describe(directory.path())?;
+    let mut machine = machine::describe(directory.path())?;
+    if let (Some(path), Some(fields)) = (line.path, machine.as_object_mut()) {
+        fields.insert("path of kernels and digests".to_owned(), path.name().into());
+    }
     ensure!(
         machine.get("file system").and_then(|kind| kind.as_str()) != Some("tmpfs"),
         "{} is in memory, where a flush costs nothing: name a directory on a disk with --below",
@@ -196,6 +210,7 @@ impl CommandLine {
             length,
             case: self.case.clone().unwrap_or_default(),
             effort,
+            path: self.path.map(path::Path::of_batch),
         }
     }
 
@@ -234,7 +249,16 @@ mod tests {
 
         assert_eq!((quick.plan().rounds, quick.plan().effort, quick.keys()), (9, Effort::Quick, 2_000));
         assert!(quick.plan().length < whole.plan().length);
+        assert_eq!(whole.plan().path, None);
         assert_eq!((whole.plan().rounds, whole.plan().effort, whole.keys()), (5, Effort::Whole, 100_000));
+    }
+
+    #[test]
+    fn a_path_is_forced_by_its_name_and_no_other_is_taken() {
+        let line = CommandLine::parse_from(["trust-bench", "--suite", "kernels", "--path", "portable"]);
+
+        assert_eq!(line.plan().path, Some(trust::verify::batch::Path::Portable));
+        assert!(CommandLine::try_parse_from(["trust-bench", "--path", "sse"]).is_err());
     }
 
     #[test]

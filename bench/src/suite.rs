@@ -16,6 +16,8 @@ pub(crate) mod verify;
 
 use std::time::Duration;
 
+use trust::verify::batch::Path;
+
 use crate::load::Load;
 
 /// How much is measured.
@@ -41,12 +43,19 @@ pub(crate) struct Plan {
     pub(crate) case: String,
     /// How many cases.
     pub(crate) effort: Effort,
+    /// By which path what is ours is verified in process, where one was named.
+    pub(crate) path: Option<Path>,
 }
 
 impl Plan {
     /// One measurement with so many in flight.
     pub(crate) const fn load(&self, in_flight: usize) -> Load {
         Load { in_flight, warm_up: self.warm_up, length: self.length }
+    }
+
+    /// The path that was named, or the fastest.
+    pub(crate) fn path_or_best(&self) -> Path {
+        self.path.unwrap_or_else(Path::best)
     }
 
     /// These cases, or in haste only the ones of `few`.

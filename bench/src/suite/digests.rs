@@ -160,14 +160,14 @@ fn ways(algorithm: Algorithm, keys: usize) -> Vec<Way> {
 
 fn measure(plan: &Plan, case: Case, report: &mut Report) -> Result<()> {
     let Case { name, batch, ways, threads, place } = case;
-    let batch = Arc::new(batch);
+    let (batch, path) = (Arc::new(batch), plan.path_or_best());
     let mut entrants: Vec<Entrant<'_>> = Vec::new();
     for way in &ways {
         let (batch, way) = (Arc::clone(&batch), *way);
         entrants.push(Entrant::new(way.name(), way.whose(), move |load| {
             drive_threads(threads, load, |_| {
                 let batch = Arc::clone(&batch);
-                Ok(Box::new(move || batch.verify(way, ITEMS)))
+                Ok(Box::new(move || batch.verify(way, path, ITEMS)))
             })
         }));
     }

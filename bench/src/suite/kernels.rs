@@ -43,20 +43,21 @@ enum Subject {
     Strict,
     /// All or nothing, and another verdict at the edges: the price of a verdict for each item is what lies between.
     DalekBatch,
-    Plain,
+    Plain(Path),
     Prepared(Path),
     /// All or nothing, too, by rules of its own (ZIP 215); it makes one of all items of a key.
     ZebraBatch,
 }
 
 impl Subject {
-    fn all(mix: &Mix) -> Vec<Self> {
-        let mut all = vec![Self::Strict, Self::DalekBatch, Self::Plain];
+    fn all(mix: &Mix, plan: &Plan) -> Vec<Self> {
+        let mut all = vec![Self::Strict, Self::DalekBatch, Self::Plain(plan.path_or_best())];
         if zebra::IS_HERE {
             all.push(Self::ZebraBatch);
         }
         if mix.keys.iter().all(|(_, _, table)| table.is_some()) {
-            all.extend(Path::ALL.into_iter().filter(|path| path.is_here()).map(Self::Prepared));
+            let is_wanted = |path: &Path| path.is_here() && plan.path.is_none_or(|forced| forced == *path);
+            all.extend(Path::ALL.into_iter().filter(is_wanted).map(Self::Prepared));
         }
         all
     }
@@ -65,7 +66,7 @@ impl Subject {
         match self {
             Self::Strict => STRICT.to_owned(),
             Self::DalekBatch => "ed25519-dalek, verify_batch".to_owned(),
-            Self::Plain => "chunk, keys not prepared".to_owned(),
+            Self::Plain(_) => "chunk, keys not prepared".to_owned(),
             Self::Prepared(path) => format!("chunk, keys prepared, {}", format!("{path:?}").to_lowercase()),
             Self::ZebraBatch => ZEBRA.to_owned(),
         }
@@ -73,7 +74,7 @@ impl Subject {
 
     const fn whose(self) -> Whose {
         match self {
-            Self::Plain | Self::Prepared(_) => Whose::Ours,
+            Self::Plain(_) | Self::Prepared(_) => Whose::Ours,
             _ => Whose::Peers,
         }
     }
@@ -103,7 +104,7 @@ impl Subject {
                     items.map(|(((key, ..), message), signature)| (key.to_bytes(), *signature, message.as_slice())),
                 )?
             }
-            Self::Plain | Self::Prepared(_) => {
+            Self::Plain(path) | Self::Prepared(path) => {
                 let signatures = mix.bytes.get(range).context("too few signatures")?;
                 let mut items = Vec::with_capacity(size);
                 for (((_, public, table), message), signature) in keys.into_iter().zip(messages).zip(signatures) {
@@ -113,7 +114,6 @@ impl Subject {
                     };
                     items.push(Item { key, input: Input::Message(message), signature });
                 }
-                let path = if let Self::Prepared(path) = self { path } else { Path::best() };
                 chunk_on(path, &items).iter().all(Result::is_ok)
             }
         };
@@ -150,7 +150,7 @@ impl Mix {
 pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     for (what, number) in MIXES {
         let mix = Arc::new(Mix::new(number)?);
-        let subjects = Subject::all(&mix);
+        let subjects = Subject::all(&mix, plan);
         for size in plan.cases(&SIZES, &SIZES_QUICK) {
             let case = format!("Ed25519, {what}, {size} items");
             if !case.contains(&plan.case) {

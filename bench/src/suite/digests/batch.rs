@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use ed25519_dalek::{Signature, VerifyingKey};
-use trust::verify::batch::{self, Item, Key, Table, chunk};
+use trust::verify::batch::{self, Item, Key, Path, Table, chunk_on};
 use trust::{Algorithm, Digest, PublicKey, Sha256Digest, Signable};
 
 use crate::report::Whose;
@@ -141,18 +141,19 @@ impl Batch {
         self
     }
 
-    /// Verifies `count` items, over and over the same where there are fewer, and fails where a verdict is wrong.
-    pub(super) fn verify(&self, way: Way, count: usize) -> Result<u64> {
+    /// Verifies `count` items, over and over the same where there are fewer, and fails where a verdict is wrong. What is ours
+    /// takes that path.
+    pub(super) fn verify(&self, way: Way, path: Path, count: usize) -> Result<u64> {
         match way {
             Way::DalekBatchThenEach => self.batch_then_each(count, |items| self.dalek_batch(items))?,
             Way::DalekStrict => self.each(count)?,
-            Way::Plain | Way::Prepared => self.ours(way, count)?,
+            Way::Plain | Way::Prepared => self.ours(way, path, count)?,
             Way::ZebraBatchThenEach => self.batch_then_each(count, |items| self.zebra_batch(items))?,
         }
         Ok(u64::try_from(count)?)
     }
 
-    fn ours(&self, way: Way, count: usize) -> Result<()> {
+    fn ours(&self, way: Way, path: Path, count: usize) -> Result<()> {
         let mut items = Vec::with_capacity(count);
         for signed in self.items.iter().cycle().take(count) {
             let known = self.keys.get(signed.key).context("no key")?;
@@ -162,7 +163,7 @@ impl Batch {
             };
             items.push(Item { key, input: batch::Input::from(&signed.input), signature: &signed.signature });
         }
-        let verdicts = chunk(&items);
+        let verdicts = chunk_on(path, &items);
         let mut pairs = verdicts.iter().zip(self.items.iter().cycle());
         ensure!(pairs.all(|(verdict, signed)| verdict.is_ok() == signed.is_good), "a verdict is wrong");
         Ok(())
@@ -265,10 +266,12 @@ mod tests {
             for bad in [Bad::None, Bad::OneInThousand, Bad::Half] {
                 let mut batch = Batch::new(&mut vault, Algorithm::Ed25519, 3, 600, Input::Digest).unwrap().spoiled(bad);
 
-                assert_eq!(batch.verify(way, 700).unwrap(), 700, "{way:?} {bad:?}");
+                for path in Path::ALL {
+                    assert_eq!(batch.verify(way, path, 700).unwrap(), 700, "{way:?} {bad:?} {path:?}");
+                }
 
                 batch.items[7].is_good = !batch.items[7].is_good;
-                assert!(batch.verify(way, 700).is_err(), "{way:?} {bad:?}");
+                assert!(batch.verify(way, Path::best(), 700).is_err(), "{way:?} {bad:?}");
             }
         }
     }
@@ -280,6 +283,6 @@ mod tests {
 
         let batch = Batch::new(&mut vault, Algorithm::EcdsaP256Sha256, 2, 10, Input::Cosign).unwrap();
 
-        assert_eq!(batch.verify(Way::Plain, 25).unwrap(), 25);
+        assert_eq!(batch.verify(Way::Plain, Path::best(), 25).unwrap(), 25);
     }
 }
