@@ -81,8 +81,12 @@ impl Pin {
 
 /// Reads a public key the user named.
 pub(crate) fn read_public_key(path: &Path) -> Result<PublicKey, Failure> {
-    let bytes = files::read_named(path, KEY_FILE_BYTES_MAX)?;
-    let read = String::from_utf8(bytes).ok().and_then(|text| PublicKey::from_pem(&text).ok());
+    public_key_in(path, &files::read_named(path, KEY_FILE_BYTES_MAX)?)
+}
+
+/// The public key in a file that was read.
+pub(crate) fn public_key_in(path: &Path, bytes: &[u8]) -> Result<PublicKey, Failure> {
+    let read = str::from_utf8(bytes).ok().and_then(|text| PublicKey::from_pem(text).ok());
     read.ok_or_else(|| {
         Failure::usage(
             format!("{} is not a public key", path.display()),

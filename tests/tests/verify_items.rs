@@ -5,6 +5,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::signature::{KeyPair as _, ML_DSA_65_SIGNING, PqdsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use trust_tests::Trustctl;
 use trust_tests::program::{Ran, checkout, ours, run};
@@ -117,4 +121,36 @@ fn what_cannot_be_read_ends_a_batch_and_what_came_before_keeps_its_verdicts() {
         let ran = user.run(arguments).unwrap().exited(code).unwrap();
         assert_eq!(ran.stderr.lines().count(), 2, "{ran}");
     }
+}
+
+#[test]
+fn items_of_ml_dsa_65_are_verified_here_though_no_daemon_has_such_keys() {
+    let user = Trustctl::new().unwrap();
+    let pair = PqdsaKeyPair::generate(&ML_DSA_65_SIGNING).unwrap();
+    let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+    let text = STANDARD.encode(spki.as_ref());
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"));
+    user.write("ml-dsa.pub", pem.as_bytes()).unwrap();
+    let mut signature = vec![0; ML_DSA_65_SIGNING.signature_len()];
+    assert_eq!(pair.sign(b"first", &mut signature).unwrap(), signature.len());
+    let length = u32::try_from(signature.len()).unwrap();
+    let mut packed = [&b"trustdv1"[..], &2_u32.to_le_bytes(), &length.to_le_bytes()].concat();
+    for message in [b"first", b"other"] {
+        packed.extend([&5_u32.to_le_bytes()[..], message, &signature[..]].concat());
+    }
+    user.write("items.bin", &packed).unwrap();
+    let line = |signature: &[u8]| json!({"message": STANDARD.encode("first"), "signature": STANDARD.encode(signature)});
+    user.write("items.jsonl", format!("{}\n{}\n", line(&signature), line(b"short")).as_bytes()).unwrap();
+
+    for (file, reason) in [("items.bin", "wrong"), ("items.jsonl", "encoding")] {
+        let ran = user.run(&["--output", "json", "verify", "--batch", file, "--public-key", "ml-dsa.pub"]).unwrap();
+
+        let report = ran.exited(1).unwrap().json().unwrap();
+        assert_eq!((&report["items"], &report["valid"]), (&json!(2), &json!(1)), "{report}");
+        assert_eq!(report["failed"], json!([{"index": 1, "reason": reason}]));
+    }
+    // Whom one believes for images is a key that a daemon may have.
+    let ran = user.run(&["pin", "add", "r.example.com/*", "--public-key", "ml-dsa.pub"]).unwrap();
+    assert!(ran.exited(2).unwrap().stderr.contains("is not a public key"));
 }

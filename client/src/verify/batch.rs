@@ -23,7 +23,6 @@ use crate::believed;
 use crate::command_line::VerifyArguments;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::pin::read_public_key;
 use chunk::Chunk;
 use report::Report;
 
@@ -42,7 +41,7 @@ pub(super) async fn run(context: &Context, arguments: &VerifyArguments, from: &P
     };
     match (&arguments.by.public_key, &arguments.by.key) {
         (Some(path), _) => {
-            let key = read_public_key(path)?;
+            let key = here::Prepared::read(path)?;
             let mut report = report(path.display().to_string());
             let done = here::verify(key, chunks(source), &mut report).await;
             report.finish(done.err())

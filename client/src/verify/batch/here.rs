@@ -2,22 +2,57 @@
 
 use std::collections::VecDeque;
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use trust::verify::batch::{Input, Item, Key, Table, chunk};
-use trust::{Digest, PublicKey};
+use trust::{Digest, MlDsa65Key, PublicKey};
 
 use super::chunk::{Chunk, Kind};
 use super::report::{Reason, Report};
 use crate::failure::Failure;
+use crate::files;
+use crate::pin::{KEY_FILE_BYTES_MAX, public_key_in};
 
-/// A key, and its multiples where its algorithm has a use for them.
+/// A key, ready for many verifications.
 #[derive(Debug)]
-struct Prepared {
-    key: PublicKey,
-    table: Option<Table>,
+pub(super) enum Prepared {
+    /// Of an algorithm that has no use for more.
+    Plain(PublicKey),
+    /// With its multiples.
+    Known(Table),
+    /// Of an algorithm that nothing else takes here: no daemon has such a key, and no pin names one.
+    MlDsa65(MlDsa65Key),
+}
+
+impl Prepared {
+    /// Reads a public key the user named, and prepares it.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let bytes = files::read_named(path, KEY_FILE_BYTES_MAX)?;
+        if let Some(key) = str::from_utf8(&bytes).ok().and_then(|text| MlDsa65Key::from_pem(text).ok()) {
+            return Ok(Self::MlDsa65(key));
+        }
+        let key = public_key_in(path, &bytes)?;
+        Ok(Table::new(&key).map_or(Self::Plain(key), Self::Known))
+    }
+
+    const fn key(&self) -> Key<'_> {
+        match self {
+            Self::Plain(key) => Key::Plain(key),
+            Self::Known(table) => Key::Known(table),
+            Self::MlDsa65(key) => Key::MlDsa65(key),
+        }
+    }
+
+    /// Whether its algorithm hashes first, and so takes a digest.
+    fn hashes(&self) -> bool {
+        match self {
+            Self::Plain(key) => key.algorithm().prehash().is_some(),
+            Self::Known(_) | Self::MlDsa65(_) => false,
+        }
+    }
 }
 
 /// A chunk at work.
@@ -28,12 +63,12 @@ struct AtWork {
 
 /// Verifies every chunk, and reports in their order.
 pub(super) async fn verify(
-    key: PublicKey,
+    key: Prepared,
     mut chunks: mpsc::Receiver<Result<Chunk, Failure>>,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let at_work_max = std::thread::available_parallelism().map_or(1, NonZero::get).saturating_add(1);
-    let key = Arc::new(Prepared { table: Table::new(&key), key });
+    let key = Arc::new(key);
     let mut at_work = VecDeque::new();
     // How the reading ended, once it did.
     let mut end = None;
@@ -74,8 +109,7 @@ pub(super) async fn verify(
 
 /// A verdict for each item, in order.
 fn verdicts(prepared: &Prepared, batch: &Chunk) -> Vec<Result<(), Reason>> {
-    let key = prepared.table.as_ref().map_or(Key::Plain(&prepared.key), Key::Known);
-    let hashes = prepared.key.algorithm().prehash().is_some();
+    let (key, hashes) = (prepared.key(), prepared.hashes());
     let messages = pieces(&batch.messages, &batch.message_ends);
     let signatures = pieces(&batch.signatures, &batch.signature_ends);
     let items: Vec<Item<'_>> = messages

@@ -18,8 +18,8 @@ use packed::Header;
 
 /// The longest message, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// The longest signature, in bytes; RSA-4096 makes 512.
-const SIGNATURE_BYTES_MAX: usize = 1024;
+/// The longest signature, in bytes; RSA-4096 makes 512, and ML-DSA-65 makes 3309.
+const SIGNATURE_BYTES_MAX: usize = 4096;
 /// What a packed file begins with.
 const MAGIC: &[u8; 8] = b"trustdv1";
 /// Bytes that are read from a file at once.
@@ -239,7 +239,7 @@ mod tests {
             (format!("{{\"message\":\"{long}\",\"signature\":\"\"}}").into_bytes(), "1 MiB"),
             (vec![b' '; LINE_BYTES_MAX + 1], "a line is longer"),
             (packed(3, 64, &[]), "kind 3"),
-            (packed(1, 1025, &[]), "1024"),
+            (packed(1, 4097, &[]), "4096"),
             (packed(1, 64, &[]), "no item"),
             (packed(1, 64, &[&[0; 95]]), "ends inside it"),
             (packed(1, 64, &[&[0; 96], &[0; 5]]), "item 1"),

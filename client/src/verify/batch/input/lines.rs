@@ -57,7 +57,7 @@ pub(super) fn item(
     };
     decode(&parsed.signature, signature, "signature")?;
     if signature.len() > SIGNATURE_BYTES_MAX {
-        return Err(wrong(index, "its signature is longer than 1024 bytes"));
+        return Err(wrong(index, "its signature is longer than 4096 bytes"));
     }
     match (parsed.message, parsed.item) {
         (Some(text), None) => {

@@ -31,8 +31,8 @@ impl Header {
         };
         if signature_bytes > SIGNATURE_BYTES_MAX {
             return Err(Failure::usage(
-                "packed signatures of more than 1024 bytes",
-                "1 to 1024, or 0: each says its length",
+                "packed signatures of more than 4096 bytes",
+                "1 to 4096, or 0: each says its length",
             ));
         }
         Ok(Self { kind, signature_bytes: Some(signature_bytes).filter(|bytes| *bytes > 0) })
