@@ -122,7 +122,9 @@ impl Disk {
     /// # Errors
     /// When the disk was not filled.
     pub fn make_room(&self) -> Result<()> {
-        std::fs::remove_file(self.ballast()).context("remove the file that fills the disk")
+        std::fs::remove_file(self.ballast()).context("remove the file that fills the disk")?;
+        // ext4 gives blocks again once the transaction that freed them is in its journal.
+        std::fs::File::open(self.path()).and_then(|root| root.sync_all()).context("flush the disk")
     }
 
     fn ballast(&self) -> PathBuf {
