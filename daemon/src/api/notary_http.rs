@@ -38,14 +38,12 @@ use crate::tls::Peer;
 
 use self::access::Wanted;
 use self::answer::Age;
-use self::body::Bodies;
+use self::body::{Bodies, VALUES_MAX};
 use self::refusal::NotServed;
 use self::route::{KeyRole, Name, Route, Turn, Which};
 
 pub(crate) use self::listener::Listener;
 
-/// How many values of JSON the files of one upload may hold together: parsed, each takes up to some 300 bytes.
-const VALUES_MAX: u32 = 256 * 1024;
 /// From so many bytes on a body is read off the threads that others wait for.
 const LONG_BYTES: usize = 64 * 1024;
 
@@ -204,21 +202,28 @@ impl NotaryDoor {
     }
 
     /// The files of a publication, and their place among those that are held.
-    async fn parts(&self, request: Request<Incoming>) -> Result<(Vec<Part>, OwnedSemaphorePermit), NotServed> {
+    async fn parts(&self, request: Request<Incoming>) -> Result<(Vec<Part>, [OwnedSemaphorePermit; 2]), NotServed> {
         let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let boundary = upload::boundary(content_type.unwrap_or_default()).map_err(|_| NotServed::MalformedUpload)?;
         let (body, held) = self.bodies.receive(request.into_body()).await?;
         let is_long = body.len() > LONG_BYTES;
+        let bodies = self.bodies.clone();
         let read = move || {
             let files = upload::read(&boundary, &body).map_err(|_| NotServed::MalformedUpload)?;
             let mut values_left = VALUES_MAX;
             let parts = files.iter().map(|file| Refusal::read_part(&file.name, &file.bytes, &mut values_left));
-            Ok((parts.collect::<Result<Vec<_>, _>>().map_err(NotServed::Update)?, held))
+            let parts = parts.collect::<Result<Vec<_>, _>>().map_err(NotServed::Update)?;
+            Ok((parts, [held, bodies.hold_values(VALUES_MAX.saturating_sub(values_left))?]))
         };
         if !is_long {
             return read();
         }
-        tokio::task::spawn_blocking(read).await.map_err(|_| NotServed::Internal)?
+        let reader = self.bodies.reader().await?;
+        let reading = move || {
+            let _reader = reader;
+            read()
+        };
+        tokio::task::spawn_blocking(reading).await.map_err(|_| NotServed::Internal)?
     }
 
     /// A repository whose name is served here.

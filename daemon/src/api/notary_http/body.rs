@@ -1,6 +1,7 @@
-//! Bodies that are being received: all of them together have a bound, and each holds of it what it has sent.
+//! Bodies that are being received, and what is read of them: all together have a bound, and each holds of it what it has
+//! sent, and what it says.
 //!
-//! What is only announced holds nothing. Whoever sends slowly, or nothing at all, keeps nobody else out.
+//! What is only announced holds nothing: whoever announces much and sends little keeps nobody out.
 
 use std::sync::Arc;
 
@@ -16,19 +17,44 @@ const BODIES_MAX: usize = 4;
 /// Bodies are counted in units of so many bytes.
 const UNIT_BYTES: usize = 1024;
 
-/// Those of one door.
-#[derive(Debug)]
+/// How many values of JSON the files of one body may hold together: parsed, each takes up to some 300 bytes.
+pub(super) const VALUES_MAX: u32 = 256 * 1024;
+
+/// Those of one door. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(super) struct Bodies {
     bytes_max: usize,
     /// What none of them holds, in units.
     free: Arc<Semaphore>,
+    /// How many values more may be read of them.
+    values: Arc<Semaphore>,
+    /// Places for long ones that are being read.
+    readers: Arc<Semaphore>,
 }
 
 impl Bodies {
     /// With room for a few that have `bytes_max` each.
     pub(super) fn new(bytes_max: usize) -> Self {
         let units = bytes_max.div_ceil(UNIT_BYTES).saturating_mul(BODIES_MAX);
-        Self { bytes_max, free: Arc::new(Semaphore::new(units)) }
+        let values = usize::try_from(VALUES_MAX).unwrap_or(usize::MAX).saturating_mul(BODIES_MAX);
+        let [free, values, readers] = [units, values, BODIES_MAX].map(|permits| Arc::new(Semaphore::new(permits)));
+        Self { bytes_max, free, values, readers }
+    }
+
+    /// A place to read a long one, which takes memory before anybody knows how much; waits for it.
+    ///
+    /// # Errors
+    /// None in practice: the places are never closed.
+    pub(super) async fn reader(&self) -> Result<OwnedSemaphorePermit, NotServed> {
+        Arc::clone(&self.readers).acquire_owned().await.map_err(|_| NotServed::Internal)
+    }
+
+    /// A place for so many values that were read.
+    ///
+    /// # Errors
+    /// [`NotServed::Busy`] where those of others leave no room for them.
+    pub(super) fn hold_values(&self, values: u32) -> Result<OwnedSemaphorePermit, NotServed> {
+        Arc::clone(&self.values).try_acquire_many_owned(values).map_err(|_| NotServed::Busy)
     }
 
     /// A whole body, and its place among those that are held.
@@ -150,6 +176,16 @@ mod tests {
         assert!(matches!(sent(&bodies, 1).await, Err(NotServed::Busy)));
         held.pop();
         assert!(sent(&bodies, LONGEST).await.is_ok());
+    }
+
+    #[test]
+    fn what_is_read_of_all_together_has_a_bound() {
+        let bodies = Bodies::new(LONGEST);
+        let mut held: Vec<_> = (0..BODIES_MAX).map(|_| bodies.hold_values(VALUES_MAX).unwrap()).collect();
+
+        assert!(matches!(bodies.hold_values(1), Err(NotServed::Busy)));
+        held.pop();
+        assert!(bodies.hold_values(VALUES_MAX).is_ok());
     }
 
     #[tokio::test]
