@@ -143,6 +143,9 @@ impl Publisher<'_> {
         let put = house.records().publish(&asked.gun, head, &new, Some(change), house.anchor()).await;
         let head = put.inspect_err(|error| warn!(stage = "publish", %error, "signed versions are not published"))?;
         info!(stage = "publish", repository = %asked.gun, version = timestamp.version().number(), "published");
+        // Versions that were signed beyond what is published now are used, too.
+        let marks = head.marks.iter();
+        let repository = marks.fold(repository, |all, (role, version)| all.with_mark(role.clone(), *version));
         house.shelf().put(&asked.gun, Arc::new(Generation { head, repository }));
         Ok(())
     }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use trust::format::tuf::plan::Unsigned;
 use trust::format::tuf::{Document, Gun, Repository, RoleName, Version};
-use trust::{Fault, Principal, Sha256Digest};
+use trust::{Fault, Principal, Sha256Digest, Trust};
 
 use super::difference::changing;
 use super::show::{ShownKey, ShownRole, ShownTarget};
 use crate::publish::authorize::OwnerWork;
 use crate::publish::shelf::Generation;
+use crate::publish::sign::ServerKey;
 use crate::publish::{Asked, PublishError, Publisher};
 use crate::records::{Proposal, ProposedFile};
 
@@ -148,10 +149,24 @@ impl Publisher<'_> {
             let Ok(file) = repository.unsigned(document.clone()) else {
                 return Ok(Standing::Over(format!("nobody speaks for {} any more", proposed.role)));
             };
+            if self.is_signed_in_vain(gun, &file)? {
+                return Ok(Standing::Over(format!("a key that has signed {} may sign no more", proposed.role)));
+            }
             repository = repository.with(document);
             files.push(file);
         }
         Ok(Standing::Open(Pending { proposal: proposal.clone(), repository, files }))
+    }
+
+    /// Whether a key of the daemon has signed the file that was ended, or is distrusted, since.
+    fn is_signed_in_vain(self, gun: &Gun, file: &Unsigned) -> Result<bool, PublishError> {
+        let held = self.keys_for_role(gun, file.document().role())?;
+        let is_good = |key: &ServerKey| key.may_sign() && key.view.state.trust == Trust::Trusted;
+        let is_ended = |id: &Sha256Digest| {
+            let mut held = held.iter().filter(|held| held.key.canonical_id() == *id).peekable();
+            held.peek().is_some() && !held.any(is_good)
+        };
+        Ok(file.signed_by().iter().flatten().any(is_ended))
     }
 
     /// What policy is asked about a key that may sign a proposal further.

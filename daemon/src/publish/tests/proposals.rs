@@ -259,6 +259,43 @@ async fn a_crash_at_each_step_keeps_it_or_burns_its_version_and_publishes_no_hal
     assert!(scene.house.records().check_rows().await.unwrap().is_some());
 }
 
+/// Another publication of the role was signed behind the proposal, and came to nothing.
+#[tokio::test]
+async fn a_version_beyond_the_proposal_stays_burned_when_it_is_published() {
+    let scene = Scene::shared().await;
+    let proposed = scene.sign_in(&ALICE, qa(), "1.0").await.unwrap();
+    scene.set_use(Purpose::Timestamp, Use::Disabled).await;
+    scene.sign_in(&BOTH, qa(), "2.0").await.unwrap_err();
+    scene.set_use(Purpose::Timestamp, Use::Active).await;
+    scene.approve(&BOB, waiting(&proposed).digest).await.unwrap();
+    assert_eq!(scene.published_by_qa().await.unwrap().0, 1);
+
+    let next = scene.sign_in(&BOTH, qa(), "3.0").await.unwrap();
+
+    assert_eq!(next.files, [(qa(), version(3))]);
+    let mut signed = std::collections::BTreeMap::new();
+    for (_, version, digest) in scene.signed_for_qa().await {
+        assert_eq!(*signed.entry(version).or_insert_with(|| digest.clone()), digest);
+    }
+    assert_eq!(signed.len(), 3);
+}
+
+#[tokio::test]
+async fn a_key_that_may_sign_no_more_has_signed_in_vain() {
+    let scene = Scene::shared().await;
+    let proposed = scene.sign_in(&ALICE, qa(), "1.0").await.unwrap();
+    scene.set_use(Purpose::Delegation, Use::Disabled).await;
+    let shown = scene.waits(&BOB).await.unwrap();
+    assert!(shown.over.unwrap().contains("may sign no more"));
+    is_refused(scene.approve(&BOB, waiting(&proposed).digest).await, FaultKind::Conflict, "may sign no more");
+    assert!(scene.waits(&BOB).await.is_none());
+    scene.set_use(Purpose::Delegation, Use::Active).await;
+
+    let again = scene.sign_in(&ALICE, qa(), "1.0").await.unwrap();
+    scene.approve(&BOB, waiting(&again).digest).await.unwrap();
+    assert_eq!(scene.published_by_qa().await, Some((2, vec!["1.0".to_owned()])));
+}
+
 #[tokio::test]
 async fn a_deletion_takes_it_away() {
     let scene = Scene::shared().await;
