@@ -45,26 +45,6 @@ impl Story {
         self.user.run(&[&["trust"], arguments].concat()).unwrap().ok().unwrap().stdout
     }
 
-    /// An image in the registry, pushed with content trust off.
-    fn pushed(&self, tag: &str) -> String {
-        let reference = self.docker.built(tag, &format!("hello from {tag}"));
-        self.docker.run("0", &["push", &reference]).ok().unwrap();
-        self.docker.engine.forget(&reference).unwrap();
-        reference
-    }
-
-    /// docker takes what is signed: by its name, from the registry.
-    fn docker_pulls(&self, reference: &str) {
-        let pulled = self.docker.run("1", &["pull", reference]).ok().unwrap();
-        self.docker.says(&pulled, "@sha256:");
-        self.docker.engine.forget(reference).unwrap();
-    }
-
-    fn docker_refuses(&self, reference: &str) {
-        let refused = self.docker.run("1", &["pull", reference]).exited(1).unwrap();
-        self.docker.says(&refused, "No valid trust data for");
-    }
-
     /// What docker says of the repository: the signers of each tag, and who may sign.
     fn docker_shows(&self) -> Value {
         let shown = self.docker.run("1", &["trust", "inspect", &self.repository]).ok().unwrap();
@@ -107,13 +87,13 @@ fn a_push_signs_the_tag_for_docker_and_says_what_it_did_not() {
     let pushed = user.run(&["push", "--no-trust-data", &left_out]).unwrap().ok().unwrap();
     assert!(!pushed.stdout.contains("trust data"), "{pushed}");
     docker.engine.forget(&left_out).unwrap();
-    story.docker_refuses(&left_out);
+    story.docker.refuses(&left_out);
 
     let reference = docker.built("1.0", "hello from a machine without keys");
     let pushed = user.run(&["push", &reference]).unwrap().ok().unwrap();
     assert!(pushed.stdout.contains("in the trust data by targets version 2"), "{pushed}");
     docker.engine.forget(&reference).unwrap();
-    story.docker_pulls(&reference);
+    story.docker.pulls(&reference);
 
     // The key for trust data is not to be had: the image is there, and so are cosign's forms.
     let key = story.role("targets")["keys"][0]["name"].as_str().unwrap().to_owned();
@@ -124,13 +104,13 @@ fn a_push_signs_the_tag_for_docker_and_says_what_it_did_not() {
     assert!(half.stderr.contains("pushed and signed, but not in its trust data"), "{half}");
     assert!(half.stderr.contains(&format!("trustctl trust sign {next}@sha256:")), "{half}");
     docker.engine.forget(&next).unwrap();
-    story.docker_refuses(&next);
+    story.docker.refuses(&next);
     user.run(&["key", "enable", &key]).unwrap().ok().unwrap();
     let again = docker.built("2.0", "hello again");
     let pushed = user.run(&["--output", "json", "push", &again]).unwrap().ok().unwrap().json().unwrap();
     assert_eq!(pushed["trust_data"]["files"][0]["role"], "targets", "{pushed}");
     docker.engine.forget(&again).unwrap();
-    story.docker_pulls(&again);
+    story.docker.pulls(&again);
 
     // Elsewhere nobody has begun any: a push says nothing of it.
     let other = docker.registry.reference("team/other");
@@ -154,7 +134,7 @@ fn docker_sees_signers_with_keys_of_the_daemon_and_of_their_own() {
     let pushed = story.user.run(&["push", &first]).unwrap().ok().unwrap();
     assert!(pushed.stdout.contains("targets/alice version 1, targets/releases version 1"), "{pushed}");
     docker.engine.forget(&first).unwrap();
-    story.docker_pulls(&first);
+    story.docker.pulls(&first);
     assert_eq!(story.signers_of("1.0"), ["alice"]);
 
     // Bob has his key himself, and signs with docker what alice's key may sign, too.
@@ -169,7 +149,7 @@ fn docker_sees_signers_with_keys_of_the_daemon_and_of_their_own() {
     let second = docker.built("2.0", "hello from bob");
     docker.run("1", &["trust", "sign", &second]).ok().unwrap();
     docker.engine.forget(&second).unwrap();
-    story.docker_pulls(&second);
+    story.docker.pulls(&second);
     assert_eq!(story.signers_of("2.0"), ["bob"]);
     assert_eq!(story.signers_of("1.0"), ["alice"]);
     story.trust(&["sign", &second, "--role", "targets/alice"]);
@@ -186,17 +166,17 @@ fn docker_sees_signers_with_keys_of_the_daemon_and_of_their_own() {
     let removed = story.trust(&["delegate", "remove", repository, "alice"]);
     assert!(!removed.contains("counts no more"), "{removed}");
     assert_eq!(story.signers(), ["bob"]);
-    story.docker_pulls(&first);
-    story.docker_pulls(&second);
+    story.docker.pulls(&first);
+    story.docker.pulls(&second);
 }
 
 #[test]
 fn a_signature_that_went_with_its_key_comes_back_by_a_witness() {
     let story = Story::new();
-    let (repository, reference) = (story.repository.as_str(), story.pushed("1.0"));
+    let (repository, reference) = (story.repository.as_str(), story.docker.pushed("1.0"));
     story.trust(&["delegate", "add", repository, "alice"]);
     story.trust(&["sign", &reference]);
-    story.docker_pulls(&reference);
+    story.docker.pulls(&reference);
     let owner = rcgen::KeyPair::generate().unwrap();
     let mut certificate = rcgen::CertificateParams::default();
     certificate.distinguished_name.push(rcgen::DnType::CommonName, "bob");
@@ -206,7 +186,7 @@ fn a_signature_that_went_with_its_key_comes_back_by_a_witness() {
 
     let removed = story.trust(&["delegate", "remove", repository, "alice"]);
     assert!(removed.contains("targets/releases counts no more"), "{removed}");
-    story.docker_refuses(&reference);
+    story.docker.refuses(&reference);
     story
         .user
         .run(&["key", "create", "team/carol", "--purpose", "delegation", "--scope", repository])
@@ -217,7 +197,7 @@ fn a_signature_that_went_with_its_key_comes_back_by_a_witness() {
     let refused = story.user.run(&["trust", "sign", &reference]).unwrap().exited(1).unwrap();
     assert!(refused.stderr.contains("witness it first"), "{refused}");
     story.trust(&["witness", repository, "targets/releases"]);
-    story.docker_pulls(&reference);
+    story.docker.pulls(&reference);
     assert_eq!(story.signers(), ["bob", "carol"]);
 }
 
@@ -234,11 +214,11 @@ fn clients_that_knew_the_old_keys_follow_every_rotation() {
         ca.display()
     );
     std::fs::write(directory.join("config.toml"), servers).unwrap();
-    let first = story.pushed("1.0");
+    let first = story.docker.pushed("1.0");
     story.trust(&["delegate", "add", repository, "alice"]);
     story.trust(&["sign", &first]);
     // Everybody has seen the first root.
-    story.docker_pulls(&first);
+    story.docker.pulls(&first);
     assert!(notary.run(&["list", repository]).unwrap().ok().unwrap().stdout.contains("1.0"));
     reader.run(&["image", "verify", &first]).unwrap().ok().unwrap();
     let old: Vec<Value> =
@@ -252,25 +232,25 @@ fn clients_that_knew_the_old_keys_follow_every_rotation() {
     let new: Vec<Value> =
         ["root", "targets", "snapshot", "timestamp"].map(|role| story.role(role)["keys"].clone()).into();
     assert!(old.iter().zip(&new).all(|(old, new)| old != new), "{old:?} {new:?}");
-    let second = story.pushed("2.0");
+    let second = story.docker.pushed("2.0");
     story.trust(&["sign", &second]);
     for reference in [&first, &second] {
-        story.docker_pulls(reference);
+        story.docker.pulls(reference);
         reader.run(&["image", "verify", reference]).unwrap().ok().unwrap();
     }
     assert_eq!(story.signers_of("2.0"), ["alice"]);
     assert!(notary.run(&["list", repository]).unwrap().ok().unwrap().stdout.contains("2.0"));
     story.trust(&["witness", repository, "root", "targets", "targets/alice"]);
-    story.docker_pulls(&first);
+    story.docker.pulls(&first);
     reader.run(&["image", "verify", &first]).unwrap().ok().unwrap();
 
     // Deleted, and begun again: under the same root key it is still the same repository.
     story.notary().run(&["delete", "--remote", repository]).unwrap().ok().unwrap();
     let begun = story.trust(&["init", repository]);
     assert!(begun.contains("root version 8"), "{begun}");
-    story.docker_refuses(&second);
+    story.docker.refuses(&second);
     story.trust(&["sign", &second]);
-    story.docker_pulls(&second);
+    story.docker.pulls(&second);
     reader.run(&["image", "verify", &second]).unwrap().ok().unwrap();
     story.user.run(&["audit", "verify"]).unwrap().ok().unwrap();
 }

@@ -85,25 +85,6 @@ impl Story {
         story
     }
 
-    /// An image in the registry, pushed with content trust off.
-    fn pushed(&self, tag: &str) -> String {
-        let reference = self.docker.built(tag, &format!("hello from {tag}"));
-        self.docker.run("0", &["push", &reference]).ok().unwrap();
-        self.docker.engine.forget(&reference).unwrap();
-        reference
-    }
-
-    fn docker_pulls(&self, reference: &str) {
-        let pulled = self.docker.run("1", &["pull", reference]).ok().unwrap();
-        self.docker.says(&pulled, "@sha256:");
-        self.docker.engine.forget(reference).unwrap();
-    }
-
-    fn docker_refuses(&self, reference: &str) {
-        let refused = self.docker.run("1", &["pull", reference]).exited(1).unwrap();
-        self.docker.says(&refused, "No valid trust data for");
-    }
-
     /// What somebody's `trustctl trust inspect` says waits.
     fn waits(&self, user: &Trustctl) -> Value {
         let shown = user.run(&["--output", "json", "trust", "inspect", &self.repository]).unwrap().ok().unwrap();
@@ -118,13 +99,13 @@ impl Story {
 #[test]
 fn docker_pulls_what_two_holders_have_signed_one_after_the_other() {
     let mut story = Story::new();
-    let reference = story.pushed("1.0");
+    let reference = story.docker.pushed("1.0");
 
     let proposed = story.alice.run(&["trust", "sign", &reference]).unwrap().exited(5).unwrap();
     assert!(proposed.stdout.contains("targets/releases version 1 has 1 of 2 signatures"), "{proposed}");
     let line = format!("trustctl trust approve {} sha256:", story.repository);
     assert!(proposed.stderr.contains("nothing is published yet") && proposed.stderr.contains(&line), "{proposed}");
-    story.docker_refuses(&reference);
+    story.docker.refuses(&reference);
     let waits = story.waits(&story.bob);
     let file = &waits["files"][0];
     assert_eq!(waits["begun_by"], "spiffe://example.com/alice");
@@ -144,12 +125,12 @@ fn docker_pulls_what_two_holders_have_signed_one_after_the_other() {
     story.docker.scene.daemon.restart().unwrap();
     story.admin.until_the_token_serves().unwrap();
     assert_eq!(story.waits(&story.bob), waits);
-    story.docker_refuses(&reference);
+    story.docker.refuses(&reference);
 
     let approved = story.approve(&story.bob, digest).ok().unwrap();
 
     assert!(approved.stdout.contains("targets/releases version 1"), "{approved}");
-    story.docker_pulls(&reference);
+    story.docker.pulls(&reference);
     let server = format!("https://localhost:{}", story.docker.scene.address.port());
     let notary = Notary::at(server, Some(story.docker.scene.directory.path().join("ca.pem"))).unwrap();
     let listed = notary.run(&["list", &story.repository]).unwrap().ok().unwrap().stdout;
@@ -171,17 +152,17 @@ fn what_is_withdrawn_is_signed_by_nobody_and_a_push_says_what_waits() {
     assert!(pushed.stdout.contains("proposed for the trust data: targets/releases version 1"), "{pushed}");
     assert!(pushed.stdout.contains("pushed and signed"), "{pushed}");
     story.docker.engine.forget(&reference).unwrap();
-    story.docker_refuses(&reference);
+    story.docker.refuses(&reference);
     let digest = story.waits(&story.bob)["digest"].as_str().unwrap().to_owned();
     story.bob.run(&["trust", "withdraw", scope, &digest]).unwrap().ok().unwrap();
     assert!(story.approve(&story.bob, &digest).exited(1).unwrap().stderr.contains("nothing waits"));
-    story.docker_refuses(&reference);
+    story.docker.refuses(&reference);
 
     // Whoever may use both keys needs nobody, and the version that was signed is never used again.
     let json = ["--output", "json", "trust", "sign", &reference, "--role", "targets/releases"];
     let signed = story.admin.run(&json).unwrap().ok().unwrap().json().unwrap();
     assert!(signed["result"] == "signed" && signed["files"][0]["version"] == 2, "{signed}");
-    story.docker_pulls(&reference);
+    story.docker.pulls(&reference);
 }
 
 #[test]

@@ -37,4 +37,24 @@ impl Docker {
         });
         Self { cli: Cli::at(format!("https://localhost:{}", scene.address.port()), registry), scene }
     }
+
+    /// An image in the registry, pushed with content trust off.
+    pub fn pushed(&self, tag: &str) -> String {
+        let reference = self.built(tag, &format!("hello from {tag}"));
+        self.run("0", &["push", &reference]).ok().unwrap();
+        self.engine.forget(&reference).unwrap();
+        reference
+    }
+
+    /// It takes what is signed: by its name, from the registry.
+    pub fn pulls(&self, reference: &str) {
+        let pulled = self.run("1", &["pull", reference]).ok().unwrap();
+        self.says(&pulled, "@sha256:");
+        self.engine.forget(reference).unwrap();
+    }
+
+    pub fn refuses(&self, reference: &str) {
+        let refused = self.run("1", &["pull", reference]).exited(1).unwrap();
+        self.says(&refused, "No valid trust data for");
+    }
 }
