@@ -1,5 +1,7 @@
 //! The canonical form that Notary's signatures cover.
 
+use crate::Sha256Digest;
+use crate::format::base64;
 use crate::format::json::{Object, Value};
 
 /// The one text of `value` that signatures cover: members in the order of their names' bytes, no white space, and
@@ -20,6 +22,15 @@ pub(super) fn file(signed: &Value, signatures: &[Value]) -> Vec<u8> {
     write_array(&mut text, signatures, write_json_string);
     text.push(b'}');
     text
+}
+
+/// A line of its signatures: bytes of a signature as a key's method has them.
+pub(super) fn line(key: Sha256Digest, method: &str, signature: &[u8]) -> Value {
+    Value::object([
+        ("keyid", key.to_hex().into()),
+        ("method", method.into()),
+        ("sig", base64::encode(signature).into()),
+    ])
 }
 
 /// How a string is written.

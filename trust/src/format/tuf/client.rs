@@ -124,12 +124,6 @@ impl Client {
         if bytes.len() > TIMESTAMP_BYTES_MAX {
             return Err(Distrust::Endless(RoleName::Timestamp));
         }
-        let file = Document::read(&RoleName::Timestamp, bytes)?;
-        let speakers = self.speakers(&RoleName::Timestamp)?;
-        file.verify(&speakers)?;
-        if !is_as_written(&file, &speakers) {
-            return Err(Distrust::Altered(RoleName::Timestamp));
-        }
         self.take(&RoleName::Timestamp, bytes)
     }
 
@@ -232,7 +226,11 @@ impl Client {
     /// Takes a file that is signed for now, has not expired, and is not older than the last.
     fn take(&mut self, role: &RoleName, bytes: &[u8]) -> Result<(), Distrust> {
         let file = Document::read(role, bytes)?;
-        file.verify(&self.speakers(role)?)?;
+        let speakers = self.speakers(role)?;
+        file.verify(&speakers)?;
+        if *role == RoleName::Timestamp && !is_as_written(&file, &speakers) {
+            return Err(Distrust::Altered(role.clone()));
+        }
         file.counts_at(self.now_unix_seconds)?;
         if let Some(held) = self.last(role) {
             if file.version() < held.version() {

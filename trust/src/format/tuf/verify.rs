@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::part::SignatureLine;
 use super::{BYTES_MAX, Document, Key, RoleName, canonical};
 use crate::Sha256Digest;
-use crate::format::base64;
-use crate::format::json::{self, Value};
+use crate::format::json;
 
 /// Who speaks for a role, and how many of them are needed.
 #[derive(Debug, Clone)]
@@ -81,16 +80,8 @@ pub(super) fn is_as_written(document: &Document, authority: &Authority<'_>) -> b
     if names.len() < lines.len() || lines.len() > authority.keys.len() || !lines.iter().all(is_sound) {
         return false;
     }
-    let written: Vec<Value> = lines
-        .iter()
-        .map(|line| {
-            Value::object([
-                ("keyid", line.key.map(|key| key.to_hex()).unwrap_or_default().into()),
-                ("method", line.method.as_str().into()),
-                ("sig", base64::encode(&line.bytes).into()),
-            ])
-        })
-        .collect();
+    let write = |line: &SignatureLine| Some(canonical::line(line.key?, &line.method, &line.bytes));
+    let Some(written) = lines.iter().map(write).collect::<Option<Vec<_>>>() else { return false };
     let signed = json::read("metadata", &document.0.signed, BYTES_MAX);
     signed.is_ok_and(|signed| canonical::file(&signed, &written) == document.raw())
 }

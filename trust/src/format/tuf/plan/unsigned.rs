@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::NoPlan;
-use crate::format::base64;
 use crate::format::json::{self, Object, Value};
-use crate::format::tuf::canonical::file;
+use crate::format::tuf::canonical::{file, line};
 use crate::format::tuf::verify;
 use crate::format::tuf::{Authority, BYTES_MAX, Document, Expires, Key, NotMet, RoleName, Unsound, Version};
 use crate::{Malformed, Sha256Digest, Signature};
@@ -63,11 +62,7 @@ impl Stamp {
     }
 
     fn line(&self) -> Value {
-        Value::object([
-            ("keyid", self.key.to_hex().into()),
-            ("method", self.method.into()),
-            ("sig", base64::encode(&self.signature).into()),
-        ])
+        line(self.key, self.method, &self.signature)
     }
 }
 
