@@ -56,12 +56,12 @@ fn remembered<T: Clone + Eq + Hash>(
     what: &T,
     make: impl FnOnce() -> Option<Scene>,
 ) -> Option<Arc<Scene>> {
-    let remembered = || scenes.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(scene) = remembered().find(principal, what) {
+    let locked = || scenes.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(scene) = locked().find(principal, what) {
         return Some(scene);
     }
     let scene = Arc::new(make()?);
-    let old = remembered().keep(principal, what, Arc::clone(&scene));
+    let old = locked().keep(principal, what, Arc::clone(&scene));
     // Thousands of them: not while others wait for the lock.
     drop(old);
     Some(scene)

@@ -84,8 +84,7 @@ impl House {
     /// A deletion is one write of the store: trust data is gone, or has been published behind it, or nothing was begun.
     fn end_of_deletion(&self, intent: &OpenIntent, gun: &Gun, version: Version) -> Result<OutcomeLeaf, Fault> {
         let marks = self.records().own_marks(gun).map_err(Fault::internal)?;
-        let is_there = marks.is_alive && marks.timestamp <= Some(version);
-        let ended = if is_there { Ended::NotStarted } else { Ended::Done };
+        let ended = if marks.is_no_later_than(version) { Ended::NotStarted } else { Ended::Done };
         Ok(OutcomeLeaf::new(self.clock().now_unix_ms(), intent.leaf, ended))
     }
 

@@ -117,8 +117,7 @@ impl Generation {
             }
             _ => Repository::of(files),
         };
-        let marks = head.marks.iter();
-        let repository = marks.fold(repository, |all, (role, version)| all.with_mark(role.clone(), *version));
+        let repository = repository.with_marks(&head.marks);
         Ok(Self { head, repository })
     }
 }

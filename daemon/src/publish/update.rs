@@ -8,7 +8,7 @@ use tracing::{Instrument as _, info, warn};
 use trust::format::tuf::plan::{NoPlan, TARGETS_SECONDS, TIMESTAMP_SECONDS};
 use trust::format::tuf::publish::{Refusal, SnapshotBy, Update, check};
 use trust::format::tuf::{Document, Expires, Gun, Part, Repository, RoleName, Version};
-use trust::{Principal, Sha256Digest};
+use trust::{Fault, Principal, Sha256Digest};
 
 use super::authorize::{Publication, Warrant};
 use super::shelf::{Generation, Turn};
@@ -144,8 +144,7 @@ impl Publisher<'_> {
         let head = put.inspect_err(|error| warn!(stage = "publish", %error, "signed versions are not published"))?;
         info!(stage = "publish", repository = %asked.gun, version = timestamp.version().number(), "published");
         // Versions that were signed beyond what is published now are used, too.
-        let marks = head.marks.iter();
-        let repository = marks.fold(repository, |all, (role, version)| all.with_mark(role.clone(), *version));
+        let repository = repository.with_marks(&head.marks);
         house.shelf().put(&asked.gun, Arc::new(Generation { head, repository }));
         Ok(())
     }
@@ -196,7 +195,7 @@ impl OwnFiles {
 /// Until when a file counts that lives for `seconds` from now.
 pub(super) fn ends(now_unix_seconds: i64, seconds: i64) -> Result<Expires, PublishError> {
     let ends = Expires::at(now_unix_seconds.saturating_add(seconds));
-    ends.map_err(|malformed| PublishError::Internal(trust::Fault::internal(malformed)))
+    ends.map_err(|malformed| PublishError::Internal(Fault::internal(malformed)))
 }
 
 /// The head of what is in the repository now.
@@ -242,8 +241,7 @@ async fn checked(asked: &Asked, held: &Repository, parts: Vec<Part>, now: i64) -
     let sent: usize = parts.iter().map(|part| part.raw().len()).sum();
     let (gun, held) = (asked.gun.clone(), held.clone());
     let bytes = sent.saturating_add(bytes_of(&held));
-    let work = move || check(&gun, &held, parts, now);
-    Ok(if bytes < LONG_BYTES { work() } else { blocking(work).await? }?)
+    Ok(by_length(bytes, move || check(&gun, &held, parts, now)).await??)
 }
 
 /// Whether a client would take the repository as it is about to be published.
@@ -251,7 +249,12 @@ async fn whole(asked: &Asked, repository: &Repository, now: i64) -> Result<(), P
     let (gun, repository) = (asked.gun.clone(), repository.clone());
     let bytes = bytes_of(&repository);
     let work = move || repository.check_whole(&gun, now).map_err(|not| Refusal::Validation(not.to_string()));
-    Ok(if bytes < LONG_BYTES { work() } else { blocking(work).await? }?)
+    Ok(by_length(bytes, work).await??)
+}
+
+/// Does the work here where it is about little, else off the threads that others wait for.
+async fn by_length<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    if bytes < LONG_BYTES { Ok(work()) } else { blocking(work).await }
 }
 
 fn bytes_of(repository: &Repository) -> usize {

@@ -105,6 +105,13 @@ pub struct OwnMarks {
     pub is_alive: bool,
 }
 
+impl OwnMarks {
+    /// Whether there is still what had a timestamp of this version at most: nothing has been deleted, or published, since.
+    pub(crate) fn is_no_later_than(&self, timestamp: Version) -> bool {
+        self.is_alive && self.timestamp <= Some(timestamp)
+    }
+}
+
 /// Every head, by the keyed hash of its repository's name, and the last change of all.
 #[derive(Debug, Default)]
 pub(super) struct Published {

@@ -25,7 +25,7 @@ impl Missed {
         let snapshot = told.snapshot.filter(|said| is_missed(said, known.snapshot));
         let versions = [(RoleName::Timestamp, timestamp), (RoleName::Snapshot, snapshot)];
         // Whatever is published after a deletion has a later timestamp.
-        let is_there = |said: &Said| known.is_alive && known.timestamp <= Some(said.version);
+        let is_there = |said: &Said| known.is_no_later_than(said.version);
         Self {
             versions: versions.into_iter().filter_map(|(role, said)| Some((role, said?))).collect(),
             deletion: told.deletion.filter(is_there),

@@ -145,8 +145,7 @@ impl Publisher<'_> {
         // As it was before the versions of these files were reserved: else they would be taken for used.
         let is_proposed = |role: &RoleName| files.iter().any(|file| file.role() == role);
         let marks = head.marks.iter().filter(|(role, _)| !is_proposed(role));
-        let before = Repository::of(held.repository.files().values().cloned());
-        let before = marks.fold(before, |all, (role, version)| all.with_mark(role.clone(), *version));
+        let before = Repository::of(held.repository.files().values().cloned()).with_marks(marks);
         self.take_in_turn(turn, asked, warrant, (head, &before), parts(files)?).await?;
         Ok(())
     }

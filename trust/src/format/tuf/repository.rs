@@ -40,6 +40,15 @@ impl Repository {
         Some(self.clone().with(self.buried.clone()?))
     }
 
+    /// [`Repository::with_mark`] of several.
+    #[must_use]
+    pub fn with_marks<'m>(mut self, marks: impl IntoIterator<Item = (&'m RoleName, &'m Version)>) -> Self {
+        for (role, version) in marks {
+            self.raise(role.clone(), *version);
+        }
+        self
+    }
+
     /// Says that a role has had this version; a lower one than is known changes nothing.
     #[must_use]
     pub fn with_mark(mut self, role: RoleName, version: Version) -> Self {
