@@ -24,7 +24,7 @@ use crate::tables::Tables;
 
 use budget::{AtWork, Budgets};
 
-pub(crate) use batch::{Batch, BatchKey};
+pub(crate) use batch::{Batch, BatchKey, VerificationKey};
 
 /// A batch is cut into parts of at least so many items for as many cores as there are: below, the cutting costs more.
 const PART_ITEMS_MIN: usize = 1024;
@@ -59,7 +59,7 @@ impl Verifier {
     async fn run(
         &self,
         batch: &Arc<Batch>,
-        keys: Vec<Result<PublicKey, Refusal>>,
+        keys: Vec<Result<VerificationKey, Refusal>>,
         _at_work: AtWork,
     ) -> Result<Vec<Option<Refusal>>, Fault> {
         let caller = CancellationToken::new();
@@ -197,7 +197,7 @@ impl House {
         let mut veiled = Vec::with_capacity(batch.keys().len());
         for key in batch.keys().iter() {
             let (key, is_veiled) = match key {
-                BatchKey::Given(public_key) => (Ok(public_key.clone()), false),
+                BatchKey::Given(key) => (Ok(key.clone()), false),
                 BatchKey::Kept(selector) => match self.sight(principal, selector, Action::Verify).await? {
                     Sight::Open(view) => (newest(&view)?, false),
                     Sight::Veiled(Some(view)) => (newest(&view)?, true),
@@ -307,12 +307,12 @@ fn veil(mut verdicts: Vec<Option<Refusal>>, batch: &Batch, veiled: &[bool]) -> V
 }
 
 /// The newest public key of a kept key, or why none of its signatures counts.
-fn newest(view: &KeyView) -> Result<Result<PublicKey, Refusal>, Fault> {
+fn newest(view: &KeyView) -> Result<Result<VerificationKey, Refusal>, Fault> {
     if view.state.trust != Trust::Trusted {
         return Ok(Err(Refusal::Distrusted));
     }
     let version = view.versions.last().ok_or_else(|| Fault::internal("a key without a version"))?;
-    Ok(Ok(version.public_key.clone()))
+    Ok(Ok(VerificationKey::Signs(version.public_key.clone())))
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 #[allow(dead_code, reason = "it serves several tests")]
 mod signed;
 
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::signature::{KeyPair as _, ML_DSA_65_SIGNING, PqdsaKeyPair};
 use prost::bytes::Bytes;
 use signed::{Signed, metric, sign, verdicts};
 use tonic::Code;
@@ -134,4 +136,81 @@ async fn a_batch_that_is_ragged_or_empty_is_refused_whole() {
         assert_eq!(refused.code(), Code::InvalidArgument, "{what}: {refused}");
     }
     assert_eq!(verdicts(&verify(&channel, good).await, ITEMS), vec![None; ITEMS]);
+}
+
+/// So many items of one key, all with the same signature of nothing.
+fn of_one_key(key: &str, items: usize) -> VerifyBatchRequest {
+    VerifyBatchRequest {
+        keys: vec![BatchKey { kind: Some(batch_key::Kind::Key(key.to_owned())) }],
+        messages: Some(verify_batch_request::Messages::Items32(vec![7; items * 32].into())),
+        signatures: vec![7; items * 64].into(),
+        ..VerifyBatchRequest::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_without_end_and_keys_that_are_not_there_are_refused_and_nothing_else_suffers() {
+    let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    let signed = [sign(&channel, "raw/one", Algorithm::Ed25519, ITEMS).await];
+    let mut one_is_not_there = request(&signed, kept(&signed));
+    one_is_not_there.keys.push(BatchKey { kind: Some(batch_key::Kind::Key("raw/none".to_owned())) });
+    for (what, code, bad) in [
+        ("one more than the daemon takes", Code::InvalidArgument, of_one_key("raw/one", 65_537)),
+        ("a million", Code::InvalidArgument, of_one_key("raw/one", 1_000_000)),
+        ("a key that is not there", Code::NotFound, of_one_key("raw/none", 1)),
+        ("a key that is not there, of no item", Code::NotFound, one_is_not_there),
+    ] {
+        let refused = VerificationClient::new(channel.clone()).verify_batch(bad).await.unwrap_err();
+
+        assert_eq!(refused.code(), code, "{what}: {refused}");
+    }
+    let most = verify(&channel, of_one_key("raw/one", 65_536)).await;
+    assert_eq!(verdicts(&most, 65_536), vec![Some(VerifyFailure::Wrong); 65_536]);
+    assert_eq!(verdicts(&verify(&channel, request(&signed, kept(&signed))).await, ITEMS), vec![None; ITEMS]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_of_ml_dsa_65_stand_among_others_and_such_a_key_is_given() {
+    let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    let signed = [sign(&channel, "raw/one", Algorithm::Ed25519, ITEMS).await];
+    let pair = PqdsaKeyPair::generate(&ML_DSA_65_SIGNING).unwrap();
+    let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+    let given = |der: &[u8]| BatchKey { kind: Some(batch_key::Kind::MlDsa65SpkiDer(Bytes::copy_from_slice(der))) };
+    // The other key signs every hundredth item; of every thousandth the batch says that the first one did.
+    let mut all = request(&signed, kept(&signed));
+    all.keys.push(given(spki.as_ref()));
+    let (mut signatures, mut ends) = (Vec::new(), Vec::new());
+    for (item, (message, of_ed25519)) in signed[0].messages.iter().zip(&signed[0].signatures).enumerate() {
+        if item % 100 == 0 {
+            let mut signature = vec![0; ML_DSA_65_SIGNING.signature_len()];
+            pair.sign(message, &mut signature).unwrap();
+            signatures.extend(signature);
+            all.key_indexes[item] = u32::from(item % 1000 != 0);
+        } else {
+            signatures.extend_from_slice(of_ed25519);
+        }
+        ends.push(u32::try_from(signatures.len()).unwrap());
+    }
+    (all.signatures, all.signature_ends) = (signatures.into(), ends);
+    let expected: Vec<_> = (0..ITEMS).map(|item| (item % 1000 == 0).then_some(VerifyFailure::Encoding)).collect();
+
+    assert_eq!(verdicts(&verify(&channel, all.clone()).await, ITEMS), expected);
+
+    // What is signed differs in one bit, and its verdict alone does.
+    let Some(verify_batch_request::Messages::Items32(items)) = &mut all.messages else { panic!("not packed") };
+    let mut changed = items.to_vec();
+    changed[100 * 32] ^= 1;
+    *items = changed.into();
+    let changed = verdicts(&verify(&channel, all).await, ITEMS);
+    assert_eq!(changed[100], Some(VerifyFailure::Wrong));
+    assert_eq!((&changed[..100], &changed[101..]), (&expected[..100], &expected[101..]));
+
+    // Keys of other lengths and algorithms are none.
+    for other in [&spki.as_ref()[1..], &signed[0].spki_der[..], b""] {
+        let bad = VerifyBatchRequest { keys: vec![given(other)], ..of_one_key("raw/one", 1) };
+        let refused = VerificationClient::new(channel.clone()).verify_batch(bad).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    }
 }

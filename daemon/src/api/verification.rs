@@ -7,13 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
 use trust::verify::NotValid;
-use trust::{Algorithm, Digest, Fault, HashFunction, KeyVersion, PublicKey, Purpose, Repository, Signable};
+use trust::{Algorithm, Digest, Fault, HashFunction, KeyVersion, MlDsa65Key, PublicKey, Purpose, Repository, Signable};
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
 use super::{Door, answer, malformed, selector};
 use crate::authorize::Action;
-use crate::verification::{Batch, BatchKey, Refusal, Verdict, VerifyRequest};
+use crate::verification::{Batch, BatchKey, Refusal, Verdict, VerificationKey, VerifyRequest};
 
 /// The most keys of a batch.
 const BATCH_KEYS_MAX: usize = 4096;
@@ -131,7 +131,11 @@ fn batch_key(wire: v1::BatchKey) -> Result<BatchKey, Fault> {
         v1::batch_key::Kind::Key(text) => Ok(BatchKey::Kept(selector(&text)?)),
         v1::batch_key::Kind::PublicKey(key) => {
             let algorithm = Algorithm::from_wire(key.algorithm)?;
-            Ok(BatchKey::Given(PublicKey::from_spki_der(algorithm, &key.spki_der)?))
+            let key = PublicKey::from_spki_der(algorithm, &key.spki_der)?;
+            Ok(BatchKey::Given(VerificationKey::Signs(key)))
+        }
+        v1::batch_key::Kind::MlDsa65SpkiDer(der) => {
+            Ok(BatchKey::Given(VerificationKey::MlDsa65(MlDsa65Key::from_spki_der(&der)?)))
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use trust::verify::NotValid;
 use trust::verify::batch::{self, Input, Item, Key, Table};
-use trust::{Digest, Fault, FaultKind, PublicKey};
+use trust::{Digest, Fault, FaultKind, MlDsa65Key, PublicKey};
 
 use super::Refusal;
 use crate::keys::KeySelector;
@@ -21,7 +21,34 @@ pub(crate) enum BatchKey {
     /// One of ours: its newest version.
     Kept(KeySelector),
     /// Any public key.
-    Given(PublicKey),
+    Given(VerificationKey),
+}
+
+/// What a batch is verified under.
+#[derive(Debug, Clone)]
+pub(crate) enum VerificationKey {
+    /// Of an algorithm that the daemon signs with, too.
+    Signs(PublicKey),
+    /// Of one that it only verifies.
+    MlDsa65(MlDsa65Key),
+}
+
+impl VerificationKey {
+    /// Whether its algorithm hashes first, and so takes a digest.
+    fn hashes(&self) -> bool {
+        match self {
+            Self::Signs(key) => key.algorithm().prehash().is_some(),
+            Self::MlDsa65(_) => false,
+        }
+    }
+
+    /// Its table, if it has one or earns it by so many items.
+    fn table(&self, tables: &Tables, items: usize) -> Option<Arc<Table>> {
+        match self {
+            Self::Signs(key) => tables.earn(key, items),
+            Self::MlDsa65(_) => None,
+        }
+    }
 }
 
 /// The messages of a batch, end to end.
@@ -33,7 +60,7 @@ pub(crate) struct Messages {
 
 #[derive(Debug)]
 enum Places {
-    /// Items of 32 bytes: the message for Ed25519, its SHA-256 digest for the others.
+    /// Items of 32 bytes: the message, or its SHA-256 digest for algorithms that hash first.
     Fixed32(usize),
     /// Whole messages.
     Ranges(Vec<Range<usize>>),
@@ -119,10 +146,10 @@ impl Batch {
 
     /// The tables of its keys, as far as they have or earn them by the items of `range`; `keys` are those of
     /// [`Batch::keys`], looked up.
-    pub(crate) fn tables(
+    pub(super) fn tables(
         &self,
         range: Range<usize>,
-        keys: &[Result<PublicKey, Refusal>],
+        keys: &[Result<VerificationKey, Refusal>],
         tables: &Tables,
     ) -> Vec<Option<Arc<Table>>> {
         let mut items = vec![0_usize; keys.len()];
@@ -131,18 +158,18 @@ impl Batch {
                 *items += 1;
             }
         }
-        let earn = |(key, items): (&Result<PublicKey, Refusal>, usize)| {
-            key.as_ref().ok().filter(|_| items > 0).and_then(|key| tables.earn(key, items))
+        let earn = |(key, items): (&Result<VerificationKey, Refusal>, usize)| {
+            key.as_ref().ok().filter(|_| items > 0).and_then(|key| key.table(tables, items))
         };
         keys.iter().zip(items).map(earn).collect()
     }
 
     /// One verdict per item of `range`, in order; `None` of an item is valid, and `None` of all when `go_on`, asked now
     /// and then, says that nobody waits any more. `keys` and `tables` are those of [`Batch::keys`].
-    pub(crate) fn verdicts(
+    pub(super) fn verdicts(
         &self,
         range: Range<usize>,
-        keys: &[Result<PublicKey, Refusal>],
+        keys: &[Result<VerificationKey, Refusal>],
         tables: &[Option<Arc<Table>>],
         go_on: impl Fn() -> bool,
     ) -> Option<Vec<Option<Refusal>>> {
@@ -179,18 +206,19 @@ impl Batch {
     fn item<'a>(
         &'a self,
         index: usize,
-        keys: &'a [Result<PublicKey, Refusal>],
+        keys: &'a [Result<VerificationKey, Refusal>],
         tables: &'a [Option<Arc<Table>>],
     ) -> Result<Item<'a>, Refusal> {
         let place = self.key_of.get(index).copied().unwrap_or(usize::MAX);
-        let public = keys.get(place).ok_or(Refusal::NotValid(NotValid::Input))?.as_ref().map_err(|refusal| *refusal)?;
-        let key = match tables.get(place) {
-            Some(Some(table)) => Key::Known(table),
-            Some(None) | None => Key::Plain(public),
+        let under = keys.get(place).ok_or(Refusal::NotValid(NotValid::Input))?.as_ref().map_err(|refusal| *refusal)?;
+        let key = match (tables.get(place), under) {
+            (Some(Some(table)), _) => Key::Known(table),
+            (_, VerificationKey::Signs(key)) => Key::Plain(key),
+            (_, VerificationKey::MlDsa65(key)) => Key::MlDsa65(key),
         };
         let signature = self.signature_places.get(index).cloned().unwrap_or_default();
         let signature = self.signatures.get(signature).unwrap_or_default();
-        Ok(Item { key, input: self.messages.input(index, public), signature })
+        Ok(Item { key, input: self.messages.input(index, under.hashes()), signature })
     }
 }
 
@@ -202,7 +230,7 @@ impl Messages {
         }
     }
 
-    fn input(&self, index: usize, key: &PublicKey) -> Input<'_> {
+    fn input(&self, index: usize, hashes: bool) -> Input<'_> {
         match &self.places {
             Places::Ranges(ranges) => {
                 let range = ranges.get(index).cloned().unwrap_or_default();
@@ -211,11 +239,7 @@ impl Messages {
             Places::Fixed32(_) => {
                 let (items, _) = self.bytes.as_chunks::<32>();
                 let item = items.get(index).unwrap_or(&[0; 32]);
-                if key.algorithm().prehash().is_some() {
-                    Input::Digest(Digest::Sha256(*item))
-                } else {
-                    Input::Message(item)
-                }
+                if hashes { Input::Digest(Digest::Sha256(*item)) } else { Input::Message(item) }
             }
         }
     }

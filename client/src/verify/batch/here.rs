@@ -23,7 +23,7 @@ pub(super) enum Prepared {
     Plain(PublicKey),
     /// With its multiples.
     Known(Table),
-    /// Of an algorithm that nothing else takes here: no daemon has such a key, and no pin names one.
+    /// Of an algorithm that is only verified: no daemon has such a key, and no pin names one.
     MlDsa65(MlDsa65Key),
 }
 
