@@ -9,7 +9,7 @@ use trust::Repository;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::pin;
-use crate::trust_data::TrustServerEntry;
+use crate::trust_server::TrustServerEntry;
 
 /// The environment variable that docker reads, too.
 pub(crate) const VARIABLE: &str = "DOCKER_CONTENT_TRUST";

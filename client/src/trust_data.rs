@@ -5,7 +5,6 @@
 //! believed is pinned, or it is the first that is seen, and then a word says so.
 
 mod cache;
-mod entry;
 mod generation;
 mod listed;
 mod tags;
@@ -19,10 +18,10 @@ use trust::{Sha256Digest, Tag};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::registry::{CredentialFiles, Place, PlainHttp, TrustServer};
+use crate::trust_server::{TrustRoot, TrustServerEntry};
 use cache::Cache;
 use visit::Visit;
 
-pub(crate) use entry::{TrustRoot, TrustServerEntry};
 pub(crate) use generation::{Generation, generation};
 pub(crate) use listed::listed;
 pub(crate) use tags::{SignedTag, SignedTags, Unusable, tags};

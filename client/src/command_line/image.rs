@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
-use crate::trust_data::TrustRoot;
+use crate::trust_server::TrustRoot;
 
 /// How an image is signed.
 #[derive(Debug, Args)]

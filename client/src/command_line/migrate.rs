@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
 use super::image::SigningChoice;
-use crate::trust_data::TrustRoot;
+use crate::trust_server::TrustRoot;
 
 /// `migrate …`
 #[derive(Debug, Subcommand)]

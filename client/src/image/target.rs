@@ -5,7 +5,7 @@ use trust::{Reference, Repository, Sha256Digest};
 
 use crate::failure::Failure;
 use crate::registry::Place;
-use crate::trust_data::TrustRoot;
+use crate::trust_server::TrustRoot;
 
 /// An image as the user asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,8 @@ use crate::connect::Daemon;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::image::Resigner;
-use crate::trust_data::{self, SignedTag, SignedTags, TrustServerEntry};
+use crate::trust_data::{self, SignedTag, SignedTags};
+use crate::trust_server::TrustServerEntry;
 
 /// Runs `trustctl migrate notary export`; refused where something was left behind, after the report.
 pub(super) async fn run(context: &Context, arguments: &NotaryExport) -> Result<ExitCode, Failure> {

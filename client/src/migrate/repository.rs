@@ -8,8 +8,9 @@ use trust_proto::v1;
 use crate::command_line::migrate::ImportRepository;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::trust_data::{Generation, TrustServerEntry, generation};
+use crate::trust_data::{Generation, generation};
 use crate::trust_owner::TrustChange;
+use crate::trust_server::TrustServerEntry;
 
 /// Runs `trustctl migrate notary import repository`.
 pub(super) async fn run(context: &Context, arguments: &ImportRepository) -> Result<(), Failure> {

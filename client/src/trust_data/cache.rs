@@ -6,9 +6,10 @@ use trust::Sha256Digest;
 use trust::format::tuf::standard::file_name;
 use trust::format::tuf::{BYTES_MAX, Document, Gun, Repository, RoleName};
 
-use super::{TrustRoot, visit};
+use super::visit;
 use crate::failure::Failure;
 use crate::files::{self, Existing, Lock};
+use crate::trust_server::TrustRoot;
 
 const MODE: u32 = 0o600;
 

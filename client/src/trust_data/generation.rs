@@ -4,10 +4,11 @@ use trust::Repository;
 use trust::format::tuf::client::Client;
 use trust::format::tuf::{BYTES_MAX, Document, RoleName};
 
-use super::{Extent, TrustRoot, TrustServerEntry, not_configured, read, root_keys};
+use super::{Extent, not_configured, read, root_keys};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::registry::TrustServer;
+use crate::trust_server::{TrustRoot, TrustServerEntry};
 
 /// The most roots that are read.
 const ROOTS_MAX: usize = 1024;

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use trust::Repository;
 
-use super::TrustServerEntry;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::registry::{ChangeCategory, CredentialFiles, PlainHttp, TrustFeed};
+use crate::trust_server::TrustServerEntry;
 
 /// The most pages of changes that are read.
 const PAGES_MAX: usize = 10_000;

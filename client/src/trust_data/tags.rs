@@ -8,9 +8,10 @@ use trust::format::tuf::client::Client;
 use trust::format::tuf::{Document, RoleName, Target, Targets};
 use trust::{Malformed, Repository, Sha256Digest, Tag};
 
-use super::{Extent, TrustRoot, not_configured, read, root_keys, timestamp, visit};
+use super::{Extent, not_configured, read, root_keys, timestamp, visit};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::trust_server::TrustRoot;
 
 /// What is signed in a repository.
 #[derive(Debug)]

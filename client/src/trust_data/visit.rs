@@ -6,10 +6,11 @@ use trust::format::tuf::client::{Client, Distrust, TIMESTAMP_BYTES_MAX, Wanted};
 use trust::format::tuf::{BYTES_MAX, Document, Gun, RoleName, Targets};
 
 use super::cache::{self, Cache};
-use super::{TrustRoot, pin};
+use super::pin;
 use crate::failure::{Exit, Failure};
 use crate::registry::TrustServer;
 use crate::time::now_unix_seconds;
+use crate::trust_server::TrustRoot;
 
 /// The most roots that are followed in one visit.
 const ROOTS_MAX: u32 = 256;
