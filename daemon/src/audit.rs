@@ -39,7 +39,8 @@ pub(crate) use publisher::LogSigner;
 pub(crate) use recovery::{History, KeyOperation, KeyOperations, OpenIntent};
 pub(crate) use trust_data::{Said, Testimony};
 
-use frames::{Frames, FramesError};
+use error::FramesError;
+use frames::Frames;
 use hashes::Hashes;
 use publisher::Published;
 use refusals::Refusals;
@@ -398,7 +399,7 @@ fn make_private(directory: &Path) -> Result<(), FramesError> {
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .map_err(|source| frames::io_error("make", directory, source))
+        .map_err(|source| error::io_error("make", directory, source))
 }
 
 #[cfg(test)]

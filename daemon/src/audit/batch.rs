@@ -5,8 +5,8 @@ use std::path::Path;
 use trust::Sha256Digest;
 use trust::tlog::{Frontier, leaf_hash};
 
+use super::error::FramesError;
 use super::files::{Durability, replace_file};
-use super::frames::FramesError;
 use super::leaf::BatchBody;
 
 /// The RFC 6962 root over `items`.

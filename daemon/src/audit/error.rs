@@ -1,11 +1,32 @@
 //! What can go wrong with the log, by what the caller can do.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use trust::tlog::ENTRY_BYTES_MAX;
 
-use super::frames::FramesError;
+/// Why its files do not open, or take no more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FramesError {
+    /// A step on a file failed.
+    #[error("{step} {path}")]
+    Io {
+        step: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A frame that is not the last does not read.
+    #[error("the log is damaged at byte {offset} of {path}: restore it from a copy")]
+    Damaged { path: PathBuf, offset: u64 },
+    /// Entries that were durable are gone while the log is open.
+    #[error("the log was cut: {path} ends before entries that were flushed. Restore it from a copy")]
+    Cut { path: PathBuf },
+    /// A segment is missing.
+    #[error("the log misses the entries before {path}: restore the missing file")]
+    Gap { path: PathBuf },
+}
 
 /// Why the log did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -63,5 +84,10 @@ pub(crate) enum OpenError {
     },
     /// The writer could not be started.
     #[error("start the log's writer")]
-    Thread(#[source] std::io::Error),
+    Thread(#[source] io::Error),
+}
+
+/// A step on one of its files that failed.
+pub(super) fn io_error(step: &'static str, path: &Path, source: io::Error) -> FramesError {
+    FramesError::Io { step, path: path.to_owned(), source }
 }

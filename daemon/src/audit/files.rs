@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::frames::{FramesError, io_error};
+use super::error::{FramesError, io_error};
 
 /// Whether a file must outlive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

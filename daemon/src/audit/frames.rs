@@ -15,34 +15,13 @@ use std::path::{Path, PathBuf};
 
 use self::frame::{HEADER_BYTES, header, read_frame};
 use self::scan::{keep_aside, scan};
+use super::error::{FramesError, io_error};
 use super::files::sync_directory;
 
 /// A segment is closed once it is this long, in bytes.
 const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The place of every so many entries is kept in memory.
 const SPARSE: u64 = 64;
-
-/// Why the frames do not open.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FramesError {
-    /// A step on a file failed.
-    #[error("{step} {path}")]
-    Io {
-        step: &'static str,
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// A frame that is not the last does not read.
-    #[error("the log is damaged at byte {offset} of {path}: restore it from a copy")]
-    Damaged { path: PathBuf, offset: u64 },
-    /// Entries that were durable are gone while the log is open.
-    #[error("the log was cut: {path} ends before entries that were flushed. Restore it from a copy")]
-    Cut { path: PathBuf },
-    /// A segment is missing.
-    #[error("the log misses the entries before {path}: restore the missing file")]
-    Gap { path: PathBuf },
-}
 
 /// The segments of one log, open for appending.
 #[derive(Debug)]
@@ -260,10 +239,6 @@ fn list(directory: &Path) -> Result<Vec<Segment>, FramesError> {
     }
     segments.sort_by_key(|segment| segment.first);
     Ok(segments)
-}
-
-pub(super) fn io_error(step: &'static str, path: &Path, source: io::Error) -> FramesError {
-    FramesError::Io { step, path: path.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use trust::Sha256Digest;
 use trust::tlog::{Frontier, Node, TILE_HEIGHT, TILE_WIDTH, Tile, leaf_hash, node_hash};
 
+use super::error::{FramesError, io_error};
 use super::files::{Durability, replace_file};
-use super::frames::{FramesError, io_error};
 
 /// Full tiles that may wait for their file, while the log is read at the start.
 const PENDING_MAX: usize = 1024;

@@ -13,8 +13,8 @@ use tracing::warn;
 use trust::Sha256Digest;
 use trust::tlog::{Checkpoint, SignedCheckpoint, TILE_WIDTH, Tile, VerifierKey};
 
+use super::error::FramesError;
 use super::files::{Durability, replace_file};
-use super::frames::FramesError;
 use super::hashes::{write_derived, write_tile};
 use super::writer::Shared;
 

@@ -9,7 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tracing::{error, info};
 
 use super::AuditError;
-use super::frames::{Frames, FramesError};
+use super::error::FramesError;
+use super::frames::Frames;
 use super::hashes::Hashes;
 
 /// Entries that are written as one group, at most.

@@ -8,7 +8,8 @@ use std::path::Path;
 use tracing::warn;
 
 use super::frame::split_frame;
-use super::{FramesError, Place, SPARSE, Segment, io_error};
+use super::{Place, SPARSE, Segment};
+use crate::audit::error::{FramesError, io_error};
 
 /// What a scan of one segment found.
 pub(super) struct Scanned {
