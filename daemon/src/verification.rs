@@ -2,6 +2,7 @@
 
 mod batch;
 mod budget;
+mod lookup;
 
 use std::fmt;
 use std::num::NonZero;
@@ -23,6 +24,7 @@ use crate::records::{KeyView, Records};
 use crate::tables::Tables;
 
 use budget::{AtWork, Budgets};
+use lookup::{Found, veil};
 
 pub(crate) use batch::{Batch, BatchKey, VerificationKey};
 
@@ -59,17 +61,16 @@ impl Verifier {
     async fn run(
         &self,
         batch: &Arc<Batch>,
-        keys: Vec<Result<VerificationKey, Refusal>>,
+        keys: &Arc<Vec<Found>>,
         _at_work: AtWork,
     ) -> Result<Vec<Option<Refusal>>, Fault> {
         let caller = CancellationToken::new();
         let _hangs_up = caller.clone().drop_guard();
-        let keys = Arc::new(keys);
         let mut running = Vec::with_capacity(self.cores);
         for part in parts(batch.items(), self.cores) {
             // Whoever hangs up while waiting here leaves nothing behind.
             let place = Arc::clone(&self.places).acquire_owned().await.map_err(Fault::internal)?;
-            let (batch, keys, tables) = (Arc::clone(batch), Arc::clone(&keys), Arc::clone(&self.tables));
+            let (batch, keys, tables) = (Arc::clone(batch), Arc::clone(keys), Arc::clone(&self.tables));
             let caller = caller.clone();
             // Arithmetic for milliseconds would hold up every other request on this thread. The place goes with the work,
             // which ends soon after its caller has gone: nobody can start more of it than there are places.
@@ -193,24 +194,12 @@ impl House {
         batch: Batch,
     ) -> Result<Vec<Option<Refusal>>, Fault> {
         self.allow(principal, Action::Verify)?;
-        let mut keys = Vec::with_capacity(batch.keys().len());
-        let mut veiled = Vec::with_capacity(batch.keys().len());
-        for key in batch.keys().iter() {
-            let (key, is_veiled) = match key {
-                BatchKey::Given(key) => (Ok(key.clone()), false),
-                BatchKey::Kept(selector) => match self.sight(principal, selector, Action::Verify).await? {
-                    Sight::Open(view) => (newest(&view)?, false),
-                    Sight::Veiled(Some(view)) => (newest(&view)?, true),
-                    Sight::Veiled(None) => (Err(Refusal::Veiled), true),
-                },
-            };
-            keys.push(key);
-            veiled.push(is_veiled);
-        }
+        let keys = Arc::new(self.look_up(principal, batch.keys()).await?);
+        batch.fits(&keys)?;
         let batch = Arc::new(batch);
         let at_work = self.verifier().budgets.take(principal, batch.items()).await?;
-        let verdicts = self.verifier().run(&batch, keys, at_work).await?;
-        let verdicts = veil(verdicts, &batch, &veiled);
+        let verdicts = self.verifier().run(&batch, &keys, at_work).await?;
+        let verdicts = veil(verdicts, &batch, &keys);
         self.note_verdicts(&verdicts);
         Ok(verdicts)
     }
@@ -294,25 +283,6 @@ fn verdict(view: &KeyView, request: &VerifyRequest) -> Result<Verdict, Fault> {
         return Err(Fault::new(FaultKind::Missing, "no such version of the key"));
     }
     Ok(Verdict::NotValid(Refusal::NotValid(refusal)))
-}
-
-/// Takes the reasons away from items under keys that the caller may not get.
-fn veil(mut verdicts: Vec<Option<Refusal>>, batch: &Batch, veiled: &[bool]) -> Vec<Option<Refusal>> {
-    for (verdict, key) in verdicts.iter_mut().zip(batch.key_indexes()) {
-        if verdict.is_some() && veiled.get(*key).copied().unwrap_or(true) {
-            *verdict = Some(Refusal::Veiled);
-        }
-    }
-    verdicts
-}
-
-/// The newest public key of a kept key, or why none of its signatures counts.
-fn newest(view: &KeyView) -> Result<Result<VerificationKey, Refusal>, Fault> {
-    if view.state.trust != Trust::Trusted {
-        return Ok(Err(Refusal::Distrusted));
-    }
-    let version = view.versions.last().ok_or_else(|| Fault::internal("a key without a version"))?;
-    Ok(Ok(VerificationKey::Signs(version.public_key.clone())))
 }
 
 #[cfg(test)]

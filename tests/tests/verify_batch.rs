@@ -138,6 +138,43 @@ async fn a_batch_that_is_ragged_or_empty_is_refused_whole() {
     assert_eq!(verdicts(&verify(&channel, good).await, ITEMS), vec![None; ITEMS]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_signature_gives_no_item_a_verdict() {
+    let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    let signed = sign(&channel, "raw/one", Algorithm::Ed25519, 64).await;
+    sign(&channel, "raw/p256", Algorithm::EcdsaP256Sha256, 1).await;
+    let given = PublicKey { algorithm: Algorithm::Ed25519.into(), spki_der: signed.spki_der.clone() };
+    let given = BatchKey { kind: Some(batch_key::Kind::PublicKey(given)) };
+    let without_ends = |key: &BatchKey, items: usize, signatures: usize| VerifyBatchRequest {
+        keys: vec![key.clone()],
+        messages: Some(verify_batch_request::Messages::Items32(signed.messages[..items].concat().into())),
+        signatures: signed.signatures[..signatures].concat().into(),
+        ..VerifyBatchRequest::default()
+    };
+    // Each count divides what is left evenly.
+    for items in [64, 2, 32] {
+        for key in [&kept(std::slice::from_ref(&signed))[0], &given] {
+            let refused = without_ends(key, items, items - 1);
+            let refused = VerificationClient::new(channel.clone()).verify_batch(refused).await.unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument, "{items}: {refused}");
+            let whole = verify(&channel, without_ends(key, items, items)).await;
+            assert_eq!(verdicts(&whole, items), vec![None; items]);
+        }
+    }
+    // What fixes no length needs ends, whatever the length is; also where it does not count any more.
+    let ecdsa = BatchKey { kind: Some(batch_key::Kind::Key("raw/p256".to_owned())) };
+    for is_distrusted in [false, true] {
+        if is_distrusted {
+            Caller::new(channel.clone()).distrust("raw/p256").await.unwrap();
+        }
+        let refused = without_ends(&ecdsa, 2, 2);
+        let refused = VerificationClient::new(channel.clone()).verify_batch(refused).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert!(refused.message().contains("an end for each"), "{refused}");
+    }
+}
+
 /// So many items of one key, all with the same signature of nothing.
 fn of_one_key(key: &str, items: usize) -> VerifyBatchRequest {
     VerifyBatchRequest {

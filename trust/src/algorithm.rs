@@ -142,6 +142,19 @@ impl Algorithm {
             Self::Rsa4096Pkcs1Sha256 | Self::Rsa4096PssSha256 => 512,
         }
     }
+
+    /// The length of every signature of this algorithm in bytes; `None` where lengths differ, as those of DER do.
+    #[must_use]
+    pub const fn signature_bytes(self) -> Option<usize> {
+        match self {
+            Self::EcdsaP256Sha256 | Self::EcdsaP384Sha256 | Self::EcdsaP384Sha384 => None,
+            Self::Ed25519
+            | Self::Rsa3072Pkcs1Sha256
+            | Self::Rsa3072PssSha256
+            | Self::Rsa4096Pkcs1Sha256
+            | Self::Rsa4096PssSha256 => Some(self.signature_bytes_max()),
+        }
+    }
 }
 
 impl fmt::Display for Algorithm {

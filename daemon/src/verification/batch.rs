@@ -9,6 +9,7 @@ use trust::verify::batch::{self, Input, Item, Key, Table};
 use trust::{Digest, Fault, FaultKind, MlDsa65Key, PublicKey};
 
 use super::Refusal;
+use super::lookup::Found;
 use crate::keys::KeySelector;
 use crate::tables::Tables;
 
@@ -34,6 +35,14 @@ pub(crate) enum VerificationKey {
 }
 
 impl VerificationKey {
+    /// The length of its signatures in bytes; `None` where lengths differ.
+    pub(super) fn signature_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Signs(key) => key.algorithm().signature_bytes(),
+            Self::MlDsa65(_) => Some(MlDsa65Key::SIGNATURE_BYTES),
+        }
+    }
+
     /// Whether its algorithm hashes first, and so takes a digest.
     fn hashes(&self) -> bool {
         match self {
@@ -74,7 +83,15 @@ pub(crate) struct Batch {
     key_of: Vec<usize>,
     messages: Messages,
     signatures: Bytes,
-    signature_places: Vec<Range<usize>>,
+    signature_places: SignaturePlaces,
+}
+
+#[derive(Debug)]
+enum SignaturePlaces {
+    /// Signatures of so many bytes each.
+    Equal(usize),
+    /// Signatures that differ in length.
+    Ranges(Vec<Range<usize>>),
 }
 
 impl Batch {
@@ -120,10 +137,11 @@ impl Batch {
             if length == 0 || length * count != signatures.len() {
                 return Err(malformed("signatures: equal lengths, or an end for each"));
             }
-            (0..count).map(|index| index * length..(index + 1) * length).collect()
+            SignaturePlaces::Equal(length)
         } else {
             ranges(signatures.len(), signature_ends)
                 .filter(|places| places.len() == count)
+                .map(SignaturePlaces::Ranges)
                 .ok_or_else(|| malformed("signature ends: one for each item, rising to the length of signatures"))?
         };
         Ok(Self { keys, key_of, messages, signatures, signature_places })
@@ -139,6 +157,18 @@ impl Batch {
         &self.key_of
     }
 
+    /// Refuses signatures without ends that are not as long as the first key makes them; `keys` are those of
+    /// [`Batch::keys`], looked up. One of them is missing, or a byte: each item would be held against a piece of another
+    /// one's, and have a verdict for it.
+    pub(super) fn fits(&self, keys: &[Found]) -> Result<(), Fault> {
+        let SignaturePlaces::Equal(length) = self.signature_places else { return Ok(()) };
+        match keys.first().and_then(|first| first.signature_bytes(length)) {
+            Some(bytes) if bytes == length => Ok(()),
+            Some(bytes) => Err(malformed(&format!("signatures: {bytes} bytes for each item, or an end for each"))),
+            None => Err(malformed("signatures: keys[0] makes some of other lengths, so an end for each")),
+        }
+    }
+
     /// How many items it has.
     pub(crate) const fn items(&self) -> usize {
         self.key_of.len()
@@ -149,7 +179,7 @@ impl Batch {
     pub(super) fn tables(
         &self,
         range: Range<usize>,
-        keys: &[Result<VerificationKey, Refusal>],
+        keys: &[Found],
         tables: &Tables,
     ) -> Vec<Option<Arc<Table>>> {
         let mut items = vec![0_usize; keys.len()];
@@ -158,8 +188,8 @@ impl Batch {
                 *items += 1;
             }
         }
-        let earn = |(key, items): (&Result<VerificationKey, Refusal>, usize)| {
-            key.as_ref().ok().filter(|_| items > 0).and_then(|key| key.table(tables, items))
+        let earn = |(found, items): (&Found, usize)| {
+            found.key.as_ref().ok().filter(|_| items > 0).and_then(|key| key.table(tables, items))
         };
         keys.iter().zip(items).map(earn).collect()
     }
@@ -169,7 +199,7 @@ impl Batch {
     pub(super) fn verdicts(
         &self,
         range: Range<usize>,
-        keys: &[Result<VerificationKey, Refusal>],
+        keys: &[Found],
         tables: &[Option<Arc<Table>>],
         go_on: impl Fn() -> bool,
     ) -> Option<Vec<Option<Refusal>>> {
@@ -206,17 +236,21 @@ impl Batch {
     fn item<'a>(
         &'a self,
         index: usize,
-        keys: &'a [Result<VerificationKey, Refusal>],
+        keys: &'a [Found],
         tables: &'a [Option<Arc<Table>>],
     ) -> Result<Item<'a>, Refusal> {
         let place = self.key_of.get(index).copied().unwrap_or(usize::MAX);
-        let under = keys.get(place).ok_or(Refusal::NotValid(NotValid::Input))?.as_ref().map_err(|refusal| *refusal)?;
+        let found = keys.get(place).ok_or(Refusal::NotValid(NotValid::Input))?;
+        let under = found.key.as_ref().map_err(|refusal| *refusal)?;
         let key = match (tables.get(place), under) {
             (Some(Some(table)), _) => Key::Known(table),
             (_, VerificationKey::Signs(key)) => Key::Plain(key),
             (_, VerificationKey::MlDsa65(key)) => Key::MlDsa65(key),
         };
-        let signature = self.signature_places.get(index).cloned().unwrap_or_default();
+        let signature = match &self.signature_places {
+            SignaturePlaces::Equal(length) => index.saturating_mul(*length)..index.saturating_add(1).saturating_mul(*length),
+            SignaturePlaces::Ranges(ranges) => ranges.get(index).cloned().unwrap_or_default(),
+        };
         let signature = self.signatures.get(signature).unwrap_or_default();
         Ok(Item { key, input: self.messages.input(index, under.hashes()), signature })
     }
@@ -267,6 +301,39 @@ mod tests {
 
     use super::*;
 
+    fn kept() -> BatchKey {
+        BatchKey::Kept("a".parse().map(KeySelector::Name).unwrap_or_else(|_| unreachable!()))
+    }
+
+    fn distrusted() -> Found {
+        Found { key: Err(Refusal::Distrusted), signature_bytes: Some(64), is_veiled: false }
+    }
+
+    #[test]
+    fn signatures_without_ends_are_as_long_as_the_first_key_makes_them() {
+        let fits = |items: usize, bytes: usize, signature_bytes: Option<usize>, is_veiled: bool| {
+            let messages = Batch::items32(vec![0; 32 * items].into())?;
+            let batch = Batch::new([kept()].into(), Vec::new(), messages, vec![0; bytes].into(), &[], 100)?;
+            batch.fits(&[Found { signature_bytes, is_veiled, ..distrusted() }])
+        };
+
+        // One of 64, of 2 and of 32 is missing; and what lengths differ of says its ends.
+        for (items, bytes) in [(64, 63 * 64), (2, 64), (32, 31 * 64), (4, 3 * 512)] {
+            for (signature_bytes, is_veiled) in [(Some(64), false), (Some(512), false), (None, false)] {
+                assert!(fits(items, bytes, signature_bytes, is_veiled).is_err(), "{items} {bytes} {signature_bytes:?}");
+            }
+        }
+        for bytes in [64, 384, 512, 3309] {
+            assert!(fits(3, 3 * bytes, Some(bytes), false).is_ok());
+            assert!(fits(3, 3 * bytes, Some(bytes + 1), false).is_err());
+            // Whoever may not get the key does not learn which length it makes.
+            assert!(fits(3, 3 * bytes, Some(64), true).is_ok());
+            assert!(fits(3, 3 * bytes, None, true).is_ok());
+            assert!(fits(3, 3 * bytes - 3, Some(bytes), true).is_err());
+            assert!(fits(3, 3 * bytes - 3, None, true).is_err());
+        }
+    }
+
     #[test]
     fn ends_that_fall_or_stop_short_are_refused() {
         assert_eq!(ranges(5, &[2, 5]), Some(vec![0..2, 2..5]));
@@ -278,16 +345,15 @@ mod tests {
 
     #[test]
     fn a_batch_that_nobody_waits_for_is_given_up() {
-        let key = BatchKey::Kept("a".parse().map(KeySelector::Name).unwrap_or_else(|_| unreachable!()));
         let messages = Batch::items32(vec![0; 32 * 400].into()).unwrap_or_else(|_| unreachable!());
-        let batch = Batch::new([key].into(), Vec::new(), messages, vec![0; 64 * 400].into(), &[], 400);
+        let batch = Batch::new([kept()].into(), Vec::new(), messages, vec![0; 64 * 400].into(), &[], 400);
         let asked = std::cell::Cell::new(0);
         let twice = || {
             asked.set(asked.get() + 1);
             asked.get() <= 2
         };
 
-        let verdicts = batch.map(|batch| batch.verdicts(0..400, &[Err(Refusal::Distrusted)], &[None], twice));
+        let verdicts = batch.map(|batch| batch.verdicts(0..400, &[distrusted()], &[None], twice));
 
         assert_eq!(verdicts.ok(), Some(None));
         assert_eq!(asked.get(), 3);
@@ -302,14 +368,13 @@ mod tests {
             signatures in proptest::collection::vec(any::<u8>(), 0..200),
             signature_ends in proptest::collection::vec(0_u32..220, 0..6),
         ) {
-            let key = BatchKey::Kept("a".parse().map(KeySelector::Name).unwrap_or_else(|_| unreachable!()));
             let bytes = Bytes::from(bytes);
             let messages = if ends.is_empty() { Batch::items32(bytes) } else { Batch::packed(bytes, &ends) };
-            let keys = [key.clone(), key].into();
+            let keys = [kept(), kept()].into();
             if let Ok(messages) = messages
                 && let Ok(batch) = Batch::new(keys, indexes, messages, signatures.into(), &signature_ends, 4)
             {
-                let keys = [Err(Refusal::Distrusted), Err(Refusal::Distrusted)];
+                let keys = [distrusted(), distrusted()];
                 let verdicts = batch.verdicts(0..batch.items(), &keys, &[], || true).unwrap_or_default();
                 prop_assert!(verdicts.iter().all(|verdict| *verdict == Some(Refusal::Distrusted)));
                 prop_assert!((1..=4).contains(&verdicts.len()));
