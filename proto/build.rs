@@ -24,7 +24,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     // Many times the size of the steps that come before it.
     let large = ".trust.v1.DoctorResponse.step.report";
-    tonic_prost_build::configure().bytes(".").boxed(large).compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .boxed(large)
+        .codec_path("crate::codec::BoundedCodec")
+        .compile_fds(descriptors)?;
     // Apart from the others: no reflection tells of it, and no permission of `trust.v1` is about it.
     let notary = protox::compile(["notary/signer.proto"], ["."])?;
     tonic_prost_build::configure().bytes(".").compile_fds(notary)?;

@@ -1,6 +1,7 @@
 //! The wire: services of package `trust.v1`, and the one place where wire types
 //! become domain types and back.
 
+pub mod codec;
 pub mod fault;
 pub mod words;
 

@@ -15,11 +15,13 @@ use std::time::Duration;
 use signed::{metric, sign};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 use trust::{PublicKey, Sha256Digest};
 use trust_proto::v1;
 use trust_proto::v1::verification_client::VerificationClient;
 use trust_proto::v1::{Algorithm, BatchKey, VerifyBatchRequest, batch_key, verify_batch_request};
 use trust_tests::http::free_address;
+use trust_tests::rpc::{Method, post_frames};
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Setup, Trustctl};
 
@@ -126,6 +128,56 @@ async fn ten_thousand_keys_in_turn_are_not_all_prepared() {
     // They were prepared in turn, thousands of times 387 KiB.
     assert!(prepared("trustd_key_preparations_total") > 2000);
     assert!(most <= at_first + GROWTH_KIB_MAX, "{at_first} KiB at first, then {most} KiB");
+}
+
+/// The most that a process ever had in memory, in KiB.
+fn most_resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().trim().parse().unwrap()
+}
+
+/// As a field of a message that says its length.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    prost::encode_length_delimiter(bytes.len(), &mut field).unwrap();
+    [&field, bytes].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_short_on_the_wire_and_long_in_memory_is_refused_before_it_is_read() {
+    const BYTES: usize = 8 * 1024 * 1024 - 64;
+    let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let (pid, channel) = (daemon.id().unwrap(), daemon.channel().await.unwrap());
+    let method = |name: &str| Method { service: "Verification".to_owned(), name: name.to_owned(), names_key: true };
+    let ends = vec![0; BYTES];
+    // As long as the hostile ones, and short once it is read: what a request of such a length takes by itself.
+    let honest = field(3, &ends);
+    let hostile = [field(2, &ends), field(4, &field(2, &ends)), field(6, &ends), [1 << 3 | 2, 0].repeat(BYTES / 2)];
+    let ask = async |name: &str, message: &[u8]| {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        post_frames(&channel, &method(name), [&[0][..], &length, message].concat()).await.unwrap()
+    };
+    // As often, because each thread keeps some of what it had.
+    for _ in &hostile {
+        for name in ["VerifyBatch", "VerifyStream"] {
+            assert_eq!(ask(name, &honest).await.code, Code::InvalidArgument);
+        }
+    }
+    let before = most_resident_kib(pid);
+
+    for message in &hostile {
+        for name in ["VerifyBatch", "VerifyStream"] {
+            let answer = ask(name, message).await;
+            assert_eq!(answer.code, Code::InvalidArgument, "{name}: {}", answer.message);
+            let is_counted = answer.message.starts_with("items: ") || answer.message.starts_with("keys: ");
+            assert!(is_counted, "{name}: {}", answer.message);
+        }
+    }
+
+    // A key of theirs would take some fifty bytes: 200 MiB together.
+    let after = most_resident_kib(pid);
+    assert!(after <= before + 2 * GROWTH_KIB_MAX, "{before} KiB before, then {after} KiB");
 }
 
 #[test]

@@ -8,15 +8,13 @@ use bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
 use trust::verify::NotValid;
 use trust::{Algorithm, Digest, Fault, HashFunction, KeyVersion, MlDsa65Key, PublicKey, Purpose, Repository, Signable};
+use trust_proto::codec::VERIFY_KEYS_MAX;
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
 use super::{Door, answer, malformed, selector};
 use crate::authorize::Action;
 use crate::verification::{Batch, BatchKey, Refusal, Verdict, VerificationKey, VerifyRequest};
-
-/// The most keys of a batch.
-const BATCH_KEYS_MAX: usize = 4096;
 
 #[tonic::async_trait]
 impl v1::verification_server::Verification for Door {
@@ -116,14 +114,14 @@ async fn read(
 fn batch(wire: v1::VerifyBatchRequest, keys_before: Option<Arc<[BatchKey]>>, items_max: usize) -> Result<Batch, Fault> {
     let keys = match keys_before {
         Some(keys) if wire.keys.is_empty() => keys,
-        _ if wire.keys.is_empty() || wire.keys.len() > BATCH_KEYS_MAX => return Err(malformed("keys: 1 to 4096")),
+        _ if wire.keys.is_empty() || wire.keys.len() > VERIFY_KEYS_MAX => return Err(malformed("keys: 1 to 4096")),
         _ => wire.keys.into_iter().map(batch_key).collect::<Result<_, _>>()?,
     };
     let messages = match wire.messages.ok_or_else(|| malformed("messages: items32 or packed"))? {
         v1::verify_batch_request::Messages::Items32(bytes) => Batch::items32(bytes)?,
-        v1::verify_batch_request::Messages::Packed(packed) => Batch::packed(packed.bytes, &packed.ends)?,
+        v1::verify_batch_request::Messages::Packed(packed) => Batch::packed(packed.bytes, packed.ends)?,
     };
-    Batch::new(keys, wire.key_indexes, messages, wire.signatures, &wire.signature_ends, items_max)
+    Batch::new(keys, wire.key_indexes, messages, wire.signatures, wire.signature_ends, items_max)
 }
 
 fn batch_key(wire: v1::BatchKey) -> Result<BatchKey, Fault> {

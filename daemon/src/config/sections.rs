@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use trust_hsm::TokenName;
+use trust_proto::codec::VERIFY_ITEMS_MAX;
 
 use super::reader::Section;
 use super::{
@@ -88,6 +89,7 @@ pub(super) fn keys(mut section: Section) -> KeysConfig {
 
 pub(super) fn limits(mut section: Section) -> Limits {
     let default = Limits::default();
+    let verify_items_max = u64::try_from(VERIFY_ITEMS_MAX).unwrap_or(u64::MAX);
     let limits = Limits {
         connections_max: section.count("connections_max", 1..=65_536, default.connections_max),
         in_flight_max: section.count("in_flight_max", 1..=65_536, default.in_flight_max),
@@ -95,7 +97,7 @@ pub(super) fn limits(mut section: Section) -> Limits {
         request_time_max: section.milliseconds("request_ms_max", 100..=600_000, default.request_time_max),
         message_bytes_max: section.count("message_kib_max", 64..=65_536, default.message_bytes_max >> 10) << 10,
         batch_items_max: section.count("batch_items_max", 1..=8192, default.batch_items_max),
-        verify_items_max: section.count("verify_items_max", 1..=1_000_000, default.verify_items_max),
+        verify_items_max: section.count("verify_items_max", 1..=verify_items_max, default.verify_items_max),
         verify_items_at_work_max: section.count(
             "verify_items_at_work_max",
             1..=16_000_000,

@@ -72,15 +72,19 @@ enum Places {
     /// Items of 32 bytes: the message, or its SHA-256 digest for algorithms that hash first.
     Fixed32(usize),
     /// Whole messages.
-    Ranges(Vec<Range<usize>>),
+    Packed(Ends),
 }
+
+/// Where pieces end that lie end to end: they rise to exactly the length of all.
+#[derive(Debug)]
+struct Ends(Vec<u32>);
 
 /// Many signatures to verify, every index inside its bounds.
 #[derive(Debug)]
 pub(crate) struct Batch {
     keys: Arc<[BatchKey]>,
-    /// Index into `keys` of each item.
-    key_of: Vec<usize>,
+    /// Index into `keys` of each item; empty: all have the first one.
+    key_indexes: Vec<u32>,
     messages: Messages,
     signatures: Bytes,
     signature_places: SignaturePlaces,
@@ -91,7 +95,7 @@ enum SignaturePlaces {
     /// Signatures of so many bytes each.
     Equal(usize),
     /// Signatures that differ in length.
-    Ranges(Vec<Range<usize>>),
+    Packed(Ends),
 }
 
 impl Batch {
@@ -105,10 +109,10 @@ impl Batch {
     }
 
     /// Messages of any length, end to end.
-    pub(crate) fn packed(bytes: Bytes, ends: &[u32]) -> Result<Messages, Fault> {
-        let ranges =
-            ranges(bytes.len(), ends).ok_or_else(|| malformed("messages: ends that rise to the length of bytes"))?;
-        Ok(Messages { bytes, places: Places::Ranges(ranges) })
+    pub(crate) fn packed(bytes: Bytes, ends: Vec<u32>) -> Result<Messages, Fault> {
+        let ends =
+            Ends::new(bytes.len(), ends).ok_or_else(|| malformed("messages: ends that rise to the length of bytes"))?;
+        Ok(Messages { bytes, places: Places::Packed(ends) })
     }
 
     /// Puts a batch together.
@@ -117,19 +121,18 @@ impl Batch {
         key_indexes: Vec<u32>,
         messages: Messages,
         signatures: Bytes,
-        signature_ends: &[u32],
+        signature_ends: Vec<u32>,
         items_max: usize,
     ) -> Result<Self, Fault> {
         let count = messages.count();
         if count == 0 || count > items_max {
             return Err(malformed("items: 1 to the daemon's verify_items_max"));
         }
-        let key_of = if key_indexes.is_empty() {
-            vec![0; count]
-        } else {
-            key_indexes.into_iter().map(|index| usize::try_from(index).unwrap_or(usize::MAX)).collect()
-        };
-        if key_of.len() != count || key_of.iter().any(|index| *index >= keys.len()) {
+        let has_key = |index: &u32| usize::try_from(*index).is_ok_and(|index| index < keys.len());
+        if keys.is_empty()
+            || !(key_indexes.is_empty() || key_indexes.len() == count)
+            || !key_indexes.iter().all(has_key)
+        {
             return Err(malformed("key indexes: one for each item, each below the number of keys"));
         }
         let signature_places = if signature_ends.is_empty() {
@@ -139,12 +142,13 @@ impl Batch {
             }
             SignaturePlaces::Equal(length)
         } else {
-            ranges(signatures.len(), signature_ends)
-                .filter(|places| places.len() == count)
-                .map(SignaturePlaces::Ranges)
+            Some(signature_ends)
+                .filter(|ends| ends.len() == count)
+                .and_then(|ends| Ends::new(signatures.len(), ends))
+                .map(SignaturePlaces::Packed)
                 .ok_or_else(|| malformed("signature ends: one for each item, rising to the length of signatures"))?
         };
-        Ok(Self { keys, key_of, messages, signatures, signature_places })
+        Ok(Self { keys, key_indexes, messages, signatures, signature_places })
     }
 
     /// The keys it names. The next message of a stream may mean the same.
@@ -152,9 +156,12 @@ impl Batch {
         &self.keys
     }
 
-    /// For each item the index of its key among [`Batch::keys`].
-    pub(crate) fn key_indexes(&self) -> &[usize] {
-        &self.key_of
+    /// For an item the index of its key among [`Batch::keys`].
+    pub(super) fn key_of(&self, item: usize) -> usize {
+        if self.key_indexes.is_empty() {
+            return 0;
+        }
+        self.key_indexes.get(item).and_then(|index| usize::try_from(*index).ok()).unwrap_or(usize::MAX)
     }
 
     /// Refuses signatures without ends that are not as long as the first key makes them; `keys` are those of
@@ -171,7 +178,7 @@ impl Batch {
 
     /// How many items it has.
     pub(crate) const fn items(&self) -> usize {
-        self.key_of.len()
+        self.messages.count()
     }
 
     /// The tables of its keys, as far as they have or earn them by the items of `range`; `keys` are those of
@@ -183,8 +190,8 @@ impl Batch {
         tables: &Tables,
     ) -> Vec<Option<Arc<Table>>> {
         let mut items = vec![0_usize; keys.len()];
-        for key in self.key_of.get(range).unwrap_or_default() {
-            if let Some(items) = items.get_mut(*key) {
+        for item in range {
+            if let Some(items) = items.get_mut(self.key_of(item)) {
                 *items += 1;
             }
         }
@@ -239,7 +246,7 @@ impl Batch {
         keys: &'a [Found],
         tables: &'a [Option<Arc<Table>>],
     ) -> Result<Item<'a>, Refusal> {
-        let place = self.key_of.get(index).copied().unwrap_or(usize::MAX);
+        let place = self.key_of(index);
         let found = keys.get(place).ok_or(Refusal::NotValid(NotValid::Input))?;
         let under = found.key.as_ref().map_err(|refusal| *refusal)?;
         let key = match (tables.get(place), under) {
@@ -248,8 +255,10 @@ impl Batch {
             (_, VerificationKey::MlDsa65(key)) => Key::MlDsa65(key),
         };
         let signature = match &self.signature_places {
-            SignaturePlaces::Equal(length) => index.saturating_mul(*length)..index.saturating_add(1).saturating_mul(*length),
-            SignaturePlaces::Ranges(ranges) => ranges.get(index).cloned().unwrap_or_default(),
+            SignaturePlaces::Equal(length) => {
+                index.saturating_mul(*length)..index.saturating_add(1).saturating_mul(*length)
+            }
+            SignaturePlaces::Packed(ends) => ends.range(index),
         };
         let signature = self.signatures.get(signature).unwrap_or_default();
         Ok(Item { key, input: self.messages.input(index, under.hashes()), signature })
@@ -257,19 +266,16 @@ impl Batch {
 }
 
 impl Messages {
-    fn count(&self) -> usize {
+    const fn count(&self) -> usize {
         match &self.places {
             Places::Fixed32(count) => *count,
-            Places::Ranges(ranges) => ranges.len(),
+            Places::Packed(ends) => ends.0.len(),
         }
     }
 
     fn input(&self, index: usize, hashes: bool) -> Input<'_> {
         match &self.places {
-            Places::Ranges(ranges) => {
-                let range = ranges.get(index).cloned().unwrap_or_default();
-                Input::Message(self.bytes.get(range).unwrap_or_default())
-            }
+            Places::Packed(ends) => Input::Message(self.bytes.get(ends.range(index)).unwrap_or_default()),
             Places::Fixed32(_) => {
                 let (items, _) = self.bytes.as_chunks::<32>();
                 let item = items.get(index).unwrap_or(&[0; 32]);
@@ -279,16 +285,18 @@ impl Messages {
     }
 }
 
-/// Turns ends into ranges; `None` unless they rise to exactly `length`.
-fn ranges(length: usize, ends: &[u32]) -> Option<Vec<Range<usize>>> {
-    let mut start = 0;
-    let mut ranges = Vec::with_capacity(ends.len());
-    for end in ends {
-        let end = usize::try_from(*end).ok().filter(|end| *end >= start && *end <= length)?;
-        ranges.push(start..end);
-        start = end;
+impl Ends {
+    /// `None` unless they rise to exactly `length`.
+    fn new(length: usize, ends: Vec<u32>) -> Option<Self> {
+        let last = ends.last().map_or(Some(0), |last| usize::try_from(*last).ok());
+        (last == Some(length) && ends.is_sorted()).then_some(Self(ends))
     }
-    (start == length).then_some(ranges)
+
+    /// Where a piece lies.
+    fn range(&self, index: usize) -> Range<usize> {
+        let end = |index: usize| self.0.get(index).and_then(|end| usize::try_from(*end).ok()).unwrap_or(0);
+        index.checked_sub(1).map_or(0, end)..end(index)
+    }
 }
 
 fn malformed(text: &str) -> Fault {
@@ -313,7 +321,7 @@ mod tests {
     fn signatures_without_ends_are_as_long_as_the_first_key_makes_them() {
         let fits = |items: usize, bytes: usize, signature_bytes: Option<usize>, is_veiled: bool| {
             let messages = Batch::items32(vec![0; 32 * items].into())?;
-            let batch = Batch::new([kept()].into(), Vec::new(), messages, vec![0; bytes].into(), &[], 100)?;
+            let batch = Batch::new([kept()].into(), Vec::new(), messages, vec![0; bytes].into(), Vec::new(), 100)?;
             batch.fits(&[Found { signature_bytes, is_veiled, ..distrusted() }])
         };
 
@@ -336,17 +344,24 @@ mod tests {
 
     #[test]
     fn ends_that_fall_or_stop_short_are_refused() {
+        let ranges = |length: usize, ends: &[u32]| -> Option<Vec<Range<usize>>> {
+            Ends::new(length, ends.to_vec()).map(|of| (0..ends.len()).map(|index| of.range(index)).collect())
+        };
+
         assert_eq!(ranges(5, &[2, 5]), Some(vec![0..2, 2..5]));
+        assert_eq!(ranges(5, &[0, 0, 5, 5]), Some(vec![0..0, 0..0, 0..5, 5..5]));
         assert_eq!(ranges(5, &[3, 2, 5]), None);
         assert_eq!(ranges(5, &[2, 4]), None);
         assert_eq!(ranges(5, &[2, 6]), None);
+        assert_eq!(ranges(5, &[6, 5]), None);
         assert_eq!(ranges(0, &[]), Some(vec![]));
+        assert_eq!(ranges(1, &[]), None);
     }
 
     #[test]
     fn a_batch_that_nobody_waits_for_is_given_up() {
         let messages = Batch::items32(vec![0; 32 * 400].into()).unwrap_or_else(|_| unreachable!());
-        let batch = Batch::new([kept()].into(), Vec::new(), messages, vec![0; 64 * 400].into(), &[], 400);
+        let batch = Batch::new([kept()].into(), Vec::new(), messages, vec![0; 64 * 400].into(), Vec::new(), 400);
         let asked = std::cell::Cell::new(0);
         let twice = || {
             asked.set(asked.get() + 1);
@@ -369,10 +384,10 @@ mod tests {
             signature_ends in proptest::collection::vec(0_u32..220, 0..6),
         ) {
             let bytes = Bytes::from(bytes);
-            let messages = if ends.is_empty() { Batch::items32(bytes) } else { Batch::packed(bytes, &ends) };
+            let messages = if ends.is_empty() { Batch::items32(bytes) } else { Batch::packed(bytes, ends) };
             let keys = [kept(), kept()].into();
             if let Ok(messages) = messages
-                && let Ok(batch) = Batch::new(keys, indexes, messages, signatures.into(), &signature_ends, 4)
+                && let Ok(batch) = Batch::new(keys, indexes, messages, signatures.into(), signature_ends, 4)
             {
                 let keys = [distrusted(), distrusted()];
                 let verdicts = batch.verdicts(0..batch.items(), &keys, &[], || true).unwrap_or_default();

@@ -68,8 +68,8 @@ fn newest(view: &KeyView) -> Result<Found, Fault> {
 
 /// Takes the reasons away from items under keys that the caller may not get.
 pub(super) fn veil(mut verdicts: Vec<Option<Refusal>>, batch: &Batch, keys: &[Found]) -> Vec<Option<Refusal>> {
-    for (verdict, key) in verdicts.iter_mut().zip(batch.key_indexes()) {
-        if verdict.is_some() && keys.get(*key).is_none_or(|key| key.is_veiled) {
+    for (item, verdict) in verdicts.iter_mut().enumerate() {
+        if verdict.is_some() && keys.get(batch.key_of(item)).is_none_or(|key| key.is_veiled) {
             *verdict = Some(Refusal::Veiled);
         }
     }
