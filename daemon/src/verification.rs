@@ -28,8 +28,11 @@ use lookup::{Found, veil};
 
 pub(crate) use batch::{Batch, BatchKey, VerificationKey};
 
-/// A batch is cut into parts of at least so many items for as many cores as there are: below, the cutting costs more.
-const PART_ITEMS_MIN: usize = 1024;
+/// A batch is cut into as many parts as there are cores, but not into cheaper ones, in some 5 µs: below, the cutting costs
+/// more. It is 1024 items under a prepared Ed25519 key, and 64 under the slowest algorithm.
+const PART_COST_MIN: usize = 1024;
+/// And not into dearer ones: so long does a place stay taken that somebody else may wait for.
+const PART_COST_MAX: usize = 2048;
 
 /// What verification stands on, beside the records.
 pub(crate) struct Verifier {
@@ -62,14 +65,15 @@ impl Verifier {
         &self,
         batch: &Arc<Batch>,
         keys: &Arc<Vec<Found>>,
-        _at_work: AtWork,
+        at_work: &AtWork,
     ) -> Result<Vec<Option<Refusal>>, Fault> {
         let caller = CancellationToken::new();
         let _hangs_up = caller.clone().drop_guard();
-        let mut running = Vec::with_capacity(self.cores);
-        for part in parts(batch.items(), self.cores) {
+        let parts = parts(batch.costs(keys), self.cores);
+        let mut running = Vec::with_capacity(parts.len());
+        for part in parts {
             // Whoever hangs up while waiting here leaves nothing behind.
-            let place = Arc::clone(&self.places).acquire_owned().await.map_err(Fault::internal)?;
+            let place = at_work.place(&self.places).await?;
             let (batch, keys, tables) = (Arc::clone(batch), Arc::clone(keys), Arc::clone(&self.tables));
             let caller = caller.clone();
             // Arithmetic for milliseconds would hold up every other request on this thread. The place goes with the work,
@@ -89,10 +93,25 @@ impl Verifier {
     }
 }
 
-/// Cuts so many items into parts for so many cores, none smaller than is worth it.
-fn parts(items: usize, cores: usize) -> impl Iterator<Item = Range<usize>> {
-    let length = items.div_ceil(cores.max(1)).max(PART_ITEMS_MIN);
-    (0..items).step_by(length).map(move |from| from..items.min(from.saturating_add(length)))
+/// Cuts items of these costs into parts for so many cores, none smaller than is worth it, and none so large that whoever
+/// comes next waits long for its place.
+fn parts(costs: impl Iterator<Item = usize> + Clone, cores: usize) -> Vec<Range<usize>> {
+    let total = costs.clone().fold(0, usize::saturating_add);
+    let enough = total.div_ceil(cores.max(1)).clamp(PART_COST_MIN, PART_COST_MAX);
+    let mut parts = Vec::with_capacity(total / enough + 1);
+    let (mut part, mut of_part) = (0..0, 0);
+    for cost in costs {
+        part.end += 1;
+        of_part += cost;
+        if of_part >= enough {
+            parts.push(part.clone());
+            (part.start, of_part) = (part.end, 0);
+        }
+    }
+    if !part.is_empty() {
+        parts.push(part);
+    }
+    parts
 }
 
 /// What a door read.
@@ -198,7 +217,7 @@ impl House {
         batch.fits(&keys)?;
         let batch = Arc::new(batch);
         let at_work = self.verifier().budgets.take(principal, batch.items()).await?;
-        let verdicts = self.verifier().run(&batch, &keys, at_work).await?;
+        let verdicts = self.verifier().run(&batch, &keys, &at_work).await?;
         let verdicts = veil(verdicts, &batch, &keys);
         self.note_verdicts(&verdicts);
         Ok(verdicts)
@@ -290,13 +309,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_everything_once_and_none_is_tiny() {
-        let cut = |items, cores| parts(items, cores).map(|part| (part.start, part.end)).collect::<Vec<_>>();
+    fn parts_are_everything_once_and_none_is_tiny_or_huge() {
+        let cut = |costs: &[usize], cores| {
+            parts(costs.iter().copied(), cores).into_iter().map(|part| (part.start, part.end)).collect::<Vec<_>>()
+        };
 
-        assert_eq!(cut(1, 8), [(0, 1)]);
-        assert_eq!(cut(PART_ITEMS_MIN, 8), [(0, PART_ITEMS_MIN)]);
-        assert_eq!(cut(4001, 2), [(0, 2001), (2001, 4001)]);
-        assert_eq!(cut(2000, 4), [(0, 1024), (1024, 2000)]);
-        assert_eq!(cut(0, 4), []);
+        assert_eq!(cut(&[1], 8), [(0, 1)]);
+        assert_eq!(cut(&[1; PART_COST_MIN], 8), [(0, PART_COST_MIN)]);
+        assert_eq!(cut(&[1; 4001], 2), [(0, 2001), (2001, 4001)]);
+        assert_eq!(cut(&[1; 2000], 4), [(0, 1024), (1024, 2000)]);
+        assert_eq!(cut(&[], 4), []);
+        // Of a slow algorithm 64 items are a part, and 128 at most, however few cores there are.
+        assert_eq!(cut(&[16; 130], 8), [(0, 64), (64, 128), (128, 130)]);
+        assert_eq!(cut(&[16; 61_000], 1)[..2], [(0, 128), (128, 256)]);
+        assert_eq!(cut(&[16; 61_000], 1).last(), Some(&(60_928, 61_000)));
+        let mixed: Vec<usize> = (0..10_000).map(|item| if item < 5000 { 1 } else { 16 }).collect();
+        for part in parts(mixed.iter().copied(), 2) {
+            assert!(mixed[part].iter().sum::<usize>() < PART_COST_MAX + 16);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! How many items of one principal are at work at once, in all its batches and streams together.
 //!
-//! Places on the cores are given in turn to whoever comes, so what one principal may bring before it waits is what
-//! another may have to wait for.
+//! Places on the cores are given in turn to whoever comes, and of one principal only one part of a batch waits for one at
+//! a time: they go round among principals, however many batches each of them has brought.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,9 +15,17 @@ use trust::{Fault, Principal};
 pub(super) struct Budgets {
     /// Of one principal; at least as many as the largest batch has.
     items_max: usize,
-    by_principal: Mutex<HashMap<Principal, Weak<Semaphore>>>,
+    by_principal: Mutex<HashMap<Principal, Weak<Share>>>,
     /// Items of all; counted here, because whoever waits has taken a part of what it waits for.
     at_work: Arc<AtomicUsize>,
+}
+
+/// What one principal has.
+#[derive(Debug)]
+struct Share {
+    items: Arc<Semaphore>,
+    /// One: whoever has it may wait for a place.
+    turn: Semaphore,
 }
 
 /// Items that are at work, until it is dropped.
@@ -25,12 +33,21 @@ pub(super) struct Budgets {
 #[must_use]
 pub(super) struct AtWork {
     items: OwnedSemaphorePermit,
+    share: Arc<Share>,
     of_all: Arc<AtomicUsize>,
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
         self.of_all.fetch_sub(self.items.num_permits(), Ordering::Relaxed);
+    }
+}
+
+impl AtWork {
+    /// Waits for one of the places, behind the others of this principal and then in turn with other principals.
+    pub(super) async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Fault> {
+        let _turn = self.share.turn.acquire().await.map_err(Fault::internal)?;
+        Arc::clone(places).acquire_owned().await.map_err(Fault::internal)
     }
 }
 
@@ -41,12 +58,12 @@ impl Budgets {
 
     /// Waits until the principal may have so many more at work; in the order in which it asked.
     pub(super) async fn take(&self, principal: &Principal, items: usize) -> Result<AtWork, Fault> {
-        let budget = self.of(principal);
+        let share = self.of(principal);
         // More than there ever are would wait for ever; the door has bounded the batch.
         let items = u32::try_from(items.min(self.items_max)).map_err(Fault::internal)?;
-        let items = budget.acquire_many_owned(items).await.map_err(Fault::internal)?;
+        let items = Arc::clone(&share.items).acquire_many_owned(items).await.map_err(Fault::internal)?;
         self.at_work.fetch_add(items.num_permits(), Ordering::Relaxed);
-        Ok(AtWork { items, of_all: Arc::clone(&self.at_work) })
+        Ok(AtWork { items, share, of_all: Arc::clone(&self.at_work) })
     }
 
     /// How many items of all are at work now.
@@ -54,15 +71,15 @@ impl Budgets {
         self.at_work.load(Ordering::Relaxed)
     }
 
-    fn of(&self, principal: &Principal) -> Arc<Semaphore> {
-        let mut budgets = self.by_principal.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(budget) = budgets.get(principal).and_then(Weak::upgrade) {
-            return budget;
+    fn of(&self, principal: &Principal) -> Arc<Share> {
+        let mut shares = self.by_principal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get(principal).and_then(Weak::upgrade) {
+            return share;
         }
-        budgets.retain(|_, budget| budget.strong_count() > 0);
-        let budget = Arc::new(Semaphore::new(self.items_max));
-        budgets.insert(principal.clone(), Arc::downgrade(&budget));
-        budget
+        shares.retain(|_, share| share.strong_count() > 0);
+        let share = Arc::new(Share { items: Arc::new(Semaphore::new(self.items_max)), turn: Semaphore::new(1) });
+        shares.insert(principal.clone(), Arc::downgrade(&share));
+        share
     }
 }
 
@@ -94,6 +111,32 @@ mod tests {
 
         assert_eq!(budgets.by_principal.lock().unwrap().len(), 1);
         assert_eq!(budgets.at_work(), 100);
+    }
+
+    #[tokio::test]
+    async fn places_go_round_among_principals_and_not_among_their_batches() {
+        let (budgets, places) = (Budgets::new(100), Arc::new(Semaphore::new(1)));
+        let one = budgets.take(&Principal::LocalUid(1), 10).await.unwrap();
+        let ones_other = budgets.take(&Principal::LocalUid(1), 10).await.unwrap();
+        let other = budgets.take(&Principal::LocalUid(2), 10).await.unwrap();
+        let busy = one.place(&places).await.unwrap();
+        let mut first = std::pin::pin!(one.place(&places));
+        let mut second = std::pin::pin!(ones_other.place(&places));
+        let mut third = std::pin::pin!(other.place(&places));
+        for waiting in [first.as_mut(), second.as_mut()] {
+            assert!(is_pending(waiting).await);
+        }
+        assert!(is_pending(third.as_mut()).await);
+
+        drop(busy);
+        let of_first = first.await.unwrap();
+        assert!(is_pending(second.as_mut()).await);
+        drop(of_first);
+        // It came after the second one.
+        let of_third = third.await.unwrap();
+        assert!(is_pending(second.as_mut()).await);
+        drop(of_third);
+        let _of_second = second.await.unwrap();
     }
 
     async fn is_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
