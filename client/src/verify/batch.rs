@@ -23,7 +23,7 @@ use crate::believed;
 use crate::command_line::VerifyArguments;
 use crate::context::Context;
 use crate::failure::Failure;
-use chunk::Chunk;
+use chunk::{Chunk, ITEMS_MAX};
 use report::Report;
 
 /// Chunks that are read and not taken.
@@ -43,13 +43,14 @@ pub(super) async fn run(context: &Context, arguments: &VerifyArguments, from: &P
         (Some(path), _) => {
             let key = here::Prepared::read(path)?;
             let mut report = report(path.display().to_string());
-            let done = here::verify(key, chunks(source), &mut report).await;
+            let chunks = chunks(source, key.chunk_items_max());
+            let done = here::verify(key, chunks, &mut report).await;
             report.finish(done.err())
         }
         (None, Some(name)) => {
             let daemon = believed::one_daemon(context).await?;
             let mut report = report(format!("{name}, a key of {}", daemon.address));
-            let done = there::verify(&daemon, name, chunks(source), &mut report).await;
+            let done = there::verify(&daemon, name, chunks(source, ITEMS_MAX), &mut report).await;
             report.finish(done.err())
         }
         (None, None) => Err(Failure::usage("no key is given", "add --public-key FILE or --key NAME")),
@@ -73,11 +74,11 @@ fn open(path: &Path) -> Result<(File, Option<u64>), Failure> {
 }
 
 /// Reads ahead in a thread of its own. It is not waited for: a pipe may never give anything again.
-fn chunks(source: File) -> mpsc::Receiver<Result<Chunk, Failure>> {
+fn chunks(source: File, items_max: usize) -> mpsc::Receiver<Result<Chunk, Failure>> {
     let (chunks, read) = mpsc::channel(READ_AHEAD);
     std::thread::spawn(move || {
         let may_wait = |since| may_wait(&source, since);
-        let read = input::read(&source, may_wait, |chunk| chunks.blocking_send(Ok(chunk)).is_ok());
+        let read = input::read(&source, items_max, may_wait, |chunk| chunks.blocking_send(Ok(chunk)).is_ok());
         if let Err(failure) = read {
             // Nobody waits any more where the rest is of no use.
             let _ = chunks.blocking_send(Err(failure));

@@ -2,6 +2,8 @@
 
 /// Items of a chunk, at most.
 pub(super) const ITEMS_MAX: usize = 4096;
+/// The same under a key of a slow algorithm, so that a short batch has work for every core, too.
+pub(super) const SLOW_ITEMS_MAX: usize = 256;
 /// A chunk that has so many bytes takes no more items.
 pub(super) const CHUNK_BYTES: usize = 1024 * 1024;
 
@@ -49,10 +51,10 @@ impl Chunk {
         self.signature_ends.len()
     }
 
-    /// Whether another item of that kind goes into it.
-    pub(super) fn takes(&self, kind: Kind) -> bool {
+    /// Whether another item of that kind goes into it, where it may have so many.
+    pub(super) fn takes(&self, kind: Kind, items_max: usize) -> bool {
         let bytes = self.messages.len().saturating_add(self.signatures.len());
-        self.items() == 0 || (self.kind == kind && self.items() < ITEMS_MAX && bytes < CHUNK_BYTES)
+        self.items() == 0 || (self.kind == kind && self.items() < items_max && bytes < CHUNK_BYTES)
     }
 
     /// Adds an item, which is whole after so many bytes of the file.

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use trust::verify::batch::{Input, Item, Key, Table, chunk};
 use trust::{Digest, MlDsa65Key, PublicKey};
 
-use super::chunk::{Chunk, Kind};
+use super::chunk::{Chunk, ITEMS_MAX, Kind, SLOW_ITEMS_MAX};
 use super::report::{Reason, Report};
 use crate::failure::Failure;
 use crate::files;
@@ -36,6 +36,14 @@ impl Prepared {
         }
         let key = public_key_in(path, &bytes)?;
         Ok(Table::new(&key).map_or(Self::Plain(key), Self::Known))
+    }
+
+    /// How many items are verified together.
+    pub(super) const fn chunk_items_max(&self) -> usize {
+        match self {
+            Self::Plain(_) | Self::MlDsa65(_) => SLOW_ITEMS_MAX,
+            Self::Known(_) => ITEMS_MAX,
+        }
     }
 
     const fn key(&self) -> Key<'_> {

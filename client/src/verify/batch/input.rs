@@ -27,16 +27,17 @@ const READ_BYTES: usize = 256 * 1024;
 /// What to do about a batch that cannot be read.
 const FORMATS: &str = "a line for each item, {\"message\": BASE64, \"signature\": BASE64}, or packed: docs/verify.md, \"Many signatures\"";
 
-/// Reads everything and hands it to `take`, chunk by chunk, until `take` says that nobody wants more.
+/// Reads everything and hands it to `take`, in chunks of at most so many items, until `take` says that nobody wants more.
 ///
 /// Where more bytes have to be waited for, `may_wait` says whether items may that came at that time; otherwise they are
 /// handed out before.
 pub(super) fn read(
     mut source: impl Read,
+    items_max: usize,
     mut may_wait: impl FnMut(Instant) -> bool,
     mut take: impl FnMut(Chunk) -> bool,
 ) -> Result<(), Failure> {
-    let feed = Feed::new(&mut source, &mut may_wait, &mut take);
+    let feed = Feed::new(&mut source, &mut may_wait, &mut take, items_max);
     let mut source = Source { reader: BufReader::with_capacity(READ_BYTES, feed), read_bytes: 0 };
     let format = source.format()?;
     let mut index: u64 = 0;
@@ -119,7 +120,7 @@ fn unreadable(error: io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chunk::{CHUNK_BYTES, ITEMS_MAX, Kind};
+    use super::super::chunk::{CHUNK_BYTES, ITEMS_MAX, Kind, SLOW_ITEMS_MAX};
     use super::lines::LINE_BYTES_MAX;
     use super::*;
 
@@ -127,7 +128,7 @@ mod tests {
 
     fn chunks(bytes: &[u8]) -> Result<Vec<Chunk>, Failure> {
         let mut chunks = Vec::new();
-        read(bytes, PATIENT, |chunk| {
+        read(bytes, ITEMS_MAX, PATIENT, |chunk| {
             chunks.push(chunk);
             true
         })?;
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(of_lines, [Chunk { read_bytes, ..expected }]);
         let mut slowly = Vec::new();
         for bytes in [lines.as_bytes(), &records] {
-            read(Slow(bytes), PATIENT, |chunk| {
+            read(Slow(bytes), ITEMS_MAX, PATIENT, |chunk| {
                 slowly.push(chunk);
                 true
             })
@@ -192,6 +193,13 @@ mod tests {
         let shape: Vec<_> = chunks.iter().map(|chunk| (chunk.first, chunk.kind, chunk.items())).collect();
         let (m, i) = (Kind::Message, Kind::Item32);
         assert_eq!(shape, [(0, m, 4096), (4096, m, 1), (4097, i, 1), (4098, m, 2)]);
+        let mut of_slow_ones = Vec::new();
+        read(line("").repeat(SLOW_ITEMS_MAX + 1).as_bytes(), SLOW_ITEMS_MAX, PATIENT, |chunk| {
+            of_slow_ones.push((chunk.first, chunk.items()));
+            true
+        })
+        .unwrap();
+        assert_eq!(of_slow_ones, [(0, 256), (256, 1)]);
     }
 
     #[test]
@@ -204,6 +212,7 @@ mod tests {
 
         read(
             first.as_bytes().chain(second.as_bytes()),
+            ITEMS_MAX,
             |_| {
                 asked += 1;
                 events.borrow_mut().push("would wait".to_owned());
@@ -259,7 +268,7 @@ mod tests {
         let good = "{\"message\":\"\",\"signature\":\"\"}\n";
         let mut items = Vec::new();
 
-        let failure = read(format!("{good}{good}{{").as_bytes(), PATIENT, |chunk| {
+        let failure = read(format!("{good}{good}{{").as_bytes(), ITEMS_MAX, PATIENT, |chunk| {
             items.push(chunk.items());
             true
         });
@@ -273,7 +282,7 @@ mod tests {
         let records = packed(1, 1, &[&vec![0; 33 * (2 * ITEMS_MAX)]]);
         let mut seen = 0;
 
-        read(&records[..], PATIENT, |_| {
+        read(&records[..], ITEMS_MAX, PATIENT, |_| {
             seen += 1;
             false
         })

@@ -20,6 +20,8 @@ pub(super) struct Feed<'a> {
     /// When its first item came; `None`: it has none.
     since: Option<Instant>,
     is_wanted: bool,
+    /// Of a chunk.
+    items_max: usize,
 }
 
 impl<'a> Feed<'a> {
@@ -27,13 +29,14 @@ impl<'a> Feed<'a> {
         source: &'a mut dyn Read,
         may_wait: &'a mut dyn FnMut(Instant) -> bool,
         take: &'a mut dyn FnMut(Chunk) -> bool,
+        items_max: usize,
     ) -> Self {
-        Self { source, may_wait, take, chunk: Chunk::new(Kind::Message, 0), since: None, is_wanted: true }
+        Self { source, may_wait, take, chunk: Chunk::new(Kind::Message, 0), since: None, is_wanted: true, items_max }
     }
 
     /// Adds the item of that number, message and signature, whole after so many bytes; `false` where nobody wants more.
     pub(super) fn push(&mut self, kind: Kind, (message, signature): (&[u8], &[u8]), index: u64, read: u64) -> bool {
-        if !self.chunk.takes(kind) {
+        if !self.chunk.takes(kind, self.items_max) {
             self.hand_out();
         }
         if self.since.is_none() {
