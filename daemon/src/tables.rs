@@ -79,12 +79,10 @@ impl Tables {
             Noted::Has(table) => Some(table),
             Noted::Candidate => None,
             Noted::Earned => {
-                // Two batches may make the same one at once: the later one stays, and both are right.
                 let begun = self.clock.monotonic();
                 let table = Arc::new(Table::new(key)?);
                 let took = self.clock.monotonic().saturating_sub(begun);
-                self.known().keep(name, &table, took, self.max);
-                Some(table)
+                Some(self.known().keep(name, table, took, self.max))
             }
         }
     }
@@ -127,13 +125,19 @@ impl Known {
         if items >= EARNED_AT && self.outgoing.len() < max { Noted::Earned } else { Noted::Candidate }
     }
 
-    fn keep(&mut self, name: Sha256Digest, table: &Arc<Table>, took: Duration, max: usize) {
+    /// Keeps a table that was made, and gives the one that is used: where two parts of a batch made the same one at once
+    /// that is the first one's, because nobody counts two tables of one key.
+    fn keep(&mut self, name: Sha256Digest, table: Arc<Table>, took: Duration, max: usize) -> Arc<Table> {
         self.made += 1;
         self.making = self.making.saturating_add(took);
         let turn = self.turn;
         let key = self.keys.entry(name).or_insert(Use { items: EARNED_AT, last: turn, table: None });
-        key.table = Some(Arc::clone(table));
+        if let Some(table) = &key.table {
+            return Arc::clone(table);
+        }
+        key.table = Some(Arc::clone(&table));
         self.shrink(max, |key| key.table.is_some());
+        table
     }
 
     /// Forgets the ones of a kind that were used longest ago until at most `max` are left.
@@ -229,6 +233,45 @@ mod tests {
         in_use.clear();
         assert_eq!(earn(&tables, 21, 1000), (true, true));
         assert!(tables.known().outgoing.len() <= 2);
+    }
+
+    #[test]
+    fn two_who_make_the_same_table_at_once_use_one() {
+        let (tables, both) = (at_most(20), std::sync::Barrier::new(2));
+        let earn_all = || -> Vec<_> {
+            let earn = |number| {
+                both.wait();
+                tables.earn(&key(number), EARNED_AT).unwrap()
+            };
+            (0..20).map(earn).collect()
+        };
+
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(earn_all);
+            (earn_all(), other.join().unwrap())
+        });
+
+        for (one, other) in one.iter().zip(&other) {
+            assert!(Arc::ptr_eq(one, other));
+        }
+        assert_eq!(tables.prepared().keys, 20);
+    }
+
+    #[test]
+    fn a_table_that_comes_second_is_not_kept() {
+        let tables = at_most(2);
+        let table = || Arc::new(Table::new(&key(1)).unwrap());
+        let name = key(1).spki_sha256();
+        for _ in 0..2 {
+            assert!(matches!(tables.known().note(name, EARNED_AT, 2), Noted::Earned));
+        }
+        let (first, second) = (table(), table());
+
+        let kept = tables.known().keep(name, Arc::clone(&first), Duration::ZERO, 2);
+        let not_kept = tables.known().keep(name, Arc::clone(&second), Duration::ZERO, 2);
+
+        assert!(Arc::ptr_eq(&kept, &first) && Arc::ptr_eq(&not_kept, &first));
+        assert_eq!(Arc::strong_count(&second), 1);
     }
 
     #[test]
