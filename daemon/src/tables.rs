@@ -6,7 +6,7 @@
 //! in use, by a batch of more keys than there are tables: there are as many of these as of the others, and then no more
 //! are made.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -32,9 +32,15 @@ pub(crate) struct Tables {
 #[derive(Default)]
 struct Known {
     keys: HashMap<Sha256Digest, Use>,
+    /// Those of them without a table and those with one, each by when it was used last: who waits for a signature waits
+    /// for this lock, too, so nobody looks for the oldest one.
+    candidates: BTreeMap<u64, Sha256Digest>,
+    prepared: BTreeMap<u64, Sha256Digest>,
     /// Tables that made room for others, while somebody uses them.
     outgoing: Vec<Weak<Table>>,
-    /// Counts batches: what is used has the number of the last one.
+    /// How many keys are turned down before it is looked again whether those are still in use.
+    until_look: usize,
+    /// Counts uses: each key has the number of its last one.
     turn: u64,
     /// How many tables were made, and how long that took.
     made: u64,
@@ -70,27 +76,33 @@ impl Tables {
     /// The table of a key under which so many items are to be verified now, if it has one or earns it; made here, if it
     /// has to be, which takes a millisecond or two.
     pub(crate) fn earn(&self, key: &PublicKey, items: usize) -> Option<Arc<Table>> {
-        if self.max == 0 || key.algorithm() != Algorithm::Ed25519 {
-            return None;
-        }
-        let name = key.spki_sha256();
-        let table = self.known().note(name, items, self.max);
-        match table {
+        match self.note(key, items) {
             Noted::Has(table) => Some(table),
             Noted::Candidate => None,
-            Noted::Earned => {
-                let begun = self.clock.monotonic();
-                let table = Arc::new(Table::new(key)?);
-                let took = self.clock.monotonic().saturating_sub(begun);
-                Some(self.known().keep(name, table, took, self.max))
-            }
+            Noted::Earned => self.make(key),
         }
+    }
+
+    /// Remembers that so many items are to be verified under a key now, and says what it has or earns by them.
+    pub(crate) fn note(&self, key: &PublicKey, items: usize) -> Noted {
+        if self.max == 0 || key.algorithm() != Algorithm::Ed25519 {
+            return Noted::Candidate;
+        }
+        self.known().note(key.spki_sha256(), items, self.max)
+    }
+
+    /// Makes the table that a key has earned, which takes a millisecond or two.
+    pub(crate) fn make(&self, key: &PublicKey) -> Option<Arc<Table>> {
+        let begun = self.clock.monotonic();
+        let table = Arc::new(Table::new(key)?);
+        let took = self.clock.monotonic().saturating_sub(begun);
+        Some(self.known().keep(key.spki_sha256(), table, took, self.max))
     }
 
     /// How much is prepared now.
     pub(crate) fn prepared(&self) -> Prepared {
         let known = self.known();
-        let keys = known.keys.values().filter(|key| key.table.is_some()).count();
+        let keys = known.prepared.len();
         Prepared { keys, bytes: keys * Table::BYTES, made: known.made, making: known.making }
     }
 
@@ -100,29 +112,48 @@ impl Tables {
 }
 
 /// What a batch finds of its key.
-enum Noted {
+pub(crate) enum Noted {
+    /// It has no table, and is not worth one.
     Candidate,
+    /// It has none yet.
     Earned,
+    /// It has one.
     Has(Arc<Table>),
 }
 
 impl Known {
     fn note(&mut self, name: Sha256Digest, items: usize, max: usize) -> Noted {
         self.turn += 1;
-        let key = self.keys.entry(name).or_insert(Use { items: 0, last: 0, table: None });
-        let is_new = key.last == 0;
-        key.last = self.turn;
+        let key = self.keys.entry(name).or_insert(Use { items: 0, last: self.turn, table: None });
+        let before = std::mem::replace(&mut key.last, self.turn);
         key.items = key.items.saturating_add(items);
         if let Some(table) = &key.table {
+            self.prepared.remove(&before);
+            self.prepared.insert(self.turn, name);
             return Noted::Has(Arc::clone(table));
         }
-        let items = key.items;
-        if is_new {
-            self.shrink(CANDIDATES.saturating_mul(max), |key| key.table.is_none());
+        self.candidates.remove(&before);
+        self.candidates.insert(self.turn, name);
+        let has_earned = key.items >= EARNED_AT;
+        while self.candidates.len() > CANDIDATES.saturating_mul(max) {
+            let Some((_, oldest)) = self.candidates.pop_first() else { break };
+            self.keys.remove(&oldest);
         }
-        // Those that made room for others and are in use yet.
-        self.outgoing.retain(|table| table.strong_count() > 0);
-        if items >= EARNED_AT && self.outgoing.len() < max { Noted::Earned } else { Noted::Candidate }
+        if has_earned && self.has_room(max) { Noted::Earned } else { Noted::Candidate }
+    }
+
+    /// Whether few enough of those that made room for others are in use yet.
+    fn has_room(&mut self, max: usize) -> bool {
+        if self.outgoing.len() >= max {
+            if let Some(less) = self.until_look.checked_sub(1) {
+                self.until_look = less;
+                return false;
+            }
+            self.outgoing.retain(|table| table.strong_count() > 0);
+            // Looking at all of them has the price of some sixty keys.
+            self.until_look = self.outgoing.len() / 64;
+        }
+        self.outgoing.len() < max
     }
 
     /// Keeps a table that was made, and gives the one that is used: where two parts of a batch made the same one at once
@@ -130,28 +161,21 @@ impl Known {
     fn keep(&mut self, name: Sha256Digest, table: Arc<Table>, took: Duration, max: usize) -> Arc<Table> {
         self.made += 1;
         self.making = self.making.saturating_add(took);
-        let turn = self.turn;
-        let key = self.keys.entry(name).or_insert(Use { items: EARNED_AT, last: turn, table: None });
+        self.turn += 1;
+        let key = self.keys.entry(name).or_insert(Use { items: EARNED_AT, last: self.turn, table: None });
         if let Some(table) = &key.table {
             return Arc::clone(table);
         }
         key.table = Some(Arc::clone(&table));
-        self.shrink(max, |key| key.table.is_some());
-        table
-    }
-
-    /// Forgets the ones of a kind that were used longest ago until at most `max` are left.
-    fn shrink(&mut self, max: usize, is_kind: impl Fn(&Use) -> bool) {
-        let mut of_kind: Vec<(u64, Sha256Digest)> =
-            self.keys.iter().filter(|(_, key)| is_kind(key)).map(|(name, key)| (key.last, *name)).collect();
-        let excess = of_kind.len().saturating_sub(max);
-        if excess > 0 {
-            of_kind.sort_unstable_by_key(|(last, _)| *last);
-            for (_, name) in of_kind.into_iter().take(excess) {
-                let table = self.keys.remove(&name).and_then(|key| key.table);
-                self.outgoing.extend(table.as_ref().map(Arc::downgrade));
-            }
+        let before = std::mem::replace(&mut key.last, self.turn);
+        self.candidates.remove(&before);
+        self.prepared.insert(self.turn, name);
+        while self.prepared.len() > max {
+            let oldest = self.prepared.pop_first().and_then(|(_, oldest)| self.keys.remove(&oldest));
+            let in_use = oldest.and_then(|oldest| oldest.table).filter(|table| Arc::strong_count(table) > 1);
+            self.outgoing.extend(in_use.as_ref().map(Arc::downgrade));
         }
+        table
     }
 }
 
@@ -220,6 +244,26 @@ mod tests {
         }
         assert!(tables.known().keys.len() <= 2 * CANDIDATES + 2);
         assert_eq!(tables.prepared().keys, 2);
+    }
+
+    #[test]
+    fn very_many_keys_of_strangers_are_noted_and_forgotten_in_order() {
+        // Sorted for each of them, this takes minutes.
+        let (mut known, max) = (Known::default(), 10_000);
+        let name = |number: usize| Sha256Digest::of(&number.to_be_bytes());
+        for number in 0..100_000 {
+            known.note(name(number), 1, max);
+            // The first one is in use all the time.
+            known.note(name(0), 0, max);
+        }
+
+        assert_eq!((known.keys.len(), known.candidates.len()), (CANDIDATES * max, CANDIDATES * max));
+        assert!(known.keys.contains_key(&name(0)) && !known.keys.contains_key(&name(1)));
+        let oldest = 100_000 - (CANDIDATES * max - 1);
+        assert!(known.keys.contains_key(&name(oldest)) && !known.keys.contains_key(&name(oldest - 1)));
+        for (last, name) in &known.candidates {
+            assert_eq!(known.keys[name].last, *last);
+        }
     }
 
     #[test]

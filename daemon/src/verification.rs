@@ -80,8 +80,9 @@ impl Verifier {
             // which ends soon after its caller has gone: nobody can start more of it than there are places.
             running.push(tokio::task::spawn_blocking(move || {
                 let _place = place;
-                let tables = batch.tables(part.clone(), &keys, &tables);
-                batch.verdicts(part, &keys, &tables, || !caller.is_cancelled())
+                let go_on = || !caller.is_cancelled();
+                let tables = batch.tables(part.clone(), &keys, &tables, go_on)?;
+                batch.verdicts(part, &keys, &tables, go_on)
             }));
         }
         let mut verdicts = Vec::with_capacity(batch.items());

@@ -11,10 +11,14 @@ use trust::{Digest, Fault, FaultKind, MlDsa65Key, PublicKey, Scheme};
 use super::Refusal;
 use super::lookup::Found;
 use crate::keys::KeySelector;
-use crate::tables::Tables;
+use crate::tables::{Noted, Tables};
 
 /// Items that are verified before it is asked whether somebody still waits; some milliseconds of them.
 const ITEMS_BETWEEN_LOOKS: usize = 128;
+
+/// Tables that are made for one part of a batch, at most: as many as its own items may earn. Keys that earned theirs by
+/// items before get them with parts that come later.
+const TABLES_MADE_MAX: usize = 32;
 
 /// A key of a batch.
 #[derive(Debug, Clone)]
@@ -60,14 +64,6 @@ impl VerificationKey {
         match self {
             Self::Signs(key) => key.algorithm().prehash().is_some(),
             Self::MlDsa65(_) => false,
-        }
-    }
-
-    /// Its table, if it has one or earns it by so many items.
-    fn table(&self, tables: &Tables, items: usize) -> Option<Arc<Table>> {
-        match self {
-            Self::Signs(key) => tables.earn(key, items),
-            Self::MlDsa65(_) => None,
         }
     }
 }
@@ -201,21 +197,37 @@ impl Batch {
     }
 
     /// The tables of its keys, as far as they have or earn them by the items of `range`; `keys` are those of
-    /// [`Batch::keys`], looked up.
+    /// [`Batch::keys`], looked up. `None` of all when `go_on` says that nobody waits any more.
     pub(super) fn tables(
         &self,
         range: Range<usize>,
         keys: &[Found],
         tables: &Tables,
-    ) -> Vec<Option<Arc<Table>>> {
+        go_on: impl Fn() -> bool,
+    ) -> Option<Vec<Option<Arc<Table>>>> {
         let mut items = vec![0_usize; keys.len()];
         for item in range {
             if let Some(items) = items.get_mut(self.key_of(item)) {
                 *items += 1;
             }
         }
+        let mut to_make = TABLES_MADE_MAX;
         let earn = |(found, items): (&Found, usize)| {
-            found.key.as_ref().ok().filter(|_| items > 0).and_then(|key| key.table(tables, items))
+            let key = match &found.key {
+                Ok(VerificationKey::Signs(key)) if items > 0 => key,
+                _ => return Some(None),
+            };
+            if !go_on() {
+                return None;
+            }
+            Some(match tables.note(key, items) {
+                Noted::Has(table) => Some(table),
+                Noted::Earned if to_make > 0 => {
+                    to_make -= 1;
+                    tables.make(key)
+                }
+                Noted::Earned | Noted::Candidate => None,
+            })
         };
         keys.iter().zip(items).map(earn).collect()
     }
@@ -323,96 +335,4 @@ fn malformed(text: &str) -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn kept() -> BatchKey {
-        BatchKey::Kept("a".parse().map(KeySelector::Name).unwrap_or_else(|_| unreachable!()))
-    }
-
-    fn distrusted() -> Found {
-        Found { key: Err(Refusal::Distrusted), signature_bytes: Some(64), is_veiled: false }
-    }
-
-    #[test]
-    fn signatures_without_ends_are_as_long_as_the_first_key_makes_them() {
-        let fits = |items: usize, bytes: usize, signature_bytes: Option<usize>, is_veiled: bool| {
-            let messages = Batch::items32(vec![0; 32 * items].into())?;
-            let batch = Batch::new([kept()].into(), Vec::new(), messages, vec![0; bytes].into(), Vec::new(), 100)?;
-            batch.fits(&[Found { signature_bytes, is_veiled, ..distrusted() }])
-        };
-
-        // One of 64, of 2 and of 32 is missing; and what lengths differ of says its ends.
-        for (items, bytes) in [(64, 63 * 64), (2, 64), (32, 31 * 64), (4, 3 * 512)] {
-            for (signature_bytes, is_veiled) in [(Some(64), false), (Some(512), false), (None, false)] {
-                assert!(fits(items, bytes, signature_bytes, is_veiled).is_err(), "{items} {bytes} {signature_bytes:?}");
-            }
-        }
-        for bytes in [64, 384, 512, 3309] {
-            assert!(fits(3, 3 * bytes, Some(bytes), false).is_ok());
-            assert!(fits(3, 3 * bytes, Some(bytes + 1), false).is_err());
-            // Whoever may not get the key does not learn which length it makes.
-            assert!(fits(3, 3 * bytes, Some(64), true).is_ok());
-            assert!(fits(3, 3 * bytes, None, true).is_ok());
-            assert!(fits(3, 3 * bytes - 3, Some(bytes), true).is_err());
-            assert!(fits(3, 3 * bytes - 3, None, true).is_err());
-        }
-    }
-
-    #[test]
-    fn ends_that_fall_or_stop_short_are_refused() {
-        let ranges = |length: usize, ends: &[u32]| -> Option<Vec<Range<usize>>> {
-            Ends::new(length, ends.to_vec()).map(|of| (0..ends.len()).map(|index| of.range(index)).collect())
-        };
-
-        assert_eq!(ranges(5, &[2, 5]), Some(vec![0..2, 2..5]));
-        assert_eq!(ranges(5, &[0, 0, 5, 5]), Some(vec![0..0, 0..0, 0..5, 5..5]));
-        assert_eq!(ranges(5, &[3, 2, 5]), None);
-        assert_eq!(ranges(5, &[2, 4]), None);
-        assert_eq!(ranges(5, &[2, 6]), None);
-        assert_eq!(ranges(5, &[6, 5]), None);
-        assert_eq!(ranges(0, &[]), Some(vec![]));
-        assert_eq!(ranges(1, &[]), None);
-    }
-
-    #[test]
-    fn a_batch_that_nobody_waits_for_is_given_up() {
-        let messages = Batch::items32(vec![0; 32 * 400].into()).unwrap_or_else(|_| unreachable!());
-        let batch = Batch::new([kept()].into(), Vec::new(), messages, vec![0; 64 * 400].into(), Vec::new(), 400);
-        let asked = std::cell::Cell::new(0);
-        let twice = || {
-            asked.set(asked.get() + 1);
-            asked.get() <= 2
-        };
-
-        let verdicts = batch.map(|batch| batch.verdicts(0..400, &[distrusted()], &[None], twice));
-
-        assert_eq!(verdicts.ok(), Some(None));
-        assert_eq!(asked.get(), 3);
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_a_caller_sends_makes_a_batch_or_a_fault(
-            bytes in proptest::collection::vec(any::<u8>(), 0..200),
-            ends in proptest::collection::vec(0_u32..220, 0..6),
-            indexes in proptest::collection::vec(0_u32..3, 0..6),
-            signatures in proptest::collection::vec(any::<u8>(), 0..200),
-            signature_ends in proptest::collection::vec(0_u32..220, 0..6),
-        ) {
-            let bytes = Bytes::from(bytes);
-            let messages = if ends.is_empty() { Batch::items32(bytes) } else { Batch::packed(bytes, ends) };
-            let keys = [kept(), kept()].into();
-            if let Ok(messages) = messages
-                && let Ok(batch) = Batch::new(keys, indexes, messages, signatures.into(), signature_ends, 4)
-            {
-                let keys = [distrusted(), distrusted()];
-                let verdicts = batch.verdicts(0..batch.items(), &keys, &[], || true).unwrap_or_default();
-                prop_assert!(verdicts.iter().all(|verdict| *verdict == Some(Refusal::Distrusted)));
-                prop_assert!((1..=4).contains(&verdicts.len()));
-            }
-        }
-    }
-}
+mod tests;

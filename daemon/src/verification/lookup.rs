@@ -2,8 +2,8 @@
 
 use trust::{Algorithm, Fault, MlDsa65Key, Principal, Trust};
 
-use super::batch::{Batch, BatchKey, VerificationKey};
 use super::Refusal;
+use super::batch::{Batch, BatchKey, VerificationKey};
 use crate::authorize::Action;
 use crate::house::House;
 use crate::keys::Sight;
@@ -45,9 +45,7 @@ impl House {
                 BatchKey::Kept(selector) => match self.sight(principal, selector, Action::Verify).await? {
                     Sight::Open(view) => newest(&view)?,
                     Sight::Veiled(Some(view)) => Found { is_veiled: true, ..newest(&view)? },
-                    Sight::Veiled(None) => {
-                        Found { key: Err(Refusal::Veiled), signature_bytes: None, is_veiled: true }
-                    }
+                    Sight::Veiled(None) => Found { key: Err(Refusal::Veiled), signature_bytes: None, is_veiled: true },
                 },
             });
         }
