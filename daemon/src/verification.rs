@@ -214,10 +214,11 @@ impl House {
         batch: Batch,
     ) -> Result<Vec<Option<Refusal>>, Fault> {
         self.allow(principal, Action::Verify)?;
+        // Before the keys are looked up: what is said of one while a batch waits counts for it.
+        let at_work = self.verifier().budgets.take(principal, batch.items()).await?;
         let keys = Arc::new(self.look_up(principal, batch.keys()).await?);
         batch.fits(&keys)?;
         let batch = Arc::new(batch);
-        let at_work = self.verifier().budgets.take(principal, batch.items()).await?;
         let verdicts = self.verifier().run(&batch, &keys, &at_work).await?;
         let verdicts = veil(verdicts, &batch, &keys);
         self.note_verdicts(&verdicts);

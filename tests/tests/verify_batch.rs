@@ -18,8 +18,9 @@ use trust_proto::v1::{
     Algorithm, BatchKey, PublicKey, VerifyBatchRequest, VerifyBatchResponse, VerifyFailure, batch_key,
     verify_batch_request,
 };
-use trust_tests::http::free_address;
+use trust_tests::http::{free_address, http};
 use trust_tests::raw::Caller;
+use trust_tests::wait::soon;
 use trust_tests::{Daemon, Setup};
 
 /// Items of one key: several parts for several cores, and many more than a key needs to be prepared.
@@ -173,6 +174,52 @@ async fn a_lost_signature_gives_no_item_a_verdict() {
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
         assert!(refused.message().contains("an end for each"), "{refused}");
     }
+}
+
+/// So many items under a P-384 key, none of them valid, and each found so by the whole of the slowest arithmetic: a signature
+/// of r = s = 1.
+fn slow(key: &Signed, items: usize) -> VerifyBatchRequest {
+    let signature = [0x30, 6, 2, 1, 1, 2, 1, 1];
+    VerifyBatchRequest {
+        keys: kept(std::slice::from_ref(key)),
+        messages: Some(verify_batch_request::Messages::Items32(vec![7; items * 32].into())),
+        signatures: signature.repeat(items).into(),
+        signature_ends: (1..=u32::try_from(items).unwrap()).map(|item| item * 8).collect(),
+        ..VerifyBatchRequest::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_key_while_a_batch_waits_counts_for_it() {
+    // Half a minute of one core.
+    const SLOW: usize = 180_000;
+    let address = free_address().unwrap();
+    let limits = format!("verify_items_max = {SLOW}\nverify_items_at_work_max = {SLOW}\n");
+    let more = format!("metrics = \"{address}\"\n[limits]\n{limits}");
+    let daemon = Daemon::with(&Setup { more, ..Setup::allowing_raw() }).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    let signed = [sign(&channel, "raw/one", Algorithm::Ed25519, ITEMS).await];
+    let p384 = sign(&channel, "raw/p384", Algorithm::EcdsaP384Sha256, 1).await;
+    let number = |name: &str| metric(address, name).parse::<usize>().unwrap();
+    let ask = |request: VerifyBatchRequest| {
+        let channel = channel.clone();
+        tokio::spawn(async move { verify(&channel, request).await })
+    };
+    let busy = ask(slow(&p384, SLOW));
+    soon("the whole budget is at work", || number("trustd_verify_items_at_work ") == SLOW).unwrap();
+    let waits = ask(request(&signed, kept(&signed)));
+    soon("the other batch waits for it", || number("trustd_calls_in_flight ") == 2).unwrap();
+
+    Caller::new(channel.clone()).distrust("raw/one").await.unwrap();
+
+    assert_eq!(number("trustd_verify_items_at_work "), SLOW, "it does not wait any more");
+    // The caller of the first one hangs up, so that the second one's turn comes soon.
+    busy.abort();
+    assert_eq!(verdicts(&waits.await.unwrap(), ITEMS), vec![Some(VerifyFailure::Distrusted); ITEMS]);
+    // What nobody waited for has no verdicts, and nothing of it is at work.
+    let failed = "trustd_verified_items_total{verdict=\"wrong\"}";
+    assert!(!http(address, "GET /metrics HTTP/1.1").unwrap().contains(failed) || number(failed) == 0);
+    soon("nothing is at work", || number("trustd_verify_items_at_work ") == 0).unwrap();
 }
 
 /// So many items of one key, all with the same signature of nothing.
