@@ -214,8 +214,9 @@ impl House {
         batch: Batch,
     ) -> Result<Vec<Option<Refusal>>, Fault> {
         self.allow(principal, Action::Verify)?;
-        // Before the keys are looked up: what is said of one while a batch waits counts for it.
-        let at_work = self.verifier().budgets.take(principal, batch.items()).await?;
+        // Before the keys are looked up: what is said of one while a batch waits counts for it. Each has its price, too.
+        let dues = batch.items().max(batch.keys().len());
+        let at_work = self.verifier().budgets.take(principal, dues).await?;
         let keys = Arc::new(self.look_up(principal, batch.keys()).await?);
         batch.fits(&keys)?;
         let batch = Arc::new(batch);

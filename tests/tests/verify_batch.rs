@@ -222,6 +222,25 @@ async fn what_is_said_of_a_key_while_a_batch_waits_counts_for_it() {
     soon("nothing is at work", || number("trustd_verify_items_at_work ") == 0).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_named_very_often_is_one_key() {
+    let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    let signed = [
+        sign(&channel, "raw/one", Algorithm::Ed25519, ITEMS).await,
+        sign(&channel, "raw/two", Algorithm::Ed25519, ITEMS).await,
+    ];
+    // Each item has the key of its number, in turn the first and the second one.
+    let mut all = request(&signed, kept(&signed).into_iter().cycle().take(4096).collect());
+    all.key_indexes = (0..u32::try_from(2 * ITEMS).unwrap()).map(|item| item % 4096).collect();
+
+    assert_eq!(verdicts(&verify(&channel, all.clone()).await, 2 * ITEMS), vec![None; 2 * ITEMS]);
+
+    all.keys.push(all.keys[0].clone());
+    let refused = VerificationClient::new(channel.clone()).verify_batch(all).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::InvalidArgument, "keys: 1 to 4096"));
+}
+
 /// So many items of one key, all with the same signature of nothing.
 fn of_one_key(key: &str, items: usize) -> VerifyBatchRequest {
     VerifyBatchRequest {

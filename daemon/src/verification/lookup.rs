@@ -1,12 +1,14 @@
 //! The keys of a batch, looked up: what each item is verified under, and what its caller may know of it.
 
+use std::collections::HashMap;
+
 use trust::{Algorithm, Fault, MlDsa65Key, Principal, Trust};
 
 use super::Refusal;
 use super::batch::{Batch, BatchKey, VerificationKey};
 use crate::authorize::Action;
 use crate::house::House;
-use crate::keys::Sight;
+use crate::keys::{KeySelector, Sight};
 use crate::records::KeyView;
 
 /// A key of a batch, looked up.
@@ -33,23 +35,41 @@ impl Found {
     }
 }
 
+/// Keys that are looked up before other requests on the same thread have a turn; each asks the policy once or twice.
+const KEYS_BETWEEN_TURNS: usize = 16;
+
 impl House {
-    /// Looks up the keys of a batch, in their order.
+    /// Looks up the keys of a batch, in their order; one that is named more than once is looked up once.
     pub(super) async fn look_up(&self, principal: &Principal, keys: &[BatchKey]) -> Result<Vec<Found>, Fault> {
-        let mut found = Vec::with_capacity(keys.len());
+        let mut places: HashMap<&KeySelector, usize> = HashMap::new();
+        let mut found: Vec<Found> = Vec::with_capacity(keys.len());
         for key in keys {
-            found.push(match key {
+            let next = match key {
                 BatchKey::Given(key) => {
                     Found { signature_bytes: key.signature_bytes(), key: Ok(key.clone()), is_veiled: false }
                 }
-                BatchKey::Kept(selector) => match self.sight(principal, selector, Action::Verify).await? {
-                    Sight::Open(view) => newest(&view)?,
-                    Sight::Veiled(Some(view)) => Found { is_veiled: true, ..newest(&view)? },
-                    Sight::Veiled(None) => Found { key: Err(Refusal::Veiled), signature_bytes: None, is_veiled: true },
+                BatchKey::Kept(selector) => match places.get(selector).and_then(|place| found.get(*place)) {
+                    Some(same) => same.clone(),
+                    None => {
+                        if places.len() % KEYS_BETWEEN_TURNS == KEYS_BETWEEN_TURNS - 1 {
+                            tokio::task::yield_now().await;
+                        }
+                        places.insert(selector, found.len());
+                        self.look_up_kept(principal, selector).await?
+                    }
                 },
-            });
+            };
+            found.push(next);
         }
         Ok(found)
+    }
+
+    async fn look_up_kept(&self, principal: &Principal, selector: &KeySelector) -> Result<Found, Fault> {
+        match self.sight(principal, selector, Action::Verify).await? {
+            Sight::Open(view) => newest(&view),
+            Sight::Veiled(Some(view)) => Ok(Found { is_veiled: true, ..newest(&view)? }),
+            Sight::Veiled(None) => Ok(Found { key: Err(Refusal::Veiled), signature_bytes: None, is_veiled: true }),
+        }
     }
 }
 
