@@ -9,7 +9,7 @@ use std::num::NonZero;
 use std::ops::Range;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use trust::verify::{self, NotValid};
 use trust::{
@@ -33,6 +33,12 @@ pub(crate) use batch::{Batch, BatchKey, VerificationKey};
 const PART_COST_MIN: usize = 1024;
 /// And not into dearer ones: so long does a place stay taken that somebody else may wait for.
 const PART_COST_MAX: usize = 2048;
+
+/// Messages that are verified on an async thread, at most: hashed in less time than the arithmetic takes.
+const SHORT_BYTES_MAX: usize = 16 * 1024;
+
+/// A place on a core, and the item that has it.
+type Place = (AtWork, OwnedSemaphorePermit);
 
 /// What verification stands on, beside the records.
 pub(crate) struct Verifier {
@@ -58,6 +64,13 @@ impl Verifier {
     /// Items of all batches and streams that are at work now.
     pub(crate) fn at_work(&self) -> usize {
         self.budgets.at_work()
+    }
+
+    /// Waits for a place for one signature, with the others of this principal.
+    async fn place(&self, principal: &Principal) -> Result<Place, Fault> {
+        let at_work = self.budgets.take(principal, 1).await?;
+        let place = at_work.place(&self.places).await?;
+        Ok((at_work, place))
     }
 
     /// The verdicts of a batch, in order, by as many cores as are free.
@@ -192,13 +205,27 @@ impl House {
     /// and nothing else (D28).
     pub(crate) async fn verify(&self, principal: &Principal, request: VerifyRequest) -> Result<Verdict, Fault> {
         self.allow(principal, Action::Verify)?;
-        let verdict = match self.sight(principal, &request.key, Action::Verify).await? {
-            Sight::Open(view) => verdict(&view, &request)?,
-            Sight::Veiled(None) => Verdict::NotValid(Refusal::Veiled),
-            Sight::Veiled(Some(view)) => match verdict(&view, &request) {
-                Ok(Verdict::Valid(version)) => Verdict::Valid(version),
-                Ok(Verdict::NotValid(_)) | Err(_) => Verdict::NotValid(Refusal::Veiled),
-            },
+        let mut sight = self.sight(principal, &request.key, Action::Verify).await?;
+        let mut place = None;
+        if let Sight::Open(view) | Sight::Veiled(Some(view)) = &sight
+            && !is_short(view, &request)
+        {
+            place = Some(self.verifier().place(principal).await?);
+            // What is said of the key while this waits counts for it.
+            sight = self.sight(principal, &request.key, Action::Verify).await?;
+        }
+        let (view, is_veiled) = match sight {
+            Sight::Open(view) => (Some(view), false),
+            Sight::Veiled(view) => (view, true),
+        };
+        let verdict = match view {
+            Some(view) => verdict_at(place, view, request).await,
+            None => Ok(Verdict::NotValid(Refusal::Veiled)),
+        };
+        let verdict = match verdict {
+            Ok(Verdict::NotValid(_)) if is_veiled => Verdict::NotValid(Refusal::Veiled),
+            Err(fault) if is_veiled && fault.kind() == FaultKind::Missing => Verdict::NotValid(Refusal::Veiled),
+            verdict => verdict?,
         };
         self.note_verdicts(&[match verdict {
             Verdict::Valid(_) => None,
@@ -284,6 +311,25 @@ impl House {
             }
         }
     }
+}
+
+/// Whether the verdict takes a moment only: one version to try, and little to hash.
+fn is_short(view: &KeyView, request: &VerifyRequest) -> bool {
+    let bytes = match &request.input {
+        Signable::Message(message) => message.len(),
+        Signable::Digest(_) => 0,
+    };
+    (request.version.is_some() || view.versions.len() < 2) && bytes <= SHORT_BYTES_MAX
+}
+
+/// The verdict under a key that is there: of what has a place, on a thread that may be held up.
+async fn verdict_at(place: Option<Place>, view: KeyView, request: VerifyRequest) -> Result<Verdict, Fault> {
+    let Some(place) = place else { return verdict(&view, &request) };
+    let work = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        verdict(&view, &request)
+    });
+    work.await.map_err(|error| Fault::internal(format!("a verification thread: {error}")))?
 }
 
 /// The verdict under a key that is there.
