@@ -126,7 +126,11 @@ fn batch(wire: v1::VerifyBatchRequest, keys_before: Option<Arc<[BatchKey]>>, ite
 
 fn batch_key(wire: v1::BatchKey) -> Result<BatchKey, Fault> {
     match wire.kind.ok_or_else(|| malformed("key: a name, an id or a public key"))? {
-        v1::batch_key::Kind::Key(text) => Ok(BatchKey::Kept(selector(&text)?)),
+        v1::batch_key::Kind::Key(text) => Ok(BatchKey::Kept(selector(&text)?, None)),
+        v1::batch_key::Kind::VersionOfKey(of) => {
+            let version = KeyVersion::new(of.version).ok_or_else(|| malformed("version of a key: 1 or more"))?;
+            Ok(BatchKey::Kept(selector(&of.key)?, Some(version)))
+        }
         v1::batch_key::Kind::PublicKey(key) => {
             let algorithm = Algorithm::from_wire(key.algorithm)?;
             let key = PublicKey::from_spki_der(algorithm, &key.spki_der)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use trust::verify::NotValid;
 use trust::verify::batch::{self, Input, Item, Key, Table};
-use trust::{Digest, Fault, FaultKind, MlDsa65Key, PublicKey, Scheme};
+use trust::{Digest, Fault, FaultKind, KeyVersion, MlDsa65Key, PublicKey, Scheme};
 
 use super::Refusal;
 use super::lookup::Found;
@@ -23,8 +23,8 @@ const TABLES_MADE_MAX: usize = 32;
 /// A key of a batch.
 #[derive(Debug, Clone)]
 pub(crate) enum BatchKey {
-    /// One of ours: its newest version.
-    Kept(KeySelector),
+    /// One of ours: that version; `None`: the newest.
+    Kept(KeySelector, Option<KeyVersion>),
     /// Any public key.
     Given(VerificationKey),
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use trust::{Algorithm, Fault, MlDsa65Key, Principal, Trust};
+use trust::{Algorithm, Fault, FaultKind, KeyVersion, MlDsa65Key, Principal, Trust};
 
 use super::Refusal;
 use super::batch::{Batch, BatchKey, VerificationKey};
@@ -41,47 +41,58 @@ const KEYS_BETWEEN_TURNS: usize = 16;
 impl House {
     /// Looks up the keys of a batch, in their order; one that is named more than once is looked up once.
     pub(super) async fn look_up(&self, principal: &Principal, keys: &[BatchKey]) -> Result<Vec<Found>, Fault> {
-        let mut places: HashMap<&KeySelector, usize> = HashMap::new();
-        let mut found: Vec<Found> = Vec::with_capacity(keys.len());
+        let mut kept: HashMap<&KeySelector, Kept> = HashMap::new();
+        let mut found = Vec::with_capacity(keys.len());
         for key in keys {
-            let next = match key {
+            found.push(match key {
                 BatchKey::Given(key) => {
                     Found { signature_bytes: key.signature_bytes(), key: Ok(key.clone()), is_veiled: false }
                 }
-                BatchKey::Kept(selector) => match places.get(selector).and_then(|place| found.get(*place)) {
-                    Some(same) => same.clone(),
+                BatchKey::Kept(selector, version) => match kept.get(selector) {
+                    Some(same) => same.version(*version)?,
                     None => {
-                        if places.len() % KEYS_BETWEEN_TURNS == KEYS_BETWEEN_TURNS - 1 {
+                        if kept.len() % KEYS_BETWEEN_TURNS == KEYS_BETWEEN_TURNS - 1 {
                             tokio::task::yield_now().await;
                         }
-                        places.insert(selector, found.len());
-                        self.look_up_kept(principal, selector).await?
+                        let (view, is_veiled) = match self.sight(principal, selector, Action::Verify).await? {
+                            Sight::Open(view) => (Some(view), false),
+                            Sight::Veiled(view) => (view, true),
+                        };
+                        kept.entry(selector).or_insert(Kept { view, is_veiled }).version(*version)?
                     }
                 },
-            };
-            found.push(next);
+            });
         }
         Ok(found)
     }
-
-    async fn look_up_kept(&self, principal: &Principal, selector: &KeySelector) -> Result<Found, Fault> {
-        match self.sight(principal, selector, Action::Verify).await? {
-            Sight::Open(view) => newest(&view),
-            Sight::Veiled(Some(view)) => Ok(Found { is_veiled: true, ..newest(&view)? }),
-            Sight::Veiled(None) => Ok(Found { key: Err(Refusal::Veiled), signature_bytes: None, is_veiled: true }),
-        }
-    }
 }
 
-/// The newest public key of a kept key, or why none of its signatures counts.
-fn newest(view: &KeyView) -> Result<Found, Fault> {
-    let key = if view.state.trust == Trust::Trusted {
-        let version = view.newest().ok_or_else(|| Fault::internal("a key without a version"))?;
-        Ok(VerificationKey::Signs(version.public_key.clone()))
-    } else {
-        Err(Refusal::Distrusted)
-    };
-    Ok(Found { key, signature_bytes: view.record.algorithm.signature_bytes(), is_veiled: false })
+/// A kept key, as the caller may see it.
+struct Kept {
+    /// `None`: it is not there, and the caller must not learn that.
+    view: Option<KeyView>,
+    is_veiled: bool,
+}
+
+impl Kept {
+    /// A version of it, `None` for the newest; or why none of its signatures counts.
+    fn version(&self, version: Option<KeyVersion>) -> Result<Found, Fault> {
+        let is_veiled = self.is_veiled;
+        let Some(view) = &self.view else {
+            return Ok(Found { key: Err(Refusal::Veiled), signature_bytes: None, is_veiled });
+        };
+        let of_version = match version {
+            Some(wanted) => view.versions.iter().find(|version| version.key.version == wanted),
+            None => view.newest(),
+        };
+        let key = match of_version {
+            _ if view.state.trust != Trust::Trusted => Err(Refusal::Distrusted),
+            Some(version) => Ok(VerificationKey::Signs(version.public_key.clone())),
+            None if is_veiled => Err(Refusal::Veiled),
+            None => return Err(Fault::new(FaultKind::Missing, "no such version of the key")),
+        };
+        Ok(Found { key, signature_bytes: view.record.algorithm.signature_bytes(), is_veiled })
+    }
 }
 
 /// Takes the reasons away from items under keys that the caller may not get.

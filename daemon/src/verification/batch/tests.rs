@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn kept() -> BatchKey {
-    BatchKey::Kept("a".parse().map(KeySelector::Name).unwrap_or_else(|_| unreachable!()))
+    BatchKey::Kept("a".parse().map(KeySelector::Name).unwrap(), None)
 }
 
 fn distrusted() -> Found {
