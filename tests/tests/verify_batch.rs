@@ -9,13 +9,13 @@ mod signed;
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::signature::{KeyPair as _, ML_DSA_65_SIGNING, PqdsaKeyPair};
 use prost::bytes::Bytes;
-use signed::{Signed, metric, sign, verdicts};
+use signed::{Signed, metric, sign, slow, verdicts};
 use tonic::Code;
 use tonic::transport::Channel;
 use trust::Sha256Digest;
 use trust_proto::v1::verification_client::VerificationClient;
 use trust_proto::v1::{
-    Algorithm, BatchKey, PublicKey, VerifyBatchRequest, VerifyBatchResponse, VerifyFailure, batch_key,
+    Algorithm, BatchKey, PackedMessages, PublicKey, VerifyBatchRequest, VerifyBatchResponse, VerifyFailure, batch_key,
     verify_batch_request,
 };
 use trust_tests::http::{free_address, http};
@@ -112,6 +112,11 @@ async fn each_of_nine_thousand_items_under_three_keys_has_its_own_verdict() {
     }
 }
 
+/// 96 bytes that end there.
+fn packed(ends: &[u32]) -> verify_batch_request::Messages {
+    verify_batch_request::Messages::Packed(PackedMessages { bytes: vec![0; 96].into(), ends: ends.to_vec() })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_is_ragged_or_empty_is_refused_whole() {
     let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
@@ -119,13 +124,17 @@ async fn a_batch_that_is_ragged_or_empty_is_refused_whole() {
     let signed = [sign(&channel, "raw/one", Algorithm::Ed25519, ITEMS).await];
     let good = request(&signed, kept(&signed));
     type Change = fn(&mut VerifyBatchRequest);
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, Change); 11] = [
         ("no items", |bad| bad.messages = Some(verify_batch_request::Messages::Items32(Bytes::new()))),
         ("no messages", |bad| bad.messages = None),
         ("an item of 31 bytes", |bad| bad.messages = Some(verify_batch_request::Messages::Items32(vec![0; 31].into()))),
         ("an end too few", |bad| bad.signature_ends.truncate(1)),
         ("an end that falls", |bad| bad.signature_ends[1] = 0),
+        ("an end too many", |bad| bad.signature_ends.push(u32::try_from(bad.signatures.len()).unwrap())),
+        ("ends of messages that fall", |bad| bad.messages = Some(packed(&[64, 32, 96]))),
+        ("ends of messages that stop short", |bad| bad.messages = Some(packed(&[32, 64]))),
         ("a key that is not there", |bad| bad.key_indexes[7] = 1),
+        ("keys for another number of items", |bad| bad.key_indexes.truncate(ITEMS - 1)),
         ("no key", |bad| bad.keys.clear()),
     ];
     for (what, change) in changes {
@@ -176,19 +185,6 @@ async fn a_lost_signature_gives_no_item_a_verdict() {
     }
 }
 
-/// So many items under a P-384 key, none of them valid, and each found so by the whole of the slowest arithmetic: a signature
-/// of r = s = 1.
-fn slow(key: &Signed, items: usize) -> VerifyBatchRequest {
-    let signature = [0x30, 6, 2, 1, 1, 2, 1, 1];
-    VerifyBatchRequest {
-        keys: kept(std::slice::from_ref(key)),
-        messages: Some(verify_batch_request::Messages::Items32(vec![7; items * 32].into())),
-        signatures: signature.repeat(items).into(),
-        signature_ends: (1..=u32::try_from(items).unwrap()).map(|item| item * 8).collect(),
-        ..VerifyBatchRequest::default()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_of_a_key_while_a_batch_waits_counts_for_it() {
     // Half a minute of one core.
@@ -205,7 +201,7 @@ async fn what_is_said_of_a_key_while_a_batch_waits_counts_for_it() {
         let channel = channel.clone();
         tokio::spawn(async move { verify(&channel, request).await })
     };
-    let busy = ask(slow(&p384, SLOW));
+    let busy = ask(slow(p384.name, SLOW));
     soon("the whole budget is at work", || number("trustd_verify_items_at_work ") == SLOW).unwrap();
     let waits = ask(request(&signed, kept(&signed)));
     soon("the other batch waits for it", || number("trustd_calls_in_flight ") == 2).unwrap();

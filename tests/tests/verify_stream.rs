@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use prost::bytes::Bytes;
-use signed::{Signed, metric, sign, verdicts};
+use signed::{Signed, metric, sign, slow, verdicts};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -179,7 +179,7 @@ async fn what_is_refused_ends_the_stream_and_the_answers_before_it_stand() {
     let scene = Scene::with("verify_items_max = 100\nverify_items_at_work_max = 100\n").await;
     let good = |from| naming("raw/one", message(&scene.signed, from, 100, |item| item == from + 1));
     type Change = fn(&mut VerifyBatchRequest);
-    let changes: [(&str, Code, Change); 8] = [
+    let changes: [(&str, Code, Change); 13] = [
         ("no items", Code::InvalidArgument, |bad| {
             bad.messages = Some(verify_batch_request::Messages::Items32(Bytes::new()));
         }),
@@ -188,7 +188,16 @@ async fn what_is_refused_ends_the_stream_and_the_answers_before_it_stand() {
             bad.messages = Some(verify_batch_request::Messages::Items32(vec![0; 31].into()));
         }),
         ("a ragged signature", Code::InvalidArgument, |bad| bad.signatures = vec![0; 6399].into()),
+        ("a quarter of the signatures", Code::InvalidArgument, |bad| bad.signatures.truncate(25 * 64)),
         ("an end that falls", Code::InvalidArgument, |bad| bad.signature_ends = vec![64, 63]),
+        ("ends of messages that fall", Code::InvalidArgument, |bad| {
+            let ends = (0..100).map(|item| if item == 50 { 0 } else { (item + 1) * 32 }).collect();
+            let packed = PackedMessages { bytes: vec![0; 3200].into(), ends };
+            bad.messages = Some(verify_batch_request::Messages::Packed(packed));
+        }),
+        ("keys for another number of items", Code::InvalidArgument, |bad| bad.key_indexes = vec![0; 99]),
+        ("too many keys", Code::InvalidArgument, |bad| bad.keys = vec![kept("raw/one"); 4097]),
+        ("more ends than any daemon takes", Code::InvalidArgument, |bad| bad.signature_ends = vec![0; 1_000_001]),
         ("an index without a key", Code::InvalidArgument, |bad| bad.key_indexes = vec![1; 100]),
         ("too many items", Code::InvalidArgument, |bad| {
             bad.messages = Some(verify_batch_request::Messages::Items32(vec![0; 32 * 101].into()));
@@ -214,7 +223,7 @@ async fn what_is_refused_ends_the_stream_and_the_answers_before_it_stand() {
     assert!(answers.is_empty());
     assert_eq!(end.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(ask_all(&scene.channel, Vec::new()).await.1.map_err(|status| status.code()), Ok(()));
-    assert_eq!(scene.metric("trustd_verify_streams_total{answer=\"malformed\"}"), 8);
+    assert_eq!(scene.metric("trustd_verify_streams_total{answer=\"malformed\"}"), 13);
     assert_eq!(scene.metric("trustd_verify_streams_total{answer=\"missing\"}"), 1);
 }
 
@@ -299,6 +308,67 @@ async fn a_caller_that_hangs_up_leaves_nothing_at_work() {
 
     until("the stream ends", LONG, || Ok((scene.metric("trustd_verify_streams_open") == 0).then_some(()))).unwrap();
     assert_eq!(scene.metric("trustd_verify_items_at_work"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_streams_no_more_is_at_work_than_their_principal_may_have() {
+    let scene = Scene::with("verify_items_max = 3000\nverify_items_at_work_max = 3000\n").await;
+    sign(&scene.channel, "raw/p384", Algorithm::EcdsaP384Sha256, 1).await;
+    let mut callers = Vec::new();
+    for _ in 0..2 {
+        let Stream { messages, mut answers } = Stream::open(&scene.channel).await.unwrap();
+        // Two of them fill the budget, and each stream has four of them at work.
+        let all = slow("raw/p384", 1500);
+        callers.push(tokio::spawn(async move { while messages.send(all.clone()).await.is_ok() {} }));
+        callers.push(tokio::spawn(async move { while let Ok(Some(_)) = answers.message().await {} }));
+    }
+    let mut seen = 0;
+
+    until("items are at work", LONG, || {
+        let at_work = scene.metric("trustd_verify_items_at_work");
+        assert!(at_work <= 3000, "{at_work} items are at work");
+        seen += usize::from(at_work > 0);
+        Ok((seen == 100).then_some(()))
+    })
+    .unwrap();
+
+    // They hang up while there is work.
+    callers.iter().for_each(tokio::task::JoinHandle::abort);
+    until("the streams end", LONG, || Ok((scene.metric("trustd_verify_streams_open") == 0).then_some(()))).unwrap();
+    until("nothing is at work", LONG, || Ok((scene.metric("trustd_verify_items_at_work") == 0).then_some(()))).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_faster_than_its_principals_rate_ends_and_its_answers_stand() {
+    const MESSAGES: usize = 2000;
+    let scene = Scene::with("rate_per_second = 1\nrate_burst = 50\n").await;
+    let one = |item| naming("raw/one", message(&scene.signed, item, 1, |item| item % 2 == 1));
+
+    let (answers, end) = ask_all(&scene.channel, (0..MESSAGES).map(one).collect()).await;
+
+    let end = end.unwrap_err();
+    assert_eq!(end.code(), Code::ResourceExhausted, "{end}");
+    assert!((1..MESSAGES).contains(&answers.len()), "{} answers", answers.len());
+    for (item, answer) in answers.iter().enumerate() {
+        assert_eq!(verdicts(answer, 1), [(item % 2 == 1).then_some(VerifyFailure::Wrong)]);
+    }
+    assert_eq!(scene.metric("trustd_verify_streams_total{answer=\"busy\"}"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_message_that_finds_the_daemon_sealed() {
+    let scene = Scene::with("").await;
+    let ten = || message(&scene.signed, 0, 10, |_| false);
+    let mut stream = Stream::open(&scene.channel).await.unwrap();
+    let before = stream.ask(naming("raw/one", ten())).await.unwrap().unwrap();
+    assert_eq!(verdicts(&before, 10), vec![None; 10]);
+
+    Caller::new(scene.channel.clone()).seal().await.unwrap();
+
+    let refused = stream.ask(ten()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    assert!(refused.message().contains("the daemon is sealed"), "{refused}");
+    assert_eq!(scene.metric("trustd_verify_streams_total{answer=\"unavailable\"}"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

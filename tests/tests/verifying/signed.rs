@@ -8,7 +8,8 @@ use trust::Sha256Digest;
 use trust_proto::v1::keys_client::KeysClient;
 use trust_proto::v1::signing_client::SigningClient;
 use trust_proto::v1::{
-    Algorithm, SignBatchRequest, VerifyBatchResponse, VerifyFailure, sign_batch_request, sign_batch_response,
+    Algorithm, BatchKey, SignBatchRequest, VerifyBatchRequest, VerifyBatchResponse, VerifyFailure, batch_key,
+    sign_batch_request, sign_batch_response, verify_batch_request,
 };
 use trust_tests::http::http;
 use trust_tests::raw::create_request;
@@ -42,6 +43,19 @@ pub(crate) async fn sign(channel: &Channel, name: &'static str, algorithm: Algor
     let starts = std::iter::once(0).chain(ends.iter().copied());
     let signatures = starts.zip(&ends).map(|(start, end)| packed.signatures.slice(start..*end)).collect();
     Signed { name, spki_der: answer.spki_der, messages, signatures }
+}
+
+/// So many items under a P-384 key, none of them valid, and each found so by the whole of the slowest arithmetic: a signature
+/// of r = s = 1.
+pub(crate) fn slow(key: &str, items: usize) -> VerifyBatchRequest {
+    let signature: [u8; 8] = [0x30, 6, 2, 1, 1, 2, 1, 1];
+    VerifyBatchRequest {
+        keys: vec![BatchKey { kind: Some(batch_key::Kind::Key(key.to_owned())) }],
+        messages: Some(verify_batch_request::Messages::Items32(vec![7; items * 32].into())),
+        signatures: signature.repeat(items).into(),
+        signature_ends: (1..=u32::try_from(items).unwrap()).map(|item| item * 8).collect(),
+        ..VerifyBatchRequest::default()
+    }
 }
 
 /// The verdict of each item, `None` where it is valid.
