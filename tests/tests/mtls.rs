@@ -152,13 +152,13 @@ fn every_other_certificate_is_refused() {
 #[test]
 fn without_a_certificate_there_is_no_handshake() {
     let scene = Scene::new();
+    scene.accepted("ci");
     let user = scene.user("ci");
     let text = format!("endpoint = \"https://localhost:{}\"\nca = \"{}/ca.pem\"\n", scene.port, scene.at().display());
     std::fs::write(user.home().join(".config/trustctl/config.toml"), text).unwrap();
 
-    let ran = user.run(&["status"]).unwrap();
-
-    assert!(matches!(ran.code, Some(1..=3)), "{ran}");
+    // The connection ends; nothing of the call itself is wrong, and no door has refused it.
+    user.run(&["status"]).unwrap().exited(3).unwrap();
 }
 
 #[test]
