@@ -172,7 +172,7 @@ pub struct Limits {
     pub log_waiting_max: usize,
     /// Work that waits for a session.
     pub custody_waiting_max: usize,
-    /// Signing and key requests of one principal in a second.
+    /// Calls of one principal in a second, and messages of its streams of signatures.
     pub rate_per_second: u32,
     /// How many of them at once.
     pub rate_burst: u32,

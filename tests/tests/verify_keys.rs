@@ -9,6 +9,7 @@ mod signed;
 use prost::bytes::Bytes;
 use signed::{sign, verdicts};
 use tonic::Code;
+use trust::Sha256Digest;
 use trust_proto::v1::verification_client::VerificationClient;
 use trust_proto::v1::{
     Algorithm, BatchKey, PublicKey, VerifyBatchRequest, VerifyFailure, VerifyRequest, VersionOfKey, batch_key,
@@ -141,4 +142,32 @@ async fn what_is_no_key_is_refused_in_a_batch_and_in_a_stream() {
         assert_eq!(verdicts(&answer, 9), vec![None; 9], "{what}");
         assert_eq!(stream.message().await.unwrap_err().code(), Code::InvalidArgument, "{what}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_rsa_signature_of_another_length_is_none_and_sha384_takes_no_digest_of_sha256() {
+    let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    let mut client = VerificationClient::new(channel.clone());
+    let rsa = sign(&channel, "raw/rsa", Algorithm::Rsa3072PssSha256, 3).await;
+    let digests: Vec<[u8; 32]> = rsa.messages.iter().map(|message| *Sha256Digest::of(message).as_bytes()).collect();
+    let mut ask = in_turn(vec![newest("raw/rsa")], &digests, &rsa.signatures);
+
+    let sound = client.verify_batch(ask.clone()).await.unwrap().into_inner();
+
+    assert_eq!(verdicts(&sound, 3), vec![None; 3]);
+    // One without ends is missing; and with ends one is short, and another one the longer for it.
+    let one_lost = VerifyBatchRequest { signatures: ask.signatures.slice(..2 * 384), ..ask.clone() };
+    assert_eq!(client.verify_batch(one_lost).await.unwrap_err().code(), Code::InvalidArgument);
+    ask.signature_ends = vec![383, 768, 1152];
+    let ragged = client.verify_batch(ask).await.unwrap().into_inner();
+    let encoding = Some(VerifyFailure::Encoding);
+    assert_eq!(verdicts(&ragged, 3), [encoding, encoding, None]);
+
+    let p384 = sign(&channel, "raw/p384", Algorithm::EcdsaP384Sha384, 1).await;
+    let digest = *Sha256Digest::of(&p384.messages[0]).as_bytes();
+    let mut ask = in_turn(vec![newest("raw/p384")], &[digest], &p384.signatures);
+    ask.signature_ends = vec![u32::try_from(p384.signatures[0].len()).unwrap()];
+    let answer = client.verify_batch(ask).await.unwrap().into_inner();
+    assert_eq!(verdicts(&answer, 1), [Some(VerifyFailure::Input)]);
 }

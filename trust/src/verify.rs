@@ -17,7 +17,7 @@ use batch::Input;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "closed set: the wire has a word for each")]
 pub enum NotValid {
-    /// The signature's bytes cannot be one of this algorithm.
+    /// The signature has a length that the algorithm never makes. DER that is not canonical is [`NotValid::Wrong`].
     #[error("signature has not the length that the key's algorithm makes")]
     Encoding,
     /// The key's algorithm takes no such input: a digest for Ed25519, or of another hash function.
@@ -43,7 +43,11 @@ fn borrowed(key: &PublicKey, input: Input<'_>, signature: &[u8]) -> Result<(), N
     {
         return Err(NotValid::Input);
     }
-    if signature.is_empty() || signature.len() > key.algorithm().signature_bytes_max() {
+    let (length, algorithm) = (signature.len(), key.algorithm());
+    if length == 0
+        || length > algorithm.signature_bytes_max()
+        || algorithm.signature_bytes().is_some_and(|bytes| length != bytes)
+    {
         return Err(NotValid::Encoding);
     }
     match (key.parsed(), input) {

@@ -36,7 +36,7 @@ pub(crate) async fn sign(channel: &Channel, name: &'static str, algorithm: Algor
     let answer = SigningClient::new(channel.clone()).sign_batch(request).await.unwrap().into_inner();
     let Some(sign_batch_response::Items::Packed(packed)) = answer.items else { panic!("not packed") };
     let ends: Vec<usize> = if packed.ends.is_empty() {
-        (1..=items).map(|item| item * 64).collect()
+        (1..=items).map(|item| item * (packed.signatures.len() / items)).collect()
     } else {
         packed.ends.iter().map(|end| usize::try_from(*end).unwrap()).collect()
     };
