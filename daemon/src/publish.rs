@@ -22,8 +22,9 @@ mod update;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trust::Principal;
-use trust::format::tuf::{Gun, RoleName};
+use tokio::sync::OwnedSemaphorePermit;
+use trust::format::tuf::{Gun, Part, RoleName};
+use trust::{Fault, FaultKind, Principal};
 
 use crate::house::House;
 
@@ -45,12 +46,32 @@ const FILES_BYTES_MAX: usize = 64 * 1024 * 1024;
 #[derive(Clone, Copy)]
 pub(crate) struct Publisher<'a>(&'a Arc<House>);
 
+/// What was sent, with the places that it takes among what is held for all who send: they are given back when the work on
+/// it has ended, and not when whoever sent it hangs up.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// The files.
+    pub(crate) parts: Vec<Part>,
+    /// Their places.
+    pub(crate) held: Vec<OwnedSemaphorePermit>,
+}
+
 /// Who wants what done, and until when, in time of the clock's `monotonic`.
 #[derive(Debug, Clone)]
 struct Asked {
     who: Principal,
     gun: Gun,
     deadline: Duration,
+}
+
+impl Asked {
+    /// For whoever waits no longer, nothing is begun: no version is used up for it.
+    fn in_time(&self, house: &House) -> Result<(), PublishError> {
+        if house.clock().monotonic() < self.deadline {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::Late, "the time for it was over before its turn came").into())
+    }
 }
 
 impl House {

@@ -21,17 +21,16 @@ use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument as _, debug, debug_span};
 use trust::format::tuf::publish::Refusal;
-use trust::format::tuf::{Gun, Part, RoleName, Version};
+use trust::format::tuf::{Gun, RoleName, Version};
 use trust::{Principal, Sha256Digest};
 
 use crate::config::NotaryConfig;
 use crate::health::Trouble;
 use crate::house::House;
 use crate::metrics::Operation;
-use crate::publish::PublishError;
+use crate::publish::{PublishError, Sent};
 use crate::scrape;
 use crate::telemetry::RequestId;
 use crate::tls::Peer;
@@ -124,9 +123,8 @@ impl NotaryDoor {
             Route::Publish(name) => {
                 let gun = self.name(name).map_err(|()| self.no_such_gun())?;
                 let who = self.who(&request, visitor, &Wanted::push(&gun))?;
-                let (parts, _held) = self.parts(request).await?;
-                let publisher = self.house.publisher();
-                publisher.publish(&who, &gun, parts, deadline).await.map_err(NotServed::of)?;
+                let sent = self.sent(request).await?;
+                self.house.publisher().publish(&who, &gun, sent, deadline).await.map_err(NotServed::of)?;
                 Ok(answer::done())
             }
             Route::Delete(name) => {
@@ -202,7 +200,7 @@ impl NotaryDoor {
     }
 
     /// The files of a publication, and their place among those that are held.
-    async fn parts(&self, request: Request<Incoming>) -> Result<(Vec<Part>, [OwnedSemaphorePermit; 2]), NotServed> {
+    async fn sent(&self, request: Request<Incoming>) -> Result<Sent, NotServed> {
         let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let boundary = upload::boundary(content_type.unwrap_or_default()).map_err(|_| NotServed::MalformedUpload)?;
         let (body, held) = self.bodies.receive(request.into_body()).await?;
@@ -213,7 +211,8 @@ impl NotaryDoor {
             let mut values_left = VALUES_MAX;
             let parts = files.iter().map(|file| Refusal::read_part(&file.name, &file.bytes, &mut values_left));
             let parts = parts.collect::<Result<Vec<_>, _>>().map_err(NotServed::Update)?;
-            Ok((parts, [held, bodies.hold_values(VALUES_MAX.saturating_sub(values_left))?]))
+            let values = bodies.hold_values(VALUES_MAX.saturating_sub(values_left))?;
+            Ok(Sent { parts, held: vec![held, values] })
         };
         if !is_long {
             return read();

@@ -93,6 +93,7 @@ impl Publisher<'_> {
 
     async fn renew(self, asked: &Asked) -> Result<Arc<Generation>, PublishError> {
         let turn = self.0.shelf().turn(&asked.gun).await?;
+        asked.in_time(self.0)?;
         let held = self.generation(&asked.gun).await?;
         let now = now_of(self.0);
         let Some(Renewal { snapshot, timestamp }) = self.renewal(&asked.gun, &held, now)? else { return Ok(held) };

@@ -7,6 +7,7 @@ mod owner;
 mod proposals;
 mod renew;
 mod scene;
+mod uploads;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use trust::format::tuf::publish::Refusal;
 use trust::format::tuf::{Document, Part, RoleName};
 use trust::{Fault, FaultKind, Principal, Sha256Digest};
 
-use self::scene::{GUN, NOW, OWNER, Owner, Scene, first, gun, published, version};
+use self::scene::{GUN, NOW, OWNER, Owner, Scene, first, gun, published, sent, version};
 use super::authorize::{Publication, Warrant};
 use super::update::{OwnFiles, ends};
 use super::*;
@@ -417,13 +418,13 @@ async fn who_waited_while_it_was_deleted_is_asked_about_a_new_one() {
     let files = first(&scene, &mut owner).await;
     scene.publish(&files).await.unwrap();
     let root = owner.repository.file(&RoleName::Root).unwrap().clone();
-    let parts = [root, owner.targets("v2")].map(|file| Part::read(file.role(), file.raw()).unwrap()).to_vec();
+    let sent = sent(&[root, owner.targets("v2")]);
 
     let turn = scene.house.shelf().turn(&GUN_NAME).await.unwrap();
     let (house, deadline) = (Arc::clone(&scene.house), scene.deadline());
     let waiting =
         tokio::spawn(
-            async move { house.publisher().publish(&Principal::LocalUid(7), &GUN_NAME, parts, deadline).await },
+            async move { house.publisher().publish(&Principal::LocalUid(7), &GUN_NAME, sent, deadline).await },
         );
     // Until it waits for its turn.
     for _ in 0..1000 {

@@ -13,7 +13,7 @@ use trust::{Fault, Principal, Sha256Digest};
 use super::authorize::{Publication, Warrant};
 use super::shelf::{Generation, Turn};
 use super::sign::ServerKey;
-use super::{Asked, FILES_BYTES_MAX, PublishError, Publisher, ROLES_MAX, now_of};
+use super::{Asked, FILES_BYTES_MAX, PublishError, Publisher, ROLES_MAX, Sent, now_of};
 use crate::house::{House, blocking};
 use crate::records::{ChangeKind, FileRef, Head, Proposal, ProposedFile};
 
@@ -27,12 +27,16 @@ impl Publisher<'_> {
         self,
         who: &Principal,
         gun: &Gun,
-        parts: Vec<Part>,
+        Sent { parts, held }: Sent,
         deadline: Duration,
     ) -> Result<(), PublishError> {
         let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
         let house = Arc::clone(self.0);
-        let work = async move { Publisher(&house).take(&asked, parts).await };
+        let work = async move {
+            let ended = Publisher(&house).take(&asked, parts).await;
+            drop(held);
+            ended
+        };
         let ended = self.0.detached(work.in_current_span()).await.map_err(PublishError::from).and_then(|ended| ended);
         self.0.metrics().published(ended.as_ref().err().map_or("published", PublishError::name));
         ended
@@ -45,6 +49,7 @@ impl Publisher<'_> {
         let mut asking = warrant(is_new);
         asking.grounds(self.0)?;
         let turn = self.0.shelf().turn(&asked.gun).await?;
+        asked.in_time(self.0)?;
         let held = self.generation(&asked.gun).await?;
         if is_new == held.head.is_alive() {
             // Begun, or deleted, by those who had their turn before: that is another question.
@@ -90,7 +95,11 @@ impl Publisher<'_> {
     }
 
     /// Notes, durably, which versions are about to be signed: they are never used again, whatever becomes of them.
+    ///
+    /// # Errors
+    /// [`PublishError::Unavailable`] past the deadline, when nothing would be signed any more.
     pub(super) async fn reserve(self, asked: &Asked, head: &Head, own: &OwnFiles) -> Result<Head, PublishError> {
+        asked.in_time(self.0)?;
         let mut reserved = head.clone();
         for OwnFile { role, version, keys, .. } in own.files() {
             reserved.raise(role, *version);

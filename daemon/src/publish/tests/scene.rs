@@ -14,7 +14,7 @@ use trust::format::tuf::{Document, Expires, Gun, Key, KeyKind, Part, Repository,
 use trust::{Algorithm, KeyId, KeyRef, KeyVersion, Principal, Sha256Digest, Signature};
 use trust_hsm::{Custodian, KeyRing, PassphraseCost, RootSource, SoftwareCustodian, create_root_file, init_ring};
 
-use super::super::{PublishError, Publisher};
+use super::super::{PublishError, Publisher, Sent};
 use crate::audit::{Audit, AuditConfig, InitLeaf};
 use crate::authorize::{Authorizer, Pace, PolicySource};
 use crate::clock::Clock;
@@ -159,8 +159,7 @@ impl Scene {
     }
 
     pub(super) async fn publish_to(&self, name: &str, files: &[Document]) -> Result<(), PublishError> {
-        let parts = files.iter().map(|file| Part::read(file.role(), file.raw()).unwrap()).collect();
-        self.publisher().publish(&OWNER, &gun(name), parts, self.deadline()).await
+        self.publisher().publish(&OWNER, &gun(name), sent(files), self.deadline()).await
     }
 
     pub(super) async fn key(&self, role: &RoleName) -> Key {
@@ -256,6 +255,12 @@ async fn open(config: &Config, store: &Store, clock: &Clock) -> Arc<House> {
     let source = RootSource::File { path: config.data_directory.join("root.kek") };
     house.open_up(Opening::Secret(source)).await.unwrap();
     house
+}
+
+/// Files as a door hands them over.
+pub(super) fn sent(files: &[Document]) -> Sent {
+    let parts = files.iter().map(|file| Part::read(file.role(), file.raw()).unwrap()).collect();
+    Sent { parts, held: Vec::new() }
 }
 
 pub(super) fn gun(name: &str) -> Gun {
