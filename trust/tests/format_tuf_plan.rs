@@ -270,6 +270,26 @@ fn a_file_renews_another_that_says_the_same() {
 }
 
 #[test]
+fn what_somebody_else_wrote_is_renewed_in_the_same_words() {
+    let house = House::new();
+    let (root, targets) = (house.signed_root(1), house.signed_targets(1));
+    let mut said = snapshot(1, &[("root", &root), ("targets", &targets)]);
+    for name in ["root", "targets"] {
+        said["meta"][name]["hashes"].as_object_mut().unwrap().remove("sha512");
+    }
+    let before = read("snapshot", &file(&said, &[&house.snapshot]));
+    let held = Repository::of([read("root", &root), read("targets", &targets), before.clone()]);
+
+    let next = sign(&held.renewed(&RoleName::Snapshot, &after(TARGETS_SECONDS)).unwrap(), &[&house.snapshot]);
+
+    assert!(next.renews(&before));
+    let planned = sign(&held.next_snapshot(&after(TARGETS_SECONDS)).unwrap(), &[&house.snapshot]);
+    assert!(!planned.renews(&before));
+    let none = held.renewed(&RoleName::Timestamp, &after(60)).map(drop).unwrap_err();
+    assert_eq!(none, NoPlan::Missing(RoleName::Timestamp));
+}
+
+#[test]
 fn members_that_nobody_knows_are_kept() {
     let house = House::new();
     let mut signed = targets(1);

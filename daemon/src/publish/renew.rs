@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 use trust::format::tuf::plan::{TARGETS_SECONDS, TIMESTAMP_SECONDS};
-use trust::format::tuf::{Document, Gun, RoleName};
+use trust::format::tuf::{BYTES_MAX, Document, Expires, Gun, Repository, RoleName};
 use trust::principal::Service;
 use trust::{Fault, Principal};
 
@@ -19,6 +19,8 @@ use crate::house::House;
 
 /// After how long a timestamp is signed anew (D29).
 const RENEWED_AFTER: Duration = Duration::from_hours(24);
+/// The longest snapshot that is signed anew, in bytes: of one letter a file that is written anew makes up to six.
+const RENEWED_BYTES_MAX: usize = BYTES_MAX / 6;
 /// How many are looked for at once.
 const AT_ONCE_MAX: usize = 256;
 
@@ -98,7 +100,6 @@ impl Publisher<'_> {
         let now = now_of(self.0);
         let Some(Renewal { snapshot, timestamp }) = self.renewal(&asked.gun, &held, now)? else { return Ok(held) };
         let repository = &held.repository;
-        let snapshot = snapshot.map(|keys| Ok::<_, PublishError>((keys, ends(now, TARGETS_SECONDS)?))).transpose()?;
         let own = OwnFiles::plan(repository, snapshot, (timestamp, ends(now, TIMESTAMP_SECONDS)?))?;
         let reserved = self.reserve(asked, &held.head, &own).await?;
         let (renewed, made) = self.sign_all(asked, &Warrant::Renewal, &own, repository).await?;
@@ -120,22 +121,41 @@ impl Publisher<'_> {
         let repository = &held.repository;
         let snapshot = match due.snapshot_expired {
             false => None,
-            // Where its owner keeps the key, only the owner makes another.
-            true => match self.signers(gun, repository, &RoleName::Snapshot) {
-                Ok(keys) => Some(keys),
-                Err(PublishError::Refused(_)) if !due.timestamp => return Ok(None),
-                Err(PublishError::Refused(_)) => None,
-                Err(fault) => return Err(fault),
-            },
+            true => self.renewed_snapshot(gun, repository, now_unix_seconds)?,
         };
+        if snapshot.is_none() && !due.timestamp {
+            return Ok(None);
+        }
         let timestamp = self.signers(gun, repository, &RoleName::Timestamp)?;
         Ok(Some(Renewal { snapshot, timestamp }))
+    }
+
+    /// Who signs the snapshot anew, and until when. None where only its owner can: who keeps the key, or wrote what could not
+    /// be written again. That is known before a version is used up for it: who reads would use up two each time.
+    fn renewed_snapshot(
+        self,
+        gun: &Gun,
+        repository: &Repository,
+        now_unix_seconds: i64,
+    ) -> Result<Option<(Vec<ServerKey>, Expires)>, PublishError> {
+        let role = RoleName::Snapshot;
+        let keys = match self.signers(gun, repository, &role) {
+            Ok(keys) => keys,
+            Err(PublishError::Refused(_)) => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        let ends = ends(now_unix_seconds, TARGETS_SECONDS)?;
+        let Some(file) = repository.file(&role).filter(|file| file.raw().len() <= RENEWED_BYTES_MAX) else {
+            return Ok(None);
+        };
+        let is_same = repository.renewed(&role, &ends).is_ok_and(|next| next.document().renews(file));
+        Ok(is_same.then_some((keys, ends)))
     }
 }
 
 /// Who signs what is due: a timestamp, and before it a snapshot that has expired.
 struct Renewal {
-    snapshot: Option<Vec<ServerKey>>,
+    snapshot: Option<(Vec<ServerKey>, Expires)>,
     timestamp: Vec<ServerKey>,
 }
 

@@ -118,8 +118,10 @@ impl Publisher<'_> {
     ) -> Result<(Repository, Vec<Document>), PublishError> {
         let (mut repository, mut made) = (repository.clone(), Vec::new());
         for OwnFile { role, keys, ends, .. } in own.files() {
-            let unsigned = match role {
-                RoleName::Snapshot => repository.next_snapshot(ends)?,
+            let unsigned = match (role, warrant) {
+                // What nobody asked for says what was said already, in those words.
+                (RoleName::Snapshot, Warrant::Renewal) => repository.renewed(role, ends)?,
+                (RoleName::Snapshot, _) => repository.next_snapshot(ends)?,
                 _ => repository.next_timestamp(ends)?,
             };
             let (signed, _) = self.signed(asked, warrant, &unsigned, keys).await?;

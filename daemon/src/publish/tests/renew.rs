@@ -57,6 +57,57 @@ async fn what_only_its_owner_can_sign_anew_is_read_without_a_turn() {
 }
 
 #[tokio::test]
+async fn what_its_owner_wrote_otherwise_is_signed_anew_as_it_is_and_once() {
+    let (scene, mut owner) = (Scene::new().await, Owner::new(1));
+    let (snapshot, timestamp) = (scene.key(&RoleName::Snapshot).await, scene.key(&RoleName::Timestamp).await);
+    let root = owner.root_with_either_snapshot(snapshot, timestamp);
+    let by_one_hash = |signed: &mut serde_json::Value| {
+        for meta in signed["meta"].as_object_mut().unwrap().values_mut() {
+            meta["hashes"].as_object_mut().unwrap().remove("sha512");
+        }
+    };
+    let files = [root, owner.targets("v1"), owner.snapshot_otherwise(Duration::from_secs(5), by_one_hash)];
+    scene.publish(&files).await.unwrap();
+    scene.clock.advance(Duration::from_secs(6));
+
+    let timestamp = scene.current(RoleName::Timestamp).await;
+    let snapshot = scene.current(RoleName::Snapshot).await;
+
+    assert!(snapshot.renews(&files[2]), "{}", String::from_utf8_lossy(snapshot.raw()));
+    assert!(timestamp.as_timestamp().unwrap().snapshot().is_of(snapshot.raw()));
+    assert_eq!((timestamp.version(), snapshot.version()), (version(2), version(2)));
+    // Nothing is due any more, so nothing is used up by whoever reads.
+    let head = scene.house.records().head(&gun(GUN)).await.unwrap();
+    assert_eq!(head.marks[&RoleName::Snapshot], version(2));
+    assert_eq!(scene.walk().await.file(&RoleName::Snapshot).unwrap().raw(), snapshot.raw());
+    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 0);
+    assert_eq!(scene.house.records().head(&gun(GUN)).await.unwrap(), head);
+    scene.clock.advance(DAY);
+    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_again_is_read_without_a_turn_and_uses_up_nothing() {
+    let (scene, mut owner) = (Scene::new().await, Owner::new(1));
+    let (snapshot, timestamp) = (scene.key(&RoleName::Snapshot).await, scene.key(&RoleName::Timestamp).await);
+    let root = owner.root_with_either_snapshot(snapshot, timestamp);
+    // Each letter takes six when it is written as Go writes it: more than a file may have.
+    let long = |signed: &mut serde_json::Value| signed["x-long"] = "<".repeat(3 * 1024 * 1024).into();
+    let files = [root, owner.targets("v1"), owner.snapshot_otherwise(Duration::from_secs(5), long)];
+    scene.publish(&files).await.unwrap();
+    scene.clock.advance(Duration::from_secs(6));
+    let head = scene.house.records().head(&gun(GUN)).await.unwrap();
+
+    assert_eq!(read_out_of_turn(&scene, RoleName::Snapshot).await.raw(), files[2].raw());
+    assert_eq!(read_out_of_turn(&scene, RoleName::Timestamp).await.version(), version(1));
+    assert_eq!(scene.house.records().head(&gun(GUN)).await.unwrap(), head);
+    // The timestamp goes on over it.
+    scene.clock.advance(DAY);
+    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 1);
+    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(2));
+}
+
+#[tokio::test]
 async fn what_no_key_is_there_for_is_read_without_a_turn() {
     let (scene, _) = published().await;
     scene.clock.advance(DAY * 15);

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, SigningKey as _};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
@@ -311,10 +313,20 @@ impl Owner {
 
     /// The next root, with the daemon's keys in it.
     pub(super) fn root(&mut self, snapshot: Key, timestamp: Key) -> Document {
+        self.root_with(Speakers::one(snapshot), timestamp)
+    }
+
+    /// The next root, whose snapshots are signed by the daemon or by the owner, with the key of the targets.
+    pub(super) fn root_with_either_snapshot(&mut self, snapshot: Key, timestamp: Key) -> Document {
+        let keys = vec![snapshot, self.targets.clone()];
+        self.root_with(Speakers { keys, threshold: 1 }, timestamp)
+    }
+
+    fn root_with(&mut self, snapshot: Speakers, timestamp: Key) -> Document {
         let speakers = [
             (RoleName::Root, Speakers::one(self.root.clone())),
             (RoleName::Targets, Speakers::one(self.targets.clone())),
-            (RoleName::Snapshot, Speakers::one(snapshot)),
+            (RoleName::Snapshot, snapshot),
             (RoleName::Timestamp, Speakers::one(timestamp)),
         ];
         let unsigned = self.repository.next_root(&speakers, &far()).unwrap();
@@ -331,6 +343,29 @@ impl Owner {
         let ends = Expires::at(i64::try_from(NOW + life.as_secs()).unwrap()).unwrap();
         let unsigned = self.repository.next_snapshot(&ends).unwrap();
         self.sign(&unsigned)
+    }
+
+    /// The same in other words than the daemon would write.
+    pub(super) fn snapshot_otherwise(
+        &mut self,
+        life: Duration,
+        change: impl FnOnce(&mut serde_json::Value),
+    ) -> Document {
+        let planned = self.snapshot(life);
+        let mut file: serde_json::Value = serde_json::from_slice(planned.raw()).unwrap();
+        change(&mut file["signed"]);
+        let read =
+            |file: &serde_json::Value| Document::read(&RoleName::Snapshot, &serde_json::to_vec(file).unwrap()).unwrap();
+        let signature = {
+            use ed25519_dalek::Signer as _;
+            self.targets_pair.sign(read(&file).signed_bytes()).to_bytes()
+        };
+        file["signatures"] = serde_json::json!([{
+            "keyid": self.targets.id().to_hex(), "method": "eddsa", "sig": STANDARD.encode(signature),
+        }]);
+        let signed = read(&file);
+        self.repository = self.repository.clone().with(signed.clone());
+        signed
     }
 
     /// The next targets, with one more tag.

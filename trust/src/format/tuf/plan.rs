@@ -84,6 +84,16 @@ impl Repository {
         self.plan(role, signed, expires)
     }
 
+    /// Plans a role's file as it is, with a later end. It says what the current one says, also where a plan would put that
+    /// in other words: a snapshot that somebody else wrote may name files by fewer hashes.
+    ///
+    /// # Errors
+    /// [`NoPlan`] where there is no such file, nobody speaks for the role, and after the last version.
+    pub fn renewed(&self, role: &RoleName, expires: &Expires) -> Result<Unsigned, NoPlan> {
+        self.file(role).ok_or_else(|| NoPlan::Missing(role.clone()))?;
+        self.plan(role.clone(), self.kept(role), expires)
+    }
+
     /// Plans targets, or a delegation's, with these changes; without any, the same with a later end.
     ///
     /// # Errors
