@@ -39,6 +39,9 @@ pub(crate) use self::shelf::Shelf;
 
 /// The most roles of one repository; a head names them all in one row.
 const ROLES_MAX: usize = 512;
+/// The most roles that one child of targets may ever have had below it. Whoever holds its key names them, and the head
+/// keeps the versions of each for good: nobody is to fill it alone.
+const BELOW_MAX: usize = 128;
 /// The most bytes that the current files of a repository may have together.
 const FILES_BYTES_MAX: usize = 64 * 1024 * 1024;
 

@@ -512,6 +512,7 @@ fn each_difference_stands_in_the_document_and_each_row_there_is_known() {
         "the size of metadata",
         "signatures by PyCrypto",
         "a snapshot that leaves out a delegation's file",
+        "files of delegations that there are no more",
         "timestamps",
         "a repository that was deleted and is published again",
     ];

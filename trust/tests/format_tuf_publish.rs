@@ -564,6 +564,33 @@ fn a_snapshot_may_leave_out_what_nobody_delegates_to() {
 }
 
 #[test]
+fn what_no_chain_delegates_to_can_be_left_out_where_the_server_makes_the_snapshot() {
+    let (house, [a, b]) = (House::new(), [11, 12].map(TestKey::ed25519));
+    let root = house.signed_root(1);
+    let top = file(&delegating(1, "targets/a", &[&a], 1), &[&house.targets]);
+    let parent = file(&delegating(1, "targets/a/b", &[&b], 1), &[&a]);
+    let leaf = file(&targets(3), &[&b]);
+    let held = house.repository(&root, &[("targets", &top), ("targets/a", &parent), ("targets/a/b", &leaf)]);
+    let names = |update: Update| update.repository().files().keys().map(ToString::to_string).collect::<Vec<_>>();
+    let all = ["root", "targets", "snapshot", "timestamp", "targets/a", "targets/a/b"];
+    let next = house.signed_targets(2);
+
+    let update = publish(&held, &[("targets", &next)]).unwrap();
+    assert_eq!(names(update.clone()), all);
+    let update = update.without_undelegated();
+    assert_eq!(update.repository().mark(&role("targets/a/b")), Version::new(3));
+    assert_eq!(names(update), all[..4]);
+    // What is delegated to stays, and what a snapshot names that was sent.
+    let kept = file(&delegating(2, "targets/a", &[&a], 1), &[&house.targets]);
+    assert_eq!(names(publish(&held, &[("targets", &kept)]).unwrap().without_undelegated()), all);
+    let named: [(&str, &[u8]); 4] =
+        [("root", &root), ("targets", &next), ("targets/a", &parent), ("targets/a/b", &leaf)];
+    let snapshot = house.signed_snapshot(2, &named);
+    let sent = publish(&held, &[("targets", &next), ("snapshot", &snapshot)]).unwrap();
+    assert_eq!(names(sent.without_undelegated()), all);
+}
+
+#[test]
 fn a_deleted_repository_is_begun_anew_or_gone_on_with() {
     let house = House::new();
     let last = house.signed_root(5);

@@ -6,6 +6,7 @@ mod delegates;
 mod owner;
 mod proposals;
 mod renew;
+mod room;
 mod scene;
 mod uploads;
 

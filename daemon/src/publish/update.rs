@@ -13,7 +13,7 @@ use trust::{Fault, Principal, Sha256Digest};
 use super::authorize::{Publication, Warrant};
 use super::shelf::{Generation, Turn};
 use super::sign::ServerKey;
-use super::{Asked, FILES_BYTES_MAX, PublishError, Publisher, ROLES_MAX, Sent, now_of};
+use super::{Asked, BELOW_MAX, FILES_BYTES_MAX, PublishError, Publisher, ROLES_MAX, Sent, now_of};
 use crate::house::{House, blocking};
 use crate::records::{ChangeKind, FileRef, Head, Proposal, ProposedFile};
 
@@ -70,7 +70,7 @@ impl Publisher<'_> {
         parts: Vec<Part>,
     ) -> Result<(), PublishError> {
         let update = checked(asked, held, parts, now_of(self.0)).await?;
-        bounded(update.repository())?;
+        let update = with_room(held, update)?;
         let own = self.own_files(asked, &update)?;
         let reserved = self.reserve(asked, head, &own).await?;
         let (repository, made) = self.sign_all(asked, warrant, &own, update.repository()).await?;
@@ -270,6 +270,29 @@ async fn by_length<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + S
 
 fn bytes_of(repository: &Repository) -> usize {
     repository.files().values().map(|file| file.raw().len()).sum()
+}
+
+/// The update, if the repository stays within its bounds with it. Files of roles that nobody delegates to any more stay as
+/// long as there is room for them: whoever is let in again goes on with what was signed before.
+fn with_room(held: &Repository, update: Update) -> Result<Update, Refusal> {
+    not_crowded(held, &update)?;
+    let update = if bounded(update.repository()).is_ok() { update } else { update.without_undelegated() };
+    bounded(update.repository()).map(|()| update)
+}
+
+/// Whether those roles that are new have room below the child of targets that they belong to.
+fn not_crowded(held: &Repository, update: &Update) -> Result<(), Refusal> {
+    let top_of = |role: &RoleName| role.ancestors().nth(1);
+    let is_new = |role: &RoleName| update.begins_anew() || held.mark(role).is_none();
+    let mut below: BTreeMap<RoleName, usize> = BTreeMap::new();
+    for top in update.repository().marks().keys().filter_map(top_of) {
+        *below.entry(top).or_default() += 1;
+    }
+    let new = update.files().map(Document::role).filter(|role| is_new(role));
+    let crowded = new.filter_map(top_of).find(|top| below.get(top).is_some_and(|count| *count > BELOW_MAX));
+    crowded.map_or(Ok(()), |top| {
+        Err(Refusal::Validation(format!("at most {BELOW_MAX} roles may ever have been below {top}")))
+    })
 }
 
 /// What one repository may have.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
 use trust::format::json::{Integer, Value};
-use trust::format::tuf::plan::{Change as Planned, NewTarget, Speakers, Unsigned};
+use trust::format::tuf::plan::{Change as Planned, NewDelegation, NewTarget, Speakers, Unsigned};
 use trust::format::tuf::{Document, Expires, Gun, Key, KeyKind, Part, Repository, RoleName, Version};
 use trust::{Algorithm, KeyId, KeyRef, KeyVersion, Principal, Sha256Digest, Signature};
 use trust_hsm::{Custodian, KeyRing, PassphraseCost, RootSource, SoftwareCustodian, create_root_file, init_ring};
@@ -380,6 +380,18 @@ impl Owner {
         let put = Planned::Put { name: tag.to_owned(), target };
         let unsigned = self.repository.next_targets(&RoleName::Targets, &[put], &far()).unwrap();
         self.sign(&unsigned)
+    }
+
+    /// The next file of targets or of a role below, with these changes; the key is that of the targets.
+    pub(super) fn changed(&mut self, role: &RoleName, changes: &[Planned]) -> Document {
+        let unsigned = self.repository.next_targets(role, changes, &far()).unwrap();
+        self.sign(&unsigned)
+    }
+
+    /// Lets a role sign, with the key of the targets.
+    pub(super) fn delegating(&self, name: &RoleName) -> Planned {
+        let speakers = Speakers::one(self.targets.clone());
+        Planned::Delegate(NewDelegation { name: name.clone(), speakers, paths: vec![String::new()] })
     }
 
     fn sign(&mut self, unsigned: &Unsigned) -> Document {

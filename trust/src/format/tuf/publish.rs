@@ -64,6 +64,15 @@ impl Update {
         &self.repository
     }
 
+    /// The same without the files of roles that nobody delegates to any more; their versions stay used. Where a snapshot was
+    /// sent, nothing leaves: it says itself what belongs together.
+    pub fn without_undelegated(mut self) -> Self {
+        if self.snapshot == SnapshotBy::Server {
+            self.repository.drop_undelegated();
+        }
+        self
+    }
+
     /// The repository, to put the server's own files into.
     #[must_use]
     pub fn into_repository(self) -> Repository {

@@ -82,6 +82,12 @@ impl Repository {
         self.marks.get(role).copied()
     }
 
+    /// The highest version of each role that ever had one.
+    #[must_use]
+    pub const fn marks(&self) -> &BTreeMap<RoleName, Version> {
+        &self.marks
+    }
+
     /// What the current root says.
     #[must_use]
     pub fn root(&self) -> Option<&Root> {
@@ -117,6 +123,17 @@ impl Repository {
 
     pub(super) fn drop_file(&mut self, role: &RoleName) {
         self.files.remove(role);
+    }
+
+    /// Takes away the files of roles to which no chain of files leads.
+    pub(super) fn drop_undelegated(&mut self) {
+        let delegations = self.files.keys().filter(|role| matches!(role, RoleName::Delegation(_)));
+        // A parent comes before its children: without its file nobody delegates to them.
+        for role in delegations.cloned().collect::<Vec<_>>() {
+            if self.authority(&role).is_none() {
+                self.drop_file(&role);
+            }
+        }
     }
 
     /// Forgets what roles had whose files their owner makes: somebody else begins anew.
