@@ -235,6 +235,21 @@ fn clients_of_each_age_come_in_and_keep_their_connection_if_they_like() {
 }
 
 #[test]
+fn one_address_does_not_take_every_handshake() {
+    let plan = Plan::open();
+    let scene = Scene::started(&Plan { notary: format!("{}connections_max = 16\n", plan.notary), ..plan });
+    let [here, there] = [1, 2].map(|last| std::net::Ipv4Addr::new(127, 0, 0, last));
+
+    // More than there are places for handshakes, and fewer than one address may have connections.
+    let silent: Vec<_> = (0..12).map(|_| scene.reach_from(here).unwrap()).collect();
+
+    let stream = scene.secure(scene.reach_from(there).unwrap(), &rustls::version::TLS13, None).unwrap();
+    let answer = scene::Door::converse(stream, b"GET /v2/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    assert_eq!(answer.unwrap().status, 200);
+    drop(silent);
+}
+
+#[test]
 fn where_certificates_are_wanted_there_is_no_handshake_without_one() {
     let policy = "permit (principal is Spiffe, action, resource) when { principal.path == \"/ci\" };\n";
     let scene = Scene::started(&Plan {

@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod changes;
 mod listener;
+mod pool;
 mod refusal;
 mod route;
 mod upload;

@@ -1,7 +1,7 @@
 //! A daemon with a Notary door, and a client that sends what it is told to, byte for byte.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +148,16 @@ impl Door {
         version: &'static SupportedProtocolVersion,
         shown: Option<Shown>,
     ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        self.secure(TcpStream::connect(self.address)?, version, shown)
+    }
+
+    /// A connection that is open already, over this version of TLS.
+    pub fn secure(
+        &self,
+        stream: TcpStream,
+        version: &'static SupportedProtocolVersion,
+        shown: Option<Shown>,
+    ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
@@ -161,15 +171,28 @@ impl Door {
         };
         let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
         let session = ClientConnection::new(Arc::new(config), name).map_err(std::io::Error::other)?;
-        let stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
         stream.set_write_timeout(Some(ANSWER_MAX))?;
         Ok(StreamOwned::new(session, stream))
     }
 
+    /// A connection without TLS, from this address of the machine's own (127.0.0.0/8).
+    pub fn reach_from(&self, source: Ipv4Addr) -> std::io::Result<TcpStream> {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&socket, &SocketAddr::from((source, 0)))?;
+        connect(&socket, &self.address)?;
+        Ok(TcpStream::from(socket))
+    }
+
     /// Sends these bytes and reads all that comes until the connection ends.
     pub fn exchange(&self, shown: Option<Shown>, request: &[u8]) -> std::io::Result<Answer> {
-        let mut stream = self.connect(&rustls::version::TLS13, shown)?;
+        Self::converse(self.connect(&rustls::version::TLS13, shown)?, request)
+    }
+
+    /// The same over a connection that is open already.
+    pub fn converse(mut stream: StreamOwned<ClientConnection, TcpStream>, request: &[u8]) -> std::io::Result<Answer> {
         // A server that has said what it has to say may close before it has read everything.
         let _ = stream.write_all(request).and_then(|()| stream.flush());
         let mut bytes = Vec::new();

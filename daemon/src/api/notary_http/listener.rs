@@ -1,13 +1,12 @@
 //! The listener of the Notary door: TCP, TLS, HTTP/1.1, each within bounds and a time.
 //!
 //! Its clients open a connection for each request, so a connection is cheap and short. Whoever finds no place is closed out
-//! at once; one address never has all places.
+//! at once; one address never has all places, nor all of those that a handshake takes.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -15,13 +14,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use super::pool::Pool;
 use super::{NotaryDoor, Visitor};
 use crate::metrics::{DoorCounts, Entrance, TurnedAway};
 use crate::tls::{Peer, TlsState};
@@ -45,21 +44,8 @@ pub(crate) struct Listener {
     door: Arc<NotaryDoor>,
     tls: Arc<TlsState>,
     counts: DoorCounts,
-    places: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
-    addresses: Arc<Addresses>,
-}
-
-/// How many connections each address has, and how many one may have.
-struct Addresses {
-    each_max: usize,
-    open: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// A place of an address, until it is dropped.
-struct Seat {
-    addresses: Arc<Addresses>,
-    address: IpAddr,
+    places: Pool,
+    handshakes: Pool,
 }
 
 impl Listener {
@@ -72,9 +58,8 @@ impl Listener {
             socket,
             counts: door.house.metrics().doors().clone(),
             tls,
-            places: Arc::new(Semaphore::new(connections_max)),
-            handshakes: Arc::new(Semaphore::new(connections_max.div_ceil(2))),
-            addresses: Arc::new(Addresses::of(connections_max)),
+            places: Pool::of_places(connections_max),
+            handshakes: Pool::of_places(connections_max.div_ceil(2)),
             door: Arc::new(door),
         })
     }
@@ -116,13 +101,8 @@ impl Listener {
     ) {
         let turned_away = |reason| self.counts.turned_away(Entrance::Notary, reason);
         let address = address.ip().to_canonical();
-        let Some(seat) = self.addresses.take(address) else { return turned_away(TurnedAway::Connections) };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return turned_away(TurnedAway::Connections);
-        };
-        let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else {
-            return turned_away(TurnedAway::Handshakes);
-        };
+        let Some(place) = self.places.place(address) else { return turned_away(TurnedAway::Connections) };
+        let Some(handshake) = self.handshakes.place(address) else { return turned_away(TurnedAway::Handshakes) };
         let (door, tls, counts) = (Arc::clone(&self.door), Arc::clone(&self.tls), self.counts.clone());
         let (drain, cut) = (drain.clone(), cut.clone());
         connections.spawn(async move {
@@ -140,7 +120,7 @@ impl Listener {
                 () = converse(stream, door, Visitor { address, peer }, drain) => {}
                 () = cut.cancelled() => {}
             }
-            drop((place, seat));
+            drop(place);
         });
     }
 }
@@ -177,71 +157,5 @@ async fn converse(stream: TlsStream<TcpStream>, door: Arc<NotaryDoor>, visitor: 
     };
     if let Err(error) = ended {
         debug!(%error, "a connection with a client of Notary broke");
-    }
-}
-
-impl Addresses {
-    fn of(connections_max: usize) -> Self {
-        let each_max = connections_max.saturating_sub(connections_max / 4);
-        Self { each_max, open: Mutex::new(HashMap::new()) }
-    }
-
-    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
-        let address = network(address);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(address).or_default();
-        if *count >= self.each_max {
-            return None;
-        }
-        *count = count.saturating_add(1);
-        Some(Seat { addresses: Arc::clone(self), address })
-    }
-}
-
-/// Whoever has one address of IPv6 has the other 2⁶⁴ of its network, too.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(long) => IpAddr::V6(Ipv6Addr::from_bits(long.to_bits() & (u128::MAX << 64))),
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut open = self.addresses.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_address_cannot_take_every_place_and_gives_its_own_back() {
-        let addresses = Arc::new(Addresses::of(8));
-        let of = |text: &str| text.parse::<IpAddr>().unwrap();
-        let greedy: Vec<Seat> = (0..8).map_while(|_| addresses.take(of("192.0.2.1"))).collect();
-
-        assert_eq!(greedy.len(), 6);
-        assert!(addresses.take(of("192.0.2.2")).is_some());
-        drop(greedy);
-        assert!(addresses.take(of("192.0.2.1")).is_some());
-        assert!(addresses.open.lock().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_network_of_ipv6_counts_as_one_address() {
-        let addresses = Arc::new(Addresses::of(2));
-        let of = |text: &str| text.parse::<IpAddr>().unwrap();
-        let _both = (addresses.take(of("2001:db8::1")).unwrap(), addresses.take(of("2001:db8::2")).unwrap());
-
-        assert!(addresses.take(of("2001:db8::3")).is_none());
-        assert!(addresses.take(of("2001:db8:0:1::3")).is_some());
     }
 }
