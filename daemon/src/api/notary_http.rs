@@ -38,7 +38,8 @@ use crate::tls::Peer;
 
 use self::access::Wanted;
 use self::answer::Age;
-use self::body::{Bodies, VALUES_MAX};
+use self::body::{Bodies, Sender, Standing, VALUES_MAX};
+use self::pool::Held;
 use self::refusal::NotServed;
 use self::route::{KeyRole, Name, Route, Turn, Which};
 
@@ -124,7 +125,7 @@ impl NotaryDoor {
             Route::Publish(name) => {
                 let gun = self.name(name).map_err(|()| self.no_such_gun())?;
                 let who = self.who(&request, visitor, &Wanted::push(&gun))?;
-                let sent = self.sent(request).await?;
+                let sent = self.sent(request, self.sender(&who, &gun, visitor)).await?;
                 self.house.publisher().publish(&who, &gun, sent, deadline).await.map_err(NotServed::of)?;
                 Ok(answer::done())
             }
@@ -201,10 +202,10 @@ impl NotaryDoor {
     }
 
     /// The files of a publication, and their place among those that are held.
-    async fn sent(&self, request: Request<Incoming>) -> Result<Sent, NotServed> {
+    async fn sent(&self, request: Request<Incoming>, sender: Sender) -> Result<Sent, NotServed> {
         let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let boundary = upload::boundary(content_type.unwrap_or_default()).map_err(|_| NotServed::MalformedUpload)?;
-        let (body, held) = self.bodies.receive(request.into_body()).await?;
+        let (body, held) = self.bodies.receive(request.into_body(), sender).await?;
         let is_long = body.len() > LONG_BYTES;
         let bodies = self.bodies.clone();
         let read = move || {
@@ -212,8 +213,9 @@ impl NotaryDoor {
             let mut values_left = VALUES_MAX;
             let parts = files.iter().map(|file| Refusal::read_part(&file.name, &file.bytes, &mut values_left));
             let parts = parts.collect::<Result<Vec<_>, _>>().map_err(NotServed::Update)?;
-            let values = bodies.hold_values(VALUES_MAX.saturating_sub(values_left))?;
-            Ok(Sent { parts, held: vec![held, values] })
+            let values = bodies.hold_values(VALUES_MAX.saturating_sub(values_left), sender)?;
+            let held = [held, values].into_iter().flat_map(Held::into_permits).collect();
+            Ok(Sent { parts, held })
         };
         if !is_long {
             return read();
@@ -224,6 +226,14 @@ impl NotaryDoor {
             read()
         };
         tokio::task::spawn_blocking(reading).await.map_err(|_| NotServed::Internal)?
+    }
+
+    /// How much room there is for what somebody sends. Nobody is refused here: what they send may make a difference to the
+    /// policy, and only what was read to its end is answered in the policy's words.
+    fn sender(&self, who: &Principal, gun: &Gun, visitor: &Visitor) -> Sender {
+        let may = self.house.publisher().could_publish_some(who, gun);
+        let standing = if may { Standing::Publisher } else { Standing::Stranger };
+        Sender { address: visitor.address, standing }
     }
 
     /// A repository whose name is served here.

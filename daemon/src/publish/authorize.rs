@@ -230,7 +230,18 @@ impl Publisher<'_> {
 
     /// Whether the policy lets the principal publish here. Leaves no leaf: it is about what is shown.
     pub(super) fn could_publish(self, who: &Principal, gun: &Gun) -> bool {
-        let facts = PublicationFacts { role: &RoleName::Timestamp, version: None, sent: &[], is_new: false };
+        self.could(who, gun, false)
+    }
+
+    /// The same of a repository that may be new, before anything was sent. Leaves no leaf: it is about how much of it is
+    /// received.
+    pub(crate) fn could_publish_some(self, who: &Principal, gun: &Gun) -> bool {
+        let is_new = self.0.records().own_marks(gun).is_ok_and(|marks| !marks.is_alive);
+        self.could(who, gun, is_new)
+    }
+
+    fn could(self, who: &Principal, gun: &Gun, is_new: bool) -> bool {
+        let facts = PublicationFacts { role: &RoleName::Timestamp, version: None, sent: &[], is_new };
         let statement = Some(StatementFacts::Publication(&facts));
         let facts = RequestFacts { statement, ..RequestFacts::default() };
         matches!(self.0.authorizer().decide_on(who, Action::Publish, gun, &facts).0, Decision::Allow(_))

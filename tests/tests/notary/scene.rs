@@ -63,6 +63,9 @@ impl std::ops::Deref for Scene {
 /// A certificate with its key, as a client shows it.
 pub type Shown = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
+/// A connection over TLS.
+pub type Connection = StreamOwned<ClientConnection, TcpStream>;
+
 /// What came back.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -147,7 +150,7 @@ impl Door {
         &self,
         version: &'static SupportedProtocolVersion,
         shown: Option<Shown>,
-    ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    ) -> std::io::Result<Connection> {
         self.secure(TcpStream::connect(self.address)?, version, shown)
     }
 
@@ -157,7 +160,7 @@ impl Door {
         stream: TcpStream,
         version: &'static SupportedProtocolVersion,
         shown: Option<Shown>,
-    ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    ) -> std::io::Result<Connection> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
@@ -192,7 +195,7 @@ impl Door {
     }
 
     /// The same over a connection that is open already.
-    pub fn converse(mut stream: StreamOwned<ClientConnection, TcpStream>, request: &[u8]) -> std::io::Result<Answer> {
+    pub fn converse(mut stream: Connection, request: &[u8]) -> std::io::Result<Answer> {
         // A server that has said what it has to say may close before it has read everything.
         let _ = stream.write_all(request).and_then(|()| stream.flush());
         let mut bytes = Vec::new();
