@@ -8,6 +8,7 @@ mod proposals;
 mod renew;
 mod room;
 mod scene;
+mod taking_over;
 mod uploads;
 
 use std::collections::BTreeSet;

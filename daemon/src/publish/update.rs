@@ -1,13 +1,13 @@
 //! A publication: checked, planned, reserved, signed, put in place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{Instrument as _, info, warn};
 use trust::format::tuf::plan::{NoPlan, TARGETS_SECONDS, TIMESTAMP_SECONDS};
 use trust::format::tuf::publish::{Refusal, SnapshotBy, Update, check};
-use trust::format::tuf::{Document, Expires, Gun, Part, Repository, RoleName, Version};
+use trust::format::tuf::{Document, Expires, Gun, Key, Part, Repository, RoleName, Version};
 use trust::{Fault, Principal, Sha256Digest};
 
 use super::authorize::{Publication, Warrant};
@@ -69,7 +69,9 @@ impl Publisher<'_> {
         (head, held): (&Head, &Repository),
         parts: Vec<Part>,
     ) -> Result<(), PublishError> {
-        let update = checked(asked, held, parts, now_of(self.0)).await?;
+        let own: BTreeSet<_> =
+            self.server_keys(&asked.gun, &RoleName::Snapshot)?.iter().map(|own| own.key.canonical_id()).collect();
+        let update = checked(asked, held, (parts, own), now_of(self.0)).await?;
         let update = with_room(held, update)?;
         let own = self.own_files(asked, &update)?;
         let reserved = self.reserve(asked, head, &own).await?;
@@ -247,12 +249,40 @@ fn next_head(step: Step<'_>, repository: &Repository, now_unix_seconds: u64) -> 
 /// From so many bytes on files are verified off the threads that others wait for: each signature hashes all of its file.
 const LONG_BYTES: usize = 256 * 1024;
 
-/// What was sent, held to the rules.
-async fn checked(asked: &Asked, held: &Repository, parts: Vec<Part>, now: i64) -> Result<Update, PublishError> {
+/// What was sent, held to the rules. With it come the daemon's own keys for the snapshot.
+async fn checked(
+    asked: &Asked,
+    held: &Repository,
+    (parts, own): (Vec<Part>, BTreeSet<Sha256Digest>),
+    now: i64,
+) -> Result<Update, PublishError> {
     let sent: usize = parts.iter().map(|part| part.raw().len()).sum();
     let (gun, held) = (asked.gun.clone(), held.clone());
     let bytes = sent.saturating_add(bytes_of(&held));
-    Ok(by_length(bytes, move || check(&gun, &held, parts, now)).await??)
+    let work = move || {
+        let held = if is_of_owner(&held, &parts, &own) { held.behind_file(&RoleName::Snapshot) } else { held };
+        check(&gun, &held, parts, now)
+    };
+    Ok(by_length(bytes, work).await??)
+}
+
+/// Whether a snapshot was sent, and no key of the daemon's speaks for it then. It follows the file there is: versions that
+/// the daemon has used up and published nothing of are none of its owner's. The head keeps its mark even so, so that the
+/// daemon signs no version twice if it ever signs snapshots again.
+fn is_of_owner(held: &Repository, parts: &[Part], own: &BTreeSet<Sha256Digest>) -> bool {
+    let role = RoleName::Snapshot;
+    let sent = |role: &RoleName| parts.iter().find(|part| part.role() == role);
+    if sent(&role).is_none() {
+        return false;
+    }
+    let root = match sent(&RoleName::Root) {
+        // One that is unsound is refused when it is checked.
+        Some(part) => part.clone().document().ok(),
+        None => held.file(&RoleName::Root).cloned(),
+    };
+    let said = root.as_ref().and_then(Document::as_root).and_then(|root| root.authority(&role));
+    let is_own = |key: &&Key| own.contains(&key.canonical_id());
+    said.is_some_and(|said| !said.keys().iter().any(is_own))
 }
 
 /// Whether a client would take the repository as it is about to be published.

@@ -56,6 +56,16 @@ impl Repository {
         self
     }
 
+    /// The same where a role's file follows the current one, whatever versions beyond it were reserved by somebody who makes
+    /// it no more and published none of them.
+    #[must_use]
+    pub fn behind_file(mut self, role: &RoleName) -> Self {
+        if let Some(version) = self.file(role).map(Document::version) {
+            self.marks.insert(role.clone(), version);
+        }
+        self
+    }
+
     /// The same with this file as the current one of its role. Nothing is verified: it was when it was
     /// [checked](super::publish::check), or [signed](super::plan::Unsigned::signed).
     #[must_use]
