@@ -206,6 +206,40 @@ fn roots_are_followed_one_by_one_under_the_old_and_the_new_key() {
 }
 
 #[test]
+fn a_root_that_another_one_follows_and_that_was_changed_around_what_is_signed() {
+    let mut house = House::new();
+    let files = generation(&house, 1);
+    let [second, third] = [TestKey::root(), TestKey::root()];
+    let first_key = std::mem::replace(&mut house.root, second);
+    let two = house.root_of(2);
+    let good = String::from_utf8(file(&two, &[&first_key, &house.root])).unwrap();
+    for altered in [
+        good.replacen("\"method\":\"ecdsa\"", "\"method\":\"Ecdsa\"", 1).into_bytes(),
+        format!("{good} ").into_bytes(),
+        good.replacen(':', ": ", 1).into_bytes(),
+        good.replacen("\"method\"", "\"more\":1,\"method\"", 1).into_bytes(),
+        good.replacen("\"Root\"", "\"\\u0052oot\"", 1).into_bytes(),
+        // One of its keys signs twice; one signs something else behind the one signature that counts.
+        file(&two, &[&first_key, &house.root, &house.root]),
+        written(&two, &[first_key.sign(&two), house.root.sign(&two), first_key.sign(&targets(1))]),
+    ] {
+        assert_ne!(altered, good.as_bytes());
+        let mut client = first(&files);
+        let refused = client.take_root(&altered).unwrap_err();
+        assert_eq!(refused, Distrust::Altered(RoleName::Root), "{}", String::from_utf8_lossy(&altered));
+        client.take_root(good.as_bytes()).unwrap();
+    }
+
+    // Notary signs with keys of long ago, too, for clients that have seen no other; nobody here can tell what they say.
+    let mut client = first(&files);
+    client.take_root(good.as_bytes()).unwrap();
+    let second = std::mem::replace(&mut house.root, third);
+    let three = house.root_of(3);
+    let lines = [first_key.sign(&three), second.sign(&three), house.root.sign(&three)];
+    client.take_root(&written(&three, &lines)).unwrap();
+}
+
+#[test]
 fn timestamp_rollback() {
     let house = House::new();
     let mut files = generation(&house, 2);
@@ -542,6 +576,22 @@ proptest! {
                 }
             }
         }
+    }
+
+    /// Whatever becomes of one byte of a root that another one follows: it is refused.
+    #[test]
+    fn a_changed_byte_of_a_root_in_between_is_refused(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut house = House::new();
+        let files = generation(&house, 1);
+        let before = std::mem::replace(&mut house.root, TestKey::root());
+        let good = file(&house.root_of(2), &[&before, &house.root]);
+        let mut changed = good.clone();
+        let at = at.index(changed.len());
+        changed[at] = byte;
+
+        let answer = first(&files).take_root(&changed);
+
+        prop_assert_eq!(answer.is_ok(), changed == good);
     }
 
     /// Whatever generations a server shows, one after the other: a client never goes back.

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 pub use self::distrust::Distrust;
 pub use self::pin::Pin;
 use super::certificate::{Ended, root_authority};
-use super::verify::is_as_written;
+use super::verify::{is_as_written, is_as_written_by};
 use super::{Authority, Document, FileMeta, Gun, Repository, RoleName, Root, Target, Version};
 
 /// The longest timestamp, in bytes: nothing says its length beforehand.
@@ -86,7 +86,8 @@ impl Client {
     /// Takes the root that follows the one that is believed.
     ///
     /// # Errors
-    /// [`Distrust`] when it is not the next version, or is not signed by those who spoke before it and by its own.
+    /// [`Distrust`] when it is not the next version, is not signed by those who spoke before it and by its own, or was
+    /// changed around what is signed: no file that is read later names it by its hash, unless it is the last.
     pub fn take_root(&mut self, bytes: &[u8]) -> Result<(), Distrust> {
         let role = RoleName::Root;
         let before = self.believed.file(&role).ok_or(Distrust::OutOfOrder(RoleName::Root))?;
@@ -101,6 +102,10 @@ impl Client {
         for said in [old, new] {
             let speakers = root_authority(said, &self.gun, self.now_unix_seconds, Ended::Counts);
             root.verify(&speakers.ok_or(Distrust::NoCertificate)?)?;
+        }
+        let known: Vec<_> = [old, new].iter().filter_map(|said| said.authority(&role)).collect();
+        if !is_as_written_by(&root, &known) {
+            return Err(Distrust::Altered(RoleName::Root));
         }
         let moved: Vec<RoleName> = [RoleName::Targets, RoleName::Snapshot, RoleName::Timestamp]
             .into_iter()

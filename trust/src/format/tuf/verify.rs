@@ -73,17 +73,36 @@ pub const WRONG_SIGNATURES_MAX: usize = 16;
 ///
 /// Other files are named by their hash, so that nothing in them can be changed unseen; a timestamp is named by none.
 pub(super) fn is_as_written(document: &Document, authority: &Authority<'_>) -> bool {
-    let by = |line: &SignatureLine| authority.keys.iter().find(|key| Some(key.id()) == line.key);
-    let is_sound = |line: &SignatureLine| by(line).is_some_and(|key| key.has_signed(&document.0.signed, line));
+    let lines = &document.0.signatures;
+    let is_sound = |line: &SignatureLine| {
+        let key = authority.keys.iter().find(|key| Some(key.id()) == line.key);
+        key.is_some_and(|key| key.has_signed(&document.0.signed, line))
+    };
+    lines.len() <= authority.keys.len() && is_framed(document) && lines.iter().all(is_sound)
+}
+
+/// Whether the file is written as Notary's programs write it, and every line of a key of these authorities is a
+/// signature.
+///
+/// A root that another one follows is named by no hash either. It may have lines of keys that spoke long before, which
+/// neither it nor the root before it lists any more: they count for nothing, so only their form is looked at.
+pub(super) fn is_as_written_by(document: &Document, authorities: &[Authority<'_>]) -> bool {
+    let is_sound = |line: &SignatureLine| {
+        let mut keys = authorities.iter().flat_map(|authority| &authority.keys);
+        let key = keys.find(|key| Some(key.id()) == line.key);
+        key.is_none_or(|key| key.has_signed(&document.0.signed, line))
+    };
+    is_framed(document) && document.0.signatures.iter().all(is_sound)
+}
+
+/// Whether the file is what Go writes of its signed part and its lines, each of another key.
+fn is_framed(document: &Document) -> bool {
     let lines = &document.0.signatures;
     let names: BTreeSet<_> = lines.iter().map(|line| line.key).collect();
-    if names.len() < lines.len() || lines.len() > authority.keys.len() || !lines.iter().all(is_sound) {
-        return false;
-    }
     let write = |line: &SignatureLine| Some(canonical::line(line.key?, &line.method, &line.bytes));
     let Some(written) = lines.iter().map(write).collect::<Option<Vec<_>>>() else { return false };
     let signed = json::read("metadata", &document.0.signed, BYTES_MAX);
-    signed.is_ok_and(|signed| canonical::file(&signed, &written) == document.raw())
+    names.len() == lines.len() && signed.is_ok_and(|signed| canonical::file(&signed, &written) == document.raw())
 }
 
 pub(super) fn verify(document: &Document, authority: &Authority<'_>) -> Result<(), NotMet> {
