@@ -512,6 +512,27 @@ fn fast_forward_is_undone_by_changing_the_keys() {
     client.take_root(&files["2.root"]).unwrap();
     let kept = client.into_cache();
     assert_eq!(kept.files().keys().collect::<Vec<_>>(), [&RoleName::Root]);
+
+    // Whoever kept it was interrupted behind the root: the driven files are still there, and forgiven all the same.
+    let torn = seen(&driven).into_cache().with(read("root", &files["2.root"]));
+    let mut client = Client::resume(gun(), torn.clone(), NOW).unwrap();
+    refresh(&mut client, &files).unwrap();
+    assert!(client.target(&RoleName::Targets, "v3").is_some());
+    let left = Client::resume(gun(), torn, NOW).unwrap().into_cache();
+    assert_eq!(left.files().keys().collect::<Vec<_>>(), [&RoleName::Root]);
+}
+
+#[test]
+fn what_was_kept_under_keys_that_still_speak_is_not_forgiven_with_a_new_root() {
+    let house = House::new();
+    let held = generation(&house, 5);
+    let mut next = served(&house, 4, house.signed_root(2), house.signed_targets(4), &[]);
+    next.insert("2.root".to_owned(), next["root"].clone());
+    let torn = seen(&held).into_cache().with(read("root", &next["2.root"]));
+
+    let client = Client::resume(gun(), torn, NOW).unwrap();
+
+    assert_eq!(distrust(client, &next), Distrust::Rollback { role: RoleName::Timestamp, found: 4, held: 5 });
 }
 
 #[test]

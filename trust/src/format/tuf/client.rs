@@ -61,15 +61,23 @@ impl Client {
         Ok(Self::new(gun, now_unix_seconds, Repository::of([root])))
     }
 
-    /// Begins with what an earlier visit kept.
+    /// Begins with what an earlier visit kept. Whoever kept it may have been interrupted between two files: a file that
+    /// those who speak now have not signed was to go, for they may begin behind it (TUF 5.3.11).
     ///
     /// # Errors
-    /// [`Distrust`] when there is no root in it, or one that did not sign itself. Other files are compared with, and
-    /// verified when they are used.
-    pub fn resume(gun: Gun, kept: Repository, now_unix_seconds: i64) -> Result<Self, Distrust> {
+    /// [`Distrust`] when there is no root in it, or one that did not sign itself. Other files are only compared with, and
+    /// verified anew when they are used.
+    pub fn resume(gun: Gun, mut kept: Repository, now_unix_seconds: i64) -> Result<Self, Distrust> {
         let root = kept.file(&RoleName::Root).ok_or(Distrust::OutOfOrder(RoleName::Root))?;
         let own = root_authority(said_by(root)?, &gun, now_unix_seconds, Ended::Counts);
         root.verify(&own.ok_or(Distrust::NoCertificate)?)?;
+        let mut left: Vec<RoleName> = kept.files().keys().filter(|role| !is_signed_for(&kept, role)).cloned().collect();
+        if left.iter().any(|role| matches!(role, RoleName::Snapshot | RoleName::Timestamp)) {
+            left.extend([RoleName::Snapshot, RoleName::Timestamp]);
+        }
+        for role in &left {
+            kept.drop_file(role);
+        }
         Ok(Self::new(gun, now_unix_seconds, kept))
     }
 
@@ -304,6 +312,12 @@ impl Client {
             self.forgiven.insert(role);
         }
     }
+}
+
+/// Whether those who speak for a file of a repository have signed it.
+fn is_signed_for(repository: &Repository, role: &RoleName) -> bool {
+    let speakers = repository.authority(role);
+    repository.file(role).zip(speakers).is_some_and(|(file, speakers)| file.verify(&speakers).is_ok())
 }
 
 fn said_by(root: &Document) -> Result<&Root, Distrust> {
