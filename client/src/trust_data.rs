@@ -6,13 +6,14 @@
 
 mod cache;
 mod generation;
+mod lapsed;
 mod listed;
 mod tags;
 mod visit;
 
 use serde::Serialize;
 use trust::format::tuf::client::{Client, Pin};
-use trust::format::tuf::{Document, Gun, RoleName};
+use trust::format::tuf::{Document, Gun, RoleName, Target};
 use trust::{Sha256Digest, Tag};
 
 use crate::context::Context;
@@ -76,7 +77,9 @@ struct Read<'c> {
     server: TrustServer,
     client: Client,
     pinned: bool,
-    /// What could not be read of delegations that nobody pulls by.
+    /// Why the releases count no more, where that is so.
+    lapsed: Option<String>,
+    /// What could not be read of delegations.
     notes: Vec<String>,
 }
 
@@ -104,8 +107,13 @@ pub(crate) async fn vouched(context: &Context, asked: Question<'_>) -> Result<Op
         return Ok(None);
     };
     let client = &read.client;
-    let (role, tag, target) = signed(client, asked.place).ok_or_else(|| not_signed(asked, entry.url()))?;
-    let digest = target.hashes().sha256().ok_or_else(|| not_signed(asked, entry.url()))?;
+    let lapsed = read.lapsed.as_deref();
+    let (role, tag, target) = signed(client, asked.place).ok_or_else(|| not_signed(asked, entry.url(), lapsed))?;
+    let digest = target.hashes().sha256().ok_or_else(|| not_signed(asked, entry.url(), lapsed))?;
+    if let Some(why) = lapsed {
+        let repository = asked.repository;
+        context.output.warning(&format!("targets was asked in place of targets/releases of {repository}: {why}"));
+    }
     Ok(Some(Vouched {
         server: entry.url().to_owned(),
         role: role.to_string(),
@@ -157,8 +165,8 @@ async fn read<'c>(
         context.output.warning(&format!("the root of {repository} {why}: {keys}"));
     }
     let notes = if extent == Extent::Whole { visit.take_delegations().await? } else { Vec::new() };
-    let client = visit.into_client();
-    Ok(Some(Read { entry, server, client, pinned: root.is_some(), notes }))
+    let (client, lapsed) = visit.end();
+    Ok(Some(Read { entry, server, client, pinned: root.is_some(), lapsed, notes }))
 }
 
 fn not_configured(repository: &trust::Repository) -> Failure {
@@ -173,16 +181,17 @@ fn timestamp(client: &Client) -> u32 {
 }
 
 /// Who signed the image, under which tag: as docker looks, the releases first.
-fn signed<'c>(client: &'c Client, place: &Place) -> Option<(RoleName, String, &'c trust::format::tuf::Target)> {
-    let by_tag = |role: &RoleName, tag: &Tag| {
-        let target = client.target(role, tag.as_str())?;
-        Some((role.clone(), tag.as_str().to_owned(), target))
+fn signed<'c>(client: &'c Client, place: &Place) -> Option<(RoleName, String, &'c Target)> {
+    let by_name = |role: &RoleName, name: &str| {
+        let target = client.target(role, name)?;
+        (!lapsed::is_superseded(client, role, name, target)).then(|| (role.clone(), name.to_owned(), target))
     };
+    let by_tag = |role: &RoleName, tag: &Tag| by_name(role, tag.as_str());
     let by_digest = |role: &RoleName, digest: &Sha256Digest| {
         let targets = client.file(role).and_then(Document::as_targets)?;
         let mut named = targets.targets().iter().filter(|(_, target)| target.hashes().sha256() == Some(*digest));
         // A name that the role may not sign hides no other.
-        named.find_map(|(name, _)| Some((role.clone(), name.clone(), client.target(role, name)?)))
+        named.find_map(|(name, _)| by_name(role, name))
     };
     visit::roles().into_iter().find_map(|role| match place {
         Place::Tag(tag) => by_tag(&role, tag),
@@ -190,11 +199,16 @@ fn signed<'c>(client: &'c Client, place: &Place) -> Option<(RoleName, String, &'
     })
 }
 
-fn not_signed(asked: Question<'_>, server: &str) -> Failure {
-    Failure::refused(
-        format!("no valid trust data for {}: {} is not signed at {server}", asked.repository, asked.place),
-        "whoever owns the repository has to sign it: docker trust sign REPOSITORY:TAG",
-    )
+fn not_signed(asked: Question<'_>, server: &str, lapsed: Option<&str>) -> Failure {
+    let what = format!("no valid trust data for {}: {} is not signed at {server}", asked.repository, asked.place);
+    match lapsed {
+        None => Failure::refused(what, "whoever owns the repository has to sign it: docker trust sign REPOSITORY:TAG"),
+        Some(why) => Failure::refused(
+            format!("{what}, leaving out targets/releases, which count no more, and what contradicts them: {why}"),
+            "whoever owns the repository has to sign it anew: docker trust sign, or trustctl trust witness REPOSITORY \
+             targets/releases",
+        ),
+    }
 }
 
 /// The keys of the root that is believed, by the names that docker shows.

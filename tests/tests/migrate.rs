@@ -4,20 +4,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "the scene serves several tests")]
 
+#[path = "notary/delegate.rs"]
+mod delegate;
 #[path = "notary/scene.rs"]
 mod scene;
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use trust::Sha256Digest;
 use trust_tests::image::OciImage;
 use trust_tests::peer::Cosign;
-use trust_tests::program::{Ran, run, tool};
+use trust_tests::program::Ran;
 use trust_tests::{Lie, Notary, Registry, Setup, Site, Trustctl};
 
+use delegate::delegated;
 use scene::{Plan, Scene};
 
 /// A registry, a daemon with trust data of one of its repositories, the owner of that, and a user of the daemon who
@@ -120,24 +122,6 @@ fn tag<'a>(report: &'a Value, name: &str) -> &'a Value {
 
 fn counts(report: &Value) -> [u64; 3] {
     ["carried_over", "already_there", "left_behind"].map(|member| report[member].as_u64().unwrap())
-}
-
-/// A key of openssl, private and public, and a certificate of it, in files of somebody's home.
-fn certified(home: &Path, name: &str) -> (PathBuf, PathBuf) {
-    let (key, certificate) = (home.join(format!("{name}.key.pem")), home.join(format!("{name}.crt")));
-    let mut command = Command::new(tool("openssl", "apt-get install openssl").unwrap());
-    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1000"]);
-    command.args(["-subj", &format!("/CN={name}"), "-keyout"]).arg(&key).arg("-out").arg(&certificate);
-    run(&mut command).unwrap().ok().unwrap();
-    (key, certificate)
-}
-
-/// Lets a key sign for a delegation, and gives it to the owner.
-fn delegated(story: &Story, role: &str) {
-    let (key, certificate) = certified(story.owner.home(), &role.replace('/', "-"));
-    let (key, certificate) = (key.to_str().unwrap(), certificate.to_str().unwrap());
-    story.notary(&["delegation", "add", "--publish", &story.gun, role, certificate, "--all-paths"]);
-    story.notary(&["key", "import", key, "--role", role]);
 }
 
 #[test]
@@ -246,7 +230,7 @@ fn delegations_count_as_docker_counts_them() {
     story.put("released", &two);
     story.put("tried", &two);
     for role in ["targets/releases", "targets/qa"] {
-        delegated(&story, role);
+        delegated(&story.owner, &story.gun, role);
     }
     let length = two.manifest().len();
     story.sign("both", &two.digest(), length, &["--roles", "targets/releases"]);
@@ -393,7 +377,7 @@ fn inspected(story: &Story) -> Value {
 #[test]
 fn keys_of_notary_go_into_custody_and_sign_there() {
     let story = Story::begun();
-    delegated(&story, "targets/releases");
+    delegated(&story.owner, &story.gun, "targets/releases");
     // What metadata says reaches the owner's own directory when he reads it.
     story.notary(&["list", &story.gun]);
     let passphrase = story.secret("passphrase", "a passphrase for tests\n");

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "the scene serves several tests")]
 
+#[path = "notary/delegate.rs"]
+mod delegate;
 #[path = "notary/scene.rs"]
 mod scene;
 
@@ -15,6 +17,7 @@ use tempfile::TempDir;
 use trust_tests::image::OciImage;
 use trust_tests::{Engine, Lie, Notary, Registry, Setup, Site, Trustctl};
 
+use delegate::delegated;
 use scene::{Plan, Scene};
 
 /// A registry, a daemon with trust data of one of its repositories, and the owner of that.
@@ -241,6 +244,69 @@ fn an_older_generation_a_mixture_and_a_flipped_bit_are_refused() {
         }
     }
     assert!(tried >= 40, "{tried}");
+}
+
+/// A file that was cut short, emptied, or of which a bit was flipped here and there.
+fn broken(good: &[u8]) -> Vec<Vec<u8>> {
+    let flipped = |step: usize| {
+        let mut flipped = good.to_vec();
+        flipped[good.len() * step / 8] ^= 1 << (step % 7);
+        flipped
+    };
+    (1..8).map(flipped).chain([good[..good.len() - 1].to_vec(), b"{}".to_vec()]).collect()
+}
+
+#[test]
+fn a_flipped_bit_in_a_root_in_between_or_in_a_delegation_is_refused_by_pull() {
+    let story = Story::new();
+    let engine = Engine::docker().unwrap();
+    let reference = story.reference("1.0");
+    engine.build(&reference, "hello from the releases").unwrap();
+    engine.cli(&["push", &reference]).unwrap().ok().unwrap();
+    engine.forget(&reference).unwrap();
+    let (_, manifest) = story.registry.manifest("team/app", "1.0").unwrap().unwrap();
+    let (digest, length) = (trust::Sha256Digest::of(&manifest).to_hex(), manifest.len().to_string());
+    delegated(&story.owner, &story.gun, "targets/releases");
+    let sign = ["addhash", "--publish", &story.gun, "1.0", &length, "--sha256", &digest, "--roles", "targets/releases"];
+    story.owner.run(&sign).unwrap().ok().unwrap();
+    for _ in 0..2 {
+        story.owner.run(&["key", "rotate", &story.gun, "root"]).unwrap().ok().unwrap();
+    }
+    let directory = TempDir::new().unwrap();
+    story.copied(directory.path());
+    let place = format!("v2/{}/_trust/tuf", story.gun);
+    let file = |name: &str| directory.path().join(format!("{place}/{name}.json"));
+    let bytes = story.file("targets/releases");
+    let releases = format!("targets/releases.{}", trust::Sha256Digest::of(&bytes).to_hex());
+    std::fs::create_dir(directory.path().join(&place).join("targets")).unwrap();
+    std::fs::write(file(&releases), &bytes).unwrap();
+    let site = Site::of(directory.path()).unwrap();
+    let pinned = format!("root = \"{}\"\n", file("1.root").display());
+    let pull = || {
+        let user = reader(&story.gun, &site.url(""), &pinned).using(&engine);
+        user.run(&["pull", &reference]).unwrap()
+    };
+    let newest = json(&story.file("root"))["signed"]["version"].as_u64().unwrap();
+    let roots: Vec<_> = (2..=newest).map(|version| format!("{version}.root")).collect();
+    assert!(roots.len() >= 2, "{newest}");
+
+    for name in roots.iter().chain([&releases]) {
+        let good = std::fs::read(file(name)).unwrap();
+        let mut lies = broken(&good);
+        // One bit of what no signature covers, and no hash of a root that another one follows.
+        let text = String::from_utf8(good.clone()).unwrap();
+        assert!(text.contains("\"method\":\"ecdsa\""), "{text}");
+        lies.push(text.replacen("\"method\":\"ecdsa\"", "\"method\":\"Ecdsa\"", 1).into_bytes());
+        for bytes in lies {
+            site.lie(&format!("{place}/{name}.json"), Lie::Bytes(bytes));
+            pull().exited(1).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        site.lie(&format!("{place}/{name}.json"), Lie::Bytes(good));
+    }
+    assert!(!engine.holds(&reference).unwrap());
+    let pulled = pull().ok().unwrap();
+    assert!(pulled.words().contains("1.0 signed by targets/releases"), "{pulled}");
+    engine.forget(&reference).unwrap();
 }
 
 #[test]

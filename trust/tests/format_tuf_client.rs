@@ -490,6 +490,43 @@ fn a_delegates_file_is_not_hidden() {
 }
 
 #[test]
+fn what_a_lapsed_delegation_said_is_known_and_counts_for_nothing() {
+    let (house, [key, stranger]) = (House::new(), [31, 99].map(TestKey::ed25519));
+    let (a, root) = (role("targets/a"), house.signed_root(1));
+    let files = |version, below: &[u8]| {
+        let top = with_delegation(&house, version, &key, &[""]);
+        served(&house, version, root.clone(), top, &[("targets/a", below)])
+    };
+    let versions = |client: &Client| client.lapsed(&a).map(|file| file.version().number()).collect::<Vec<_>>();
+    let held = files(1, &file(&targets(1), &[&key]));
+    let mut late = targets(2);
+    late["expires"] = json!("2026-11-26T17:34:00Z");
+
+    for lapsed in [file(&late, &[&key]), file(&targets(2), &[&stranger])] {
+        let shown = files(2, &lapsed);
+        for (mut client, said) in [(seen(&held), &[2, 1][..]), (first(&shown), &[2][..])] {
+            assert_eq!(versions(&client), [0_u32; 0]);
+            let refused = refresh(&mut client, &shown).unwrap_err();
+            assert!(matches!(refused, Distrust::Expired(_) | Distrust::NotMet(_)), "{refused}");
+            assert_eq!(versions(&client), said);
+            assert!(client.target(&a, "v1").is_none() && client.target(&a, "v2").is_none());
+            assert!(client.target(&RoleName::Targets, "v2").is_some());
+
+            // Signed anew.
+            refresh(&mut client, &files(3, &file(&targets(4), &[&key]))).unwrap();
+            assert_eq!(versions(&client), [0_u32; 0]);
+            assert!(client.target(&a, "v4").is_some());
+        }
+    }
+    // Who is lied to has nothing to go by.
+    let mut client = seen(&held);
+    let mut swapped = files(2, &file(&targets(2), &[&key]));
+    swapped.insert("targets/a".to_owned(), file(&late, &[&key]));
+    assert!(matches!(refresh(&mut client, &swapped), Err(Distrust::Differs { .. })));
+    assert_eq!(versions(&client), [0_u32; 0]);
+}
+
+#[test]
 fn fast_forward_is_undone_by_changing_the_keys() {
     let house = House::new();
     let driven = {

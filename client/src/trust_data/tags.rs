@@ -8,7 +8,7 @@ use trust::format::tuf::client::Client;
 use trust::format::tuf::{Document, RoleName, Target, Targets};
 use trust::{Malformed, Repository, Sha256Digest, Tag};
 
-use super::{Extent, not_configured, read, root_keys, timestamp, visit};
+use super::{Extent, lapsed, not_configured, read, root_keys, timestamp, visit};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::trust_server::TrustRoot;
@@ -26,7 +26,7 @@ pub(crate) struct SignedTags {
     pub(crate) pinned: bool,
     /// By name.
     pub(crate) tags: Vec<SignedTag>,
-    /// What could not be read of delegations that nobody pulls by.
+    /// What could not be read of delegations.
     pub(crate) notes: Vec<String>,
 }
 
@@ -62,6 +62,8 @@ pub(crate) enum Unusable {
         /// What `targets` signs.
         targets: Option<Sha256Digest>,
     },
+    /// The releases signed it, other content than `targets` does or what `targets` does not sign, and count no more.
+    Lapsed,
     /// It is the name of no tag.
     Name(Malformed),
     /// Signed without a SHA-256.
@@ -77,6 +79,7 @@ impl fmt::Display for Unusable {
             Self::Disagreement { releases, targets } => {
                 write!(f, "roles disagree: targets/releases signs {}, targets {}", shown(releases), shown(targets))
             }
+            Self::Lapsed => f.write_str("signed by targets/releases, whose file counts no more"),
             Self::Name(malformed) => write!(f, "no tag has such a name: it has to be {}", malformed.expected),
             Self::NoSha256 => f.write_str("signed without a SHA-256"),
             Self::OnlyDelegated => f.write_str("signed only by a delegation that docker does not pull by"),
@@ -113,6 +116,9 @@ fn all(client: &Client) -> Vec<SignedTag> {
     for role in &pulled {
         for (name, target) in signed_by(client, role) {
             match tags.entry(name) {
+                Entry::Vacant(vacant) if lapsed::is_superseded(client, role, name, target) => {
+                    vacant.insert(has_lapsed(name));
+                }
                 Entry::Vacant(vacant) => {
                     vacant.insert(signed(name, role, target));
                 }
@@ -120,6 +126,9 @@ fn all(client: &Client) -> Vec<SignedTag> {
                 Entry::Occupied(mut first) => disagree(first.get_mut(), target),
             }
         }
+    }
+    for name in lapsed::names(client) {
+        tags.entry(name).or_insert_with(|| has_lapsed(name));
     }
     for role in delegated(client, &RoleName::Targets) {
         for (name, _) in signed_by(client, &role) {
@@ -137,6 +146,10 @@ fn signed(name: &str, role: &RoleName, target: &Target) -> SignedTag {
         (Ok(tag), Some(digest)) => Ok(Content { tag, digest, length_bytes: target.length_bytes() }),
     };
     SignedTag { name: name.to_owned(), role: role.clone(), content }
+}
+
+fn has_lapsed(name: &str) -> SignedTag {
+    SignedTag { name: name.to_owned(), role: RoleName::releases(), content: Err(Unusable::Lapsed) }
 }
 
 fn disagree(first: &mut SignedTag, other: &Target) {

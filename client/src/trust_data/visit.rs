@@ -23,6 +23,8 @@ pub(super) struct Visit<'a> {
     server: &'a TrustServer,
     client: Client,
     is_first: bool,
+    /// Why the releases count no more, where that is so.
+    lapsed: Option<String>,
 }
 
 /// The roles that sign for docker, in the order in which it asks them.
@@ -42,7 +44,7 @@ impl<'a> Visit<'a> {
         let now = i64::try_from(now_unix_seconds()).unwrap_or(i64::MAX);
         if let Some(kept) = cache.read()? {
             let client = Client::resume(gun, kept, now).map_err(distrusted)?;
-            return Ok(Some(Self { server, client, is_first: false }));
+            return Ok(Some(Self { server, client, is_first: false, lapsed: None }));
         }
         let found = server.file("root", BYTES_MAX).await?;
         let bytes = match (found, root) {
@@ -52,7 +54,7 @@ impl<'a> Visit<'a> {
         };
         let document = Document::read(&RoleName::Root, &bytes).map_err(|unsound| distrusted(unsound.into()))?;
         let client = Client::begin(gun, document, &pin(root), now).map_err(distrusted)?;
-        Ok(Some(Self { server, client, is_first: true }))
+        Ok(Some(Self { server, client, is_first: true, lapsed: None }))
     }
 
     /// Whether nothing was known of the repository before.
@@ -65,9 +67,9 @@ impl<'a> Visit<'a> {
         &self.client
     }
 
-    /// What is believed, at the end of the visit.
-    pub(super) fn into_client(self) -> Client {
-        self.client
+    /// What is believed, at the end of the visit, and why the releases count no more where that is so.
+    pub(super) fn end(self) -> (Client, Option<String>) {
+        (self.client, self.lapsed)
     }
 
     /// Brings everything up to date.
@@ -75,15 +77,27 @@ impl<'a> Visit<'a> {
         self.follow_roots().await?;
         self.take_snapshot().await?;
         self.take(&RoleName::Targets).await?;
-        let releases = RoleName::releases();
-        let targets = self.client.file(&RoleName::Targets).and_then(Document::as_targets);
-        if targets.is_some_and(|targets| targets.authority(&releases).is_some()) {
-            self.take(&releases).await?;
-        }
-        Ok(())
+        self.take_releases().await
     }
 
-    /// Reads the delegations that nobody pulls by, too; what cannot be read of them, in words: it takes nothing from the
+    /// The releases. Docker goes on without them where they have expired or too few have signed them, and so do we;
+    /// `lapsed` says how far.
+    async fn take_releases(&mut self) -> Result<(), Failure> {
+        let releases = RoleName::releases();
+        let targets = self.client.file(&RoleName::Targets).and_then(Document::as_targets);
+        if targets.is_none_or(|targets| targets.authority(&releases).is_none()) {
+            return Ok(());
+        }
+        match self.ask(&releases).await? {
+            Err(why @ (Distrust::Expired(_) | Distrust::NotMet(_))) => {
+                self.lapsed = Some(why.to_string());
+                Ok(())
+            }
+            taken => taken.map_err(distrusted),
+        }
+    }
+
+    /// Reads the delegations that nobody pulls by, too; what cannot be read of any, in words: it takes nothing from the
     /// rest.
     ///
     /// # Errors
@@ -149,10 +163,19 @@ impl<'a> Visit<'a> {
 
     /// The current file of a role.
     async fn take(&mut self, role: &RoleName) -> Result<(), Failure> {
-        let Wanted::File(meta) = self.client.wanted(role).map_err(distrusted)? else { return Ok(()) };
+        self.ask(role).await?.map_err(distrusted)
+    }
+
+    /// The same; why it is not believed is apart from why it could not be read.
+    async fn ask(&mut self, role: &RoleName) -> Result<Result<(), Distrust>, Failure> {
+        let meta = match self.client.wanted(role) {
+            Ok(Wanted::File(meta)) => meta,
+            Ok(Wanted::Nothing | Wanted::NoFile) => return Ok(Ok(())),
+            Err(why) => return Ok(Err(why)),
+        };
         let length = usize::try_from(meta.length_bytes()).unwrap_or(usize::MAX).min(BYTES_MAX);
         let bytes = self.needed(&format!("{role}.{}", meta.sha256().to_hex()), length).await?;
-        self.client.take_file(role, &bytes).map_err(distrusted)
+        Ok(self.client.take_file(role, &bytes))
     }
 
     async fn needed(&self, name: &str, bytes_max: usize) -> Result<Vec<u8>, Failure> {

@@ -32,7 +32,7 @@ pub(super) struct RepositoryReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     left_behind: Option<Why>,
     pub(super) tags: Vec<TagReport>,
-    /// What could not be read of delegations that docker does not pull by.
+    /// What could not be read of delegations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
 }
@@ -149,6 +149,9 @@ impl TagReport {
         let remedy = match why {
             Unusable::Disagreement { .. } => {
                 "whichever is right: have the other role sign it, too, or withdraw it there; or `trustctl image sign`"
+            }
+            Unusable::Lapsed => {
+                "have it signed anew, by docker trust sign or by `trustctl trust witness REPOSITORY targets/releases`"
             }
             Unusable::Name(_) => "it is no image; files are signed with `trustctl sign`",
             Unusable::NoSha256 => "docker does not pull it either; if it is an image: `trustctl image sign`",

@@ -11,7 +11,7 @@
 mod distrust;
 mod pin;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::distrust::Distrust;
 pub use self::pin::Pin;
@@ -33,6 +33,8 @@ pub struct Client {
     current: BTreeSet<RoleName>,
     /// Those that may be followed by an older one: their speakers have changed since.
     forgiven: BTreeSet<RoleName>,
+    /// The current files of delegations that count for nothing: they have expired, or too few have signed them.
+    lapsed: BTreeMap<RoleName, Document>,
 }
 
 /// What a client needs next of a role.
@@ -82,7 +84,14 @@ impl Client {
     }
 
     const fn new(gun: Gun, now_unix_seconds: i64, believed: Repository) -> Self {
-        Self { gun, now_unix_seconds, believed, current: BTreeSet::new(), forgiven: BTreeSet::new() }
+        Self {
+            gun,
+            now_unix_seconds,
+            believed,
+            current: BTreeSet::new(),
+            forgiven: BTreeSet::new(),
+            lapsed: BTreeMap::new(),
+        }
     }
 
     /// The version of the root that would follow: to be fetched until there is none.
@@ -201,6 +210,17 @@ impl Client {
         self.believed.file(role).filter(|_| self.current.contains(role) || *role == RoleName::Root)
     }
 
+    /// What was said by a delegation whose current file has lapsed: that file, and the last one that was believed. Empty
+    /// where it has not.
+    ///
+    /// Docker asks other roles then. Nobody is believed by these files, but whoever asks others learns here where that
+    /// would lead behind what had been signed.
+    pub fn lapsed(&self, role: &RoleName) -> impl Iterator<Item = &Document> {
+        let named = self.lapsed.get(role);
+        let last = named.and_then(|_| self.last(role));
+        named.into_iter().chain(last)
+    }
+
     /// What to keep for the next visit.
     #[must_use]
     pub fn into_cache(mut self) -> Repository {
@@ -236,9 +256,19 @@ impl Client {
         }
     }
 
-    /// Takes a file that is signed for now, has not expired, and is not older than the last.
+    /// Takes the current file of a role.
     fn take(&mut self, role: &RoleName, bytes: &[u8]) -> Result<(), Distrust> {
         let file = Document::read(role, bytes)?;
+        let taken = self.believe(role, file.clone());
+        let has_lapsed = matches!(taken, Err(Distrust::NotMet(_) | Distrust::Expired(_)));
+        if has_lapsed && matches!(role, RoleName::Delegation(_)) {
+            self.lapsed.insert(role.clone(), file);
+        }
+        taken
+    }
+
+    /// Believes a file that is signed for now, has not expired, and is not older than the last.
+    fn believe(&mut self, role: &RoleName, file: Document) -> Result<(), Distrust> {
         let speakers = self.speakers(role)?;
         file.verify(&speakers)?;
         if *role == RoleName::Timestamp && !is_as_written(&file, &speakers) {
@@ -265,6 +295,7 @@ impl Client {
         self.believed.put(file);
         // What it names has to be looked up in it again.
         self.current.retain(|other| !says_of(role, other));
+        self.lapsed.retain(|other, _| other != role && !says_of(role, other));
         self.current.insert(role.clone());
         self.forgiven.remove(role);
         self.forgive(moved);
