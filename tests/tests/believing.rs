@@ -171,6 +171,25 @@ fn a_batch_is_verified_by_a_daemon_that_takes_less_at_once() {
 }
 
 #[test]
+fn a_batch_comes_back_to_a_daemon_that_has_no_room_for_it_now() {
+    let metrics = free_address().unwrap();
+    let limits = "verify_items_max = 100\nrate_per_second = 20\nrate_burst = 30\n";
+    let remote = Remote::with(&format!("metrics = \"{metrics}\"\n"), limits);
+    let user = remote.person();
+    let [good, bad] = batch_lines(&remote, &user);
+    let batch: String = (0..10_000).map(|item| if item % 5000 == 17 { bad.as_str() } else { good.as_str() }).collect();
+
+    let arguments = ["--output", "json", "verify", "--batch", "-", "--key", "release"];
+    let ran = user.run_with_input(&arguments, batch.as_bytes()).unwrap().exited(1).unwrap();
+
+    let report = ran.json().unwrap();
+    assert_eq!((&report["items"], &report["valid"]), (&10_000.into(), &9998.into()), "{ran}");
+    assert_eq!((&report["failed"][1]["index"], &report["complete"]), (&5017.into(), &true.into()), "{ran}");
+    let page = http(metrics, "GET /metrics HTTP/1.1").unwrap();
+    assert!(!page.contains("trustd_rate_limited_total 0\n"), "it was never sent away: {page}");
+}
+
+#[test]
 fn a_batch_outlives_the_patience_of_the_daemon() {
     // Less than trustctl's own, and enough for every call before.
     let metrics = free_address().unwrap();

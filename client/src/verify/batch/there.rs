@@ -2,8 +2,9 @@
 //!
 //! The daemon is asked for its verdicts, so it is one that is believed (D5); `--endpoint` chooses among these, and adds none.
 //! What has no answer is kept, so that another stream can ask again: in smaller messages where the daemon takes no such
-//! long ones, or where the first stream was silent for too long.
+//! long ones, where the first stream was silent for too long, or later where the daemon has no room now.
 
+mod patience;
 mod piece;
 
 use std::collections::VecDeque;
@@ -38,12 +39,13 @@ pub(super) async fn verify(daemon: &Daemon, key: &str, chunks: Chunks, report: &
         next: VecDeque::new(),
         unanswered: VecDeque::new(),
         answered: 0,
+        stalled: 0,
         end: None,
     };
     loop {
         if !work.next.is_empty() {
             if let Some(status) = work.stream().await? {
-                work.again(status)?;
+                tokio::time::sleep(work.again(status)?).await;
             }
         } else if let Some(end) = work.end {
             return end;
@@ -68,6 +70,8 @@ struct Work<'a> {
     unanswered: VecDeque<Piece>,
     /// Answers of this stream.
     answered: u64,
+    /// Streams in a row that had to wait for the daemon and had no answer since.
+    stalled: u32,
     /// How reading the batch ended, once it did.
     end: Option<Result<(), Failure>>,
 }
@@ -141,8 +145,13 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Prepares another stream for what has no answer, if one may end otherwise than this one did.
-    fn again(&mut self, status: Status) -> Result<(), Failure> {
+    /// Prepares another stream for what has no answer, if one may end otherwise than this one did; how long to wait
+    /// before.
+    fn again(&mut self, status: Status) -> Result<Duration, Failure> {
+        if self.answered > 0 {
+            self.stalled = 0;
+        }
+        let pause = patience::pause(&status, self.stalled);
         match (status.code(), self.unanswered.front()) {
             // It heard nothing from us for too long; each of its answers is one that no other stream has to give.
             (Code::DeadlineExceeded, _) if self.answered > 0 => {}
@@ -151,11 +160,12 @@ impl Work<'_> {
                 None if refused.is_long_item() => return Err(self.too_long(refused, status)),
                 None => return Err(status.into()),
             },
+            _ if pause.is_some() => self.stalled = self.stalled.saturating_add(1),
             _ => return Err(status.into()),
         }
         let kept = self.unanswered.drain(..).chain(self.next.drain(..)).collect::<Vec<_>>();
         self.next = kept.into_iter().flat_map(|piece| piece.cut(self.size)).collect();
-        Ok(())
+        Ok(pause.unwrap_or_default())
     }
 
     fn too_long(&self, item: &Piece, status: Status) -> Failure {
