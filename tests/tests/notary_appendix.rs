@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use sha2::Digest as _;
 use tempfile::TempDir;
 use trust::Sha256Digest;
+use trust_tests::program::checkout;
 
 use openssl::OpensslKey;
 use owner::{LATER, Owner, delegating, root_key, targets, with};
@@ -71,6 +72,72 @@ const DIFFERENCES: &[(&str, u16, &str, &str)] = &[
     ("GET targets.09CC23F62454FFD4.. [77]", 200, "(body)", "metadata by its hash"),
     ("changefeed gun ?records=-2", 200, "(body)", "the changefeed with `records=-2` alone"),
     ("changefeed all ?records=-2", 200, "(body)", "the changefeed with `records=-2` alone"),
+];
+
+/// Rows about what the appendix did not ask: the tests that ask it, by file and name.
+const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
+    (
+        "tests/tests/notary_differences.rs",
+        "what_is_no_upload_or_no_name_is_refused_in_short_words",
+        &["an upload beyond `upload_mib_max`, or of more than 512 files", "names of repositories", "`INVALID_ROLE`"],
+    ),
+    (
+        "tests/tests/notary_door.rs",
+        "a_body_that_is_no_upload_is_refused_and_breaks_nothing",
+        &["an upload beyond `upload_mib_max`, or of more than 512 files"],
+    ),
+    ("tests/tests/notary_peers.rs", "a_policys_words_reach_whoever_pushes", &["the policy does not allow it"]),
+    ("tests/tests/notary_differences.rs", "too_much_at_once_is_told_to_come_back", &["too much at once"]),
+    (
+        "tests/tests/notary_door.rs",
+        "a_sealed_daemon_says_so_in_the_words_of_health",
+        &["sealed, custody away, disk full"],
+    ),
+    ("daemon/src/api/notary_http/refusal/tests.rs", "no_body_is_longer_than_docker_reads", &["an error's body"]),
+    (
+        "tests/tests/notary_door.rs",
+        "what_was_never_published_is_looked_up_and_not_there",
+        &["version 0, or beyond 2³¹−2", "a delegation that nobody has published"],
+    ),
+    (
+        "tests/tests/publishing.rs",
+        "eight_readers_see_whole_publications_and_never_an_older_one",
+        &["one page of the changefeed"],
+    ),
+    (
+        "tests/tests/notary_matrix.rs",
+        "what_is_published_is_read_by_name_version_and_hash_with_its_headers",
+        &["`Last-Modified`"],
+    ),
+    ("tests/tests/notary_door.rs", "the_door_says_how_it_is", &["`/metrics`"]),
+    ("daemon/src/api/notary_http.rs", "only_whoever_is_on_this_machine_is_local", &["`/metrics`"]),
+    (
+        "tests/tests/notary_differences.rs",
+        "versions_do_not_leap_and_go_on_after_a_deletion",
+        &["a version far beyond the last", "a repository that was deleted and is published again"],
+    ),
+    (
+        "tests/tests/notary_differences.rs",
+        "json_that_readers_do_not_agree_about_and_what_is_too_large_is_no_metadata",
+        &["JSON that readers do not agree about", "the size of metadata"],
+    ),
+    ("tests/tests/notary_differences.rs", "signatures_of_pycrypto_count_for_nothing", &["signatures by PyCrypto"]),
+    (
+        "tests/tests/notary_differences.rs",
+        "a_clients_snapshot_names_every_delegation_and_nothing_but_roles",
+        &["a snapshot that leaves out a delegation's file", "a snapshot that names what is no role"],
+    ),
+    (
+        "tests/tests/notary_differences.rs",
+        "what_says_too_little_or_a_thing_twice_is_refused",
+        &["a target without SHA-256 and SHA-512", "a key with a private half", "a key twice in a role"],
+    ),
+    (
+        "daemon/src/publish/tests/room.rs",
+        "what_nobody_delegates_to_any_more_leaves_when_others_need_the_room",
+        &["files of delegations that there are no more"],
+    ),
+    ("daemon/src/publish/tests.rs", "a_timestamp_is_signed_anew_each_day_though_nobody_reads_it", &["timestamps"]),
 ];
 
 /// What was answered to each probe, and what the original answered.
@@ -494,37 +561,20 @@ fn deletion(door: &Door, sheet: &mut Sheet) {
 
 #[test]
 fn each_difference_stands_in_the_document_and_each_row_there_is_known() {
-    /// Rows about what the appendix did not ask.
-    const ASKED_ELSEWHERE: &[&str] = &[
-        "an upload beyond `upload_mib_max`, or of more than 512 files",
-        "names of repositories",
-        "the policy does not allow it",
-        "too much at once",
-        "sealed, custody away, disk full",
-        "an error's body",
-        "version 0, or beyond 2³¹−2",
-        "a delegation that nobody has published",
-        "one page of the changefeed",
-        "`Last-Modified`",
-        "`/metrics`",
-        "a version far beyond the last",
-        "JSON that readers do not agree about",
-        "the size of metadata",
-        "signatures by PyCrypto",
-        "a snapshot that leaves out a delegation's file",
-        "files of delegations that there are no more",
-        "timestamps",
-        "a repository that was deleted and is published again",
-    ];
     let document = include_str!("../../docs/content-trust.md");
     let table = document.split("## What differs from notary-server").nth(1).unwrap();
     let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1).collect();
 
-    let named = || DIFFERENCES.iter().map(|(.., row)| *row).chain(ASKED_ELSEWHERE.iter().copied());
+    let elsewhere = || ASKED_ELSEWHERE.iter().flat_map(|(_, _, rows)| rows.iter().copied());
+    let named = || DIFFERENCES.iter().map(|(.., row)| *row).chain(elsewhere());
     for name in named() {
         assert!(rows.iter().any(|row| row.starts_with(name)), "no row begins with {name:?}");
     }
     for row in &rows {
         assert!(named().any(|name| row.starts_with(name)), "no test knows the row {row:?}");
+    }
+    for (file, test, _) in ASKED_ELSEWHERE {
+        let source = std::fs::read_to_string(checkout().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(source.contains(&format!("fn {test}()")), "{file} has no test {test}");
     }
 }

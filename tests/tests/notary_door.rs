@@ -72,7 +72,7 @@ fn the_door_says_how_it_is() {
     assert_eq!(ping.header("docker-distribution-api-version"), None);
     let health = scene.ask("GET /_notary_server/health");
     assert_eq!((health.status, health.text().as_str()), (200, "{}"));
-    // From this machine, so it is there; a stranger's 404 is in a unit test.
+    // From this machine, so it is there; who is elsewhere is in a unit test.
     let metrics = scene.ask("GET /metrics").text();
     assert!(metrics.contains("trustd_notary_requests_total{operation=\"ping\",status=\"200\"} 1\n"), "{metrics}");
     assert!(metrics.contains("trustd_connections{door=\"notary\"} 1\n"), "{metrics}");

@@ -388,6 +388,26 @@ fn eight_readers_see_whole_publications_and_never_an_older_one() {
     });
 
     println!("{publications} publications, {reads} generations read by {READERS}");
+    a_page_of_the_changefeed_ends(&pair.owner, publications + 1);
+}
+
+/// Somebody who asks for all changes gets the first or the last thousand, and comes back for the others.
+fn a_page_of_the_changefeed_ends(owner: &Owner, changes: u32) {
+    let page = |query: &str| {
+        let answer = owner.door.ask(&format!("GET /v2/{}/_trust/changefeed?{query}", owner.gun));
+        let page: Value = answer.json();
+        let ids =
+            page["records"].as_array().unwrap().iter().map(|record| record["ID"].as_str().unwrap().parse::<u32>());
+        let ids: Vec<u32> = ids.collect::<Result<_, _>>().unwrap();
+        assert_eq!(page["count"], ids.len());
+        (ids.len(), *ids.first().unwrap(), *ids.last().unwrap())
+    };
+    assert!(changes > 1000, "{changes}");
+
+    assert_eq!(page("records=2147483647"), (1000, 1, 1000));
+    assert_eq!(page("records=-2147483647"), (1000, changes - 999, changes));
+    let rest = page("records=2147483647&change_id=1000");
+    assert_eq!((rest.0, rest.1), ((changes - 1000).min(1000).try_into().unwrap(), 1001));
 }
 
 /// The format row of a stopped daemon's store, after `change` had its way with it: which format it states.

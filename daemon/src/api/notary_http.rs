@@ -59,6 +59,13 @@ pub(crate) struct Visitor {
     pub(crate) peer: Option<Arc<Peer>>,
 }
 
+impl Visitor {
+    /// Whether it comes from this machine.
+    fn is_local(&self) -> bool {
+        self.address.to_canonical().is_loopback()
+    }
+}
+
 /// The door.
 pub(crate) struct NotaryDoor {
     house: Arc<House>,
@@ -115,7 +122,7 @@ impl NotaryDoor {
     ) -> Result<Answer, NotServed> {
         match route {
             Route::Health => Ok(answer::health(&self.troubles())),
-            Route::Metrics if self.config.metrics || visitor.address.to_canonical().is_loopback() => {
+            Route::Metrics if self.config.metrics || visitor.is_local() => {
                 scrape::page::write(&self.house).map(answer::metrics).map_err(|_| NotServed::Internal)
             }
             Route::Ping => {
@@ -298,5 +305,22 @@ const fn operation(turn: &Turn) -> Operation {
         Route::Health => Operation::Health,
         Route::Metrics => Operation::Metrics,
         Route::Elsewhere => Operation::Elsewhere,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whoever_is_on_this_machine_is_local() {
+        let is_local = |address: &str| Visitor { address: address.parse().unwrap(), peer: None }.is_local();
+
+        for address in ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_local(address), "{address}");
+        }
+        for address in ["192.0.2.1", "0.0.0.0", "2001:db8::1", "::ffff:192.0.2.1", "::"] {
+            assert!(!is_local(address), "{address}");
+        }
     }
 }
