@@ -26,10 +26,11 @@ const LOG_PATIENCE: Duration = Duration::from_secs(10);
 /// How many times longer than a silent worker is borne, custody may stand still.
 const CUSTODY_PATIENCE: u32 = 6;
 /// The services of `trust.v1`, and the daemon as a whole.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "",
     "trust.v1.Admin",
     "trust.v1.Audit",
+    "trust.v1.ContentTrust",
     "trust.v1.Hsm",
     "trust.v1.Keys",
     "trust.v1.Signing",
