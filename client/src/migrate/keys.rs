@@ -23,7 +23,13 @@ use crate::failure::Failure;
 /// Runs `trustctl migrate notary import keys`; refused where a key was left behind, after the report.
 pub(super) async fn run(context: &Context, arguments: &ImportKeys) -> Result<ExitCode, Failure> {
     let KeyFiles { private, files } = KeyFiles::of(&arguments.from)?;
-    let listed = directory::listed(&arguments.from);
+    let listed = directory::listed(&arguments.from)?;
+    for file in &listed.mute {
+        context.output.warning(&format!(
+            "{} cannot be read: which keys it lists is not known. What a key is for is for life: --repository names more",
+            file.display()
+        ));
+    }
     let named = arguments.repository.iter().map(|typed| Ok(Repository::normalise(typed)?.as_str().parse::<Gun>()?));
     let named = named.collect::<Result<Vec<_>, Failure>>()?;
     let mut passphrases = Passphrases::read(&arguments.passphrase_file)?;
