@@ -60,12 +60,13 @@ pub(crate) struct Failure {
     what: String,
     remedy: String,
     source: Option<Box<dyn Error + Send + Sync>>,
+    of_registry: bool,
 }
 
 impl Failure {
     /// A failure of any kind: what happened, and what can be done. Neither ends with a full stop.
     pub(crate) fn new(exit: Exit, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), remedy: remedy.into(), source: None }
+        Self { exit, what: what.into(), remedy: remedy.into(), source: None, of_registry: false }
     }
 
     /// Somebody said no, or a signature does not count.
@@ -93,6 +94,18 @@ impl Failure {
     pub(crate) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same as what a registry, or a trust server, did; without it whatever is unreachable is the daemon.
+    #[must_use]
+    pub(crate) const fn of_registry(mut self) -> Self {
+        self.of_registry = true;
+        self
+    }
+
+    /// Whether it is what a registry, or a trust server, did.
+    pub(crate) const fn is_of_registry(&self) -> bool {
+        self.of_registry
     }
 
     /// The same with another exit code: `run` ends with 125 whatever kept it from starting a container.

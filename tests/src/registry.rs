@@ -47,18 +47,18 @@ impl Registry {
         Self::debian_at(&format!("{host}:80"))
     }
 
+    /// The same at an address of the loopback where nobody takes its port while it is down: see [`Registry::come_back`].
+    ///
+    /// # Errors
+    /// As [`Registry::debian`].
+    pub fn that_comes_back() -> Result<Self> {
+        let pid = std::process::id();
+        Self::debian_at(&format!("127.200.{}.{}:0", pid / 250 % 250 + 1, pid % 250 + 1))
+    }
+
     fn debian_at(listen: &str) -> Result<Self> {
-        let program = tool("docker-registry", "apt-get install docker-registry")?;
         let directory = TempDir::new().context("make a directory for the registry")?;
-        let configuration = directory.path().join("config.yml");
-        let text = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: \"{listen}\"}}\n",
-            directory.path().join("data").display()
-        );
-        std::fs::write(&configuration, text).context("write the registry's configuration")?;
-        let mut command = Command::new(program);
-        command.arg("serve").arg(&configuration);
+        let command = docker_registry(directory.path(), listen, Rights::ReadAndWrite)?;
         Self::start(command, directory, |log| {
             // level=info msg="listening on 127.0.0.1:40437" …
             let rest = log.split_once("listening on ")?.1;
@@ -85,10 +85,15 @@ impl Registry {
         })?;
         let address = address.strip_suffix(":80").unwrap_or(&address).replace("127.0.0.1", "localhost");
         let registry = Self { address, curl, directory, process };
-        until("the registry answers", READY_LIMIT, || {
-            Ok(registry.curl(&["--fail", "--output", "/dev/null"], "/v2/")?.ok().ok())
-        })?;
+        registry.answers()?;
         Ok(registry)
+    }
+
+    fn answers(&self) -> Result<()> {
+        until("the registry answers", READY_LIMIT, || {
+            Ok(self.curl(&["--fail", "--output", "/dev/null"], "/v2/")?.ok().ok())
+        })?;
+        Ok(())
     }
 
     /// `localhost:PORT`, or an address of the loopback: a name that engines speak plain HTTP with.
@@ -115,6 +120,29 @@ impl Registry {
     /// When it does not end.
     pub fn go_down(&mut self) -> Result<()> {
         self.process.kill()
+    }
+
+    /// A docker-registry that went down is there again, at the same address and with what it had.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn come_back(&mut self) -> Result<()> {
+        self.come_back_for(Rights::ReadAndWrite)
+    }
+
+    /// The same, and it takes nothing.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn come_back_read_only(&mut self) -> Result<()> {
+        self.come_back_for(Rights::ReadOnly)
+    }
+
+    fn come_back_for(&mut self, rights: Rights) -> Result<()> {
+        let listen = self.address.replace("localhost", "127.0.0.1");
+        let mut command = docker_registry(self.directory.path(), &listen, rights)?;
+        self.process = Running::start(&mut command, &self.directory.path().join("log"))?;
+        self.answers()
     }
 
     /// Puts an image into it under a tag, as an engine would, and gives the manifest's digest.
@@ -235,6 +263,32 @@ impl Registry {
         std::fs::write(file.path(), bytes).context("write a file for curl")?;
         Ok(file)
     }
+}
+
+/// What a registry lets clients do.
+#[derive(Debug, Clone, Copy)]
+enum Rights {
+    ReadAndWrite,
+    ReadOnly,
+}
+
+/// A docker-registry with its files below a directory.
+fn docker_registry(directory: &Path, listen: &str, rights: Rights) -> Result<Command> {
+    let program = tool("docker-registry", "apt-get install docker-registry")?;
+    let configuration = directory.join("config.yml");
+    let read_only = match rights {
+        Rights::ReadAndWrite => "",
+        Rights::ReadOnly => ", maintenance: {readonly: {enabled: true}}",
+    };
+    let text = format!(
+        "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: \"{listen}\"}}\n\
+         storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}{read_only}}}\n",
+        directory.join("data").display()
+    );
+    std::fs::write(&configuration, text).context("write the registry's configuration")?;
+    let mut command = Command::new(program);
+    command.arg("serve").arg(&configuration);
+    Ok(command)
 }
 
 fn at(path: &Path) -> String {

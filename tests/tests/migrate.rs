@@ -34,8 +34,15 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
+        Self::beside(&[])
+    }
+
+    /// The same with trust data of other registries, of which the user reads `team/app` and `team/other`.
+    fn beside(others: &[&Registry]) -> Self {
         let registry = Registry::debian().unwrap();
-        let notary = format!("auth = \"none\"\ngun_prefixes = [\"{}\"]\n", registry.reference(""));
+        let registries = std::iter::once(&registry).chain(others.iter().copied());
+        let prefixes: Vec<_> = registries.map(|registry| format!("\"{}\"", registry.reference(""))).collect();
+        let notary = format!("auth = \"none\"\ngun_prefixes = [{}]\n", prefixes.join(", "));
         let scene = Scene::started(&Plan { notary, tables: String::new(), policy: Setup::ALLOW_ALL.to_owned() });
         let server = format!("https://localhost:{}", scene.address.port());
         let owner = Notary::at(server.clone(), Some(scene.directory.path().join("ca.pem"))).unwrap();
@@ -44,8 +51,11 @@ impl Story {
         let directory = user.home().join(".config/trustctl");
         std::fs::create_dir_all(&directory).unwrap();
         let ca = scene.directory.path().join("ca.pem");
-        let text =
-            format!("[[trust_servers]]\nrepository = \"{gun}\"\nurl = \"{server}\"\nca = \"{}\"\n", ca.display());
+        let also = others.iter().flat_map(|other| ["team/app", "team/other"].map(|name| other.reference(name)));
+        let entry = |gun: String| {
+            format!("[[trust_servers]]\nrepository = \"{gun}\"\nurl = \"{server}\"\nca = \"{}\"\n", ca.display())
+        };
+        let text: String = std::iter::once(gun.clone()).chain(also).map(entry).collect();
         std::fs::write(directory.join("config.toml"), text).unwrap();
         Self { registry, scene, owner, gun, user }
     }
@@ -253,8 +263,9 @@ fn delegations_count_as_docker_counts_them() {
 #[test]
 fn what_cannot_be_asked_is_said_and_nothing_is_signed() {
     let mut story = Story::begun();
-    story.signed("1.0", &OciImage::holding("one"));
-    story.signed("2.0", &OciImage::holding("two"));
+    for tag in ["1.0", "2.0", "3.0", "4.0"] {
+        story.signed(tag, &OciImage::holding(tag));
+    }
     story.image_key();
     let other = story.registry.reference("team/other");
 
@@ -267,8 +278,57 @@ fn what_cannot_be_asked_is_said_and_nothing_is_signed() {
 
     story.registry.go_down().unwrap();
     let report = story.export(1, &[&story.gun]);
-    assert_eq!(counts(&report), [0, 0, 2], "{report}");
-    assert!(tag(&report, "2.0")["why"].as_str().unwrap().contains("not tried"), "{report}");
+    assert_eq!(counts(&report), [0, 0, 4], "{report}");
+    for (name, words) in [("1.0", "cannot be reached"), ("3.0", "cannot be reached"), ("4.0", "not tried")] {
+        assert!(tag(&report, name)["why"].as_str().unwrap().contains(words), "{report}");
+    }
+}
+
+#[test]
+fn a_registry_that_is_away_holds_up_no_other_and_what_it_has_comes_with_the_next_run() {
+    let mut away = Registry::that_comes_back().unwrap();
+    let story = Story::beside(&[&away]);
+    let [first, second] = ["team/app", "team/other"].map(|name| away.reference(name));
+    for gun in [&first, &second, &story.gun] {
+        story.notary(&["init", "--publish", gun]);
+    }
+    for tag in ["1.0", "2.0", "3.0", "4.0"] {
+        let image = OciImage::holding(tag);
+        let digest = away.put_image("team/app", tag, &image).unwrap().to_hex();
+        let length = image.manifest().len().to_string();
+        story.notary(&["addhash", "--publish", &first, tag, &length, "--sha256", &digest]);
+    }
+    story.signed("1.0", &OciImage::holding("here"));
+    story.image_key();
+    let below = away.reference("team/*");
+    story.user.run(&["key", "create", "away", "--purpose", "image", "--scope", &below]).unwrap().ok().unwrap();
+    let all = [first.as_str(), &second, &story.gun];
+
+    away.go_down().unwrap();
+    let report = story.export(1, &all);
+
+    assert_eq!((counts(&report), names(&report)), ([1, 0, 5], all.to_vec()), "{report}");
+    let why = |one: &Value| one["why"].as_str().unwrap().to_owned();
+    assert!(why(tag(&report, "1.0")).contains("cannot be reached"), "{report}");
+    let not_tried = format!("not tried: the registry {}", away.host());
+    let [last, whole] = [tag(&report, "4.0"), &report["repositories"][1]["left_behind"]];
+    for one in [last, whole] {
+        assert!(why(one).starts_with(&not_tried), "{one}");
+        assert!(one["remedy"].as_str().unwrap().contains("run it again"), "{one}");
+    }
+    assert_eq!(report["repositories"][2]["tags"][0]["result"], "carried-over", "{report}");
+
+    // There again, and it takes nothing: that is its own repository's loss, too.
+    away.come_back_read_only().unwrap();
+    let report = story.export(1, &all);
+    assert_eq!(counts(&report), [0, 1, 4], "{report}");
+    assert!(why(tag(&report, "3.0")).contains("405"), "{report}");
+    assert!(why(tag(&report, "4.0")).starts_with("not tried: the registry said no to 3 tags"), "{report}");
+
+    away.go_down().unwrap();
+    away.come_back().unwrap();
+    assert_eq!(counts(&story.export(0, &all)), [4, 1, 0]);
+    assert_eq!(counts(&story.export(0, &all)), [0, 5, 0]);
 }
 
 /// A user of the story's daemon who looks for everything below a prefix at a server.
@@ -356,12 +416,22 @@ fn a_changefeed_is_read_page_by_page_to_its_end_and_not_for_ever() {
     page("11", &json!([record("11", "app", "update")]));
     let all = ["migrate", "notary", "export", "--to", "cosign", "--all"];
     let endless = user.run(&all).unwrap().exited(1).unwrap();
-    assert!(endless.stderr.contains("does not end") && endless.stderr.contains("in place of --all"), "{endless}");
+    assert!(endless.stdout.contains("does not end") && endless.stdout.contains("in place of --all"), "{endless}");
+    assert!(endless.stdout.contains(&format!("{team}/*")), "{endless}");
     site.lie("v2/_trust/changefeed?change_id=11&records=1000", Lie::Bytes(b"{\"records\":7}".to_vec()));
-    let other = user.run(&all).unwrap();
-    assert!(other.code != Some(0) && other.stderr.contains("changefeed"), "{other}");
+    let other = user.run(&all).unwrap().exited(1).unwrap();
+    assert!(other.stdout.contains("changefeed"), "{other}");
+    // One that is away takes nothing from what another has.
     site.lie("v2/_trust/changefeed?change_id=0&records=1000", Lie::Status(503));
-    assert_eq!(user.run(&all).unwrap().code, Some(3));
+    let config = user.home().join(".config/trustctl/config.toml");
+    let more = std::fs::read_to_string(story.user.home().join(".config/trustctl/config.toml")).unwrap();
+    std::fs::write(&config, more + &std::fs::read_to_string(&config).unwrap()).unwrap();
+    story.notary(&["init", "--publish", &story.gun]);
+    story.signed("1.0", &OciImage::holding("one"));
+    story.image_key();
+    let report = exported_all(&user, 1);
+    assert_eq!((counts(&report), names(&report)), ([1, 0, 1], vec![&*format!("{team}/*"), &story.gun]), "{report}");
+    assert!(report["repositories"][0]["left_behind"]["why"].as_str().unwrap().contains("503"), "{report}");
 }
 
 fn imported<'a>(report: &'a Value, role: &str) -> &'a Value {

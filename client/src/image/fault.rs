@@ -6,7 +6,7 @@ use crate::registry::RegistryError;
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
         let what = error.to_string();
-        match error {
+        let failure = match error {
             RegistryError::Unreachable { registry, why } if why.contains("certificate") => Self::unreachable(
                 what,
                 format!("if its CA is your own: put the CA's certificate into /etc/docker/certs.d/{registry}/ca.crt"),
@@ -27,7 +27,8 @@ impl From<RegistryError> for Failure {
             ),
             RegistryError::Raced { .. } => Self::other(what, "try again when the others are done"),
             RegistryError::Refused { .. } => Self::other(what, "does it speak the OCI distribution protocol?"),
-        }
+        };
+        failure.of_registry()
     }
 }
 
