@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tracing::{error, warn};
 use trust::format::tuf::plan::{TARGETS_SECONDS, TIMESTAMP_SECONDS};
 use trust::format::tuf::{BYTES_MAX, Document, Expires, Gun, Repository, RoleName};
@@ -23,6 +24,9 @@ const RENEWED_AFTER: Duration = Duration::from_hours(24);
 const RENEWED_BYTES_MAX: usize = BYTES_MAX / 6;
 /// How many are looked for at once.
 const AT_ONCE_MAX: usize = 256;
+/// How many are signed anew at the same time: they share the waits for the disk, and one that waits for its turn holds up
+/// the others no longer. Each may have all files of a repository in memory.
+const AT_WORK_MAX: usize = 4;
 
 impl House {
     /// Signs those timestamps anew that were signed a day ago or earlier, and snapshots that have expired under them.
@@ -41,20 +45,38 @@ impl House {
             for _ in 0..due.damaged {
                 self.metrics().renewal_failed();
             }
-            for gun in due.guns {
-                let deadline = self.clock().monotonic().saturating_add(self.limits().request_time_max);
-                match self.publisher().renewed(&gun, deadline).await {
-                    Ok(_) => done += 1,
-                    Err(fault) => {
-                        self.metrics().renewal_failed();
-                        error!(stage = "publish", repository = %gun, %fault, "a timestamp was not signed anew");
-                    }
-                }
-            }
+            done += self.renew_all(due.guns).await;
             // What was signed anew in the meantime is due no more: the pages only get fewer.
             after = due.last;
             if after.is_none() {
                 return Ok(done);
+            }
+        }
+    }
+
+    /// Answers how many of these were signed anew.
+    async fn renew_all(self: &Arc<Self>, guns: Vec<Gun>) -> usize {
+        let (mut done, mut waiting, mut at_work) = (0, guns.into_iter(), JoinSet::new());
+        loop {
+            while at_work.len() < AT_WORK_MAX
+                && let Some(gun) = waiting.next()
+            {
+                let house = Arc::clone(self);
+                at_work.spawn(async move {
+                    let deadline = house.clock().monotonic().saturating_add(house.limits().request_time_max);
+                    let ended = house.publisher().renewed(&gun, deadline).await;
+                    let is_done = ended.is_ok();
+                    if let Err(fault) = ended {
+                        error!(stage = "publish", repository = %gun, %fault, "a timestamp was not signed anew");
+                    }
+                    is_done
+                });
+            }
+            match at_work.join_next().await {
+                None => return done,
+                Some(Ok(true)) => done += 1,
+                // It was logged: work that panics comes back as a fault.
+                Some(Ok(false) | Err(_)) => self.metrics().renewal_failed(),
             }
         }
     }

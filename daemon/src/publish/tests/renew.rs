@@ -36,6 +36,30 @@ async fn a_damaged_head_holds_up_no_other() {
     assert_eq!(renewed.version, version(2));
 }
 
+#[tokio::test]
+async fn one_that_waits_for_its_turn_holds_up_no_other() {
+    let (scene, _) = published().await;
+    scene.clock.advance(Duration::from_secs(60));
+    scene.published_to(OTHER).await;
+    scene.clock.advance(DAY);
+    // It ends first, and so its turn comes first.
+    let turn = scene.house.shelf().turn(&gun(GUN)).await.unwrap();
+    let house = Arc::clone(&scene.house);
+
+    let sweep = tokio::spawn(async move { house.renew_timestamps().await });
+    let renewed = async {
+        let name = gun(OTHER);
+        while scene.publisher().current(&OWNER, &name, &RoleName::Timestamp).await.unwrap().version != version(2) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), renewed).await.expect("it waits for the turn of another");
+    drop(turn);
+
+    assert_eq!(sweep.await.unwrap().unwrap(), 2);
+    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(2));
+}
+
 /// What has expired is read while somebody else has the repository's turn.
 async fn read_out_of_turn(scene: &Scene, role: RoleName) -> Document {
     let _turn = scene.house.shelf().turn(&gun(GUN)).await.unwrap();
