@@ -51,6 +51,8 @@ const REPLAYS_KEPT: Duration = Duration::from_secs(24 * 3600);
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// How often keys whose wait is over are looked for.
 const DESTRUCTION_INTERVAL: Duration = Duration::from_secs(5);
+/// How often keys are looked for that were never used.
+const UNUSED_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How long requests in flight may take after SIGTERM.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(8);
 /// How long the whole end may take: requests, and work past its permit.
@@ -117,6 +119,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     }
     background.spawn(chores(Arc::clone(&house)));
     background.spawn(renewals(Arc::clone(&house)));
+    background.spawn(unused_keys(Arc::clone(&house)));
     background.spawn(Arc::clone(&house).check_rows());
     background.spawn(Arc::clone(&house).save_index_at_times());
     background.spawn(Arc::clone(&house).follow_custody());
@@ -278,6 +281,19 @@ async fn renewals(house: Arc<House>) {
         }
         if let Err(fault) = house.renew_timestamps().await {
             error!(%fault, "timestamps that are to be signed anew could not be looked for");
+        }
+    }
+}
+
+/// Takes away keys of trust data that were made for somebody and never used.
+async fn unused_keys(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(UNUSED_INTERVAL).await;
+        if house.is_sealed() {
+            continue;
+        }
+        if let Err(fault) = house.discard_unused_keys().await {
+            error!(%fault, "keys that were never used could not be looked for");
         }
     }
 }

@@ -140,6 +140,8 @@ pub enum PolicyConfig {
 pub struct KeysConfig {
     /// Between `destroy` and destruction.
     pub destroy_after: Duration,
+    /// How old a key of trust data becomes that was made for a repository and never used; `None`: as old as it likes.
+    pub unused_trust_keys_after: Option<Duration>,
 }
 
 /// Every bound.
@@ -351,7 +353,7 @@ impl Config {
             metrics: None,
             notary_signer: false,
             backup_recipients: None,
-            keys: KeysConfig { destroy_after: DESTROY_AFTER },
+            keys: KeysConfig { destroy_after: DESTROY_AFTER, unused_trust_keys_after: sections::days(UNUSED_DAYS) },
             custody: CustodyConfig { sessions: SESSIONS, opened_keys_max: OPENED_KEYS_MAX, hang_after: HANG_AFTER },
             tokens: Vec::new(),
             limits: Limits::default(),
@@ -416,6 +418,7 @@ const SESSIONS: usize = 4;
 const OPENED_KEYS_MAX: usize = 4096;
 const HANG_AFTER: Duration = Duration::from_secs(10);
 const DESTROY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+const UNUSED_DAYS: u64 = 7;
 
 /// A name that is this machine's and a bare host name; a public log gets a better one from its operator.
 fn default_origin() -> String {

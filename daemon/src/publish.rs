@@ -17,6 +17,7 @@ mod renew;
 mod shelf;
 mod sign;
 mod signer;
+mod unused;
 mod update;
 
 use std::sync::Arc;

@@ -210,11 +210,11 @@ impl Records {
         found.map(|(key, entry)| Ok((key, entry.view()?))).transpose()
     }
 
-    /// How many keys are for trust data, destroyed ones too.
+    /// How many keys are for trust data, and how many of them are neither destroyed nor scheduled for it.
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn trust_key_count(&self) -> Result<usize, RecordError> {
+    pub fn trust_key_count(&self) -> Result<(usize, usize), RecordError> {
         self.read(Index::trust_key_count)
     }
 

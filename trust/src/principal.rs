@@ -130,7 +130,7 @@ pub enum Principal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Service {
-    /// Destroys keys whose wait is over.
+    /// Destroys keys whose wait is over, and retires those that were made for trust data and never used.
     Destruction,
     /// Signs unchanged timestamps and snapshots anew before they expire.
     Timestamp,

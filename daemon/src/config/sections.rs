@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use trust_hsm::TokenName;
 use trust_proto::codec::VERIFY_ITEMS_MAX;
@@ -9,7 +10,7 @@ use trust_proto::codec::VERIFY_ITEMS_MAX;
 use super::reader::Section;
 use super::{
     ClientCaConfig, CustodyConfig, DESTROY_AFTER, HANG_AFTER, KeysConfig, Limits, LogFormat, LoggingConfig,
-    OPENED_KEYS_MAX, RootConfig, SESSIONS, TlsConfig, UnixConfig,
+    OPENED_KEYS_MAX, RootConfig, SESSIONS, TlsConfig, UNUSED_DAYS, UnixConfig,
 };
 
 pub(super) fn root_kek(mut section: Section) -> RootConfig {
@@ -84,7 +85,15 @@ pub(super) fn client_cas(section: &mut Section) -> Vec<ClientCaConfig> {
 }
 
 pub(super) fn keys(mut section: Section) -> KeysConfig {
-    KeysConfig { destroy_after: section.seconds("destroy_after_seconds", 0..=31_536_000, DESTROY_AFTER.as_secs()) }
+    KeysConfig {
+        destroy_after: section.seconds("destroy_after_seconds", 0..=31_536_000, DESTROY_AFTER.as_secs()),
+        unused_trust_keys_after: days(section.number("unused_trust_key_days_max", 0..=3650, UNUSED_DAYS)),
+    }
+}
+
+/// That many days; 0 is no time at all.
+pub(super) fn days(number: u64) -> Option<Duration> {
+    (number > 0).then(|| Duration::from_secs(number.saturating_mul(24 * 3600)))
 }
 
 pub(super) fn limits(mut section: Section) -> Limits {

@@ -137,13 +137,23 @@ impl House {
         }
     }
 
+    /// A person was permitted to schedule this.
     async fn finish_destruction(self: &Arc<Self>, view: &KeyView) -> Result<KeyReceipt, Fault> {
-        // A person was permitted to schedule this; nobody is asked again.
+        self.change_by_itself(view, Change::FinishDestroy).await
+    }
+
+    /// Retires a key that the daemon made for somebody who never used it, and schedules its destruction.
+    pub(crate) async fn discard(self: &Arc<Self>, view: &KeyView) -> Result<(), Fault> {
+        let retired = afresh(|| self.change_by_itself(view, Change::Retire)).await?.view;
+        afresh(|| self.change_by_itself(&retired, Change::Destroy)).await.map(|_| ())
+    }
+
+    /// A change that nobody is asked about.
+    async fn change_by_itself(self: &Arc<Self>, view: &KeyView, change: Change) -> Result<KeyReceipt, Fault> {
         let grounds = Grounds { policies: Vec::new(), revision: self.authorizer().revision() };
         let who = Principal::Service(Service::Destruction);
         let deadline = self.clock().monotonic() + self.config().limits.request_time_max;
-        let (change, epoch) = (Change::FinishDestroy, view.state.epoch);
-        let to = self.after(view, change)?;
+        let (epoch, to) = (view.state.epoch, self.after(view, change)?);
         let (key, custodian) = (newest_of(view), view.record.custodian().to_owned());
         let changing = Changing { key, custodian, change, epoch, to, replay: None };
         self.carry_change(changing, grounds, who, deadline).await

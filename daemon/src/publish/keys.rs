@@ -15,6 +15,8 @@ use crate::keys::NewKey;
 
 /// The most keys that a repository may ever have used; its head names them all.
 const SIGNERS_MAX: usize = 1024;
+/// With those that have ended there are at most so many times the keys that there may be: their rows stay.
+const WITH_ENDED: usize = 10;
 
 /// Which key is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +114,9 @@ impl Publisher<'_> {
 
     /// Refuses another key where the daemon, or the repository, has as many as it may have.
     pub(super) fn has_room(self, asked: &Asked, generation: &Generation) -> Result<(), PublishError> {
-        let is_full = self.0.records().trust_key_count()? >= self.0.limits().trust_keys_max;
+        let (all, kept) = self.0.records().trust_key_count()?;
+        let kept_max = self.0.limits().trust_keys_max;
+        let is_full = kept >= kept_max || all >= kept_max.saturating_mul(WITH_ENDED);
         if is_full || generation.head.signers.len() >= SIGNERS_MAX {
             self.0.note_refusal_of(&asked.gun, &asked.who, Action::CreateKey, "quota", None);
             let words = Some("the server has as many keys for trust data as it may have".to_owned());
@@ -144,6 +148,7 @@ impl Publisher<'_> {
             held.was_made_here()
                 && !generation.head.signers.contains(&held.view.record.id)
                 && !listed(held.key.id())
+                && !self.0.may_go_soon(&held.view.record)
                 && fits(held)
         };
         let unused = || usable().find(|held| is_unused(held));

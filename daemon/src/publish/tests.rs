@@ -10,6 +10,7 @@ mod room;
 mod scene;
 mod taking_over;
 mod uploads;
+mod unused;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -53,6 +53,11 @@ impl Entry {
         at.and_then(|at| self.versions.get(at)).is_some_and(|(version, _)| version.materials.contains(material))
     }
 
+    /// Whether it is destroyed, or will be unless somebody objects.
+    fn has_ended(&self) -> bool {
+        matches!(self.state.use_, Use::DestroyScheduled { .. } | Use::Destroyed)
+    }
+
     /// Whether it is destroyed, and a token may still have its objects.
     fn object_pending(&self) -> bool {
         self.state.use_ == Use::Destroyed && self.versions.iter().any(|(version, _)| !version.materials.is_empty())
@@ -94,6 +99,8 @@ pub(super) struct Index {
     object_pending: BTreeSet<KeyId>,
     /// How many keys are for trust data.
     trust_keys: usize,
+    /// How many of them have ended.
+    ended_trust_keys: usize,
     /// Their versions, by the ids that metadata has.
     trust_ids: HashMap<Sha256Digest, KeyRef>,
 }
@@ -114,6 +121,7 @@ impl Index {
             shred_pending: BTreeSet::new(),
             object_pending: BTreeSet::new(),
             trust_keys: 0,
+            ended_trust_keys: 0,
             trust_ids: HashMap::new(),
         }
     }
@@ -139,11 +147,15 @@ impl Index {
         } else {
             self.object_pending.remove(&id);
         }
-        if !self.entries.contains_key(&id) {
+        let older = self.entries.get(&id);
+        if entry.record.purpose.is_of_trust_data() {
+            let had_ended = usize::from(older.is_some_and(|older| older.has_ended()));
+            let has_ended = usize::from(entry.has_ended());
+            self.trust_keys = self.trust_keys.saturating_add(usize::from(older.is_none()));
+            self.ended_trust_keys = self.ended_trust_keys.saturating_add(has_ended).saturating_sub(had_ended);
+        }
+        if older.is_none() {
             self.names.insert(entry.record.name.clone(), id);
-            if entry.record.purpose.is_of_trust_data() {
-                self.trust_keys = self.trust_keys.saturating_add(1);
-            }
             for word in entry.record.scope.words() {
                 self.scopes.insert((word_hash(&word), id));
             }
@@ -210,9 +222,9 @@ impl Index {
         Some((*key, self.entries.get(&key.id)?))
     }
 
-    /// How many keys are for trust data.
-    pub(super) const fn trust_key_count(&self) -> usize {
-        self.trust_keys
+    /// How many keys are for trust data, and how many of them have not ended.
+    pub(super) const fn trust_key_count(&self) -> (usize, usize) {
+        (self.trust_keys, self.trust_keys.saturating_sub(self.ended_trust_keys))
     }
 
     pub(super) fn sealed_versions(

@@ -313,21 +313,22 @@ impl Owner {
 
     /// The next root, with the daemon's keys in it.
     pub(super) fn root(&mut self, snapshot: Key, timestamp: Key) -> Document {
-        self.root_with(Speakers::one(snapshot), timestamp)
+        self.root_of(Speakers::one(snapshot), Speakers::one(timestamp))
     }
 
     /// The next root, whose snapshots are signed by the daemon or by the owner, with the key of the targets.
     pub(super) fn root_with_either_snapshot(&mut self, snapshot: Key, timestamp: Key) -> Document {
         let keys = vec![snapshot, self.targets.clone()];
-        self.root_with(Speakers { keys, threshold: 1 }, timestamp)
+        self.root_of(Speakers { keys, threshold: 1 }, Speakers::one(timestamp))
     }
 
-    fn root_with(&mut self, snapshot: Speakers, timestamp: Key) -> Document {
+    /// The same with several of them.
+    pub(super) fn root_of(&mut self, snapshot: Speakers, timestamp: Speakers) -> Document {
         let speakers = [
             (RoleName::Root, Speakers::one(self.root.clone())),
             (RoleName::Targets, Speakers::one(self.targets.clone())),
             (RoleName::Snapshot, snapshot),
-            (RoleName::Timestamp, Speakers::one(timestamp)),
+            (RoleName::Timestamp, timestamp),
         ];
         let unsigned = self.repository.next_root(&speakers, &far()).unwrap();
         self.sign(&unsigned)
