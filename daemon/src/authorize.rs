@@ -165,5 +165,4 @@ fn question(scene: &Scene, action: Action, request: &RequestFacts<'_>) -> Option
 }
 
 #[cfg(test)]
-#[path = "authorize/tests.rs"]
 mod tests;

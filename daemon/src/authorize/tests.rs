@@ -1,3 +1,9 @@
+//! What policies say.
+
+mod documents;
+mod trust_data;
+mod unsound;
+
 use cedar_policy::Entities;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -119,44 +125,6 @@ fn the_grounds_name_the_policy_and_its_revision() {
 }
 
 #[test]
-fn every_fault_of_a_policy_is_named_at_once() {
-    let found = faults(
-        "permit (principal, action == Action::\"fly\", resource);\n\
-         permit (principal is Admiral, action, resource);\n\
-         permit (principal, action == Action::\"sign-raw\", resource) when { context.repository == \"x\" };\n",
-    );
-
-    assert!(found.len() >= 3, "{found:?}");
-    assert!(found.iter().any(|fault| fault.contains("fly")), "{found:?}");
-    assert!(found.iter().any(|fault| fault.contains("Admiral")), "{found:?}");
-    assert!(found.iter().any(|fault| fault.contains("repository")), "{found:?}");
-}
-
-#[test]
-fn a_policy_that_does_not_parse_names_the_line() {
-    let found = faults("permit (principal, action, resource);\n\npermit (principal, action resource);\n");
-
-    assert!(found.iter().any(|fault| fault.contains("line 3")), "{found:?}");
-}
-
-#[test]
-fn a_broken_policy_is_kept_out_and_the_old_one_decides() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(b"permit (principal, action, resource);").unwrap();
-    let authorizer = Authorizer::load(PolicySource::File(file.path().to_owned())).unwrap();
-    let before = authorizer.revision();
-
-    std::fs::write(file.path(), "permit (principal, action, resource) when { 1 };").unwrap();
-
-    assert!(authorizer.reload().is_err());
-    assert_eq!(authorizer.revision(), before);
-    assert!(allows(&authorizer, 7, Action::SignImage));
-    std::fs::write(file.path(), "forbid (principal, action, resource);").unwrap();
-    assert!(authorizer.reload().unwrap());
-    assert!(!allows(&authorizer, 7, Action::SignImage));
-}
-
-#[test]
 fn an_error_in_any_policy_denies_what_another_permits() {
     // Sound by its types, and overflows when it is evaluated.
     let authorizer = from_text(
@@ -227,74 +195,6 @@ fn whoever_may_get_a_name_may_ask_whether_it_is_there() {
 }
 
 #[test]
-fn a_policy_that_nests_too_deeply_is_refused_before_cedar_reads_it() {
-    let when = |condition: &str| format!("permit (principal, action, resource) when {{ {condition} }};");
-    let nested = |depth: usize| when(&format!("{}true{}", "(".repeat(depth), ")".repeat(depth)));
-    let ifs = |count: usize| when(&format!("{}true", "if context.items == 1 then true else ".repeat(count)));
-
-    for text in [nested(500), nested(60_000), ifs(5000), when(&["context.items > 0"; 3000].join(" || "))] {
-        let faults = faults(&text);
-        assert!(faults.len() == 1 && faults[0].contains("more than"), "{faults:?}");
-    }
-}
-
-#[test]
-fn what_may_nest_overflows_no_stack_where_it_is_decided() {
-    let when = |condition: &str| {
-        format!("permit (principal, action == Action::\"sign-image\", resource) when {{ {condition} }};")
-    };
-    let parens = when(&format!("{}true{}", "(".repeat(30), ")".repeat(30)));
-    let ifs = |count: usize| when(&format!("{}true", "if context.items == 7 then false else ".repeat(count)));
-    let chain = |count: usize| when(&format!("{}true", "context.items == 7 || ".repeat(count)));
-    let sum = |count: usize| when(&format!("1{} > 0", " + context.items".repeat(count)));
-
-    // Cedar denies what its own bound of the stack does not let it decide; how much that is, is not looked at here.
-    for text in [parens, ifs(10), ifs(32), chain(50), chain(1300), sum(2000)] {
-        let run = move || {
-            let authorizer = from_text(&text).unwrap();
-            allows(&authorizer, 7, Action::SignImage);
-        };
-        std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
-    }
-}
-
-#[test]
-fn a_policy_file_that_is_not_there_is_a_fault() {
-    let error = Authorizer::load(PolicySource::File(PathBuf::from("/nonexistent/policy.cedar"))).err().unwrap();
-
-    assert_eq!(error.faults().count(), 1);
-}
-
-#[test]
-fn what_is_sound_cedar_and_cannot_be_meant_is_a_fault() {
-    let two = "@id(\"one\") permit (principal, action, resource);\n@id(\"one\") forbid (principal, action, resource);";
-    let long = format!("@id(\"{}\") permit (principal, action, resource);", "x".repeat(65));
-    for (sin, text, word) in [
-        ("empty", "// nothing\n", "no policy"),
-        ("a template", "permit (principal == ?principal, action, resource);", "template"),
-        ("two of one name", two, "two policies"),
-        ("a long name", &long, "64"),
-        ("never true", "permit (principal is LocalUid, action, resource) when { principal is Spiffe };", "policy"),
-    ] {
-        let found = faults(text);
-
-        assert!(found.iter().any(|fault| fault.contains(word)), "{sin}: {found:?}");
-    }
-}
-
-#[test]
-fn a_policy_that_everybody_may_write_is_refused() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(b"permit (principal, action, resource);").unwrap();
-    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o666)).unwrap();
-
-    let error = Authorizer::load(PolicySource::File(file.path().to_owned())).err().unwrap();
-
-    assert!(error.to_string().contains("chmod o-w"), "{error}");
-}
-
-#[test]
 fn a_policy_of_many_rules_cites_few() {
     let authorizer = from_text(&"permit (principal, action, resource);\n".repeat(500)).unwrap();
 
@@ -303,65 +203,6 @@ fn a_policy_of_many_rules_cites_few() {
     };
 
     assert_eq!(grounds.policies.len(), NAMED_MAX);
-}
-
-/// A document or packaged file of the checkout.
-fn text_of(path: &str) -> String {
-    std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
-}
-
-fn samples(document: &str) -> Vec<String> {
-    text_of(document).split("```cedar\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
-}
-
-#[test]
-fn every_sample_of_the_documents_loads() {
-    let samples =
-        [samples("docs/policy.md"), samples("docs/permissions.md"), samples("docs/content-trust.md")].concat();
-
-    assert!(samples.len() >= 6, "{}", samples.len());
-    for sample in samples {
-        from_text(&sample).unwrap_or_else(|error| panic!("{error}\n{sample}"));
-    }
-}
-
-#[test]
-fn the_packaged_policy_and_the_documented_one_are_the_default() {
-    let bare = |text: &str| -> Vec<String> {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
-        lines.map(ToOwned::to_owned).collect()
-    };
-    let default = bare(Authorizer::load(PolicySource::Default).unwrap().policy().texts().0);
-
-    assert_eq!(bare(&text_of("packaging/policy.cedar")), default);
-    assert_eq!(bare(&samples("docs/policy.md")[0]), default);
-}
-
-#[test]
-fn the_example_in_the_packaged_policy_loads_when_its_comment_goes() {
-    let text = text_of("packaging/policy.cedar");
-    let example = text.split("// @id(").nth(1).unwrap().lines().map(|line| line.trim_start_matches("//"));
-
-    let example = format!("@id({}", example.collect::<Vec<_>>().join("\n"));
-
-    assert!(example.contains("team/release"), "{example}");
-    from_text(&example).unwrap_or_else(|error| panic!("{error}\n{example}"));
-}
-
-#[test]
-fn the_document_names_every_action_and_attribute() {
-    let document = text_of("docs/policy.md");
-    let policy = Policy::load(&PolicySource::Default).unwrap();
-    let (_, schema) = policy.texts();
-    let attributes = schema.lines().filter_map(|line| line.trim().split_once(": ")).filter_map(|(name, kind)| {
-        let is_attribute = ["String", "Long", "Bool", "Set<"].iter().any(|known| kind.starts_with(known));
-        is_attribute.then(|| name.trim_start_matches("context: { ").to_owned())
-    });
-    let names: Vec<String> = attributes.chain(Action::ALL.iter().map(|action| action.name().to_owned())).collect();
-
-    assert!(names.len() > 35, "{names:?}");
-    let missing: Vec<&String> = names.iter().filter(|name| !document.contains(&format!("`{name}`"))).collect();
-    assert_eq!(missing, Vec::<&String>::new());
 }
 
 #[test]
@@ -434,54 +275,6 @@ fn metadata<'a>(
     MetadataFacts { gun, role, operation, targets, is_approval: false, speakers }
 }
 
-#[test]
-fn a_policy_decides_by_whose_keys_come_into_which_roles_for_which_names() {
-    let alice = || SpeakerFacts {
-        roles: vec!["targets/alice".to_owned(), "targets/releases".to_owned()],
-        keys_in: vec!["0a".repeat(32)],
-        paths: vec![String::new()],
-        threshold: 1,
-        ..SpeakerFacts::default()
-    };
-    let prod = |paths: &[&str], threshold| SpeakerFacts {
-        roles: vec!["targets/prod".to_owned()],
-        paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-        threshold,
-        ..SpeakerFacts::default()
-    };
-    let others = || SpeakerFacts { keys_elsewhere: true, ..alice() };
-    let leaving = || SpeakerFacts { keys_out: vec!["0b".repeat(32)], ..alice() };
-    let comes = format!("context.keys_in.contains(\"{}\")", "0a".repeat(32));
-    let goes = format!("context.keys_out.contains(\"{}\")", "0b".repeat(32));
-    // Each rule with what it refuses, and what it lets pass.
-    for (rule, is_approval, refused, passes) in [
-        ("context.roles.contains(\"targets/releases\")", false, alice(), prod(&["v"], 1)),
-        (comes.as_str(), false, alice(), prod(&["v"], 1)),
-        (goes.as_str(), false, leaving(), alice()),
-        ("context.keys_elsewhere", false, others(), alice()),
-        ("context.paths.contains(\"\")", false, prod(&["v", ""], 2), prod(&["v"], 2)),
-        ("context.roles.contains(\"targets/prod\") && context.threshold < 2", false, prod(&["v"], 0), prod(&["v"], 2)),
-        ("context.is_approval && context.roles.contains(\"targets/prod\")", true, prod(&["v"], 2), alice()),
-    ] {
-        let text = format!(
-            "permit (principal, action, resource);\n\
-             forbid (principal, action == Action::\"sign-metadata\", resource) when {{ {rule} }};"
-        );
-        let authorizer = from_text(&text).unwrap();
-        let (gun, record) = (gun(), record("acme/targets"));
-        let decide = |speakers: &SpeakerFacts| {
-            let facts = metadata((&gun, &RoleName::Targets), "delegate", &[], speakers);
-            let facts = MetadataFacts { is_approval, ..facts };
-            let request = RequestFacts { statement: Some(StatementFacts::Metadata(&facts)), ..RequestFacts::default() };
-            let key = KeyFacts::Known(&record);
-            authorizer.decide(&Principal::LocalUid(7), Action::SignMetadata, Some(&key), &request)
-        };
-
-        assert_eq!(decide(&refused), Decision::Deny(Denial::Forbidden), "{rule}");
-        assert!(matches!(decide(&passes), Decision::Allow(_)), "{rule}");
-    }
-}
-
 fn gun() -> Gun {
     "r.example/acme/app".parse().unwrap()
 }
@@ -489,67 +282,6 @@ fn gun() -> Gun {
 fn notary_clients() -> [Principal; 2] {
     let account = RegistryAccount::new("auth.example", "alice").unwrap();
     [Principal::Anonymous(Name::parse("notary").unwrap()), Principal::RegistryAccount(account)]
-}
-
-#[test]
-fn without_a_policy_of_ones_own_strangers_publish_and_only_accounts_delete() {
-    let authorizer = Authorizer::load(PolicySource::Default).unwrap();
-    let [anonymous, account] = notary_clients();
-    let publication = PublicationFacts { role: &RoleName::Root, version: Some(1), sent: &[], is_new: true };
-    let publishing =
-        RequestFacts { statement: Some(StatementFacts::Publication(&publication)), ..RequestFacts::default() };
-    let nothing = RequestFacts::default();
-    let allows = |who: &Principal, action, facts: &RequestFacts<'_>| {
-        matches!(authorizer.decide_on(who, action, &gun(), facts).0, Decision::Allow(_))
-    };
-    let makes = |who: &Principal, purpose| {
-        let record = KeyRecord { purpose, ..record("acme/release") };
-        let decision = authorizer.decide(who, Action::CreateKey, Some(&KeyFacts::New(&record)), &nothing);
-        matches!(decision, Decision::Allow(_))
-    };
-
-    for who in [&anonymous, &account] {
-        assert!(allows(who, Action::Publish, &publishing) && allows(who, Action::ReadTrust, &nothing));
-        assert!(makes(who, Purpose::Timestamp) && makes(who, Purpose::Snapshot) && !makes(who, Purpose::Image));
-    }
-    for action in [Action::DeleteTrust, Action::RotateTrustKey] {
-        assert!(allows(&account, action, &nothing) && !allows(&anonymous, action, &nothing));
-    }
-    assert!(!allows(&Principal::LocalUid(1000), Action::Publish, &publishing));
-}
-
-#[test]
-fn what_a_policy_says_when_it_forbids_reaches_whoever_is_refused() {
-    let authorizer = from_text(
-        "permit (principal, action, resource);\n\
-         @message(\"the freeze ends on Monday\")\n\
-         forbid (principal, action == Action::\"publish\", resource) when { context.role == \"targets\" };\n\
-         forbid (principal, action == Action::\"publish\", resource) when { context.version > 7 };",
-    )
-    .unwrap();
-    let ask = |role: &RoleName, version| {
-        let publication = PublicationFacts { role, version: Some(version), sent: &[], is_new: false };
-        let statement = Some(StatementFacts::Publication(&publication));
-        let facts = RequestFacts { statement, ..RequestFacts::default() };
-        authorizer.decide_on(&Principal::LocalUid(1), Action::Publish, &gun(), &facts)
-    };
-    let denied = Decision::Deny(Denial::Forbidden);
-
-    assert_eq!(ask(&RoleName::Targets, 1), (denied.clone(), Some("the freeze ends on Monday".to_owned())));
-    assert_eq!(ask(&RoleName::Root, 8), (denied, None));
-    assert!(matches!(ask(&RoleName::Root, 1), (Decision::Allow(_), None)));
-}
-
-#[test]
-fn words_that_nobody_would_read_are_refused() {
-    let long = format!("@message(\"{}\") forbid (principal, action, resource);", "a".repeat(301));
-    for text in [
-        "@message(\"hello\") permit (principal, action, resource);",
-        &long,
-        "@message(\"\") forbid (principal, action, resource);",
-    ] {
-        assert!(from_text(text).err().unwrap().to_string().contains("@message"), "{text}");
-    }
 }
 
 #[test]
