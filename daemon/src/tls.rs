@@ -270,5 +270,4 @@ impl fmt::Display for TlsFaults {
 impl std::error::Error for TlsFaults {}
 
 #[cfg(test)]
-#[path = "tls/tests.rs"]
 mod tests;
