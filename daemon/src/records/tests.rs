@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use trust::format::tuf::Gun;
 use trust::state::DistrustReason;
-use trust::{Algorithm, Form, KeyVersion, Origin, Principal, PublicKey, Scope, Trust, Use, UseChange};
+use trust::{
+    Algorithm, Form, KeyName, KeyVersion, Origin, Principal, PublicKey, Purpose, Repository, Scope, Sha256Digest, Trust,
+    Use, UseChange,
+};
 use trust_hsm::{KeyObject, ObjectId, SealedKey, StoreKey, TokenKey};
 
 use super::*;
