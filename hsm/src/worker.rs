@@ -19,6 +19,7 @@ mod exchange;
 mod frame;
 #[cfg(test)]
 mod hostile;
+mod launch;
 mod live;
 mod making;
 mod message;

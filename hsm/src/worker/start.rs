@@ -13,10 +13,11 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::TokenConfig;
 use super::exchange::converse;
+use super::launch::Launch;
 use super::live::Live;
 use super::message::{Bytes, Control, ControlAnswer, Hello, PROTOCOL, Post, Reach, bytes};
 use super::pin::{Counted, PinKeeper};
-use super::supervisor::{Keeps, Launch, START_PATIENCE, Shared, lock};
+use super::supervisor::{Keeps, START_PATIENCE, Shared, lock};
 use super::words;
 use crate::{CustodyError, Judged, Pin, TokenFacts, TokenTrouble};
 

@@ -1,6 +1,5 @@
 //! What a custodian, its sessions and its watching thread share: the worker that lives now, and why none does.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -11,9 +10,10 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::breaker::Breaker;
+use super::launch::{Launch, milliseconds};
 use super::live::Live;
 use super::making::Making;
-use super::message::{Control, Tune};
+use super::message::Control;
 use super::pin::PinKeeper;
 use super::turns::Turns;
 use super::{TokenConfig, WorkerConfig};
@@ -21,44 +21,6 @@ use crate::{CustodianState, CustodyError, TokenFacts, TokenTrouble};
 
 /// How long a session waits for a worker that is being started.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(3);
-
-/// How a worker is started, and how long it is waited for.
-pub(super) struct Launch {
-    pub(super) program: PathBuf,
-    pub(super) arguments: Vec<OsString>,
-    pub(super) environment: Vec<(String, OsString)>,
-    /// The most callers at once.
-    pub(super) callers_max: usize,
-    hang_after_ms: AtomicU64,
-    /// How a token's sessions are used.
-    tune: Mutex<Tune>,
-}
-
-impl Launch {
-    /// After this long without an answer to one call a worker counts as hung.
-    pub(super) fn hang_after(&self) -> Duration {
-        Duration::from_millis(self.hang_after_ms.load(Ordering::Relaxed))
-    }
-
-    /// How a token's sessions are used.
-    pub(super) fn tune(&self) -> Tune {
-        *lock(&self.tune)
-    }
-
-    /// Has them used so from now on; comes back with how they were used before.
-    pub(super) fn set_tune(&self, tune: Tune) -> Tune {
-        std::mem::replace(&mut *lock(&self.tune), tune)
-    }
-
-    /// The same for calls that come.
-    pub(super) fn set_hang_after(&self, patience: Duration) {
-        self.hang_after_ms.store(milliseconds(patience), Ordering::Relaxed);
-    }
-}
-
-fn milliseconds(patience: Duration) -> u64 {
-    u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// What the worker keeps.
 pub(super) enum Keeps {
