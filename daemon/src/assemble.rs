@@ -1,5 +1,6 @@
 //! The one place that names concrete backends and puts the house together.
 
+mod chores;
 mod signals;
 mod tokens;
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use trust::Principal;
 use trust_hsm::worker::{Supervisor, WorkerConfig, WorkerCustodian};
 use trust_hsm::{Custodian, CustodyError, KeyRing, Passphrase, RootPlace, RootSource, Unsealed};
@@ -47,12 +48,6 @@ pub(crate) use self::tokens::token_worker;
 
 /// How long an answer to a retry is kept (D14).
 const REPLAYS_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// How often timestamps that are to be signed anew are looked for.
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
-/// How often keys whose wait is over are looked for.
-const DESTRUCTION_INTERVAL: Duration = Duration::from_secs(5);
-/// How often keys are looked for that were never used.
-const UNUSED_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How long requests in flight may take after SIGTERM.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(8);
 /// How long the whole end may take: requests, and work past its permit.
@@ -117,9 +112,9 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     if let Some(listener) = metrics {
         background.spawn(listener.serve(Arc::clone(&house), drain.clone()));
     }
-    background.spawn(chores(Arc::clone(&house)));
-    background.spawn(renewals(Arc::clone(&house)));
-    background.spawn(unused_keys(Arc::clone(&house)));
+    background.spawn(chores::destructions(Arc::clone(&house)));
+    background.spawn(chores::renewals(Arc::clone(&house)));
+    background.spawn(chores::unused_keys(Arc::clone(&house)));
     background.spawn(Arc::clone(&house).check_rows());
     background.spawn(Arc::clone(&house).save_index_at_times());
     background.spawn(Arc::clone(&house).follow_custody());
@@ -254,48 +249,6 @@ async fn archive_policy(house: &House) -> Result<()> {
     let leaf = PolicyLeaf::new(house.clock().now_unix_ms(), policy.revision(), text_hash, schema_hash);
     house.audit().append_soon(Leaf::Policy(leaf)).await?;
     Ok(())
-}
-
-/// Destroys keys whose wait is over, in the store and in their tokens.
-async fn chores(house: Arc<House>) {
-    loop {
-        tokio::time::sleep(DESTRUCTION_INTERVAL).await;
-        if house.records().is_sealed() {
-            continue;
-        }
-        if let Err(fault) = house.finish_destructions().await {
-            error!(%fault, "keys whose wait is over could not be destroyed");
-        }
-        if let Err(fault) = house.remove_objects().await {
-            error!(%fault, "the objects of destroyed keys could not be looked for in their tokens");
-        }
-    }
-}
-
-/// Signs timestamps anew, also where nobody reads them (D29).
-async fn renewals(house: Arc<House>) {
-    loop {
-        tokio::time::sleep(RENEWAL_INTERVAL).await;
-        if house.is_sealed() {
-            continue;
-        }
-        if let Err(fault) = house.renew_timestamps().await {
-            error!(%fault, "timestamps that are to be signed anew could not be looked for");
-        }
-    }
-}
-
-/// Takes away keys of trust data that were made for somebody and never used.
-async fn unused_keys(house: Arc<House>) {
-    loop {
-        tokio::time::sleep(UNUSED_INTERVAL).await;
-        if house.is_sealed() {
-            continue;
-        }
-        if let Err(fault) = house.discard_unused_keys().await {
-            error!(%fault, "keys that were never used could not be looked for");
-        }
-    }
 }
 
 async fn open_records(config: &Config, clock: Clock) -> Result<Records> {
