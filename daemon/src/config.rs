@@ -2,17 +2,21 @@
 //!
 //! Documented key by key in `docs/config.md`, whose sample a test loads.
 
+mod bounds;
+mod fault;
 mod notary;
 mod reader;
 mod sections;
 mod token;
 
-use std::fmt;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use bounds::Limits;
+pub use fault::ConfigFault;
+pub(crate) use fault::Reading;
 use notary::notary;
 pub use notary::{BearerConfig, NotaryAuth, NotaryConfig};
 use reader::Section;
@@ -144,46 +148,6 @@ pub struct KeysConfig {
     pub unused_trust_keys_after: Option<Duration>,
 }
 
-/// Every bound.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "read where the bound holds")]
-pub struct Limits {
-    /// Open connections of one listener.
-    pub connections_max: usize,
-    /// Requests at work, all doors together.
-    pub in_flight_max: usize,
-    /// Signing and key work past its permit.
-    pub work_max: usize,
-    /// The longest a request may take.
-    pub request_time_max: Duration,
-    /// The longest message on the wire, in bytes.
-    pub message_bytes_max: usize,
-    /// Statements of a batch.
-    pub batch_items_max: usize,
-    /// Items of a batch to verify.
-    pub verify_items_max: usize,
-    /// Items of one principal that are verified at once, in all its batches and streams.
-    pub verify_items_at_work_max: usize,
-    /// Ed25519 public keys that are kept prepared for many verifications; 0: none.
-    pub verify_tables_max: usize,
-    /// The most keys for trust data, in all repositories; two for each.
-    pub trust_keys_max: usize,
-    /// Below so many free bytes on the log's disk refusals leave no leaves any more.
-    pub log_free_bytes_min: u64,
-    /// Entries that wait for the log's writer.
-    pub log_waiting_max: usize,
-    /// Work that waits for a session.
-    pub custody_waiting_max: usize,
-    /// Calls of one principal in a second, and messages of its streams of signatures.
-    pub rate_per_second: u32,
-    /// How many of them at once.
-    pub rate_burst: u32,
-    /// Idempotency keys of one principal.
-    pub replays_per_principal_max: usize,
-    /// Idempotency keys of all.
-    pub replays_max: usize,
-}
-
 /// What goes to stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
@@ -202,76 +166,6 @@ pub enum LogFormat {
     Json,
     /// One sentence a line.
     Text,
-}
-
-/// What a file says, and what is wrong with it.
-#[derive(Debug)]
-pub(crate) struct Reading {
-    /// What could be read; a faulty value is at its default, or empty. None of what is no TOML.
-    pub(crate) config: Option<Config>,
-    /// Every fault of the text.
-    pub(crate) faults: Vec<ConfigFault>,
-}
-
-impl Reading {
-    /// The configuration, if nothing is wrong with it.
-    pub(crate) fn whole(self) -> Result<Config, Vec<ConfigFault>> {
-        match self.config {
-            Some(config) if self.faults.is_empty() => Ok(config),
-            Some(_) | None => Err(self.faults),
-        }
-    }
-}
-
-impl From<ConfigFault> for Reading {
-    fn from(fault: ConfigFault) -> Self {
-        Self { config: None, faults: vec![fault] }
-    }
-}
-
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "two texts")]
-pub struct ConfigFault {
-    /// `[section] key`, or a path.
-    pub place: String,
-    /// What is wrong, and what was expected.
-    pub what: String,
-}
-
-impl fmt::Display for ConfigFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A key is whatever the file says, and this is shown on terminals.
-        let plain = |text: &str| -> String {
-            let quoting = |c: char| matches!(c, '"' | '\'' | '\\');
-            text.chars().flat_map(|c| if quoting(c) { vec![c] } else { c.escape_debug().collect() }).collect()
-        };
-        write!(f, "{}: {}", plain(&self.place), plain(&self.what))
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 1024,
-            in_flight_max: 4096,
-            work_max: 4096,
-            request_time_max: Duration::from_secs(30),
-            message_bytes_max: 8 * 1024 * 1024,
-            batch_items_max: 4096,
-            verify_items_max: 65_536,
-            verify_items_at_work_max: 262_144,
-            verify_tables_max: 64,
-            trust_keys_max: 20_000,
-            log_free_bytes_min: 64 * 1024 * 1024,
-            log_waiting_max: 16_384,
-            custody_waiting_max: 8192,
-            rate_per_second: 100_000,
-            rate_burst: 200_000,
-            replays_per_principal_max: 10_000,
-            replays_max: 100_000,
-        }
-    }
 }
 
 impl Config {
