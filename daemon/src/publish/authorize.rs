@@ -221,11 +221,11 @@ impl Publisher<'_> {
         gun: &Gun,
         role: &RoleName,
         is_new: bool,
-    ) -> Result<(), PublishError> {
+    ) -> Result<Grounds, PublishError> {
         let facts = PublicationFacts { role, version: None, sent: &[], is_new };
         let statement = Some(StatementFacts::Publication(&facts));
         let facts = RequestFacts { statement, ..RequestFacts::default() };
-        decide(self.0, who, Action::Publish, gun, &facts).map(|_| ())
+        decide(self.0, who, Action::Publish, gun, &facts)
     }
 
     /// Whether the policy lets the principal publish here. Leaves no leaf: it is about what is shown.

@@ -22,6 +22,7 @@ mod propose;
 mod rotate;
 mod show;
 mod undelegate;
+mod withdraw;
 mod witness;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What an intent is about.
 
 use serde::Serialize;
+use trust::Sha256Digest;
 use trust::format::tuf::{Gun, Version};
 
 /// Many items under one leaf (D13).
@@ -47,6 +48,17 @@ impl SubjectBody {
     pub(crate) const TRUST_DATA: &str = "tuf";
     /// The type of trust data that is published elsewhere, and only signed here: others number its versions.
     pub(crate) const TRUST_DATA_ELSEWHERE: &str = "tuf-elsewhere";
+
+    /// Of a proposal that goes without having been published: what it is known by, and who began it.
+    pub(crate) fn proposal(gun: &Gun, digest: Sha256Digest, begun_by: &str) -> Self {
+        Self {
+            digest: Some(digest.to_string()),
+            name: Some(begun_by.to_owned()),
+            reference: Some(gun.to_string()),
+            kind: "tuf-proposal",
+            ..Self::default()
+        }
+    }
 
     /// Of a repository that is deleted: the highest version that its timestamp ever had.
     pub(crate) fn deletion(gun: &Gun, timestamp: Option<Version>) -> Self {

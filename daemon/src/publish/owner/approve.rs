@@ -1,17 +1,17 @@
-//! A proposal signed further, published with the last signature that it needs, or taken back.
+//! A proposal signed further, and published with the last signature that it needs.
 //!
 //! Whoever approves says by its digest which one was looked at. What is signed are the bytes that are kept; nobody plans
 //! them anew.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{Instrument as _, info};
 use trust::format::tuf::{Document, Gun, Repository, RoleName};
 use trust::{Fault, FaultKind, Principal, Sha256Digest};
 
 use super::pending::{Pending, Standing};
+use super::withdraw::Going;
 use super::{Changed, parts};
+use crate::authorize::Grounds;
 use crate::publish::authorize::{OwnerWork, Warrant};
 use crate::publish::shelf::{Generation, Turn};
 use crate::publish::{Asked, PublishError, Publisher};
@@ -36,31 +36,14 @@ impl Publisher<'_> {
             .await
     }
 
-    /// Takes a proposal back: whoever began it may, and whoever could sign it.
-    ///
-    /// # Errors
-    /// [`Fault`] of kind missing where none waits, conflict where it is another one; else what the policy says.
-    pub(crate) async fn withdraw(
-        self,
-        who: &Principal,
-        gun: &Gun,
-        digest: Sha256Digest,
-        deadline: Duration,
-    ) -> Result<(), Fault> {
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
-        let house = Arc::clone(self.0);
-        let work = async move { Publisher(&house).withdraw_now(&asked, digest).await };
-        self.0.detached(work.in_current_span()).await?
-    }
-
     async fn approve_now(self, asked: &Asked, digest: Sha256Digest) -> Result<Changed, Fault> {
-        let turn = self.turn_at_proposal(asked).await?;
+        let (turn, grounds) = self.turn_at_proposal(asked).await?;
         let held = self.generation(&asked.gun).await?;
         let proposal = waiting(&held, digest)?;
         let pending = match self.standing(&asked.gun, &held, proposal).await? {
             Standing::Open(pending) => pending,
             Standing::Over(why) => {
-                self.drop_proposal(asked, &held.head).await?;
+                self.remove_proposal(asked, grounds, (&held.head, proposal), Going::Discarded).await?;
                 return Err(Fault::new(FaultKind::Conflict, format!("the proposal cannot be signed any more: {why}")));
             }
         };
@@ -96,35 +79,14 @@ impl Publisher<'_> {
         }
     }
 
-    async fn withdraw_now(self, asked: &Asked, digest: Sha256Digest) -> Result<(), Fault> {
-        let _turn = self.turn_at_proposal(asked).await?;
-        let held = self.generation(&asked.gun).await?;
-        let proposal = waiting(&held, digest)?;
-        let may = proposal.begun_by == asked.who.to_string()
-            || match self.standing(&asked.gun, &held, proposal).await? {
-                Standing::Open(pending) => {
-                    let work = self.approval_of(asked, &held.repository, &pending)?;
-                    self.could_approve(asked, &work, &pending)?
-                }
-                // It is of no use to anybody.
-                Standing::Over(_) => true,
-            };
-        if !may {
-            return Err(self.no_key_for(asked).into());
-        }
-        self.drop_proposal(asked, &held.head).await?;
-        info!(stage = "publish", repository = %asked.gun, %digest, "a proposal was withdrawn");
-        Ok(())
-    }
-
     /// Whoever may publish nothing here does not learn what waits.
-    async fn turn_at_proposal(self, asked: &Asked) -> Result<Turn, PublishError> {
+    pub(super) async fn turn_at_proposal(self, asked: &Asked) -> Result<(Turn, Grounds), PublishError> {
         let is_new = !self.generation(&asked.gun).await?.head.is_alive();
-        self.may_publish(&asked.who, &asked.gun, &RoleName::Timestamp, is_new)?;
-        self.0.shelf().turn(&asked.gun).await
+        let grounds = self.may_publish(&asked.who, &asked.gun, &RoleName::Timestamp, is_new)?;
+        Ok((self.0.shelf().turn(&asked.gun).await?, grounds))
     }
 
-    fn could_approve(self, asked: &Asked, work: &OwnerWork, pending: &Pending) -> Result<bool, PublishError> {
+    pub(super) fn could_approve(self, asked: &Asked, work: &OwnerWork, pending: &Pending) -> Result<bool, PublishError> {
         for file in &pending.files {
             if self.could_sign_some(asked, work, file)? {
                 return Ok(true);
@@ -152,7 +114,7 @@ impl Publisher<'_> {
 }
 
 /// The proposal that waits, if it is this one.
-fn waiting(held: &Generation, digest: Sha256Digest) -> Result<&Proposal, Fault> {
+pub(super) fn waiting(held: &Generation, digest: Sha256Digest) -> Result<&Proposal, Fault> {
     let none = || Fault::new(FaultKind::Missing, "nothing waits for signatures");
     let proposal = held.head.proposal.as_deref().ok_or_else(none)?;
     if proposal.digest() == digest {

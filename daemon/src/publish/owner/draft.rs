@@ -9,6 +9,7 @@ use trust::{Fault, FaultKind, KeyId, Sha256Digest};
 
 use super::difference::changing;
 use super::propose::Begun;
+use super::withdraw::Going;
 use super::{Changed, ShownKey, parts};
 use crate::authorize::SpeakerFacts;
 use crate::publish::authorize::{OwnerWork, Warrant};
@@ -170,10 +171,15 @@ impl Publisher<'_> {
             work = keys.iter().fold(work, |work, key| work.using(&key.view, file.document().role()));
         }
         let warrant = Warrant::Owner(work);
-        warrant.grounds(self.0)?;
+        let grounds = warrant.grounds(self.0)?;
+        let mut head = held.head.clone();
+        if let (Some(proposal), false) = (&held.head.proposal, is_whole) {
+            // Nothing can come of it any more: the next one has its place.
+            head = self.remove_proposal(asked, grounds, (&held.head, proposal), Going::Discarded).await?;
+        }
         let ids = files.iter().flat_map(|(_, keys)| keys).map(|key| key.view.record.id).chain(listed);
         let planned = files.iter().map(|(file, _)| file);
-        let reserved = self.reserve_for_owner(asked, &held.head, planned, ids).await?;
+        let reserved = self.reserve_for_owner(asked, &head, planned, ids).await?;
         if !is_whole {
             let begun = Begun { operation, targets, files };
             return self.propose(asked, &warrant, (&reserved, &held.repository), begun, changed).await;

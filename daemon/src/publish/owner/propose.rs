@@ -114,11 +114,4 @@ impl Publisher<'_> {
         changed.proposal = Some(self.shown_pending(&asked.who, &asked.gun, held, &pending)?);
         Ok(changed)
     }
-
-    /// Takes a proposal away. The versions that were reserved for it are never used again.
-    pub(super) async fn drop_proposal(self, asked: &Asked, head: &Head) -> Result<(), PublishError> {
-        let next = Head { proposal: None, ..head.clone() };
-        self.0.records().publish(&asked.gun, next, &[], None, self.0.anchor()).await?;
-        Ok(())
-    }
 }

@@ -15,7 +15,7 @@ impl Scene {
     }
 
     /// How an intent ended, as the log has it.
-    async fn end_of(&self, intent: u64) -> String {
+    pub(super) async fn end_of(&self, intent: u64) -> String {
         // Nobody waits for an outcome; those leaves that are written after it are waited for.
         self.house.audit().append(Leaf::Start(StartLeaf::new(NOW * 1000))).await.unwrap();
         let leaves = self.leaves().await;

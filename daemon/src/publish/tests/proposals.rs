@@ -1,5 +1,7 @@
 //! Roles whose keys several hold: what one signs waits for the others, who sign the same bytes.
 
+mod gone;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -209,21 +211,6 @@ async fn publications_of_other_roles_do_not_disturb_it() {
     assert!(whole.targets(&RoleName::Targets).unwrap().targets().contains_key("nightly"));
 }
 
-#[tokio::test]
-async fn it_waits_a_week() {
-    let scene = Scene::shared().await;
-    let proposed = scene.sign_in(&ALICE, qa(), "1.0").await.unwrap();
-    let digest = waiting(&proposed).digest;
-
-    scene.clock.advance(Duration::from_hours(7 * 24));
-
-    is_refused(scene.approve(&BOB, digest).await, FaultKind::Conflict, "its time is over");
-    assert!(scene.waits(&BOB).await.is_none());
-    let again = scene.sign_in(&ALICE, qa(), "1.0").await.unwrap();
-    scene.clock.advance(Duration::from_secs(7 * 24 * 3600 - 1));
-    scene.approve(&BOB, waiting(&again).digest).await.unwrap();
-}
-
 /// What is durable when the daemon dies: after the versions are reserved, after the first signature is kept, and after the
 /// last one is made, before anything is published.
 #[tokio::test]
@@ -297,20 +284,6 @@ async fn a_key_that_may_sign_no_more_has_signed_in_vain() {
 }
 
 #[tokio::test]
-async fn a_deletion_takes_it_away() {
-    let scene = Scene::shared().await;
-    let proposed = scene.sign_in(&ALICE, qa(), "1.0").await.unwrap();
-    let digest = waiting(&proposed).digest;
-
-    scene.publisher().delete(&ALICE, &gun(GUN), scene.deadline()).await.unwrap();
-    is_refused(scene.approve(&BOB, digest).await, FaultKind::Missing, "nothing waits");
-    scene.begin(GUN, Beginning::default()).await.unwrap();
-
-    is_refused(scene.approve(&BOB, digest).await, FaultKind::Missing, "nothing waits");
-    assert!(scene.waits(&ALICE).await.is_none());
-}
-
-#[tokio::test]
 async fn a_backup_brings_it_back() {
     let scene = Scene::shared().await;
     let proposed = scene.sign_in(&ALICE, qa(), "1.0").await.unwrap();
@@ -321,22 +294,6 @@ async fn a_backup_brings_it_back() {
     assert_eq!(progress(&scene.waits(&BOB).await.unwrap()), (1, 2));
     scene.approve(&BOB, digest).await.unwrap();
     assert_eq!(scene.published_by_qa().await, Some((1, vec!["1.0".to_owned()])));
-}
-
-#[tokio::test]
-async fn whoever_began_it_or_could_sign_it_takes_it_back() {
-    let scene = Scene::shared().await;
-    let digest = waiting(&scene.sign_in(&ALICE, qa(), "1.0").await.unwrap()).digest;
-
-    is_refused(scene.withdraw(&NOBODY, digest).await, FaultKind::Forbidden, "");
-    is_refused(scene.withdraw(&BOB, Sha256Digest::of(b"other")).await, FaultKind::Conflict, "look at it first");
-    scene.withdraw(&BOB, digest).await.unwrap();
-    is_refused(scene.withdraw(&BOB, digest).await, FaultKind::Missing, "nothing waits");
-    is_refused(scene.approve(&BOB, digest).await, FaultKind::Missing, "nothing waits");
-    let digest = waiting(&scene.sign_in(&ALICE, qa(), "1.0").await.unwrap()).digest;
-    scene.withdraw(&ALICE, digest).await.unwrap();
-
-    assert!(scene.published_by_qa().await.is_none());
 }
 
 #[tokio::test]

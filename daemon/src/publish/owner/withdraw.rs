@@ -1,0 +1,124 @@
+//! A proposal that goes without having been published: somebody takes it back, or it cannot be signed any more. Either
+//! is on record before it is done, as every change is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{Instrument as _, info};
+use trust::format::tuf::Gun;
+use trust::{Fault, Principal, Sha256Digest};
+
+use super::approve::waiting;
+use super::pending::Standing;
+use crate::audit::{Ended, IntentLeaf, OutcomeLeaf, SubjectBody};
+use crate::authorize::Grounds;
+use crate::custody::NotBegun;
+use crate::house::audit_fault;
+use crate::permit::{Intent, Operation, Permit};
+use crate::publish::{Asked, PublishError, Publisher};
+use crate::records::{Head, Proposal};
+
+/// Why it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Going {
+    /// It cannot be signed any more.
+    Discarded,
+    /// Somebody takes it back.
+    Withdrawn,
+}
+
+impl Going {
+    const fn operation(self) -> &'static str {
+        match self {
+            Self::Discarded => "discard",
+            Self::Withdrawn => "withdraw",
+        }
+    }
+}
+
+/// A proposal that is permitted to go.
+struct Removal {
+    gun: Gun,
+    head: Head,
+    digest: Sha256Digest,
+    begun_by: String,
+    going: Going,
+}
+
+impl Operation for Removal {
+    fn describe(&self, leaf: &mut IntentLeaf) {
+        leaf.operation = self.going.operation();
+        leaf.subject = Some(SubjectBody::proposal(&self.gun, self.digest, &self.begun_by));
+    }
+}
+
+impl Publisher<'_> {
+    /// Takes a proposal back: whoever began it may, and whoever could sign it.
+    ///
+    /// # Errors
+    /// [`Fault`] of kind missing where none waits, conflict where it is another one; else what the policy says.
+    pub(crate) async fn withdraw(
+        self,
+        who: &Principal,
+        gun: &Gun,
+        digest: Sha256Digest,
+        deadline: Duration,
+    ) -> Result<(), Fault> {
+        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let house = Arc::clone(self.0);
+        let work = async move { Publisher(&house).withdraw_now(&asked, digest).await };
+        self.0.detached(work.in_current_span()).await?
+    }
+
+    async fn withdraw_now(self, asked: &Asked, digest: Sha256Digest) -> Result<(), Fault> {
+        let (_turn, grounds) = self.turn_at_proposal(asked).await?;
+        let held = self.generation(&asked.gun).await?;
+        let proposal = waiting(&held, digest)?;
+        let may = proposal.begun_by == asked.who.to_string()
+            || match self.standing(&asked.gun, &held, proposal).await? {
+                Standing::Open(pending) => {
+                    let work = self.approval_of(asked, &held.repository, &pending)?;
+                    self.could_approve(asked, &work, &pending)?
+                }
+                // It is of no use to anybody.
+                Standing::Over(_) => true,
+            };
+        if !may {
+            return Err(self.no_key_for(asked).into());
+        }
+        self.remove_proposal(asked, grounds, (&held.head, proposal), Going::Withdrawn).await?;
+        Ok(())
+    }
+
+    /// Takes the proposal of a head away. The versions that were reserved for it are never used again.
+    pub(super) async fn remove_proposal(
+        self,
+        asked: &Asked,
+        grounds: Grounds,
+        (head, proposal): (&Head, &Proposal),
+        going: Going,
+    ) -> Result<Head, PublishError> {
+        let (digest, begun_by) = (proposal.digest(), proposal.begun_by.clone());
+        let removal = Removal { gun: asked.gun.clone(), head: head.clone(), digest, begun_by, going };
+        let flight = self.0.take_flight()?;
+        let permit = Permit::grant(asked.who.clone(), removal, grounds, asked.deadline, flight);
+        let intent = permit.open(self.0.audit(), self.0.clock()).await.map_err(audit_fault)?;
+        let ended = self.removed(&intent).await;
+        let result = if ended.is_ok() { Ended::Done } else { Ended::Failed };
+        let mut outcome = OutcomeLeaf::new(self.0.clock().now_unix_ms(), intent.leaf(), result);
+        outcome.reason = ended.as_ref().err().map(|error| error.name().to_owned());
+        self.0.write_outcome(outcome).await?;
+        let (Removal { gun, .. }, _flight) = intent.close();
+        info!(stage = "publish", repository = %gun, %digest, ?going, is_done = ended.is_ok(), "a proposal goes");
+        ended
+    }
+
+    async fn removed(self, intent: &Intent<Removal>) -> Result<Head, PublishError> {
+        let Removal { gun, head, .. } = intent.operation();
+        if intent.policy_revision() != self.0.authorizer().revision() {
+            return Err(NotBegun::Stale.fault().into());
+        }
+        let next = Head { proposal: None, ..head.clone() };
+        Ok(self.0.records().publish(gun, next, &[], None, self.0.anchor()).await?)
+    }
+}
