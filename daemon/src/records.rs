@@ -38,7 +38,8 @@ use crate::store::{self, Store, StoreError};
 
 pub use self::error::{RecordError, UnsealError};
 pub use self::published::{
-    Change, ChangeKind, FileRef, Head, OwnMarks, Proposal, ProposedFile, Stamped, StampedPage, StoredFile, Window,
+    Change, ChangeKind, FileRef, Head, OwnMarks, Proposal, ProposalSigner, ProposedFile, Stamped, StampedPage,
+    StoredFile, Window,
 };
 pub use self::replay::{Replay, ReplayLimits, StoredReplay};
 pub use self::saved::SaveError;

@@ -151,9 +151,67 @@ impl fmt::Display for Principal {
     }
 }
 
+impl Principal {
+    /// Reads what `Display` wrote, of a record of our own: who that was had been verified when it was written. It is never
+    /// for what somebody says of themselves.
+    ///
+    /// # Errors
+    /// [`Malformed`] for everything that is not written so.
+    pub fn from_record(text: &str) -> Result<Self, Malformed> {
+        const EXPECTED: Malformed =
+            Malformed::new("principal", "a name as records have it: uid:0, spiffe://domain/path");
+        let read = match text.split_once(':').ok_or(EXPECTED)? {
+            ("anonymous", listener) => Self::Anonymous(Name::parse(listener)?),
+            ("uid", uid) => Self::LocalUid(uid.parse().map_err(|_| EXPECTED)?),
+            ("account", rest) => {
+                // An account may have an `@`, an issuer has none.
+                let (account, issuer) = rest.rsplit_once('@').ok_or(EXPECTED)?;
+                Self::RegistryAccount(RegistryAccount::new(issuer, account)?)
+            }
+            ("service", "destruction") => Self::Service(Service::Destruction),
+            ("service", "timestamp") => Self::Service(Service::Timestamp),
+            ("spiffe", _) => Self::Spiffe(SpiffeId::parse(text)?),
+            _ => return Err(EXPECTED),
+        };
+        // Of two spellings of a number one is ours.
+        if read.to_string() == text { Ok(read) } else { Err(EXPECTED) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_record_names_is_read_back_and_nothing_else() {
+        let account = RegistryAccount::new("Acme auth", "a@example.com").unwrap();
+        for principal in [
+            Principal::Anonymous(Name::parse("notary").unwrap()),
+            Principal::LocalUid(0),
+            Principal::LocalUid(u32::MAX),
+            Principal::RegistryAccount(account),
+            Principal::Service(Service::Destruction),
+            Principal::Service(Service::Timestamp),
+            Principal::Spiffe(SpiffeId::parse("spiffe://ci.example.com/build/Runner-1").unwrap()),
+        ] {
+            assert_eq!(Principal::from_record(&principal.to_string()).unwrap(), principal);
+        }
+        for text in [
+            "",
+            "uid",
+            "uid:",
+            "uid:+1",
+            "uid:01",
+            "uid:4294967296",
+            "account:alice",
+            "account:@auth",
+            "service:other",
+            "spiffe://a",
+            "root:0",
+        ] {
+            assert!(Principal::from_record(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn an_id_that_could_be_read_twice_is_refused() {

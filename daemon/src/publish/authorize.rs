@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use trust::Principal;
+use trust::format::tuf::publish::Refusal;
 use trust::format::tuf::{Gun, Part, RoleName};
 use trust::principal::Service;
+use trust::{KeyId, Principal};
 
 use super::{Asked, PublishError, Publisher};
 use crate::authorize::{
-    Action, Decision, Grounds, KeyFacts, MetadataFacts, PublicationFacts, RequestFacts, SpeakerFacts, StatementFacts,
+    Action, Decision, Denial, Grounds, KeyFacts, MetadataFacts, PublicationFacts, RequestFacts, SpeakerFacts,
+    StatementFacts,
 };
 use crate::house::House;
 use crate::records::{KeyRecord, KeyView};
@@ -71,6 +73,29 @@ pub(super) struct OwnerWork {
     is_approval: bool,
     speakers: SpeakerFacts,
     uses: Vec<(Arc<KeyRecord>, RoleName)>,
+    /// What others have signed of it before.
+    earlier: Vec<Self>,
+}
+
+/// A signature that was made under another policy, and would not be allowed under the one in force.
+#[derive(Debug, Clone)]
+pub(super) struct Lapsed {
+    who: Principal,
+    role: Option<RoleName>,
+    key: Option<KeyId>,
+    denial: Denial,
+}
+
+impl Lapsed {
+    /// Whose it is, and what can be done.
+    pub(super) fn words(&self) -> String {
+        let role = self.role.as_ref().map_or_else(String::new, |role| format!(" for {role}"));
+        format!(
+            "the signature{role} that {} has had made counts no more, for the policy does not allow it now: withdraw the \
+             proposal and begin again",
+            self.who
+        )
+    }
 }
 
 impl OwnerWork {
@@ -91,13 +116,15 @@ impl OwnerWork {
             is_new,
         };
         let speakers = SpeakerFacts::default();
-        Self { publication, operation, targets, is_approval: false, speakers, uses: Vec::new() }
+        let (uses, earlier) = (Vec::new(), Vec::new());
+        Self { publication, operation, targets, is_approval: false, speakers, uses, earlier }
     }
 
     /// Taking over what is published so.
     pub(super) fn adopting(publication: Publication) -> Self {
         let (targets, speakers, uses) = (Vec::new(), SpeakerFacts::default(), Vec::new());
-        Self { publication, operation: "adopt", targets, is_approval: false, speakers, uses }
+        let earlier = Vec::new();
+        Self { publication, operation: "adopt", targets, is_approval: false, speakers, uses, earlier }
     }
 
     /// The same where this changes in who may sign.
@@ -115,6 +142,12 @@ impl OwnerWork {
     /// The same with a key that signs a role's file.
     pub(super) fn using(mut self, key: &KeyView, role: &RoleName) -> Self {
         self.uses.push((Arc::clone(&key.record), role.clone()));
+        self
+    }
+
+    /// The same behind what others have signed: it is allowed for as long as that is, too.
+    pub(super) fn behind(mut self, earlier: Vec<Self>) -> Self {
+        self.earlier = earlier;
         self
     }
 
@@ -148,7 +181,43 @@ impl OwnerWork {
                 }
             }
         }
+        for earlier in &self.earlier {
+            match earlier.still(house)? {
+                Ok(grounds) => all = together(Some(all), grounds)?,
+                Err(lapsed) => {
+                    let Publication { who, gun, .. } = &self.publication;
+                    house.note_refusal_of(gun, who, Action::SignMetadata, lapsed.denial.name(), lapsed.key);
+                    return Err(Refusal::Validation(lapsed.words()).into());
+                }
+            }
+        }
         Ok(all)
+    }
+
+    /// What the policy in force says to what was signed under an earlier one. Leaves no leaf.
+    ///
+    /// # Errors
+    /// [`PublishError::Busy`] when the policy was changed while it was asked.
+    pub(super) fn still(&self, house: &House) -> Result<Result<Grounds, Lapsed>, PublishError> {
+        let Publication { who, gun, .. } = &self.publication;
+        let mut all: Option<Grounds> = None;
+        let of_roles = self.publication.roles.iter().map(|(role, version)| {
+            let ask = |facts: &RequestFacts<'_>| house.authorizer().decide_on(who, Action::Publish, gun, facts).0;
+            (None, self.publication.with_facts(role, *version, ask))
+        });
+        let of_keys = self.uses.iter().map(|(key, role)| (Some((key, role)), self.decision(house, key, role)));
+        for (signed, decision) in of_roles.chain(of_keys) {
+            match decision {
+                Decision::Allow(grounds) => all = Some(together(all, grounds)?),
+                Decision::Deny(denial) => {
+                    let role =
+                        signed.map(|(_, role)| role).or_else(|| self.uses.first().map(|(_, role)| role)).cloned();
+                    let key = signed.map(|(key, _)| key.id);
+                    return Ok(Err(Lapsed { who: who.clone(), role, key, denial }));
+                }
+            }
+        }
+        all.map(Ok).ok_or(PublishError::NotFound)
     }
 }
 
@@ -185,13 +254,18 @@ impl Publication {
     fn grounds(&self, house: &House) -> Result<Grounds, PublishError> {
         let mut all: Option<Grounds> = None;
         for (role, version) in &self.roles {
-            let facts = PublicationFacts { role, version: *version, sent: &self.sent, is_new: self.is_new };
-            let statement = Some(StatementFacts::Publication(&facts));
-            let facts = RequestFacts { statement, ..RequestFacts::default() };
-            let grounds = decide(house, &self.who, Action::Publish, &self.gun, &facts)?;
+            let ask = |facts: &RequestFacts<'_>| decide(house, &self.who, Action::Publish, &self.gun, facts);
+            let grounds = self.with_facts(role, *version, ask)?;
             all = Some(together(all, grounds)?);
         }
         all.ok_or(PublishError::NotFound)
+    }
+
+    /// What policy is asked about a role.
+    fn with_facts<T>(&self, role: &RoleName, version: Option<i64>, ask: impl FnOnce(&RequestFacts<'_>) -> T) -> T {
+        let facts = PublicationFacts { role, version, sent: &self.sent, is_new: self.is_new };
+        let statement = Some(StatementFacts::Publication(&facts));
+        ask(&RequestFacts { statement, ..RequestFacts::default() })
     }
 }
 

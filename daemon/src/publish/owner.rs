@@ -16,6 +16,7 @@ mod change;
 mod delegate;
 mod difference;
 mod draft;
+mod earlier;
 mod keys;
 mod pending;
 mod propose;

@@ -24,7 +24,7 @@ use super::stored::Held;
 use super::{LogAnchor, Open, RecordError, Records, layout};
 
 pub use self::feed::{Change, ChangeKind, Window};
-pub use self::proposal::{Proposal, ProposedFile};
+pub use self::proposal::{Proposal, ProposalSigner, ProposedFile};
 pub use self::stamped::{Stamped, StampedPage};
 
 pub(super) use self::plan::{HeadDraft, Publishing};

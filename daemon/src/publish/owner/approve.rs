@@ -5,25 +5,27 @@
 
 use std::time::Duration;
 
+use trust::format::tuf::plan::Unsigned;
 use trust::format::tuf::{Document, Gun, Repository, RoleName};
 use trust::{Fault, FaultKind, Principal, Sha256Digest};
 
 use super::pending::{Pending, Standing};
+use super::propose::{SIGNERS_MAX, signing};
 use super::withdraw::Going;
 use super::{Changed, parts};
 use crate::authorize::Grounds;
 use crate::publish::authorize::{OwnerWork, Warrant};
 use crate::publish::shelf::{Generation, Turn};
 use crate::publish::{Asked, PublishError, Publisher};
-use crate::records::{Head, Proposal};
+use crate::records::{Head, Proposal, ProposalSigner};
 
 impl Publisher<'_> {
     /// Signs a proposal with those keys that the caller may use and that it still needs, and publishes it with the last.
     ///
     /// # Errors
     /// [`Fault`] of kind missing where none waits, conflict where it is another one or cannot be signed any more, refused
-    /// where the caller's keys have signed it; else what the stages say. Then it stays as it was, but for one that cannot
-    /// be signed any more, which is taken away.
+    /// where the caller's keys have signed it, or the policy in force does not allow what others have signed; else what
+    /// the stages say. Then it stays as it was, but for one that cannot be signed any more, which is taken away.
     pub(crate) async fn approve(
         self,
         who: &Principal,
@@ -47,35 +49,39 @@ impl Publisher<'_> {
                 return Err(Fault::new(FaultKind::Conflict, format!("the proposal cannot be signed any more: {why}")));
             }
         };
-        let mut work = self.approval_of(asked, &held.repository, &pending)?;
+        let work = self.approval_of(asked, &held.repository, &pending)?;
         if !self.could_approve(asked, &work, &pending)? {
             return Err(self.no_key_for(asked).into());
         }
+        let mut work = work.behind(self.earlier(&asked.gun, &held.repository, &pending)?);
         let mut head = held.head.clone();
-        let mut keys = Vec::with_capacity(pending.files.len());
-        for file in &pending.files {
-            let signers = self.further_signers(asked, &work, file)?;
+        let Pending { mut proposal, files, .. } = pending;
+        let mut further = Vec::with_capacity(files.len());
+        for file in files {
+            let signers = self.further_signers(asked, &work, &file)?;
             head.signers.extend(signers.iter().map(|key| key.view.record.id));
             work = signers.iter().fold(work, |work, key| work.using(&key.view, file.document().role()));
-            keys.push(signers);
+            further.push((file, signers));
         }
-        if keys.iter().all(Vec::is_empty) && whole(&pending).is_none() {
+        let keys = signing(&further);
+        if keys.is_empty() && further.iter().any(|(file, _)| file.signed(&[]).is_err()) {
             let words = "every key that you may use has signed it: it takes somebody else's";
             return Err(Fault::new(FaultKind::Refused, words));
         }
+        if proposal.signers.len() >= SIGNERS_MAX {
+            let words = format!("what waits for others' signatures has at most {SIGNERS_MAX} people to sign it");
+            return Err(Fault::new(FaultKind::Refused, words));
+        }
+        proposal.signers.push(ProposalSigner { who: asked.who.clone(), is_approval: true, keys });
         let warrant = Warrant::Owner(work);
         warrant.grounds(self.0)?;
-        let (mut changed, mut signed) = (Changed::default(), Vec::with_capacity(keys.len()));
-        for (file, keys) in pending.files.iter().zip(&keys) {
+        let (mut changed, mut signed) = (Changed::default(), Vec::with_capacity(further.len()));
+        for (file, keys) in &further {
             signed.push(self.signed_in_part(asked, &warrant, (file, keys), &mut changed).await?);
         }
-        let pending = Pending::new(pending.proposal, &held.repository, signed);
-        match whole(&pending) {
+        match whole(&signed) {
             Some(files) => self.complete(&turn, asked, &warrant, (&head, &held), &files).await.map(|()| changed),
-            None => {
-                let Pending { proposal, files, .. } = pending;
-                self.keep_signed(asked, (&head, &held.repository), proposal, files, changed).await
-            }
+            None => self.keep_signed(asked, (&head, &held.repository), proposal, signed, changed).await,
         }
     }
 
@@ -86,7 +92,12 @@ impl Publisher<'_> {
         Ok((self.0.shelf().turn(&asked.gun).await?, grounds))
     }
 
-    pub(super) fn could_approve(self, asked: &Asked, work: &OwnerWork, pending: &Pending) -> Result<bool, PublishError> {
+    pub(super) fn could_approve(
+        self,
+        asked: &Asked,
+        work: &OwnerWork,
+        pending: &Pending,
+    ) -> Result<bool, PublishError> {
         for file in &pending.files {
             if self.could_sign_some(asked, work, file)? {
                 return Ok(true);
@@ -124,6 +135,6 @@ pub(super) fn waiting(held: &Generation, digest: Sha256Digest) -> Result<&Propos
 }
 
 /// The files, where each has all its signatures.
-fn whole(pending: &Pending) -> Option<Vec<Document>> {
-    pending.files.iter().map(|file| file.signed(&[]).ok()).collect()
+fn whole(files: &[Unsigned]) -> Option<Vec<Document>> {
+    files.iter().map(|file| file.signed(&[]).ok()).collect()
 }

@@ -43,7 +43,7 @@ pub(crate) struct ShownProposal {
     pub(crate) ends_at_unix_seconds: u64,
     pub(crate) operation: String,
     pub(crate) files: Vec<ShownProposed>,
-    /// Why it cannot be signed any more.
+    /// Why it cannot be signed any more, or cannot be published as it is signed.
     pub(crate) over: Option<String>,
 }
 
@@ -149,7 +149,7 @@ impl Publisher<'_> {
             let Ok(file) = repository.unsigned(document.clone()) else {
                 return Ok(Standing::Over(format!("nobody speaks for {} any more", proposed.role)));
             };
-            if self.is_signed_in_vain(gun, &file)? {
+            if self.is_signed_by_ended(gun, &file)? {
                 return Ok(Standing::Over(format!("a key that has signed {} may sign no more", proposed.role)));
             }
             repository = repository.with(document);
@@ -159,7 +159,7 @@ impl Publisher<'_> {
     }
 
     /// Whether a key of the daemon has signed the file that was ended, or is distrusted, since.
-    fn is_signed_in_vain(self, gun: &Gun, file: &Unsigned) -> Result<bool, PublishError> {
+    fn is_signed_by_ended(self, gun: &Gun, file: &Unsigned) -> Result<bool, PublishError> {
         let held = self.keys_for_role(gun, file.document().role())?;
         let is_good = |key: &ServerKey| key.may_sign() && key.view.state.trust == Trust::Trusted;
         let is_ended = |id: &Sha256Digest| {
@@ -176,11 +176,21 @@ impl Publisher<'_> {
         held: &Repository,
         pending: &Pending,
     ) -> Result<OwnerWork, PublishError> {
+        self.signature_of(asked, held, pending).map(OwnerWork::approving)
+    }
+
+    /// The same of a key that signs it first.
+    pub(super) fn signature_of(
+        self,
+        asked: &Asked,
+        held: &Repository,
+        pending: &Pending,
+    ) -> Result<OwnerWork, PublishError> {
         let operation = OPERATIONS.into_iter().find(|word| *word == pending.proposal.operation);
         let operation = operation.ok_or_else(|| Fault::internal("a proposal to do something that is not known"))?;
         let facts = self.speaker_facts(&asked.gun, &changing((held, &pending.repository), pending.roles()))?;
         let (roles, targets) = (pending.roles().cloned().collect(), pending.proposal.targets.clone());
-        Ok(OwnerWork::new(asked, operation, roles, targets, false).changing(facts).approving())
+        Ok(OwnerWork::new(asked, operation, roles, targets, false).changing(facts))
     }
 
     /// A proposal as it stands.
@@ -212,7 +222,8 @@ impl Publisher<'_> {
         for (file, proposed) in pending.files.iter().zip(&pending.proposal.files) {
             files.push(self.shown_proposed((who, gun), (held, &pending.repository), file, proposed)?);
         }
-        Ok(ShownProposal { files, ..ShownProposal::of(&pending.proposal, None) })
+        let over = self.signed_in_vain(gun, held, pending)?;
+        Ok(ShownProposal { files, ..ShownProposal::of(&pending.proposal, over) })
     }
 
     fn shown_proposed(

@@ -5,7 +5,7 @@
 //! in a repository, and not for ever.
 
 use trust::format::tuf::plan::Unsigned;
-use trust::format::tuf::{Document, Repository};
+use trust::format::tuf::{Document, Repository, RoleName};
 use trust::{Fault, FaultKind, Sha256Digest};
 
 use super::Changed;
@@ -14,12 +14,14 @@ use crate::publish::authorize::Warrant;
 use crate::publish::shelf::Generation;
 use crate::publish::sign::ServerKey;
 use crate::publish::{Asked, PublishError, Publisher};
-use crate::records::{Head, Proposal, ProposedFile};
+use crate::records::{Head, Proposal, ProposalSigner, ProposedFile};
 
 /// How long a proposal waits: a week.
 const WAITS_SECONDS: u64 = 7 * 24 * 60 * 60;
 /// The most files of one; a head names them all.
 const FILES_MAX: usize = 16;
+/// The most people who sign one; a head names them, too.
+pub(super) const SIGNERS_MAX: usize = 64;
 
 /// What was begun, and who signs it now.
 pub(super) struct Begun {
@@ -69,6 +71,7 @@ impl Publisher<'_> {
             operation: operation.to_owned(),
             targets,
             files: Vec::new(),
+            signers: vec![ProposalSigner { who: asked.who.clone(), is_approval: false, keys: signing(&files) }],
         };
         self.keep_signed(asked, (head, held), proposal, signed, changed).await
     }
@@ -114,4 +117,13 @@ impl Publisher<'_> {
         changed.proposal = Some(self.shown_pending(&asked.who, &asked.gun, held, &pending)?);
         Ok(changed)
     }
+}
+
+/// The bare keys that sign these files, each with the role of its file.
+pub(super) fn signing(files: &[(Unsigned, Vec<ServerKey>)]) -> Vec<(RoleName, Sha256Digest)> {
+    let of_file = |(file, keys): &(Unsigned, Vec<ServerKey>)| {
+        let role = file.document().role();
+        keys.iter().map(|key| (role.clone(), key.key.canonical_id())).collect::<Vec<_>>()
+    };
+    files.iter().flat_map(of_file).collect()
 }

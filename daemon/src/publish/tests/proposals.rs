@@ -1,5 +1,6 @@
 //! Roles whose keys several hold: what one signs waits for the others, who sign the same bytes.
 
+mod changed;
 mod gone;
 
 use std::collections::BTreeSet;

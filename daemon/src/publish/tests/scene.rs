@@ -148,6 +148,12 @@ impl Scene {
         }
     }
 
+    /// From now on this policy is in force.
+    pub(super) fn put_policy(&self, policy: &str) {
+        std::fs::write(self.config.data_directory.join("policy.cedar"), policy).unwrap();
+        assert!(self.house.authorizer().reload().unwrap(), "the policy is another one");
+    }
+
     pub(super) fn publisher(&self) -> Publisher<'_> {
         self.house.publisher()
     }

@@ -6,8 +6,8 @@
 //!
 //! Deliberately not here: who may sign it, and whether it still fits what is published.
 
-use trust::Sha256Digest;
 use trust::format::tuf::{Document, Gun, RoleName};
+use trust::{Principal, Sha256Digest};
 
 use super::super::{RecordError, Records};
 use super::{FileRef, Place, not_as_left};
@@ -28,6 +28,20 @@ pub struct Proposal {
     pub targets: Vec<String>,
     /// Parents before their children.
     pub files: Vec<ProposedFile>,
+    /// Who had them signed, one after the other; not known of proposals of before that was kept.
+    pub signers: Vec<ProposalSigner>,
+}
+
+/// Who had files of a proposal signed. The policy may be asked about it once more, in the same words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the publisher states every part of it")]
+pub struct ProposalSigner {
+    /// Who it was.
+    pub who: Principal,
+    /// Whether somebody else had begun it.
+    pub is_approval: bool,
+    /// The bare keys, each with the role whose file it signed.
+    pub keys: Vec<(RoleName, Sha256Digest)>,
 }
 
 /// A file of a proposal.

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use trust::format::tuf::{Gun, RoleName, Version};
-use trust::{KeyId, Sha256Digest};
+use trust::{KeyId, Principal, Sha256Digest};
 
 use super::super::RecordError;
 use super::super::stored::{decode, encode};
 use super::feed::{Change, ChangeKind};
-use super::{FileRef, Head, HeadSlot, OwnMarks, Proposal, ProposedFile};
+use super::{FileRef, Head, HeadSlot, OwnMarks, Proposal, ProposalSigner, ProposedFile};
 
 #[derive(Serialize, Deserialize)]
 struct StoredRef {
@@ -33,14 +33,26 @@ struct StoredHead {
 /// What stands behind a head that has a proposal. A later form is another variant.
 #[derive(Serialize, Deserialize)]
 enum StoredProposal {
-    V1 {
-        begun_by: String,
-        begun_at_unix_seconds: u64,
-        ends_at_unix_seconds: u64,
-        operation: String,
-        targets: Vec<String>,
-        files: Vec<StoredProposed>,
-    },
+    /// Of before it was kept who had signed.
+    V1(StoredWaiting),
+    V2(StoredWaiting, Vec<StoredSigner>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredWaiting {
+    begun_by: String,
+    begun_at_unix_seconds: u64,
+    ends_at_unix_seconds: u64,
+    operation: String,
+    targets: Vec<String>,
+    files: Vec<StoredProposed>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSigner {
+    who: String,
+    is_approval: bool,
+    keys: Vec<(String, [u8; 32])>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,19 +113,28 @@ impl StoredProposal {
             digest: *proposed.digest.as_bytes(),
             base: proposed.base.map(|base| *base.as_bytes()),
         });
-        Self::V1 {
+        let signers = proposal.signers.iter().map(|signer| StoredSigner {
+            who: signer.who.to_string(),
+            is_approval: signer.is_approval,
+            keys: signer.keys.iter().map(|(role, key)| (role.to_string(), *key.as_bytes())).collect(),
+        });
+        let waiting = StoredWaiting {
             begun_by: proposal.begun_by.clone(),
             begun_at_unix_seconds: proposal.begun_at_unix_seconds,
             ends_at_unix_seconds: proposal.ends_at_unix_seconds,
             operation: proposal.operation.clone(),
             targets: proposal.targets.clone(),
             files: files.collect(),
-        }
+        };
+        Self::V2(waiting, signers.collect())
     }
 
     fn read(self) -> Option<Proposal> {
-        let Self::V1 { begun_by, begun_at_unix_seconds, ends_at_unix_seconds, operation, targets, files } = self;
-        let files = files.iter().map(|stored| {
+        let (waiting, signers) = match self {
+            Self::V1(waiting) => (waiting, Vec::new()),
+            Self::V2(waiting, signers) => (waiting, signers),
+        };
+        let files = waiting.files.iter().map(|stored| {
             Some(ProposedFile {
                 role: stored.role.parse().ok()?,
                 file: stored.file.read()?,
@@ -121,8 +142,26 @@ impl StoredProposal {
                 base: stored.base.map(Sha256Digest::from_bytes),
             })
         });
-        let files = files.collect::<Option<_>>()?;
-        Some(Proposal { begun_by, begun_at_unix_seconds, ends_at_unix_seconds, operation, targets, files })
+        Some(Proposal {
+            files: files.collect::<Option<_>>()?,
+            signers: signers.iter().map(StoredSigner::read).collect::<Option<_>>()?,
+            begun_by: waiting.begun_by,
+            begun_at_unix_seconds: waiting.begun_at_unix_seconds,
+            ends_at_unix_seconds: waiting.ends_at_unix_seconds,
+            operation: waiting.operation,
+            targets: waiting.targets,
+        })
+    }
+}
+
+impl StoredSigner {
+    fn read(&self) -> Option<ProposalSigner> {
+        let keys = self.keys.iter().map(|(role, key)| Some((role.parse().ok()?, Sha256Digest::from_bytes(*key))));
+        Some(ProposalSigner {
+            who: Principal::from_record(&self.who).ok()?,
+            is_approval: self.is_approval,
+            keys: keys.collect::<Option<_>>()?,
+        })
     }
 }
 
@@ -269,6 +308,11 @@ mod tests {
             operation: "sign".to_owned(),
             targets: vec!["1.0".to_owned()],
             files: vec![ProposedFile { role: RoleName::Targets, file, digest, base }],
+            signers: vec![ProposalSigner {
+                who: Principal::LocalUid(1000),
+                is_approval: false,
+                keys: vec![(RoleName::Targets, Sha256Digest::of(b"key"))],
+            }],
         }
     }
 
@@ -282,11 +326,26 @@ mod tests {
         assert_eq!(read_head(&older), Some((gun.clone(), head(None))));
         assert_eq!(read_head(&newer), Some((gun, head(Some(proposal())))));
         assert!(newer.starts_with(&older));
-        // Of the first form, which is number 0; of another nobody here knows what it says.
-        assert_eq!(newer[older.len()], 0);
+        // Of the second form, which is number 1; of a third nobody here knows what it says.
+        assert_eq!(newer[older.len()], 1);
+        let unknown = [&older[..], &[2], &newer[older.len() + 1..]].concat();
+        assert!(read_head(&unknown).is_none());
         for row in [newer[..newer.len() - 1].to_vec(), [&older[..], &[1]].concat()] {
             assert!(read_head(&row).is_none());
         }
+    }
+
+    /// The first form ends where the second says who has signed.
+    #[test]
+    fn a_proposal_of_before_its_signers_were_kept_is_read_without_them() {
+        let gun: Gun = "r.example/app".parse().unwrap();
+        let unsigned = Proposal { signers: Vec::new(), ..proposal() };
+        let older = write_head(&gun, &head(None)).unwrap();
+        let newer = write_head(&gun, &head(Some(unsigned.clone()))).unwrap();
+        let of_v2 = &newer[older.len()..];
+        let of_v1 = [&[0], &of_v2[1..of_v2.len() - 1]].concat();
+
+        assert_eq!(read_head(&[older, of_v1].concat()), Some((gun, head(Some(unsigned)))));
     }
 
     #[test]
