@@ -37,7 +37,7 @@ pub(crate) use leaf::{
 };
 pub(crate) use publisher::LogSigner;
 pub(crate) use recovery::{History, KeyOperation, KeyOperations, OpenIntent};
-pub(crate) use trust_data::{Said, Testimony};
+pub(crate) use trust_data::{Highest, Said, Testimony, Versions};
 
 use error::FramesError;
 use frames::Frames;

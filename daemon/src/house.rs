@@ -50,7 +50,7 @@ pub(crate) struct House {
     work: Arc<Semaphore>,
     verifier: Verifier,
     /// What the log said at the start, until it was compared with the store.
-    history: Mutex<Option<History>>,
+    history: Mutex<Option<Arc<History>>>,
     /// One seal, unseal or rotation at a time.
     sealing: tokio::sync::Mutex<()>,
     /// An operator has sealed: only an operator unseals.
@@ -101,7 +101,7 @@ impl House {
             parts,
             work,
             verifier,
-            history: Mutex::new(Some(history)),
+            history: Mutex::new(Some(Arc::new(history))),
             sealing: tokio::sync::Mutex::default(),
             held: AtomicBool::new(false),
             root_trouble: Mutex::new(None),

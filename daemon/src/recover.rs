@@ -15,7 +15,7 @@ use trust::state::DistrustReason;
 use trust::{KeyId, KeyRef, KeyVersion, Principal, Trust, Use, UseChange};
 
 use crate::audit::{
-    Audit, DistrustBody, History, IntentLeaf, KeyOperation, KeyOperations, Leaf, OutcomeLeaf, RecoveryLeaf,
+    Audit, DistrustBody, History, IntentLeaf, KeyOperation, KeyOperations, Leaf, OutcomeLeaf, RecoveryLeaf, Versions,
 };
 use crate::clock::Clock;
 use crate::records::{KeyView, LogAnchor, RecordError, Records, StateChange};
@@ -74,7 +74,7 @@ pub(crate) enum Apart {
 ///
 /// # Errors
 /// [`Apart`], naming both.
-pub(crate) fn compare(records: &Records, audit: &Audit, history: &History) -> Result<(), Apart> {
+pub(crate) async fn compare(records: &Records, audit: &Audit, history: &History) -> Result<(), Apart> {
     let anchor = records.anchor()?;
     begins_with(audit, anchor)?;
     if let Some(leaf) = history.recovered().filter(|leaf| anchor.size <= *leaf) {
@@ -86,7 +86,7 @@ pub(crate) fn compare(records: &Records, audit: &Audit, history: &History) -> Re
             return Err(Apart::StoreOlder { leaf: completed.leaf, key, version, epoch });
         }
     }
-    published::compare(records, history)
+    published::compare(records, history).await
 }
 
 fn begins_with(audit: &Audit, anchor: LogAnchor) -> Result<(), Apart> {
@@ -144,11 +144,12 @@ impl Recovery<'_> {
             "no recovery is possible from here: missing leaves cannot be made again. Bring the newer log back, or \
              import a backup into a new directory",
         )?;
-        if compare(self.records, self.audit, self.history).is_ok() {
+        if compare(self.records, self.audit, self.history).await.is_ok() {
             report.lines.push("store and log belong together: nothing to recover".to_owned());
             return Ok(report);
         }
-        for (key, operations) in self.unknown(anchor).await? {
+        let (operations, versions) = self.told().await?;
+        for (key, operations) in self.unknown(&operations, anchor)? {
             match self.records.key_by_id(key).await? {
                 Some(view) => self.one_key(view, &operations, &mut report).await?,
                 None => {
@@ -160,7 +161,7 @@ impl Recovery<'_> {
                 }
             }
         }
-        self.trust_data(&mut report).await?;
+        self.trust_data(&versions, &mut report).await?;
         let leaf = RecoveryLeaf::new(self.clock.now_unix_ms(), &self.principal, report.reapplied, report.lost);
         let leaf = self.audit.append(Leaf::Recovery(leaf)).await?;
         // From here on a store that does not know of this leaf is one from before.
@@ -172,19 +173,25 @@ impl Recovery<'_> {
         Ok(report)
     }
 
-    /// The completed operations that the store does not know, key by key, each in the order of the log.
-    async fn unknown(&self, anchor: LogAnchor) -> Result<BTreeMap<KeyId, Vec<KeyOperation>>> {
-        let mut log = KeyOperations::default();
+    /// What the whole log says of keys, and of versions of trust data.
+    async fn told(&self) -> Result<(KeyOperations, Versions)> {
+        let (mut operations, mut versions) = (KeyOperations::default(), Versions::default());
         let (size, _) = self.audit.durable();
         let mut next = 0;
         while next < size {
             let entries = self.audit.entries(next, PAGE_LEAVES, PAGE_BYTES_MAX).await?;
             anyhow::ensure!(!entries.is_empty(), "the log ends at leaf {next} of {size}");
             for entry in &entries {
-                log.read(next, entry);
+                operations.read(next, entry);
+                versions.read(next, entry);
                 next = next.saturating_add(1);
             }
         }
+        Ok((operations, versions))
+    }
+
+    /// The completed operations that the store does not know, key by key, each in the order of the log.
+    fn unknown(&self, log: &KeyOperations, anchor: LogAnchor) -> Result<BTreeMap<KeyId, Vec<KeyOperation>>> {
         let mut unknown: BTreeMap<KeyId, Vec<KeyOperation>> = BTreeMap::new();
         for operation in log.since(anchor.size) {
             let known = knows(self.records, operation.key, operation.version, operation.epoch)?;

@@ -11,7 +11,7 @@ use trust::KeyId;
 use trust::format::tuf::{Gun, Version};
 use trust::state::DistrustReason;
 
-use super::trust_data::{Publications, Testimony};
+use super::trust_data::{Highest, Publications, Testimony};
 
 /// An intent without an outcome (D12).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,7 +199,12 @@ impl History {
         self.publications.all()
     }
 
-    /// The same for a recovery, which does again what restricts: a deletion without an outcome counts.
+    /// The same of owners' files, of those that were to be signed since the last timestamp of their repository.
+    pub(crate) fn owners_trust_data(&self) -> impl Iterator<Item = (&Gun, &Highest)> {
+        self.publications.owners()
+    }
+
+    /// What was to be signed, and deleted, for a recovery, which does again what restricts: a deletion without an outcome counts.
     pub(crate) fn strictest_trust_data(&self) -> BTreeMap<Gun, Testimony> {
         self.publications.strictest()
     }

@@ -1,8 +1,11 @@
-//! What the log says of trust data: which versions of the daemon's own files were to be signed for each repository, and
-//! which repositories were deleted. Held against the store at the start (D17).
+//! What the log says of trust data: which versions of files were to be signed for each repository, and which repositories
+//! were deleted. Held against the store at the start (D17).
 //!
 //! A version is reserved in the store before its intent is in the log, so a store beside this log knows of every one
-//! here, whatever became of it. Files of repositories that lie elsewhere say nothing: their versions are not ours.
+//! here, whatever became of it. A store that knows of a repository's last timestamp knows of all that was reserved before
+//! it; so of its owner's files only those are kept that were to be signed since, which are few. A recovery reads the
+//! whole log for all of them ([`Versions`]). Root is not among them: its versions are not reserved, for a gap there is an
+//! attack. Files of repositories that lie elsewhere say nothing: their versions are not ours.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -31,10 +34,15 @@ pub(crate) struct Testimony {
     pub(crate) deletion: Option<Said>,
 }
 
+/// The highest version of each role, of those that were to be signed.
+pub(crate) type Highest = BTreeMap<RoleName, Said>;
+
 /// What the log says of all of them; as large as there are repositories.
 #[derive(Debug, Default)]
 pub(super) struct Publications {
     by_gun: HashMap<Gun, Testimony>,
+    /// Of owners' files, those since the last timestamp of their repository.
+    owners: HashMap<Gun, Highest>,
     /// Deletions without an outcome, by their intents.
     deleting: BTreeMap<u64, (Gun, Version)>,
 }
@@ -70,31 +78,32 @@ impl TryFrom<String> for Gunned {
 impl Publications {
     /// Takes in an intent of this operation, under a key of this purpose.
     pub(super) fn begin(&mut self, leaf: u64, operation: &str, purpose: Option<&str>, entry: &[u8]) {
-        // Nothing else is worth a second look.
-        let is_ours = matches!((operation, purpose), ("delete-trust", _) | ("sign", Some("snapshot" | "timestamp")));
-        if !is_ours {
-            return;
+        match intent(operation, purpose, entry) {
+            Some((gun, Intent::Deletion(version))) => {
+                self.deleting.insert(leaf, (gun, version));
+            }
+            Some((gun, Intent::Signature(RoleName::Snapshot, version))) => {
+                raise(&mut self.by_gun.entry(gun).or_default().snapshot, Said { version, leaf });
+            }
+            Some((gun, Intent::Signature(RoleName::Timestamp, version))) => {
+                self.owners.remove(&gun);
+                raise(&mut self.by_gun.entry(gun).or_default().timestamp, Said { version, leaf });
+            }
+            Some((gun, Intent::Signature(role, version))) => {
+                raise_role(self.owners.entry(gun).or_default(), role, Said { version, leaf });
+            }
+            None => {}
         }
-        let Ok(Peek { subject }) = serde_json::from_slice::<Peek>(entry) else { return };
-        let version = subject.version.parse().ok().and_then(Version::new);
-        let (Some(version), true) = (version, subject.kind == SubjectBody::TRUST_DATA) else { return };
-        if operation == "delete-trust" {
-            self.deleting.insert(leaf, (subject.reference.0, version));
-            return;
-        }
-        let said = self.by_gun.entry(subject.reference.0).or_default();
-        let highest = match subject.name.parse() {
-            Ok(RoleName::Snapshot) => &mut said.snapshot,
-            Ok(RoleName::Timestamp) => &mut said.timestamp,
-            _ => return,
-        };
-        raise(highest, Said { version, leaf });
     }
 
     /// Takes in how an intent ended.
     pub(super) fn end(&mut self, intent: u64, is_done: bool) {
         let Some((gun, version)) = self.deleting.remove(&intent).filter(|_| is_done) else { return };
-        raise(&mut self.by_gun.entry(gun).or_default().deletion, Said { version, leaf: intent });
+        // Whoever begins anew has versions of their own, but for the timestamp's. A store of before is told by the deletion.
+        self.owners.remove(&gun);
+        let said = self.by_gun.entry(gun).or_default();
+        said.snapshot = None;
+        raise(&mut said.deletion, Said { version, leaf: intent });
     }
 
     /// What is deleted by an intent without an outcome, and the highest version that its timestamp had by then.
@@ -114,6 +123,115 @@ impl Publications {
     /// Every repository that it says something of, in no order.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Gun, &Testimony)> {
         self.by_gun.iter()
+    }
+
+    /// Of every repository whose owner's files were to be signed since its last timestamp, the versions of these.
+    pub(super) fn owners(&self) -> impl Iterator<Item = (&Gun, &Highest)> {
+        self.owners.iter()
+    }
+}
+
+/// Reads the whole log for the versions of all files, but for root's, that were to be signed: what `trustd recover` alone
+/// needs.
+#[derive(Debug, Default)]
+pub(crate) struct Versions {
+    by_gun: BTreeMap<Gun, Lines>,
+    deleting: BTreeMap<u64, Gun>,
+}
+
+/// The versions of one repository.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Up to its last deletion.
+    before: Highest,
+    /// Since then.
+    since: Highest,
+}
+
+#[derive(Deserialize)]
+struct PeekLeaf<'a> {
+    kind: &'a str,
+    operation: Option<&'a str>,
+    purpose: Option<&'a str>,
+    intent: Option<u64>,
+    result: Option<&'a str>,
+}
+
+impl Versions {
+    /// Takes in entry `index`.
+    pub(crate) fn read(&mut self, index: u64, entry: &[u8]) {
+        let Ok(peek) = serde_json::from_slice::<PeekLeaf<'_>>(entry) else { return };
+        match (peek.kind, peek.intent) {
+            ("intent", _) => match intent(peek.operation.unwrap_or_default(), peek.purpose, entry) {
+                Some((gun, Intent::Deletion(_))) => {
+                    self.deleting.insert(index, gun);
+                }
+                Some((gun, Intent::Signature(role, version))) => {
+                    raise_role(&mut self.by_gun.entry(gun).or_default().since, role, Said { version, leaf: index });
+                }
+                None => {}
+            },
+            ("outcome", Some(intent)) => {
+                let deleted = self.deleting.remove(&intent).filter(|_| peek.result == Some("done"));
+                let Some(lines) = deleted.and_then(|gun| self.by_gun.get_mut(&gun)) else { return };
+                for (role, said) in std::mem::take(&mut lines.since) {
+                    raise_role(&mut lines.before, role, said);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Every repository that it says something of.
+    pub(crate) fn guns(&self) -> impl Iterator<Item = &Gun> {
+        self.by_gun.keys()
+    }
+
+    /// The versions that a store has to know of: all of them where it does not know of the last deletion, else those since.
+    pub(crate) fn of(&self, gun: &Gun, knows_deletion: bool) -> Highest {
+        let Some(Lines { before, since }) = self.by_gun.get(gun) else { return Highest::new() };
+        let mut highest = since.clone();
+        for (role, said) in before.iter().filter(|_| !knows_deletion) {
+            raise_role(&mut highest, role.clone(), *said);
+        }
+        highest
+    }
+}
+
+/// What an intent is to do to trust data that the daemon publishes.
+enum Intent {
+    /// To delete it, when its timestamp had this version at most.
+    Deletion(Version),
+    /// To sign this version of a role's file.
+    Signature(RoleName, Version),
+}
+
+/// Reads an intent of this operation, under a key of this purpose.
+fn intent(operation: &str, purpose: Option<&str>, entry: &[u8]) -> Option<(Gun, Intent)> {
+    // Nothing else is worth a second look.
+    let is_ours = matches!(
+        (operation, purpose),
+        ("delete-trust", _) | ("sign", Some("delegation" | "snapshot" | "targets" | "timestamp"))
+    );
+    if !is_ours {
+        return None;
+    }
+    let Peek { subject } = serde_json::from_slice::<Peek>(entry).ok()?;
+    let version = subject.version.parse().ok().and_then(Version::new)?;
+    if subject.kind != SubjectBody::TRUST_DATA {
+        return None;
+    }
+    if operation == "delete-trust" {
+        return Some((subject.reference.0, Intent::Deletion(version)));
+    }
+    let role = subject.name.parse().ok().filter(|role| *role != RoleName::Root)?;
+    Some((subject.reference.0, Intent::Signature(role, version)))
+}
+
+fn raise_role(highest: &mut Highest, role: RoleName, said: Said) {
+    let known = highest.entry(role).or_insert(said);
+    if known.version < said.version {
+        *known = said;
     }
 }
 
@@ -175,6 +293,79 @@ mod tests {
         assert_eq!([4, 5, 6].map(version), [None, None, Some(7)]);
     }
 
+    fn sign(read: &mut Publications, all: &mut Versions, leaf: u64, purpose: &str, (role, version): (&str, &str)) {
+        let entry = intent("tuf", role, version);
+        read.begin(leaf, "sign", Some(purpose), &entry);
+        let begun = format!("{{\"kind\":\"intent\",\"operation\":\"sign\",\"purpose\":\"{purpose}\",");
+        let entry = String::from_utf8(entry).unwrap().replace("{\"kind\":\"intent\",", &begun);
+        all.read(leaf, entry.as_bytes());
+    }
+
+    fn delete(read: &mut Publications, all: &mut Versions, leaf: u64, version: &str) {
+        let entry = deletion(version);
+        read.begin(leaf, "delete-trust", None, &entry);
+        let begun = "{\"kind\":\"intent\",\"operation\":\"delete-trust\",";
+        all.read(leaf, String::from_utf8(entry).unwrap().replace("{\"kind\":\"intent\",", begun).as_bytes());
+        read.end(leaf, true);
+        let done = format!("{{\"kind\":\"outcome\",\"intent\":{leaf},\"result\":\"done\"}}");
+        all.read(leaf + 1, done.as_bytes());
+    }
+
+    fn roles(highest: &Highest) -> Vec<(String, u32)> {
+        highest.iter().map(|(role, said)| (role.to_string(), said.version.number())).collect()
+    }
+
+    fn owners(read: &Publications) -> Vec<(String, u32)> {
+        read.owners().flat_map(|(_, highest)| roles(highest)).collect()
+    }
+
+    #[test]
+    fn of_owners_files_those_since_the_last_timestamp_are_kept_and_a_recovery_reads_all() {
+        let (mut read, mut all) = (Publications::default(), Versions::default());
+        for (leaf, purpose, role, version) in [
+            (1, "root", "root", "1"),
+            (2, "targets", "targets", "1"),
+            (3, "snapshot", "snapshot", "1"),
+            (4, "timestamp", "timestamp", "1"),
+            (5, "delegation", "targets/qa", "2"),
+            (6, "delegation", "targets/qa", "1"),
+            (7, "targets", "targets", "2"),
+        ] {
+            sign(&mut read, &mut all, leaf, purpose, (role, version));
+        }
+        let gun: Gun = "r.example/a".parse().unwrap();
+        let named = |roles: &[(&str, u32)]| roles.iter().map(|(role, n)| ((*role).to_owned(), *n)).collect::<Vec<_>>();
+
+        assert_eq!(owners(&read), named(&[("targets", 2), ("targets/qa", 2)]));
+        let whole = [("snapshot", 1), ("targets", 2), ("targets/qa", 2), ("timestamp", 1)];
+        let mut found = roles(&all.of(&gun, true));
+        found.sort();
+        assert_eq!(found, named(&whole));
+        sign(&mut read, &mut all, 8, "timestamp", ("timestamp", "2"));
+        assert!(owners(&read).is_empty());
+    }
+
+    /// Another owner counts from 1 again; whoever goes on behind the deletion does not.
+    #[test]
+    fn a_deletion_ends_what_a_store_that_knows_of_it_has_to_know() {
+        let (mut read, mut all) = (Publications::default(), Versions::default());
+        let gun: Gun = "r.example/a".parse().unwrap();
+        sign(&mut read, &mut all, 1, "snapshot", ("snapshot", "7"));
+        sign(&mut read, &mut all, 2, "timestamp", ("timestamp", "7"));
+        sign(&mut read, &mut all, 3, "targets", ("targets", "7"));
+        delete(&mut read, &mut all, 4, "7");
+        assert!(owners(&read).is_empty());
+        let (_, told) = read.all().next().unwrap();
+        assert_eq!(told, &Testimony { snapshot: None, timestamp: said(7, 2), deletion: said(7, 4) });
+
+        sign(&mut read, &mut all, 6, "targets", ("targets", "1"));
+
+        assert_eq!(owners(&read), [("targets".to_owned(), 1)]);
+        let version = |knows| all.of(&gun, knows).get(&RoleName::Targets).map(|said| said.version.number());
+        assert_eq!((version(true), version(false)), (Some(1), Some(7)));
+        assert_eq!(all.guns().collect::<Vec<_>>(), [&gun]);
+    }
+
     #[test]
     fn other_keys_files_elsewhere_and_what_does_not_read_say_nothing() {
         let mut read = Publications::default();
@@ -187,6 +378,9 @@ mod tests {
         read.begin(4, "sign", Some("timestamp"), b"{\"kind\":\"intent\"}");
         read.begin(5, "sign", Some("timestamp"), b"{");
 
-        assert_eq!(read.all().count(), 0);
+        read.begin(6, "sign", Some("root"), &intent("tuf", "root", "1"));
+        read.begin(7, "sign", Some("targets"), &intent("tuf", "root", "1"));
+
+        assert_eq!((read.all().count(), read.owners().count()), (0, 0));
     }
 }

@@ -1,6 +1,7 @@
 //! How the intents ended that the last run of the daemon left open (D12).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use trust::format::tuf::{Gun, Version};
 use trust::{Fault, KeyId, KeyRef, KeyVersion, Trust, Use};
@@ -68,7 +69,7 @@ fn leads_to(intent: &OpenIntent, now: &KeyState) -> bool {
 
 impl House {
     /// Writes an outcome for each intent without one.
-    pub(super) async fn close_open_intents(&self, history: Option<History>) -> Result<(), Fault> {
+    pub(super) async fn close_open_intents(&self, history: Option<Arc<History>>) -> Result<(), Fault> {
         let Some(history) = history else { return Ok(()) };
         let told = Told::of(&history);
         for intent in &told.open {

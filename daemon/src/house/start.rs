@@ -97,7 +97,7 @@ impl House {
             UnsealError::Store(_) => Fault::internal(error),
             error => Fault::new(FaultKind::Refused, error.to_string()),
         })?;
-        self.compare().map_err(start_fault)?;
+        self.compare().await.map_err(start_fault)?;
         self.adopt_import().await.map_err(start_fault)?;
         self.take_log_key().map_err(start_fault)?;
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -109,11 +109,11 @@ impl House {
         Ok(())
     }
 
-    fn compare(&self) -> Result<(), StartError> {
-        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn compare(&self) -> Result<(), StartError> {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Once compared, this process alone writes both.
-        history.as_ref().map_or(Ok(()), |history| recover::compare(self.records(), self.audit(), history))?;
-        Ok(())
+        let Some(history) = history else { return Ok(()) };
+        Ok(recover::compare(self.records(), self.audit(), &history).await?)
     }
 
     /// The first unseal of an imported store: now that its rows prove where they come from, ring and log are held
@@ -125,7 +125,7 @@ impl House {
         let from = self.records().provenance()?.ok_or(StartError::NoLogKey)?;
         let cited = {
             let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-            history.as_ref().and_then(History::cites).map(str::to_owned)
+            history.as_deref().and_then(History::cites).map(str::to_owned)
         };
         if cited.unwrap_or_default() != from.checkpoint {
             return Err(StartError::Import("the log cites another checkpoint than the backup's"));

@@ -1,15 +1,18 @@
 //! Trust data in store and log (D17): versions that were to be signed, and deletions, which the store does not know.
 //!
 //! A store that does not know of a version would sign it again with other bytes. Recovery raises the marks, so that
-//! versions go on behind all that the log knows, and deletes again what was deleted. What was published is in no log,
-//! and stays lost: its owner publishes again.
+//! versions go on behind all that the log knows, and deletes again what was deleted. What was published, or waited for
+//! signatures, is in no log, and stays lost: its owner does it again. Root's versions are not reserved, and not raised:
+//! a gap there is an attack.
+
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use trust::format::tuf::{Gun, RoleName};
 
 use super::{Apart, Recovery, Report};
-use crate::audit::{Ended, History, IntentLeaf, Leaf, OutcomeLeaf, Said, SubjectBody, Testimony};
-use crate::records::{ChangeKind, OwnMarks, RecordError, Records};
+use crate::audit::{Ended, Highest, History, IntentLeaf, Leaf, OutcomeLeaf, Said, SubjectBody, Testimony, Versions};
+use crate::records::{ChangeKind, Head, OwnMarks, RecordError, Records};
 
 /// What the log knows of a repository, and its store does not.
 #[derive(Debug, Default)]
@@ -41,7 +44,7 @@ impl Missed {
 ///
 /// # Errors
 /// [`Apart`], naming the first of a repository that it does not know.
-pub(super) fn compare(records: &Records, history: &History) -> Result<(), Apart> {
+pub(super) async fn compare(records: &Records, history: &History) -> Result<(), Apart> {
     for (gun, told) in history.trust_data() {
         let Missed { versions, deletion } = Missed::of(told, records.own_marks(gun)?);
         if let Some((role, Said { version, leaf })) = versions.into_iter().next() {
@@ -51,16 +54,38 @@ pub(super) fn compare(records: &Records, history: &History) -> Result<(), Apart>
             return Err(Apart::StoreOlderThanDeletion { leaf: said.leaf, gun: gun.clone() });
         }
     }
+    // Files of owners that have no timestamp behind them: proposals, and what came to nothing. They are few.
+    for (gun, told) in history.owners_trust_data() {
+        if let Some((role, Said { version, leaf })) = beyond(&records.head(gun).await?, told).next() {
+            return Err(Apart::StoreOlderThanVersion { leaf, gun: gun.clone(), role, version: version.number() });
+        }
+    }
     Ok(())
+}
+
+/// The versions that are beyond their marks.
+fn beyond(head: &Head, told: &Highest) -> impl Iterator<Item = (RoleName, Said)> {
+    let is_missed = move |(role, said): &(&RoleName, &Said)| head.marks.get(*role).copied() < Some(said.version);
+    told.iter().filter(is_missed).map(|(role, said)| (role.clone(), *said))
 }
 
 impl Recovery<'_> {
     /// Raises the marks of every repository of which the log knows more, and deletes what was deleted.
-    pub(super) async fn trust_data(&self, report: &mut Report) -> Result<()> {
-        for (gun, told) in self.history.strictest_trust_data() {
-            let missed = Missed::of(&told, self.records.own_marks(&gun)?);
+    pub(super) async fn trust_data(&self, versions: &Versions, report: &mut Report) -> Result<()> {
+        let told = self.history.strictest_trust_data();
+        let guns: BTreeSet<&Gun> = told.keys().chain(versions.guns()).collect();
+        for gun in guns {
+            let (told, known) = (told.get(gun).copied().unwrap_or_default(), self.records.own_marks(gun)?);
+            let mut missed = Missed::of(&told, known);
+            let knows_deletion = told.deletion.is_none_or(|said| Some(said.version) <= known.timestamp);
+            let highest = versions.of(gun, knows_deletion && missed.deletion.is_none());
+            for (role, said) in beyond(&self.records.head(gun).await?, &highest) {
+                if !missed.versions.iter().any(|(other, _)| *other == role) {
+                    missed.versions.push((role, said));
+                }
+            }
             if !missed.is_nothing() {
-                self.one_repository(&gun, &missed, report).await?;
+                self.one_repository(gun, &missed, report).await?;
             }
         }
         Ok(())
@@ -87,9 +112,9 @@ impl Recovery<'_> {
         }
         if !missed.versions.is_empty() {
             report.lost = report.lost.saturating_add(1);
-            report
-                .lines
-                .push(format!("lost: what was published of {gun} since the store was copied; publish it again"));
+            report.lines.push(format!(
+                "lost: what was published of {gun}, or proposed, since the store was copied; publish it again"
+            ));
         }
         Ok(())
     }

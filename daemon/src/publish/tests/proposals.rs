@@ -2,6 +2,7 @@
 
 mod changed;
 mod gone;
+mod put_back;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -17,7 +17,7 @@ use trust::{Algorithm, KeyId, KeyRef, KeyVersion, Principal, Sha256Digest, Signa
 use trust_hsm::{Custodian, KeyRing, PassphraseCost, RootSource, SoftwareCustodian, create_root_file, init_ring};
 
 use super::super::{PublishError, Publisher, Sent};
-use crate::audit::{Audit, AuditConfig, InitLeaf};
+use crate::audit::{Audit, AuditConfig, History, InitLeaf};
 use crate::authorize::{Authorizer, Pace, PolicySource};
 use crate::clock::Clock;
 use crate::config::{Config, PolicyConfig};
@@ -39,9 +39,9 @@ const STORE: [u8; 16] = [7; 16];
 pub(super) struct Scene {
     pub(super) house: Arc<House>,
     pub(super) clock: Clock,
-    store: Store,
-    config: Config,
-    directory: TempDir,
+    pub(super) store: Store,
+    pub(super) config: Config,
+    pub(super) directory: TempDir,
 }
 
 impl Scene {
@@ -80,9 +80,7 @@ impl Scene {
     /// The same store and log, as the next process finds them.
     pub(super) async fn restarted(self) -> Self {
         let Self { house, clock, store, config, directory } = self;
-        house.parts.tasks.close();
-        house.parts.tasks.wait().await;
-        tokio::task::spawn_blocking(move || drop(house)).await.unwrap();
+        ended(house).await;
         let house = open(&config, &store, &clock).await;
         Self { house, clock, store, config, directory }
     }
@@ -220,15 +218,33 @@ impl Scene {
     }
 }
 
+/// As a process ends.
+pub(super) async fn ended(house: Arc<House>) {
+    house.parts.tasks.close();
+    house.parts.tasks.wait().await;
+    tokio::task::spawn_blocking(move || drop(house)).await.unwrap();
+}
+
 async fn open(config: &Config, store: &Store, clock: &Clock) -> Arc<House> {
-    let records = Records::open(store.clone(), RecordLimits::default(), clock.clone()).await.unwrap();
+    let (house, opened) = try_open(config, store, clock).await;
+    opened.unwrap();
+    house
+}
+
+pub(super) fn open_log(config: &Config, clock: &Clock) -> (Audit, History) {
     let log = AuditConfig {
         directory: config.log_directory(),
         origin: config.log_origin.clone(),
         waiting_max: 1024,
         free_bytes_min: 0,
     };
-    let (audit, history) = Audit::open(Audit::read(log).unwrap(), &STORE, clock.clone()).unwrap();
+    Audit::open(Audit::read(log).unwrap(), &STORE, clock.clone()).unwrap()
+}
+
+/// A house, and whether it opens.
+pub(super) async fn try_open(config: &Config, store: &Store, clock: &Clock) -> (Arc<House>, Result<(), trust::Fault>) {
+    let records = Records::open(store.clone(), RecordLimits::default(), clock.clone()).await.unwrap();
+    let (audit, history) = open_log(config, clock);
     let PolicyConfig::File(policy) = &config.policy else { panic!("no policy") };
     let authorizer = Arc::new(Authorizer::load(PolicySource::File(policy.clone())).unwrap());
     let custodian = SoftwareCustodian::new(&config.ring(), 64);
@@ -261,8 +277,8 @@ async fn open(config: &Config, store: &Store, clock: &Clock) -> Arc<House> {
     };
     let house = House::new(parts, history);
     let source = RootSource::File { path: config.data_directory.join("root.kek") };
-    house.open_up(Opening::Secret(source)).await.unwrap();
-    house
+    let opened = house.open_up(Opening::Secret(source)).await;
+    (house, opened)
 }
 
 /// Files as a door hands them over.
