@@ -270,7 +270,7 @@ impl Publication {
 }
 
 /// What two questions were answered with, of one and the same policy.
-fn together(before: Option<Grounds>, grounds: Grounds) -> Result<Grounds, PublishError> {
+pub(super) fn together(before: Option<Grounds>, grounds: Grounds) -> Result<Grounds, PublishError> {
     let Some(mut all) = before else { return Ok(grounds) };
     if all.revision != grounds.revision {
         // Loaded anew in between: what was asked before is not answered by it.
@@ -319,6 +319,15 @@ impl Publisher<'_> {
         let statement = Some(StatementFacts::Publication(&facts));
         let facts = RequestFacts { statement, ..RequestFacts::default() };
         matches!(self.0.authorizer().decide_on(who, Action::Publish, gun, &facts).0, Decision::Allow(_))
+    }
+
+    /// On what grounds the policy lets the principal delete the trust data here. Leaves no leaf: it is one of several ways
+    /// to be allowed less.
+    pub(super) fn could_delete(self, who: &Principal, gun: &Gun) -> Option<Grounds> {
+        match self.0.authorizer().decide_on(who, Action::DeleteTrust, gun, &RequestFacts::default()).0 {
+            Decision::Allow(grounds) => Some(grounds),
+            Decision::Deny(_) => None,
+        }
     }
 
     /// Whether the principal may read the repository: whoever may not reads that there is nothing (D28).

@@ -43,7 +43,9 @@ impl Publisher<'_> {
         let Some(proposal) = waiting else { return Ok(()) };
         let roles: Vec<&str> = proposal.files.iter().map(|proposed| proposed.role.as_str()).collect();
         let words = format!(
-            "others have to sign this, too, and a proposal for {} waits for them already: approve or withdraw it first",
+            "others have to sign this, too, and a proposal of {} for {} waits for them already: approve or withdraw it \
+             first",
+            proposal.begun_by,
             roles.join(", ")
         );
         Err(Fault::new(FaultKind::Refused, words))

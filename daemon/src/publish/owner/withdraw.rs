@@ -11,10 +11,12 @@ use trust::{Fault, Principal, Sha256Digest};
 use super::approve::waiting;
 use super::pending::Standing;
 use crate::audit::{Ended, IntentLeaf, OutcomeLeaf, SubjectBody};
-use crate::authorize::Grounds;
+use crate::authorize::{Action, Grounds};
 use crate::custody::NotBegun;
 use crate::house::audit_fault;
 use crate::permit::{Intent, Operation, Permit};
+use crate::publish::authorize::together;
+use crate::publish::shelf::Generation;
 use crate::publish::{Asked, PublishError, Publisher};
 use crate::records::{Head, Proposal};
 
@@ -53,7 +55,7 @@ impl Operation for Removal {
 }
 
 impl Publisher<'_> {
-    /// Takes a proposal back: whoever began it may, and whoever could sign it.
+    /// Takes a proposal back: whoever began it may, whoever could sign it, and whoever may delete all of the trust data.
     ///
     /// # Errors
     /// [`Fault`] of kind missing where none waits, conflict where it is another one; else what the policy says.
@@ -74,20 +76,40 @@ impl Publisher<'_> {
         let (_turn, grounds) = self.turn_at_proposal(asked).await?;
         let held = self.generation(&asked.gun).await?;
         let proposal = waiting(&held, digest)?;
-        let may = proposal.begun_by == asked.who.to_string()
-            || match self.standing(&asked.gun, &held, proposal).await? {
-                Standing::Open(pending) => {
-                    let work = self.approval_of(asked, &held.repository, &pending)?;
-                    self.could_approve(asked, &work, &pending)?
-                }
-                // It is of no use to anybody.
-                Standing::Over(_) => true,
-            };
-        if !may {
-            return Err(self.no_key_for(asked).into());
-        }
+        let grounds = self.may_withdraw(asked, grounds, (&held, proposal)).await?;
         self.remove_proposal(asked, grounds, (&held.head, proposal), Going::Withdrawn).await?;
         Ok(())
+    }
+
+    /// On what grounds the caller, who may publish here, takes a proposal back.
+    async fn may_withdraw(
+        self,
+        asked: &Asked,
+        grounds: Grounds,
+        (held, proposal): (&Generation, &Proposal),
+    ) -> Result<Grounds, PublishError> {
+        if proposal.begun_by == asked.who.to_string() {
+            return Ok(grounds);
+        }
+        let could_sign = match self.standing(&asked.gun, held, proposal).await? {
+            Standing::Open(pending) => {
+                let work = self.approval_of(asked, &held.repository, &pending)?;
+                self.could_approve(asked, &work, &pending)?
+            }
+            // It is of no use to anybody.
+            Standing::Over(_) => true,
+        };
+        if could_sign {
+            return Ok(grounds);
+        }
+        // Whoever may delete all trust data of the repository could take the proposal away with it.
+        if let Some(deletion) = self.could_delete(&asked.who, &asked.gun) {
+            return together(Some(grounds), deletion);
+        }
+        self.0.note_refusal_of(&asked.gun, &asked.who, Action::DeleteTrust, "not-permitted", None);
+        let words = "a proposal is withdrawn by whoever began it, by whoever could sign it, and by whoever may delete the \
+                     trust data of the repository (delete-trust)";
+        Err(PublishError::Denied { words: Some(words.to_owned()) })
     }
 
     /// Takes the proposal of a head away. The versions that were reserved for it are never used again.

@@ -18,13 +18,16 @@ const ALICE: Principal = OWNER;
 const BOB: Principal = Principal::LocalUid(1001);
 const BOTH: Principal = Principal::LocalUid(0);
 const NOBODY: Principal = Principal::LocalUid(1002);
+/// Who administers the repository, and signs nothing.
+const ADMIN: Principal = Principal::LocalUid(1003);
 const POLICY: &str = "
     permit (principal, action, resource);
     forbid (principal == LocalUid::\"1000\", action == Action::\"sign-metadata\", resource)
     when { resource.name == \"team/two\" };
     forbid (principal == LocalUid::\"1001\", action == Action::\"sign-metadata\", resource)
     when { resource.name != \"team/two\" };
-    forbid (principal == LocalUid::\"1002\", action == Action::\"sign-metadata\", resource);
+    forbid (principal == LocalUid::\"1002\", action in [Action::\"sign-metadata\", Action::\"delete-trust\"], resource);
+    forbid (principal == LocalUid::\"1003\", action == Action::\"sign-metadata\", resource);
 ";
 
 fn qa() -> RoleName {

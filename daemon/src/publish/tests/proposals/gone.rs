@@ -77,19 +77,25 @@ async fn a_deletion_takes_it_away() {
 }
 
 #[tokio::test]
-async fn whoever_began_it_or_could_sign_it_takes_it_back() {
+async fn whoever_began_it_could_sign_it_or_may_delete_everything_takes_it_back() {
     let scene = Scene::shared().await;
     let digest = waiting(&scene.sign_in(&ALICE, qa(), "1.0").await.unwrap()).digest;
 
-    is_refused(scene.withdraw(&NOBODY, digest).await, FaultKind::Forbidden, "");
+    is_refused(scene.withdraw(&NOBODY, digest).await, FaultKind::Forbidden, "whoever may delete the trust data");
     is_refused(scene.withdraw(&BOB, Sha256Digest::of(b"other")).await, FaultKind::Conflict, "look at it first");
     scene.withdraw(&BOB, digest).await.unwrap();
     is_refused(scene.withdraw(&BOB, digest).await, FaultKind::Missing, "nothing waits");
     is_refused(scene.approve(&BOB, digest).await, FaultKind::Missing, "nothing waits");
     let digest = waiting(&scene.sign_in(&ALICE, qa(), "1.0").await.unwrap()).digest;
     scene.withdraw(&ALICE, digest).await.unwrap();
+    // Whose policy gives them no key, and the whole repository.
+    let digest = waiting(&scene.sign_in(&ALICE, qa(), "1.0").await.unwrap()).digest;
+    is_refused(scene.approve(&ADMIN, digest).await, FaultKind::Forbidden, "");
+    is_refused(scene.sign_in(&BOB, qa(), "2.0").await, FaultKind::Refused, "a proposal of uid:1000 for targets/qa");
+    scene.withdraw(&ADMIN, digest).await.unwrap();
 
     assert!(scene.published_by_qa().await.is_none());
+    assert_eq!(scene.gone().await.pop().unwrap(), gone("withdraw", &ADMIN, digest), "it says whose it was");
 }
 
 #[tokio::test]
