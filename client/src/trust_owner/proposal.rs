@@ -23,7 +23,10 @@ pub(super) struct Proposal {
     until: String,
     operation: String,
     files: Vec<File>,
-    /// Why it cannot be signed any more.
+    /// Roles whose files would count no more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lapses: Vec<String>,
+    /// Why it cannot be signed any more, or not be published as it is signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     over: Option<String>,
 }
@@ -45,6 +48,12 @@ struct File {
     roles: Vec<Role>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     removes: Vec<String>,
+    /// What is published counts no more: all that this says would count again.
+    #[serde(skip_serializing_if = "is_false")]
+    anew: bool,
+    /// How many names are not told here.
+    #[serde(skip_serializing_if = "is_zero")]
+    left_out: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,6 +140,7 @@ impl Proposal {
             until: rfc3339(proposal.ends_at_unix_seconds),
             operation: proposal.operation,
             files: proposal.files.into_iter().map(File::read).collect(),
+            lapses: proposal.lapses,
             over: Some(proposal.over).filter(|why| !why.is_empty()),
         }
     }
@@ -155,6 +165,10 @@ impl Proposal {
         let mut lines = vec![printable(&by), format!("    {}", paint.strong(&self.digest))];
         lines.extend(self.over.iter().map(|why| paint.bad(&format!("    cannot be signed any more: {why}"))));
         lines.extend(self.files.iter().flat_map(|file| file.lines(paint)));
+        lines.extend(self.lapses.iter().map(|role| {
+            let words = format!("    {role} would count no more until those who may sign it anew");
+            paint.bad(&printable(&words))
+        }));
         lines
     }
 }
@@ -170,6 +184,8 @@ impl File {
             revokes: file.revokes,
             roles: file.roles.into_iter().map(Role::read).collect(),
             removes: file.removes,
+            anew: file.anew,
+            left_out: file.left_out,
         }
     }
 
@@ -187,13 +203,32 @@ impl File {
             );
             lines.extend(quorum.open.iter().map(|key| format!("      may sign {}", key.words(paint))));
         }
+        if self.anew {
+            lines.push(
+                paint.bad("      what is published counts no more: with this, all that it says would count again"),
+            );
+        }
         let signs = self.signs.iter().map(|target| format!("      signs {}  {}", target.tag, target.digest));
         let revokes = self.revokes.iter().map(|name| format!("      revokes {name}"));
         let removes = self.removes.iter().map(|role| format!("      {role} may sign no more"));
         lines.extend(signs.chain(revokes).chain(removes).map(|line| printable(&line)));
+        if self.left_out > 0 {
+            lines.push(paint.bad(&format!("      and {} names more, which are not shown", self.left_out)));
+        }
         lines.extend(self.roles.iter().flat_map(|role| role.proposed(paint)).map(|line| format!("    {line}")));
         lines
     }
+}
+
+/// Left out of what machines read.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 impl Quorum {
@@ -244,6 +279,25 @@ mod tests {
         assert!(!text.contains("any more"), "{text}");
         let stale = v1::TrustProposal { over: "its time is over".to_owned(), ..wire() };
         assert!(Proposal::read(stale).lines(Paint::default()).join("\n").contains("any more: its time is over"));
+    }
+
+    #[test]
+    fn an_approver_is_told_what_would_lapse_and_what_would_count_again() {
+        let mut wire = wire();
+        assert!(!Proposal::read(wire.clone()).lines(Paint::default()).join("\n").contains("count"));
+        wire.lapses = vec!["targets/releases".to_owned()];
+        wire.files[0].anew = true;
+        wire.files[0].left_out = 7;
+
+        let text = Proposal::read(wire).lines(Paint::default()).join("\n");
+
+        for words in [
+            "targets/releases would count no more until those who may sign it anew",
+            "what is published counts no more: with this, all that it says would count again",
+            "and 7 names more, which are not shown",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) fn proposal_to_wire(proposal: ShownProposal) -> v1::TrustProposal {
         operation: proposal.operation,
         files: proposal.files.into_iter().map(proposed_to_wire).collect(),
         over: proposal.over.unwrap_or_default(),
+        lapses: proposal.lapses.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -40,6 +41,8 @@ fn proposed_to_wire(file: ShownProposed) -> v1::ProposedFile {
         // Of their files nothing is proposed by naming them here.
         roles: file.roles.into_iter().map(|role| role_to_wire(ShownRole { file: None, ..role })).collect(),
         removes: file.removes.iter().map(ToString::to_string).collect(),
+        anew: file.is_anew,
+        left_out: u32::try_from(file.left_out).unwrap_or(u32::MAX),
     }
 }
 

@@ -8,6 +8,7 @@ use trust::format::tuf::{Gun, Repository, RoleName};
 use trust::{Purpose, Sha256Digest};
 
 use super::delegate::delegation;
+use super::draft::counts;
 use crate::authorize::SpeakerFacts;
 use crate::publish::{PublishError, Publisher};
 
@@ -99,8 +100,41 @@ pub(super) fn changing<'a>(
         .collect()
 }
 
+/// Roles whose files count now, and would not any more with files of these roles signed and in place: their keys go, or
+/// those of a role above them. Who may sign no more at all is not among them, nor are the daemon's own two.
+pub(super) fn lapsing<'a>(
+    (before, after): (&Repository, &Repository),
+    files: impl Iterator<Item = &'a RoleName> + Clone,
+) -> Vec<RoleName> {
+    if changing((before, after), files.clone()).is_empty() {
+        return Vec::new();
+    }
+    let signed: BTreeSet<&RoleName> = files.collect();
+    let stays = counted(after, &signed);
+    let lapses = |role: &RoleName| !stays.contains(role) && after.authority(role).is_some();
+    counted(before, &BTreeSet::new()).into_iter().filter(lapses).collect()
+}
+
+/// Roles whose files count, as those of all roles above them do; those of `signed` roles count where they have speakers.
+fn counted(repository: &Repository, signed: &BTreeSet<&RoleName>) -> BTreeSet<RoleName> {
+    let mut counted = BTreeSet::new();
+    // Parents come before their children, for a name begins those below it.
+    for role in repository.files().keys() {
+        let is_below = match role {
+            RoleName::Root | RoleName::Targets => true,
+            RoleName::Delegation(_) => counted.contains(&role.parent()),
+            RoleName::Snapshot | RoleName::Timestamp => false,
+        };
+        let is_signed = signed.contains(role) && repository.authority(role).is_some();
+        if is_below && (is_signed || counts(repository, role) == Some(true)) {
+            counted.insert(role.clone());
+        }
+    }
+    counted
+}
+
 impl Publisher<'_> {
-    /// The same in the words of the policy.
+    /// What changes in who may sign, in the words of the policy.
     pub(super) fn speaker_facts(self, gun: &Gun, changing: &[Changing]) -> Result<SpeakerFacts, PublishError> {
         let (mut going, mut coming, mut paths) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for Changing { before, after, .. } in changing {

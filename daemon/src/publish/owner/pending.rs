@@ -6,13 +6,17 @@ use trust::format::tuf::plan::Unsigned;
 use trust::format::tuf::{Document, Gun, Repository, RoleName, Version};
 use trust::{Fault, Principal, Sha256Digest, Trust};
 
-use super::difference::changing;
+use super::difference::{changing, lapsing};
+use super::draft::counts;
 use super::show::{ShownKey, ShownRole, ShownTarget};
 use crate::publish::authorize::OwnerWork;
 use crate::publish::shelf::Generation;
 use crate::publish::sign::ServerKey;
 use crate::publish::{Asked, PublishError, Publisher};
 use crate::records::{Proposal, ProposedFile};
+
+/// The most names that are shown of one file, those that are signed and those that are no more.
+const NAMES_MAX: usize = 1000;
 
 /// What a proposal may do, in the words of the policy.
 const OPERATIONS: [&str; 5] = ["delegate", "revoke", "rotate", "sign", "witness"];
@@ -43,6 +47,8 @@ pub(crate) struct ShownProposal {
     pub(crate) ends_at_unix_seconds: u64,
     pub(crate) operation: String,
     pub(crate) files: Vec<ShownProposed>,
+    /// Roles whose files would count no more until those who may sign them anew.
+    pub(crate) lapses: Vec<RoleName>,
     /// Why it cannot be signed any more, or cannot be published as it is signed.
     pub(crate) over: Option<String>,
 }
@@ -62,6 +68,10 @@ pub(crate) struct ShownProposed {
     pub(crate) roles: Vec<ShownRole>,
     /// Roles that would be no more.
     pub(crate) removes: Vec<RoleName>,
+    /// Whether the file that is published counts no more: all that this one says would count again, and is shown.
+    pub(crate) is_anew: bool,
+    /// How many more names it signs, or signs no more.
+    pub(crate) left_out: usize,
 }
 
 /// How many of which keys have to sign.
@@ -81,7 +91,7 @@ impl Pending {
         Self { proposal, repository, files }
     }
 
-    fn roles(&self) -> impl Iterator<Item = &RoleName> {
+    fn roles(&self) -> impl Iterator<Item = &RoleName> + Clone {
         self.files.iter().map(|file| file.document().role())
     }
 }
@@ -96,6 +106,7 @@ impl ShownProposal {
             ends_at_unix_seconds: proposal.ends_at_unix_seconds,
             operation: proposal.operation.clone(),
             files: Vec::new(),
+            lapses: Vec::new(),
             over,
         }
     }
@@ -113,6 +124,8 @@ impl ShownProposed {
             revokes: Vec::new(),
             roles: Vec::new(),
             removes: Vec::new(),
+            is_anew: false,
+            left_out: 0,
         }
     }
 }
@@ -222,8 +235,9 @@ impl Publisher<'_> {
         for (file, proposed) in pending.files.iter().zip(&pending.proposal.files) {
             files.push(self.shown_proposed((who, gun), (held, &pending.repository), file, proposed)?);
         }
+        let lapses = lapsing((held, &pending.repository), pending.roles());
         let over = self.signed_in_vain(gun, held, pending)?;
-        Ok(ShownProposal { files, ..ShownProposal::of(&pending.proposal, over) })
+        Ok(ShownProposal { files, lapses, ..ShownProposal::of(&pending.proposal, over) })
     }
 
     fn shown_proposed(
@@ -244,15 +258,24 @@ impl Publisher<'_> {
             }
             quorums.push(ShownQuorum { threshold: speakers.threshold, signed, open });
         }
-        let (signs, revokes) = names_between(role, held, after);
+        // What counts no more says nothing to anybody: whoever signs the file lets all of it count.
+        let is_anew = counts(held, role) == Some(false);
+        let counting = held.files().values().filter(|file| !is_anew || file.role() != role);
+        let before = Repository::of(counting.cloned());
+        let (mut signs, mut revokes) = names_between(role, &before, after);
+        let names = signs.len().saturating_add(revokes.len());
+        revokes.truncate(NAMES_MAX);
+        signs.truncate(NAMES_MAX.saturating_sub(revokes.len()));
+        let left_out = names.saturating_sub(signs.len()).saturating_sub(revokes.len());
         let (mut roles, mut removes) = (Vec::new(), Vec::new());
-        for line in changing((held, after), std::iter::once(role)) {
+        for line in changing((&before, after), std::iter::once(role)) {
             match self.shown_role(who, gun, after, &line.role)? {
                 Some(shown) if !line.is_gone() => roles.push(shown),
                 _ => removes.push(line.role),
             }
         }
-        Ok(ShownProposed { quorums, signs, revokes, roles, removes, ..ShownProposed::of(proposed) })
+        let shown = ShownProposed::of(proposed);
+        Ok(ShownProposed { quorums, signs, revokes, roles, removes, is_anew, left_out, ..shown })
     }
 }
 

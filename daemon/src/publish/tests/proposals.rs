@@ -3,6 +3,7 @@
 mod changed;
 mod gone;
 mod put_back;
+mod seen;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
