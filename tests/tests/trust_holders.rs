@@ -181,3 +181,55 @@ fn a_policy_keeps_keys_from_elsewhere_out_of_what_docker_reads_first() {
     assert!(!listed.stdout.contains("eve"), "{listed}");
     add("targets/eve").ok().unwrap();
 }
+
+/// Whoever it is may use both keys of the daemon, but for the one tag.
+const ONE_TAG_ALONE: &str = "
+    permit (principal, action, resource);
+    forbid (principal, action == Action::\"sign-metadata\", resource)
+    when { resource.name == \"team/qa-2\" && context.targets.contains(\"1.0\") };
+";
+
+/// Docker has two keys of its own for the role, which are enough.
+#[test]
+fn an_upload_beside_a_proposal_is_outdated_until_the_daemon_has_published_behind_it() {
+    let docker = Docker::with("", ONE_TAG_ALONE);
+    let user = docker.scene.daemon.user().unwrap().using(&docker.engine);
+    let (repository, home) = (docker.registry.reference("team/app"), docker.home.path().to_owned());
+    let (bob, carol) = (home.join("bob.pub"), home.join("carol.pub"));
+    for name in ["bob", "carol"] {
+        docker.run("1", &["trust", "key", "generate", name, "--dir", home.to_str().unwrap()]).ok().unwrap();
+    }
+    for name in ["team/qa-1", "team/qa-2"] {
+        let key = ["key", "create", name, "--purpose", "delegation", "--scope", &repository];
+        user.run(&key).unwrap().ok().unwrap();
+    }
+    user.run(&["trust", "init", &repository]).unwrap().ok().unwrap();
+    let add = ["trust", "delegate", "add", &repository, "targets/releases", "--threshold", "2"];
+    let keys = ["--key", "team/qa-1", "--key", "team/qa-2"];
+    let own = ["--public-key", bob.to_str().unwrap(), "--public-key", carol.to_str().unwrap()];
+    user.run(&[&add[..], &keys, &own].concat()).unwrap().ok().unwrap();
+    let sign = |reference: &str| {
+        user.run(&["--output", "json", "trust", "sign", reference, "--role", "targets/releases"]).unwrap()
+    };
+    let proposed = docker.pushed("1.0");
+    sign(&proposed).exited(5).unwrap();
+
+    // Its next version is the one that is reserved.
+    let own = docker.built("2.0", "hello from docker");
+    docker.run("1", &["trust", "sign", &own]).exited(1).unwrap();
+    let behind = docker.pushed("3.0");
+    let signed = sign(&behind).ok().unwrap().json().unwrap();
+    assert!(signed["result"] == "signed" && signed["files"][0]["version"] == 2, "{signed}");
+    docker.run("1", &["trust", "sign", &own]).ok().unwrap();
+
+    docker.engine.forget(&own).unwrap();
+    docker.pulls(&own);
+    docker.pulls(&behind);
+    docker.refuses(&proposed);
+    let inspect = ["--output", "json", "trust", "inspect", &repository];
+    let shown = user.run(&inspect).unwrap().ok().unwrap().json().unwrap();
+    let role = shown["roles"].as_array().unwrap().iter().find(|role| role["name"] == "targets/releases").unwrap();
+    assert_eq!(role["version"], 3, "{shown}");
+    let over = shown["proposal"]["over"].as_str().unwrap();
+    assert!(over.contains("another version of targets/releases"), "{shown}");
+}
