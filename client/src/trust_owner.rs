@@ -4,6 +4,7 @@
 //! manifest, which hashes it itself.
 
 mod delegate;
+mod own_key;
 mod proposal;
 mod rotate;
 mod shown;
@@ -82,7 +83,7 @@ fn show(context: &Context, change: &TrustChange, repository: &str) -> Result<(),
 /// When the daemon cannot say: absence is not assumed.
 pub(crate) async fn is_kept(context: &Context, daemon: &Daemon, reference: &Reference) -> Result<bool, Failure> {
     let (repository, tag) = (reference.repository.to_string(), reference.tag.to_string());
-    let request = v1::InspectTrustRequest { repository, tag, page_size: 1, page_token: String::new() };
+    let request = v1::InspectTrustRequest { repository, tag, page_size: 1, ..v1::InspectTrustRequest::default() };
     let Err(status) = daemon.content_trust().inspect_trust(request).await else { return Ok(true) };
     match status.code() {
         // A name that trust data cannot have, and a daemon that is older than it, are answered with the other two.
@@ -154,7 +155,13 @@ async fn fetch(daemon: &Daemon, repository: &str, tag: &str) -> Result<v1::Inspe
     let mut page_token = String::new();
     loop {
         let (repository, tag) = (repository.to_owned(), tag.to_owned());
-        let request = v1::InspectTrustRequest { repository: repository.clone(), tag, page_size: PAGE, page_token };
+        let request = v1::InspectTrustRequest {
+            repository: repository.clone(),
+            tag,
+            page_size: PAGE,
+            page_token,
+            ..v1::InspectTrustRequest::default()
+        };
         let page = daemon.content_trust().inspect_trust(request).await;
         let page = page.map_err(|status| not_shown(status, &repository))?.into_inner();
         let is_empty = page.targets.is_empty();
@@ -171,11 +178,13 @@ async fn fetch(daemon: &Daemon, repository: &str, tag: &str) -> Result<v1::Inspe
 
 /// The roles of a repository, without what they sign.
 async fn roles_there(daemon: &Daemon, repository: &str) -> Result<Vec<v1::TrustRole>, Failure> {
-    let (repository, tag) = (repository.to_owned(), String::new());
-    let request =
-        v1::InspectTrustRequest { repository: repository.clone(), tag, page_size: 1, page_token: String::new() };
+    let request = v1::InspectTrustRequest {
+        repository: repository.to_owned(),
+        page_size: 1,
+        ..v1::InspectTrustRequest::default()
+    };
     let answer = daemon.content_trust().inspect_trust(request).await;
-    Ok(answer.map_err(|status| not_shown(status, &repository))?.into_inner().roles)
+    Ok(answer.map_err(|status| not_shown(status, repository))?.into_inner().roles)
 }
 
 /// The whole id of a key that a role lists, by the beginning that people see, or by its name in the daemon.

@@ -33,8 +33,8 @@ pub(crate) use crate::records::{Change, ChangeKind, Window};
 
 pub(crate) use self::error::PublishError;
 pub(crate) use self::owner::{
-    Adoption, Beginning, Changed, DelegateName, Delegating, Rotation, Shown, ShownKey, ShownProposal, ShownProposed,
-    ShownQuorum, ShownRole, ShownTarget, Wish,
+    Adoption, Beginning, Brought, Changed, DelegateName, Delegating, Rotation, Shown, ShownKey, ShownProposal,
+    ShownProposed, ShownQuorum, ShownRole, ShownTarget, Wish,
 };
 pub(crate) use self::shelf::Shelf;
 

@@ -11,6 +11,8 @@ mod docker;
 #[path = "notary/scene.rs"]
 mod scene;
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::Value;
 use tempfile::TempDir;
 use trust_tests::authority::{self, Authority};
@@ -207,7 +209,7 @@ fn an_upload_beside_a_proposal_is_outdated_until_the_daemon_has_published_behind
     let add = ["trust", "delegate", "add", &repository, "targets/releases", "--threshold", "2"];
     let keys = ["--key", "team/qa-1", "--key", "team/qa-2"];
     let own = ["--public-key", bob.to_str().unwrap(), "--public-key", carol.to_str().unwrap()];
-    user.run(&[&add[..], &keys, &own].concat()).unwrap().ok().unwrap();
+    user.run(&[&add[..], &keys[..], &own[..]].concat()).unwrap().ok().unwrap();
     let sign = |reference: &str| {
         user.run(&["--output", "json", "trust", "sign", reference, "--role", "targets/releases"]).unwrap()
     };
@@ -232,4 +234,35 @@ fn an_upload_beside_a_proposal_is_outdated_until_the_daemon_has_published_behind
     assert_eq!(role["version"], 3, "{shown}");
     let over = shown["proposal"]["over"].as_str().unwrap();
     assert!(over.contains("another version of targets/releases"), "{shown}");
+}
+
+/// One key is the daemon's, the other lies in a file that its holder keeps.
+#[test]
+fn docker_pulls_what_a_key_outside_the_daemon_has_signed_last() {
+    let docker = Docker::new();
+    let user = docker.scene.daemon.user().unwrap().using(&docker.engine);
+    let repository = docker.registry.reference("team/app");
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let public = user.write("own.pub", pair.public_key_pem().as_bytes()).unwrap();
+    let own = user.write("own.pem", pair.serialize_pem().as_bytes()).unwrap();
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let key = ["key", "create", "team/qa-1", "--purpose", "delegation", "--scope", &repository];
+    user.run(&key).unwrap().ok().unwrap();
+    user.run(&["trust", "init", &repository]).unwrap().ok().unwrap();
+    let add = ["trust", "delegate", "add", &repository, "targets/releases", "--threshold", "2", "--key", "team/qa-1"];
+    user.run(&[&add[..], &["--public-key", public.to_str().unwrap()]].concat()).unwrap().ok().unwrap();
+    let reference = docker.pushed("1.0");
+    let sign = ["--output", "json", "trust", "sign", &reference, "--role", "targets/releases"];
+    let proposed = user.run(&sign).unwrap().exited(5).unwrap().json().unwrap();
+    let digest = proposed["proposal"]["digest"].as_str().unwrap();
+    docker.refuses(&reference);
+
+    let approve = ["trust", "approve", &repository, digest];
+    let alone = user.run(&approve).unwrap().exited(1).unwrap();
+    assert!(alone.stderr.contains("has signed it"), "{alone}");
+    let approved = user.run(&[&approve[..], &["--key", own.to_str().unwrap()]].concat()).unwrap().ok().unwrap();
+
+    assert!(approved.stdout.contains("targets/releases version 1"), "{approved}");
+    docker.pulls(&reference);
+    user.run(&["audit", "verify"]).unwrap().ok().unwrap();
 }

@@ -23,7 +23,7 @@ pub(crate) enum TrustCommand {
     /// Signs roles' files anew that say what they said before: after keys were changed, or before they expire.
     Witness(TrustWitness),
     /// Signs further what others began and what takes several holders' keys; the last signature publishes it.
-    Approve(TrustProposed),
+    Approve(TrustApprove),
     /// Takes back what waits for signatures.
     Withdraw(TrustProposed),
 }
@@ -117,6 +117,20 @@ pub(crate) struct TrustWitness {
     /// root, targets, or targets/NAME. Look at what they say first: `trust inspect`.
     #[arg(required = true, value_name = "ROLE")]
     pub(crate) role: Vec<String>,
+}
+
+/// `trust approve`
+#[derive(Debug, Args)]
+pub(crate) struct TrustApprove {
+    /// Which one.
+    #[command(flatten)]
+    pub(crate) proposed: TrustProposed,
+    /// Your own key, which the daemon does not hold: a file with PKCS#8, Ed25519 or P-256. It signs here, and stays here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// A file with the passphrase of an encrypted key; without it, it is asked for.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 /// `trust approve`, `trust withdraw`

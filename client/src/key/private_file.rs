@@ -91,7 +91,7 @@ enum Content {
 
 impl PrivateFile {
     /// Reads the file; asks for its passphrase where it has one.
-    pub(super) fn read(path: &Path, passphrase_file: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &Path, passphrase_file: Option<&Path>) -> Result<Self, Failure> {
         let held = Held::of(path, &read_secret(path, FILE_BYTES_MAX)?)?;
         if held.is_locked() { held.open(&passphrase(path, passphrase_file)?) } else { held.plain() }
     }

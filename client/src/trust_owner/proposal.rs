@@ -4,9 +4,10 @@ use serde::Serialize;
 use trust::Sha256Digest;
 use trust_proto::v1;
 
+use super::own_key::OwnKey;
 use super::shown::{Key, Role, Target};
 use super::{TrustChange, repository, show};
-use crate::command_line::trust::TrustProposed;
+use crate::command_line::trust::{TrustApprove, TrustProposed};
 use crate::connect::Daemon;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, printable};
@@ -73,12 +74,22 @@ struct Withdrawn {
     digest: String,
 }
 
-/// `trustctl trust approve REPOSITORY DIGEST`
-pub(super) async fn approve(context: &Context, arguments: &TrustProposed) -> Result<(), Failure> {
-    let (repository, digest) = named(arguments)?;
+/// `trustctl trust approve REPOSITORY DIGEST [--key FILE]`
+pub(super) async fn approve(context: &Context, arguments: &TrustApprove) -> Result<(), Failure> {
+    let (repository, digest) = named(&arguments.proposed)?;
+    // Before a daemon is asked: a file that is no key needs none.
+    let file = arguments.key.as_deref();
+    let own = file.map(|file| OwnKey::read(file, arguments.passphrase_file.as_deref())).transpose()?;
     let daemon = context.daemon().await?;
-    check_waits(&daemon, &repository, digest).await?;
-    let request = v1::ApproveProposalRequest { repository: repository.clone(), digest: digest.to_string() };
+    let look = v1::InspectTrustRequest {
+        repository: repository.clone(),
+        page_size: 1,
+        with_bytes: own.is_some(),
+        ..v1::InspectTrustRequest::default()
+    };
+    let proposal = waiting(&daemon, look, digest).await?;
+    let signatures = own.map_or_else(|| Ok(Vec::new()), |own| own.sign(&proposal))?;
+    let request = v1::ApproveProposalRequest { repository: repository.clone(), digest: digest.to_string(), signatures };
     let answer = daemon.content_trust().approve_proposal(request).await;
     let answer = answer.map_err(|status| not_done(status, &repository))?.into_inner();
     let about = format!("{digest} of {repository}");
@@ -98,10 +109,13 @@ fn named(arguments: &TrustProposed) -> Result<(String, Sha256Digest), Failure> {
     Ok((repository(&arguments.repository)?, arguments.digest.parse()?))
 }
 
-/// Looks that the daemon shows, file by file, what the digest means.
-async fn check_waits(daemon: &Daemon, repository: &str, digest: Sha256Digest) -> Result<(), Failure> {
-    let (asked, tag, page_token) = (repository.to_owned(), String::new(), String::new());
-    let request = v1::InspectTrustRequest { repository: asked, tag, page_size: 1, page_token };
+/// What waits, if the daemon shows, file by file, what the digest means.
+async fn waiting(
+    daemon: &Daemon,
+    request: v1::InspectTrustRequest,
+    digest: Sha256Digest,
+) -> Result<v1::TrustProposal, Failure> {
+    let repository = &request.repository.clone();
     let answer = daemon.content_trust().inspect_trust(request).await;
     let proposal = answer.map_err(|status| not_done(status, repository))?.into_inner().proposal;
     let look = format!("trustctl trust inspect {repository}");
@@ -117,7 +131,7 @@ async fn check_waits(daemon: &Daemon, repository: &str, digest: Sha256Digest) ->
         let what = format!("another proposal waits in {repository} than the one that you name: {shown}");
         return Err(Failure::refused(what, format!("look at it first: {look}")));
     }
-    Ok(())
+    Ok(proposal)
 }
 
 /// What a proposal's files are known by.

@@ -16,7 +16,7 @@ use super::{Door, answer, malformed, selector};
 use crate::keys::KeySelector;
 use crate::publish::{Adoption, Beginning, Changed, Wish};
 
-use shown::key_to_wire;
+use shown::{Bytes, key_to_wire};
 
 /// The most roles that one request names.
 const ROLES_MAX: usize = 64;
@@ -100,7 +100,8 @@ impl v1::content_trust_server::ContentTrust for Door {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (only, after) = (some(&wire.tag), some(&wire.page_token));
         let shown = self.house.publisher().shown(&principal, &gun, only.as_deref(), (after.as_deref(), size)).await;
-        Ok(Response::new(shown::shown_to_wire(shown.map_err(answer)?)))
+        let bytes = if wire.with_bytes { Bytes::Sent } else { Bytes::LeftOut };
+        Ok(Response::new(shown::shown_to_wire(shown.map_err(answer)?, bytes)))
     }
 
     async fn add_delegation(
@@ -164,7 +165,8 @@ impl v1::content_trust_server::ContentTrust for Door {
         let wire = request.into_inner();
         let gun = gun(&wire.repository).map_err(answer)?;
         let digest = digest(&wire.digest).map_err(answer)?;
-        let changed = self.house.publisher().approve(&principal, &gun, digest, deadline).await.map_err(answer)?;
+        let approved = (digest, wishes::brought(&wire.signatures).map_err(answer)?);
+        let changed = self.house.publisher().approve(&principal, &gun, approved, deadline).await.map_err(answer)?;
         Ok(Response::new(v1::ApproveProposalResponse { change: Some(self.change_to_wire(changed)) }))
     }
 
@@ -194,7 +196,7 @@ impl Door {
             leaves: changed.leaves,
             lapsed: changed.lapsed.iter().map(ToString::to_string).collect(),
             keys: changed.keys.into_iter().map(key_to_wire).collect(),
-            proposal: changed.proposal.map(shown::proposal_to_wire),
+            proposal: changed.proposal.map(|proposal| shown::proposal_to_wire(proposal, Bytes::LeftOut)),
         }
     }
 }

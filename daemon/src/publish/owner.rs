@@ -12,6 +12,7 @@
 mod adopt;
 mod approve;
 mod begin;
+mod bring;
 mod change;
 mod delegate;
 mod difference;
@@ -35,6 +36,7 @@ use trust::{Fault, FaultKind, KeyId};
 
 pub(crate) use self::adopt::Adoption;
 pub(crate) use self::begin::Beginning;
+pub(crate) use self::bring::Brought;
 pub(crate) use self::change::Wish;
 pub(crate) use self::delegate::{DelegateName, Delegating};
 pub(crate) use self::pending::{ShownProposal, ShownProposed, ShownQuorum};

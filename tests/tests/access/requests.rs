@@ -88,7 +88,7 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
         }
         "ContentTrust/ApproveProposal" => {
             let (repository, digest) = (REPOSITORY.to_owned(), format!("sha256:{}", "0".repeat(64)));
-            ApproveProposalRequest { repository, digest }.encode_to_vec()
+            ApproveProposalRequest { repository, digest, ..ApproveProposalRequest::default() }.encode_to_vec()
         }
         "ContentTrust/WithdrawProposal" => {
             let (repository, digest) = (REPOSITORY.to_owned(), format!("sha256:{}", "0".repeat(64)));

@@ -4,23 +4,30 @@ use trust_proto::v1;
 
 use crate::publish::{Shown, ShownKey, ShownProposal, ShownProposed, ShownQuorum, ShownRole, ShownTarget};
 
-pub(super) fn shown_to_wire(shown: Shown) -> v1::InspectTrustResponse {
+/// Whether the bytes of what waits are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bytes {
+    LeftOut,
+    Sent,
+}
+
+pub(super) fn shown_to_wire(shown: Shown, bytes: Bytes) -> v1::InspectTrustResponse {
     v1::InspectTrustResponse {
         roles: shown.roles.into_iter().map(role_to_wire).collect(),
         targets: shown.targets.into_iter().map(target_to_wire).collect(),
         next_page_token: shown.next.unwrap_or_default(),
-        proposal: shown.proposal.map(proposal_to_wire),
+        proposal: shown.proposal.map(|proposal| proposal_to_wire(proposal, bytes)),
     }
 }
 
-pub(super) fn proposal_to_wire(proposal: ShownProposal) -> v1::TrustProposal {
+pub(super) fn proposal_to_wire(proposal: ShownProposal, bytes: Bytes) -> v1::TrustProposal {
     v1::TrustProposal {
         digest: proposal.digest.to_string(),
         begun_by: proposal.begun_by,
         begun_at_unix_seconds: proposal.begun_at_unix_seconds,
         ends_at_unix_seconds: proposal.ends_at_unix_seconds,
         operation: proposal.operation,
-        files: proposal.files.into_iter().map(proposed_to_wire).collect(),
+        files: proposal.files.into_iter().map(|file| proposed_to_wire(file, bytes)).collect(),
         over: proposal.over.unwrap_or_default(),
         lapses: proposal.lapses.iter().map(ToString::to_string).collect(),
     }
@@ -30,7 +37,8 @@ pub(super) fn key_to_wire(key: ShownKey) -> v1::TrustKey {
     v1::TrustKey { id: key.id.to_hex(), name: key.name.unwrap_or_default() }
 }
 
-fn proposed_to_wire(file: ShownProposed) -> v1::ProposedFile {
+fn proposed_to_wire(file: ShownProposed, bytes: Bytes) -> v1::ProposedFile {
+    let signed = file.file.filter(|_| bytes == Bytes::Sent).map(|file| file.signed_bytes().to_vec());
     v1::ProposedFile {
         role: file.role.to_string(),
         version: file.version.number(),
@@ -43,6 +51,7 @@ fn proposed_to_wire(file: ShownProposed) -> v1::ProposedFile {
         removes: file.removes.iter().map(ToString::to_string).collect(),
         anew: file.is_anew,
         left_out: u32::try_from(file.left_out).unwrap_or(u32::MAX),
+        signed: signed.unwrap_or_default().into(),
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use trust::format::tuf::{Key, RoleName};
-use trust::{Fault, Sha256Digest};
+use trust::{Fault, Sha256Digest, Signature};
 use trust_proto::v1;
 
 use super::{ROLES_MAX, malformed, selector};
-use crate::publish::{DelegateName, Delegating, Rotation};
+use crate::publish::{Brought, DelegateName, Delegating, Rotation};
 
 /// The most keys that one request names.
 const KEYS_MAX: usize = 64;
@@ -78,6 +78,22 @@ pub(super) fn witnessed(names: &[String]) -> Result<Vec<RoleName>, Fault> {
     if roles.is_empty() { Err(malformed(OF_OWNERS)) } else { Ok(roles) }
 }
 
+/// Signatures that are brought: few, each of one key for one role, and none longer than signatures are.
+pub(super) fn brought(signatures: &[v1::BroughtSignature]) -> Result<Vec<Brought>, Fault> {
+    const EXPECTED: &str = "signatures: at most 64, of each key and role one, of 1 to 512 bytes";
+    let mut brought: Vec<Brought> = Vec::with_capacity(signatures.len().min(KEYS_MAX));
+    for one in signatures {
+        let (role, key): (RoleName, _) = (one.role.parse()?, Sha256Digest::from_hex(&one.key_id)?);
+        let is_there = brought.iter().any(|other| other.role == role && other.key == key);
+        let is_long = one.signature.is_empty() || one.signature.len() > Signature::BYTES_MAX;
+        if is_there || is_long || brought.len() == KEYS_MAX {
+            return Err(malformed(EXPECTED));
+        }
+        brought.push(Brought { role, key, signature: one.signature.to_vec() });
+    }
+    Ok(brought)
+}
+
 #[cfg(test)]
 mod tests {
     use trust::FaultKind;
@@ -121,6 +137,27 @@ mod tests {
 
         for bad in [with(64, b""), with(0, b"no key"), with(0, &[b'a'; PEM_BYTES_MAX + 1])] {
             assert_eq!(kind(delegating(&bad)), Some(FaultKind::Malformed));
+        }
+    }
+
+    #[test]
+    fn what_is_brought_is_one_signature_of_each_key_for_each_role() {
+        let wire = |role: &str, key: &str, bytes: usize| v1::BroughtSignature {
+            role: role.to_owned(),
+            key_id: key.repeat(32),
+            signature: vec![7; bytes].into(),
+        };
+
+        assert_eq!(brought(&[wire("targets", "ab", 64), wire("root", "ab", 512)]).unwrap().len(), 2);
+        for bad in [
+            vec![wire("targets", "ab", 64), wire("targets", "ab", 64)],
+            vec![wire("targets", "ab", 0)],
+            vec![wire("targets", "ab", 513)],
+            vec![wire("mirrors", "ab", 64)],
+            vec![wire("targets", "a", 64)],
+            (0..65).map(|of| wire(&format!("targets/{of}"), "ab", 64)).collect(),
+        ] {
+            assert_eq!(kind(brought(&bad)), Some(FaultKind::Malformed), "{bad:?}");
         }
     }
 

@@ -9,6 +9,7 @@ use trust::format::tuf::plan::Unsigned;
 use trust::format::tuf::{Document, Gun, Repository, RoleName};
 use trust::{Fault, FaultKind, Principal, Sha256Digest};
 
+use super::bring::Brought;
 use super::pending::{Pending, Standing};
 use super::propose::{SIGNERS_MAX, signing};
 use super::withdraw::Going;
@@ -20,7 +21,8 @@ use crate::publish::{Asked, PublishError, Publisher};
 use crate::records::{Head, Proposal, ProposalSigner};
 
 impl Publisher<'_> {
-    /// Signs a proposal with those keys that the caller may use and that it still needs, and publishes it with the last.
+    /// Signs a proposal with those keys that the caller may use and that it still needs, or takes the signatures that are
+    /// brought, and publishes it with the last.
     ///
     /// # Errors
     /// [`Fault`] of kind missing where none waits, conflict where it is another one or cannot be signed any more, refused
@@ -30,15 +32,15 @@ impl Publisher<'_> {
         self,
         who: &Principal,
         gun: &Gun,
-        digest: Sha256Digest,
+        (digest, brought): (Sha256Digest, Vec<Brought>),
         deadline: Duration,
     ) -> Result<Changed, Fault> {
         let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
-        self.for_owner(asked, move |house, asked| async move { Publisher(&house).approve_now(&asked, digest).await })
-            .await
+        let work = move |house, asked| async move { Publisher(&house).approve_now(&asked, digest, &brought).await };
+        self.for_owner(asked, work).await
     }
 
-    async fn approve_now(self, asked: &Asked, digest: Sha256Digest) -> Result<Changed, Fault> {
+    async fn approve_now(self, asked: &Asked, digest: Sha256Digest, brought: &[Brought]) -> Result<Changed, Fault> {
         let (turn, grounds) = self.turn_at_proposal(asked).await?;
         let held = self.generation(&asked.gun).await?;
         let proposal = waiting(&held, digest)?;
@@ -49,6 +51,25 @@ impl Publisher<'_> {
                 return Err(Fault::new(FaultKind::Conflict, format!("the proposal cannot be signed any more: {why}")));
             }
         };
+        if pending.proposal.signers.len() >= SIGNERS_MAX {
+            let words = format!("what waits for others' signatures has at most {SIGNERS_MAX} people to sign it");
+            return Err(Fault::new(FaultKind::Refused, words));
+        }
+        if brought.is_empty() {
+            self.sign_pending(&turn, asked, &held, pending).await
+        } else {
+            self.take_brought(&turn, asked, &held, (pending, brought)).await
+        }
+    }
+
+    /// Signs it with the daemon's keys.
+    async fn sign_pending(
+        self,
+        turn: &Turn,
+        asked: &Asked,
+        held: &Generation,
+        pending: Pending,
+    ) -> Result<Changed, Fault> {
         let work = self.approval_of(asked, &held.repository, &pending)?;
         if !self.could_approve(asked, &work, &pending)? {
             return Err(self.no_key_for(asked).into());
@@ -68,11 +89,8 @@ impl Publisher<'_> {
             let words = "every key that you may use has signed it: it takes somebody else's";
             return Err(Fault::new(FaultKind::Refused, words));
         }
-        if proposal.signers.len() >= SIGNERS_MAX {
-            let words = format!("what waits for others' signatures has at most {SIGNERS_MAX} people to sign it");
-            return Err(Fault::new(FaultKind::Refused, words));
-        }
-        proposal.signers.push(ProposalSigner { who: asked.who.clone(), is_approval: true, keys });
+        let who = asked.who.clone();
+        proposal.signers.push(ProposalSigner { who, is_approval: true, is_brought: false, keys });
         let warrant = Warrant::Owner(work);
         warrant.grounds(self.0)?;
         let (mut changed, mut signed) = (Changed::default(), Vec::with_capacity(further.len()));
@@ -80,7 +98,7 @@ impl Publisher<'_> {
             signed.push(self.signed_in_part(asked, &warrant, (file, keys), &mut changed).await?);
         }
         match whole(&signed) {
-            Some(files) => self.complete(&turn, asked, &warrant, (&head, &held), &files).await.map(|()| changed),
+            Some(files) => self.complete(turn, asked, &warrant, (&head, held), &files).await.map(|()| changed),
             None => self.keep_signed(asked, (&head, &held.repository), proposal, signed, changed).await,
         }
     }
@@ -107,7 +125,7 @@ impl Publisher<'_> {
     }
 
     /// Publishes what has all its signatures, as if it had been sent. The head loses the proposal in the same write.
-    async fn complete(
+    pub(super) async fn complete(
         self,
         turn: &Turn,
         asked: &Asked,
@@ -135,6 +153,6 @@ pub(super) fn waiting(held: &Generation, digest: Sha256Digest) -> Result<&Propos
 }
 
 /// The files, where each has all its signatures.
-fn whole(files: &[Unsigned]) -> Option<Vec<Document>> {
+pub(super) fn whole(files: &[Unsigned]) -> Option<Vec<Document>> {
     files.iter().map(|file| file.signed(&[]).ok()).collect()
 }

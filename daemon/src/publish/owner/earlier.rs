@@ -39,11 +39,15 @@ impl Publisher<'_> {
                 work = work.approving();
             }
             for (role, id) in &signer.keys {
+                unexplained.remove(&(role.clone(), *id));
+                if signer.is_brought {
+                    // Of keys that are not here policy is asked nothing: they publish, as they could without the daemon.
+                    continue;
+                }
                 let keys = self.keys_for_role(gun, role)?;
                 let key = keys.iter().find(|key| key.key.canonical_id() == *id);
                 let key = key.ok_or_else(|| in_vain(role, *id, Some(&signer.who)))?;
                 work = work.using(&key.view, role);
-                unexplained.remove(&(role.clone(), *id));
             }
             all.push(work);
         }

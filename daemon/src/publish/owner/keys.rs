@@ -29,9 +29,9 @@ pub(super) const fn purpose_for_owner(role: &RoleName) -> Option<Purpose> {
 /// What of the signatures that a role needs somebody can have made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Share {
-    /// None, or too few even with everybody else's.
+    /// None.
     Nothing,
-    /// Some; others can have the rest made.
+    /// Some; others can have the rest made, or make them.
     Part,
     /// All.
     Whole,
@@ -156,8 +156,8 @@ impl Publisher<'_> {
         let wanted = usize::try_from(authority.threshold()).unwrap_or(usize::MAX);
         Ok(match usable {
             usable if usable >= wanted => Share::Whole,
-            1.. if held.len() >= wanted => Share::Part,
-            _ => Share::Nothing,
+            1.. => Share::Part,
+            0 => Share::Nothing,
         })
     }
 
@@ -184,17 +184,20 @@ impl Publisher<'_> {
         role: &RoleName,
         authority: &Authority<'_>,
     ) -> Result<Vec<ServerKey>, PublishError> {
+        let held = self.held_for(asked, role, authority)?.len();
+        if u32::try_from(held).is_ok_and(|held| held < authority.threshold()) {
+            return Err(too_few(role, authority, held));
+        }
         let keys = self.signers_or_fewer(asked, work, (role, authority), None)?;
         let is_enough = u32::try_from(keys.len()).is_ok_and(|keys| keys >= authority.threshold());
         if is_enough { Ok(keys) } else { Err(self.no_key_for(asked)) }
     }
 
-    /// The same, or fewer where the policy lets the caller use some of them: others have to sign, too. The key that is
-    /// `leaving` only where it takes one more.
+    /// The same, or fewer where the policy lets the caller use some of them, or the daemon has no more: others have to sign,
+    /// too. The key that is `leaving` only where it takes one more.
     ///
     /// # Errors
-    /// [`PublishError::Refused`] where the daemon holds too few, whoever uses them; [`PublishError::Denied`] where the policy
-    /// lets none be used.
+    /// [`PublishError::Refused`] where the daemon holds none; [`PublishError::Denied`] where the policy lets none be used.
     pub(super) fn signers_or_fewer(
         self,
         asked: &Asked,
@@ -205,9 +208,8 @@ impl Publisher<'_> {
         let mut held = self.held_for(asked, role, authority)?;
         held.sort_by_key(|key| Some(key.key.id()) == leaving);
         let wanted = usize::try_from(authority.threshold()).unwrap_or(usize::MAX);
-        if held.len() < wanted {
-            let words = format!("{role} needs {wanted} of its keys to sign, and the daemon has {} of them", held.len());
-            return Err(Refusal::Validation(words).into());
+        if held.is_empty() {
+            return Err(too_few(role, authority, 0));
         }
         held.retain(|key| work.could_use(self.0, &key.view.record, role));
         if held.is_empty() {
@@ -277,6 +279,11 @@ fn unfit(view: &KeyView, purpose: Purpose, gun: &Gun) -> Option<(&'static str, S
         return Some(("state", format!("the key is {}", view.state.use_)));
     }
     None
+}
+
+fn too_few(role: &RoleName, authority: &Authority<'_>, held: usize) -> PublishError {
+    let wanted = authority.threshold();
+    Refusal::Validation(format!("{role} needs {wanted} of its keys to sign, and the daemon has {held} of them")).into()
 }
 
 /// The bare keys of all roles.

@@ -72,6 +72,8 @@ pub(crate) struct ShownProposed {
     pub(crate) is_anew: bool,
     /// How many more names it signs, or signs no more.
     pub(crate) left_out: usize,
+    /// The file with the signatures that it has, where it can be signed.
+    pub(crate) file: Option<Document>,
 }
 
 /// How many of which keys have to sign.
@@ -126,6 +128,7 @@ impl ShownProposed {
             removes: Vec::new(),
             is_anew: false,
             left_out: 0,
+            file: None,
         }
     }
 }
@@ -274,8 +277,8 @@ impl Publisher<'_> {
                 _ => removes.push(line.role),
             }
         }
-        let shown = ShownProposed::of(proposed);
-        Ok(ShownProposed { quorums, signs, revokes, roles, removes, is_anew, left_out, ..shown })
+        let (shown, file) = (ShownProposed::of(proposed), Some(file.document().clone()));
+        Ok(ShownProposed { quorums, signs, revokes, roles, removes, is_anew, left_out, file, ..shown })
     }
 }
 

@@ -73,7 +73,12 @@ impl Publisher<'_> {
             operation: operation.to_owned(),
             targets,
             files: Vec::new(),
-            signers: vec![ProposalSigner { who: asked.who.clone(), is_approval: false, keys: signing(&files) }],
+            signers: vec![ProposalSigner {
+                who: asked.who.clone(),
+                is_approval: false,
+                is_brought: false,
+                keys: signing(&files),
+            }],
         };
         self.keep_signed(asked, (head, held), proposal, signed, changed).await
     }

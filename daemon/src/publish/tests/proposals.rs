@@ -1,5 +1,6 @@
 //! Roles whose keys several hold: what one signs waits for the others, who sign the same bytes.
 
+mod brought;
 mod changed;
 mod gone;
 mod put_back;
@@ -79,7 +80,7 @@ impl Scene {
     }
 
     async fn approve(&self, who: &Principal, digest: Sha256Digest) -> Result<Changed, Fault> {
-        self.publisher().approve(who, &gun(GUN), digest, self.deadline()).await
+        self.publisher().approve(who, &gun(GUN), (digest, Vec::new()), self.deadline()).await
     }
 
     async fn withdraw(&self, who: &Principal, digest: Sha256Digest) -> Result<(), Fault> {

@@ -40,6 +40,8 @@ pub struct ProposalSigner {
     pub who: Principal,
     /// Whether somebody else had begun it.
     pub is_approval: bool,
+    /// Whether the signatures were made elsewhere, by keys that the daemon does not hold.
+    pub is_brought: bool,
     /// The bare keys, each with the role whose file it signed.
     pub keys: Vec<(RoleName, Sha256Digest)>,
 }

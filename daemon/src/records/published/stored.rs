@@ -52,6 +52,7 @@ struct StoredWaiting {
 struct StoredSigner {
     who: String,
     is_approval: bool,
+    is_brought: bool,
     keys: Vec<(String, [u8; 32])>,
 }
 
@@ -116,6 +117,7 @@ impl StoredProposal {
         let signers = proposal.signers.iter().map(|signer| StoredSigner {
             who: signer.who.to_string(),
             is_approval: signer.is_approval,
+            is_brought: signer.is_brought,
             keys: signer.keys.iter().map(|(role, key)| (role.to_string(), *key.as_bytes())).collect(),
         });
         let waiting = StoredWaiting {
@@ -160,6 +162,7 @@ impl StoredSigner {
         Some(ProposalSigner {
             who: Principal::from_record(&self.who).ok()?,
             is_approval: self.is_approval,
+            is_brought: self.is_brought,
             keys: keys.collect::<Option<_>>()?,
         })
     }
@@ -311,6 +314,7 @@ mod tests {
             signers: vec![ProposalSigner {
                 who: Principal::LocalUid(1000),
                 is_approval: false,
+                is_brought: true,
                 keys: vec![(RoleName::Targets, Sha256Digest::of(b"key"))],
             }],
         }

@@ -134,7 +134,15 @@ impl Key {
     /// # Errors
     /// [`Malformed`] for a key that has no method, and for an ECDSA signature that is no DER or of another curve.
     pub fn stamp(&self, signature: &Signature) -> Result<Stamp, Malformed> {
-        let (method, signature) = self.line_of(signature.as_bytes())?;
+        self.stamp_brought(signature.as_bytes())
+    }
+
+    /// The same of a signature that somebody brings, at most [`Signature::BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// As [`Key::stamp`].
+    pub fn stamp_brought(&self, signature: &[u8]) -> Result<Stamp, Malformed> {
+        let (method, signature) = self.line_of(signature)?;
         Ok(Stamp { key: self.id(), method, signature })
     }
 }
