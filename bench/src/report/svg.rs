@@ -246,6 +246,26 @@ mod tests {
     }
 
     #[test]
+    fn who_has_no_bar_at_a_word_takes_no_place_there() {
+        let at = |word: &str| (Point::Word(word.to_owned()), spread(10.0));
+        let figure = Figure {
+            title: "mixes".to_owned(),
+            kind: Kind::Bars,
+            along: "",
+            up: "throughput (items/s)".to_owned(),
+            series: vec![
+                Series { name: "one".to_owned(), points: vec![at("a"), at("b")] },
+                Series { name: "other".to_owned(), points: vec![at("b")] },
+            ],
+        };
+
+        let y = numbers(&draw(&figure), "rect", "y");
+
+        // The bars of a, b, b: between words there is a gap, and none for the bar that is not there.
+        assert!(y.len() == 3 && (y[1] - y[0] - 27.0).abs() < 0.01 && (y[2] - y[1] - 15.0).abs() < 0.01, "{y:?}");
+    }
+
+    #[test]
     fn text_is_only_text() {
         assert_eq!(escaped("<a href=\"x\">&'"), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;");
     }

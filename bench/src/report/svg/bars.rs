@@ -20,15 +20,14 @@ pub(super) fn draw(canvas: &mut Canvas, figure: &Figure) -> f64 {
         .collect();
     let left = words.iter().map(|(_, word)| letters(word) * LETTER + 16.0).fold(60.0, f64::max).min(WIDTH / 2.0);
     let x = Scale::from_zero(longest(figure, &words), left, RIGHT);
-    let beside = if figure.kind == Kind::Parts { 1 } else { figure.series.len() };
-    let group = crate::spread::count(beside) * BAR;
-    let bottom = TOP + crate::spread::count(words.len()) * (group + GAP);
+    let bottom = TOP + words.iter().map(|(point, _)| group(figure, point) + GAP).sum::<f64>();
     for tick in x.ticks() {
         canvas.line((x.place(tick), TOP), (x.place(tick), bottom), "grid");
         canvas.text(x.place(tick), bottom + 16.0, Anchor::Middle, &short(tick));
     }
     let mut top = TOP + GAP / 2.0;
     for (point, word) in words {
+        let group = group(figure, point);
         canvas.text(left - 8.0, top + group / 2.0 + 4.0, Anchor::End, word);
         match figure.kind {
             Kind::Parts => parts(canvas, figure, point, x, (left, top)),
@@ -40,6 +39,13 @@ pub(super) fn draw(canvas: &mut Canvas, figure: &Figure) -> f64 {
     canvas.line((left, bottom), (RIGHT, bottom), "axis");
     canvas.text(f64::midpoint(left, RIGHT), bottom + 36.0, Anchor::Middle, &figure.up);
     bottom + 52.0
+}
+
+/// How high the bars of a word are together; who has none there takes no place.
+fn group(figure: &Figure, point: &Point) -> f64 {
+    let bars = figure.series.iter().filter(|series| series.at(point).is_some()).count();
+    let beside = if figure.kind == Kind::Parts { 1 } else { bars };
+    crate::spread::count(beside) * BAR
 }
 
 fn side_by_side(canvas: &mut Canvas, figure: &Figure, point: &Point, x: Scale, (left, top): (f64, f64)) {
@@ -57,8 +63,8 @@ fn side_by_side(canvas: &mut Canvas, figure: &Figure, point: &Point, x: Scale, (
             canvas.bar((left, y + 1.0), (x.place(spread.median) - left, BAR - 2.0), colour(number), &says);
             canvas.spread((x.place(spread.low), y + BAR / 2.0), (x.place(spread.high), y + BAR / 2.0), "#000000");
             canvas.text(x.place(spread.high) + 5.0, y + BAR - 3.0, Anchor::Start, &shown(spread.median));
+            y += BAR;
         }
-        y += BAR;
     }
 }
 
