@@ -90,11 +90,18 @@ pub(crate) enum Machines {
     Same,
 }
 
+/// Whether runs with other forced paths may be held against each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paths {
+    Any,
+    Same,
+}
+
 /// Reads two runs, each a directory or its `results.json`, and compares the rows that both have.
 ///
 /// # Errors
-/// When one cannot be read, is of another machine, or they have no row in common.
-pub(crate) fn compare(old: &Path, new: &Path, noise: f64, machines: Machines) -> Result<Comparison> {
+/// When one cannot be read, is of another machine or by another path, or they have no row in common.
+pub(crate) fn compare(old: &Path, new: &Path, noise: f64, machines: Machines, paths: Paths) -> Result<Comparison> {
     let (old, new) = (Run::read(old)?, Run::read(new)?);
     if machines == Machines::Same && old.machine != new.machine {
         bail!(
@@ -102,6 +109,16 @@ pub(crate) fn compare(old: &Path, new: &Path, noise: f64, machines: Machines) ->
              measure both on one, or name --across-machines",
             old.machine.as_deref().unwrap_or("unknown"),
             new.machine.as_deref().unwrap_or("unknown")
+        );
+    }
+    if paths == Paths::Same && old.path != new.path {
+        let named =
+            |run: &Run| run.path.as_ref().map_or_else(|| "no --path".to_owned(), |path| format!("--path {path}"));
+        bail!(
+            "the runs compute in other ways ({} and {}): rows of the same name are not of the same code\n\
+             measure both by one path, or name --across-paths to compare the paths on purpose",
+            named(&old),
+            named(&new)
         );
     }
     Comparison::of(&old, &new, noise).context("the runs have no row in common")
@@ -218,6 +235,7 @@ fn drift(pairs: &[(&Kept, &Kept)]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path::FACT as PATH;
 
     fn row(subject: &str, unit: &str, samples: &[f64]) -> Kept {
         Kept {
@@ -231,7 +249,7 @@ mod tests {
     }
 
     fn run(rows: Vec<Kept>) -> Run {
-        Run { machine: Some("one".to_owned()), rows }
+        Run { machine: Some("one".to_owned()), path: None, rows }
     }
 
     fn verdict(unit: &str, old: &[f64], new: &[f64]) -> Verdict {
@@ -293,23 +311,43 @@ mod tests {
         assert!(Comparison::of(&run(vec![row("x", "1/s", &HUNDRED)]), &new, 0.05).is_none());
     }
 
+    /// A run of one row in a file, of a machine that is described so.
+    fn written(directory: &Path, name: &str, machine: serde_json::Value) -> std::path::PathBuf {
+        let path = directory.join(name);
+        let row = serde_json::json!(
+            {"suite": "s", "case": "c", "subject": "a", "unit": "1/s", "whose": "ours", "samples": HUNDRED}
+        );
+        std::fs::write(&path, serde_json::json!({"machine": machine, "rows": [row]}).to_string()).unwrap();
+        path
+    }
+
     #[test]
     fn runs_of_two_machines_are_refused_unless_asked_for() {
         let directory = tempfile::tempdir().unwrap();
-        let write = |name: &str, processor: &str| {
-            let path = directory.path().join(name);
-            let value = serde_json::json!({
-                "machine": {"processor": processor, "cores": 2},
-                "rows": [{"suite": "s", "case": "c", "subject": "a", "unit": "1/s", "whose": "ours", "samples": HUNDRED}],
-            });
-            std::fs::write(&path, value.to_string()).unwrap();
-            path
-        };
-        let (old, new) = (write("old", "this"), write("new", "that"));
+        let write = |name: &str| written(directory.path(), name, serde_json::json!({"processor": name, "cores": 2}));
+        let (old, new) = (write("this"), write("that"));
 
-        let error = compare(&old, &new, 0.05, Machines::Same).unwrap_err();
+        let error = compare(&old, &new, 0.05, Machines::Same, Paths::Any).unwrap_err();
 
         assert!(error.to_string().contains("of two machines"), "{error}");
-        assert!(!compare(&old, &new, 0.05, Machines::Any).unwrap().is_worse());
+        assert!(!compare(&old, &new, 0.05, Machines::Any, Paths::Same).unwrap().is_worse());
+    }
+
+    #[test]
+    fn runs_by_two_paths_are_refused_unless_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let by = |path: &str| serde_json::json!({"processor": "this", "cores": 2, (PATH): path});
+        let none = written(directory.path(), "none", serde_json::json!({"processor": "this", "cores": 2}));
+        let (avx2, again) = (written(directory.path(), "a", by("avx2")), written(directory.path(), "b", by("avx2")));
+        let portable = written(directory.path(), "c", by("portable"));
+
+        for (old, new) in [(&avx2, &portable), (&none, &avx2), (&avx2, &none)] {
+            let error = compare(old, new, 0.05, Machines::Same, Paths::Same).unwrap_err().to_string();
+
+            assert!(error.contains("--path avx2") && error.lines().count() == 2, "{error}");
+            assert!(!compare(old, new, 0.05, Machines::Same, Paths::Any).unwrap().is_worse());
+        }
+        assert!(compare(&avx2, &again, 0.05, Machines::Same, Paths::Same).is_ok());
+        assert!(compare(&none, &none, 0.05, Machines::Same, Paths::Same).is_ok());
     }
 }

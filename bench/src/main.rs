@@ -33,7 +33,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use tempfile::TempDir;
 
-use compare::Machines;
+use compare::{Machines, Paths};
 use report::Report;
 use suite::{Effort, Plan};
 
@@ -89,6 +89,9 @@ enum Command {
         /// Also runs of two machines.
         #[arg(long)]
         across_machines: bool,
+        /// Also runs that computed in other ways (`--path`).
+        #[arg(long)]
+        across_paths: bool,
     },
 }
 
@@ -131,9 +134,10 @@ fn main() -> ExitCode {
         Some(_) | None => {
             let line = CommandLine::parse();
             match &line.command {
-                Some(Command::Compare { old, new, noise, across_machines }) => {
+                Some(Command::Compare { old, new, noise, across_machines, across_paths }) => {
                     let machines = if *across_machines { Machines::Any } else { Machines::Same };
-                    return hold_against(old, new, *noise, machines);
+                    let paths = if *across_paths { Paths::Any } else { Paths::Same };
+                    return hold_against(old, new, *noise, machines, paths);
                 }
                 None => {
                     if let Some(refusal) = line.path.and_then(path::Path::refusal) {
@@ -155,8 +159,8 @@ fn main() -> ExitCode {
 }
 
 /// Prints the comparison of two runs; the exit code says what came of it.
-fn hold_against(old: &Path, new: &Path, noise_percent: u8, machines: Machines) -> ExitCode {
-    match compare::compare(old, new, f64::from(noise_percent) / 100.0, machines) {
+fn hold_against(old: &Path, new: &Path, noise_percent: u8, machines: Machines, paths: Paths) -> ExitCode {
+    match compare::compare(old, new, f64::from(noise_percent) / 100.0, machines, paths) {
         Ok(comparison) => {
             println!("{}", comparison.table());
             if comparison.is_worse() { ExitCode::from(1) } else { ExitCode::SUCCESS }
@@ -176,7 +180,7 @@ fn run(line: &CommandLine) -> Result<()> {
     let directory = directory.context("make a directory to run in")?;
     let mut machine = machine::describe(directory.path())?;
     if let (Some(path), Some(fields)) = (line.path, machine.as_object_mut()) {
-        fields.insert("path of kernels and digests".to_owned(), path.name().into());
+        fields.insert(path::FACT.to_owned(), path.name().into());
     }
     ensure!(
         machine.get("file system").and_then(|kind| kind.as_str()) != Some("tmpfs"),
@@ -266,6 +270,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let nowhere = directory.path().join("nowhere");
 
-        assert_eq!(hold_against(&nowhere, &nowhere, 5, Machines::Same), ExitCode::from(2));
+        assert_eq!(hold_against(&nowhere, &nowhere, 5, Machines::Same, Paths::Same), ExitCode::from(2));
     }
 }

@@ -3,6 +3,9 @@
 use clap::ValueEnum;
 use trust::verify::batch;
 
+/// What a report calls it beside the machine.
+pub(crate) const FACT: &str = "path of kernels and digests";
+
 /// A path as it is named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Path {

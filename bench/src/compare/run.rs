@@ -17,6 +17,8 @@ const SAMPLES_MAX: usize = 10_000;
 pub(super) struct Run {
     /// Processor and number of cores, where it says so.
     pub(super) machine: Option<String>,
+    /// By which path what is ours was computed, where one was named.
+    pub(super) path: Option<String>,
     pub(super) rows: Vec<Kept>,
 }
 
@@ -64,12 +66,17 @@ impl Run {
             .enumerate()
             .map(|(number, row)| kept(row).with_context(|| format!("row {number}")))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { machine: value.get("machine").and_then(machine), rows })
+        let machine = value.get("machine");
+        Ok(Self { machine: machine.and_then(described), path: machine.and_then(forced), rows })
     }
 }
 
-fn machine(machine: &Value) -> Option<String> {
+fn described(machine: &Value) -> Option<String> {
     Some(format!("{}, {} cores", machine.get("processor")?.as_str()?, machine.get("cores")?.as_u64()?))
+}
+
+fn forced(machine: &Value) -> Option<String> {
+    machine.get(crate::path::FACT)?.as_str().map(str::to_owned)
 }
 
 fn kept(row: &Value) -> Result<Kept> {
@@ -99,11 +106,11 @@ mod tests {
 
     #[test]
     fn what_a_report_writes_is_read_back() {
-        let value = sample().json(&json!({"processor": "this", "cores": 2}));
+        let value = sample().json(&json!({"processor": "this", "cores": 2, (crate::path::FACT): "avx2"}));
 
         let run = Run::parse(&value.to_string()).unwrap();
 
-        assert_eq!(run.machine.as_deref(), Some("this, 2 cores"));
+        assert_eq!((run.machine.as_deref(), run.path.as_deref()), (Some("this, 2 cores"), Some("avx2")));
         assert_eq!(run.rows.len(), 2);
         assert_eq!(run.rows[0].samples, [3000.0, 1000.0, 2000.0]);
         assert_eq!(run.rows[0].subject, "trustd \\| a & b");
