@@ -13,7 +13,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::report::shown;
+use crate::report::{TIMES_AS_DEAR, shown};
 use crate::spread::Spread;
 use bootstrap::{SAMPLES_MIN, interval};
 use run::{Kept, Run};
@@ -76,7 +76,7 @@ impl Good {
     fn of(unit: &str) -> Self {
         match unit {
             "1/s" | "items/s" | "signatures/s" | "MB/s" | "×" | "signatures per flush" => Self::High,
-            "s" | "MB" => Self::Low,
+            "s" | "MB" | TIMES_AS_DEAR => Self::Low,
             unit if unit.starts_with("µs") => Self::Low,
             _ => Self::Neither,
         }
@@ -267,6 +267,7 @@ mod tests {
         assert_eq!(verdict("1/s", &ninety, &HUNDRED), Verdict::Better);
         assert_eq!(verdict("s", &HUNDRED, &ninety), Verdict::Better);
         assert_eq!(verdict("µs/item", &ninety, &HUNDRED), Verdict::Worse);
+        assert_eq!(verdict(TIMES_AS_DEAR, &ninety, &HUNDRED), Verdict::Worse);
         assert_eq!(verdict("flushes of the log", &HUNDRED, &ninety), Verdict::Aside);
     }
 

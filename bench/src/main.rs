@@ -34,7 +34,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tempfile::TempDir;
 
 use compare::{Machines, Paths};
-use report::Report;
+use report::{Bound, Outcome, Report, Target};
 use suite::{Effort, Plan};
 
 /// Measures trustd, prints a table and writes a report; each suite can run alone.
@@ -126,6 +126,13 @@ enum Suite {
     Token,
 }
 
+impl Suite {
+    /// As it is named on the command line.
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
 fn main() -> ExitCode {
     // A module is told by its environment where its token is, so the bare loop is a process of its own.
     let mut words = std::env::args().skip(1);
@@ -192,11 +199,20 @@ fn run(line: &CommandLine) -> Result<()> {
     let mut report = Report::default();
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     for suite in suites {
+        let begun = load::now();
         let own = directory.path().join(format!("{suite:?}").to_lowercase());
         std::fs::create_dir_all(&own).context("make a suite's directory")?;
         runtime
             .block_on(measure(*suite, line, &plan, &own, &mut report))
             .with_context(|| format!("suite {suite:?}"))?;
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("suite {} took {seconds:.0} s", suite.name());
+        report.took(suite.name(), seconds);
+    }
+    if line.is_everything() {
+        let limit = Bound::AtMost(if line.quick { 300.0 } else { 2700.0 });
+        let outcome = Outcome::Measured(report.seconds());
+        report.aim(Target { what: "all suites together".to_owned(), outcome, bound: limit, unit: "s" });
     }
     report.write(&line.out, &machine)?;
     println!("\n{}", report.markdown(&machine));
@@ -220,7 +236,17 @@ impl CommandLine {
 
     /// Of the daemon of suite `start`.
     fn keys(&self) -> u32 {
-        self.keys.unwrap_or(if self.quick { 2_000 } else { 100_000 })
+        self.keys.unwrap_or(if self.quick { 2_000 } else { suite::start::KEYS })
+    }
+
+    /// Whether nothing is left out or made longer.
+    fn is_everything(&self) -> bool {
+        self.suite.is_empty()
+            && self.rounds.is_none()
+            && self.length_ms.is_none()
+            && self.case.is_none()
+            && self.path.is_none()
+            && self.keys.is_none()
     }
 }
 
@@ -254,6 +280,7 @@ mod tests {
         assert_eq!((quick.plan().rounds, quick.plan().effort, quick.keys()), (9, Effort::Quick, 2_000));
         assert!(quick.plan().length < whole.plan().length);
         assert_eq!(whole.plan().path, None);
+        assert!(whole.is_everything() && !quick.is_everything());
         assert_eq!((whole.plan().rounds, whole.plan().effort, whole.keys()), (5, Effort::Whole, 100_000));
     }
 

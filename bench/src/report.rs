@@ -6,6 +6,7 @@ mod html;
 mod markdown;
 mod number;
 mod svg;
+mod target;
 
 use std::path::Path;
 
@@ -15,7 +16,8 @@ use serde_json::{Value, json};
 use crate::spread::Spread;
 
 pub(crate) use figure::{Place, Point, Y};
-pub(crate) use number::shown;
+pub(crate) use number::{TIMES_AS_DEAR, shown};
+pub(crate) use target::{Aim, Bound, Outcome, Target};
 
 /// One line: what was measured, of whom, and what came out.
 #[derive(Debug, Clone)]
@@ -110,49 +112,14 @@ pub(crate) struct Missing {
     pub(crate) why: String,
 }
 
-/// What a number should be.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    /// In words.
-    pub(crate) what: String,
-    /// The median that was measured; none when that suite did not run.
-    pub(crate) measured: f64,
-    /// The bound.
-    pub(crate) bound: Bound,
-    /// `1/s`, `×`, `s`, `MB`.
-    pub(crate) unit: &'static str,
-}
-
-/// Which side of a bound is good.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Target {
-    fn is_met(&self) -> bool {
-        match self.bound {
-            Bound::AtLeast(bound) => self.measured >= bound,
-            Bound::AtMost(bound) => self.measured <= bound,
-        }
-    }
-
-    /// The bound as a person writes it.
-    fn bound_shown(&self) -> String {
-        match self.bound {
-            Bound::AtLeast(bound) => format!("≥ {}", shown(bound)),
-            Bound::AtMost(bound) => format!("≤ {}", shown(bound)),
-        }
-    }
-}
-
 /// Everything a run found.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
     missing: Vec<Missing>,
     targets: Vec<Target>,
+    /// How many seconds each suite took.
+    took: Vec<(String, f64)>,
 }
 
 impl Report {
@@ -171,6 +138,25 @@ impl Report {
     /// Adds a target and what came of it.
     pub(crate) fn aim(&mut self, target: Target) {
         self.targets.push(target);
+    }
+
+    /// Aims at the median of one line; where the run has not that line, the target says why.
+    pub(crate) fn aim_at(&mut self, aim: Aim, why: &str) {
+        let Aim { suite, case, subject, unit, bound } = aim;
+        let measured = self.samples(suite, &case, &subject, unit).and_then(Spread::of);
+        let outcome =
+            measured.map_or_else(|| Outcome::NotMeasured(why.to_owned()), |spread| Outcome::Measured(spread.median));
+        self.aim(Target { what: format!("{suite}: {case}: {subject}"), outcome, bound, unit });
+    }
+
+    /// Notes how long a suite took.
+    pub(crate) fn took(&mut self, suite: String, seconds: f64) {
+        self.took.push((suite, seconds));
+    }
+
+    /// How long all suites took together, in seconds.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.took.iter().map(|(_, seconds)| seconds).sum()
     }
 
     /// The measurements of one line.
@@ -215,9 +201,13 @@ impl Report {
                 Bound::AtLeast(bound) => ("at least", bound),
                 Bound::AtMost(bound) => ("at most", bound),
             };
+            let (measured, why) = match &target.outcome {
+                Outcome::Measured(measured) => (Some(*measured), None),
+                Outcome::NotMeasured(why) => (None, Some(why.as_str())),
+            };
             json!({
-                "what": target.what, "side": side, "bound": bound, "measured": target.measured,
-                "unit": target.unit, "met": target.is_met(),
+                "what": target.what, "side": side, "bound": bound, "measured": measured,
+                "not_measured": why, "unit": target.unit, "met": target.is_met(),
             })
         });
         json!({
@@ -225,6 +215,7 @@ impl Report {
             "rows": rows.collect::<Vec<_>>(),
             "missing": missing.collect::<Vec<_>>(),
             "targets": targets.collect::<Vec<_>>(),
+            "took_s": self.took.iter().map(|(suite, seconds)| json!({"suite": suite, "seconds": seconds})).collect::<Vec<_>>(),
         })
     }
 
@@ -252,10 +243,18 @@ impl Report {
     }
 }
 
-/// The machine's description, line by line.
-fn facts(machine: &Value) -> Vec<(String, String)> {
+/// The machine's description and the time of the run, line by line.
+fn facts(report: &Report, machine: &Value) -> Vec<(String, String)> {
     let facts = machine.as_object().into_iter().flatten();
-    facts.map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))).collect()
+    let mut facts: Vec<(String, String)> = facts
+        .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .collect();
+    if !report.took.is_empty() {
+        let each: Vec<String> = report.took.iter().map(|(suite, seconds)| format!("{suite} {seconds:.0} s")).collect();
+        let all = format!("{}; together {:.1} min", each.join(", "), report.seconds() / 60.0);
+        facts.push(("time of each suite".to_owned(), all));
+    }
+    facts
 }
 
 #[cfg(test)]
@@ -292,7 +291,11 @@ pub(crate) mod tests {
             subject: "ed25519-simd".to_owned(),
             why: "this processor has no AVX-512 IFMA".to_owned(),
         });
-        report.aim(Target { what: "fast".to_owned(), measured: 2.0, bound: Bound::AtLeast(2.5), unit: "×" });
+        let target =
+            |what: &str, outcome| Target { what: what.to_owned(), outcome, bound: Bound::AtLeast(2.5), unit: "×" };
+        report.aim(target("fast", Outcome::Measured(2.0)));
+        report.aim(target("faster", Outcome::NotMeasured("this processor has no AVX-512 IFMA".to_owned())));
+        report.took("sign".to_owned(), 90.0);
         report
     }
 
@@ -305,7 +308,35 @@ pub(crate) mod tests {
         assert_eq!(value["rows"][0]["p50_us"], 7.0);
         assert_eq!(value["rows"][0]["whose"], "ours");
         assert_eq!(value["missing"][0]["not_measured"], "this processor has no AVX-512 IFMA");
-        assert_eq!(value["targets"][0]["met"], false);
+        assert_eq!((&value["targets"][0]["met"], &value["targets"][0]["measured"]), (&json!(false), &json!(2.0)));
+        assert_eq!((&value["targets"][1]["met"], &value["targets"][1]["measured"]), (&json!(null), &json!(null)));
+        assert_eq!(value["targets"][1]["not_measured"], "this processor has no AVX-512 IFMA");
+        assert_eq!(value["took_s"], json!([{"suite": "sign", "seconds": 90.0}]));
+    }
+
+    #[test]
+    fn a_target_about_a_line_is_its_median_and_without_the_line_it_says_why() {
+        let mut report = sample();
+        let aim = |subject: &str| Aim {
+            suite: "sign",
+            case: "\"64 in flight\", <Ed25519>".to_owned(),
+            subject: subject.to_owned(),
+            unit: "1/s",
+            bound: Bound::AtLeast(9500.0),
+        };
+
+        report.aim_at(aim("trustd | a & b"), "left out");
+        report.aim_at(aim("nobody"), "left out");
+
+        let outcomes: Vec<&Outcome> = report.targets.iter().rev().take(2).map(|target| &target.outcome).collect();
+        assert_eq!(outcomes, [&Outcome::NotMeasured("left out".to_owned()), &Outcome::Measured(9000.0)]);
+    }
+
+    #[test]
+    fn the_time_of_each_suite_stands_beside_the_machine() {
+        let facts = facts(&sample(), &json!({"cores": 2}));
+
+        assert_eq!(facts.last().unwrap().1, "sign 90 s; together 1.5 min");
     }
 
     #[test]
@@ -320,13 +351,5 @@ pub(crate) mod tests {
             .collect();
         names.sort();
         assert_eq!(names, ["report.html", "report.md", "results.csv", "results.json"]);
-    }
-
-    #[test]
-    fn a_bound_holds_on_its_own_side() {
-        let target = |bound| Target { what: String::new(), measured: 2.0, bound, unit: "s" };
-
-        assert!(target(Bound::AtMost(2.0)).is_met() && target(Bound::AtLeast(2.0)).is_met());
-        assert!(!target(Bound::AtMost(1.9)).is_met() && !target(Bound::AtLeast(2.1)).is_met());
     }
 }

@@ -20,6 +20,9 @@ use trust::verify::batch::Path;
 
 use crate::load::Load;
 
+/// What a target says whose row this run has not.
+pub(crate) const LEFT_OUT: &str = "this run leaves the case out";
+
 /// How much is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Effort {

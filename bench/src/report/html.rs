@@ -33,7 +33,7 @@ pub(super) fn page(report: &Report, machine: &Value) -> String {
          on this day.</p>\n"
     );
     text.push_str("<table>\n");
-    for (name, value) in facts(machine) {
+    for (name, value) in facts(report, machine) {
         // A String takes everything, here and below.
         let _ = writeln!(text, "<tr><th>{}</th><td>{}</td></tr>", escaped(&name), escaped(&value));
     }
@@ -60,15 +60,19 @@ fn targets(text: &mut String, report: &Report) {
          <th class=\"number\">measured</th><th></th></tr>\n",
     );
     for target in &report.targets {
-        let (class, verdict) = if target.is_met() { ("met", "met") } else { ("missed", "missed") };
+        let (of_outcome, of_verdict) = match target.is_met() {
+            Some(true) => ("number", "met"),
+            Some(false) => ("number", "missed"),
+            None => ("missing", "missing"),
+        };
         let _ = writeln!(
             text,
-            "<tr><td>{}</td><td class=\"number\">{} {unit}</td><td class=\"number\">{} {unit}</td>\
-             <td class=\"{class}\">{verdict}</td></tr>",
+            "<tr><td>{}</td><td class=\"number\">{}</td><td class=\"{of_outcome}\">{}</td>\
+             <td class=\"{of_verdict}\">{}</td></tr>",
             escaped(&target.what),
-            target.bound_shown(),
-            shown(target.measured),
-            unit = escaped(target.unit),
+            escaped(&target.bound_shown()),
+            escaped(&target.outcome_shown()),
+            target.verdict(),
         );
     }
     text.push_str("</table>\n");
@@ -141,6 +145,8 @@ mod tests {
         assert!(text.contains("a &lt;fast&gt; one") && text.contains("trustd | a &amp; b"), "{text}");
         assert!(text.contains("not measured: this processor has no AVX-512 IFMA"), "{text}");
         assert!(text.contains("<td class=\"missed\">missed</td>"), "{text}");
+        assert!(text.contains("<td class=\"missing\">not measured: this processor"), "{text}");
+        assert!(text.contains("sign 90 s; together 1.5 min"), "{text}");
         for loading in ["src=", "url(", "@import", "<script", "<link"] {
             assert!(!text.contains(loading), "{loading}");
         }

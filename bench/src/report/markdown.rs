@@ -12,7 +12,7 @@ const HEAD: &str = "\n| suite | case | subject | median | low | high | unit | n 
 
 pub(super) fn page(report: &Report, machine: &Value) -> String {
     let mut text = String::from("# Measurements\n\n");
-    for (name, value) in facts(machine) {
+    for (name, value) in facts(report, machine) {
         let _ = writeln!(text, "- {name}: {value}"); // a String takes everything
     }
     for suite in report.suites() {
@@ -30,9 +30,9 @@ pub(super) fn page(report: &Report, machine: &Value) -> String {
         text.push_str("\n## targets\n\n| target | bound | measured | |\n|---|--:|--:|---|\n");
     }
     for target in &report.targets {
-        let verdict = if target.is_met() { "met" } else { "**missed**" };
-        let (bound, unit, measured) = (target.bound_shown(), target.unit, shown(target.measured));
-        let _ = writeln!(text, "| {} | {bound} {unit} | {measured} {unit} | {verdict} |", cell(&target.what)); // as above
+        let verdict = if target.is_met() == Some(false) { "**missed**" } else { target.verdict() };
+        let (what, bound, outcome) = (cell(&target.what), target.bound_shown(), cell(&target.outcome_shown()));
+        let _ = writeln!(text, "| {what} | {bound} | {outcome} | {verdict} |"); // as above
     }
     text
 }
@@ -86,6 +86,11 @@ mod tests {
         );
         assert!(text.contains("| ed25519-simd | not measured: this processor has no AVX-512 IFMA |"), "{text}");
         assert!(text.contains("| fast | ≥ 2.50 × | 2.00 × | **missed** |"), "{text}");
+        assert!(
+            text.contains("| faster | ≥ 2.50 × | not measured: this processor has no AVX-512 IFMA | – |"),
+            "{text}"
+        );
+        assert!(text.contains("\n- time of each suite: sign 90 s; together 1.5 min\n"), "{text}");
     }
 
     #[test]

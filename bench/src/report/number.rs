@@ -1,5 +1,8 @@
 //! Numbers as people read them.
 
+/// The unit of a ratio of times, of which less is better; those of rates are in `×`.
+pub(crate) const TIMES_AS_DEAR: &str = "× the processor time";
+
 /// Three significant digits or more, thousands apart.
 pub(crate) fn shown(value: f64) -> String {
     let decimals = match value.abs() {

@@ -11,14 +11,14 @@ use tokio::sync::Mutex;
 use trust::format::tuf::Key;
 use trust_tests::{Daemon, Registry, Setup};
 
-use super::Plan;
+use super::{LEFT_OUT, Plan};
 use crate::certificates::{Certificates, free_port};
 use crate::collection::Collection;
 use crate::door::{Connection, Door};
 use crate::load::{Measured, drive};
 use crate::peer::{Backend, NotaryServer};
-use crate::report::{Bound, Place, Point, Report, Row, Target, Whose, Y};
-use crate::spread::{Spread, count, paired};
+use crate::report::{Aim, Bound, Place, Point, Report, Row, Whose, Y};
+use crate::spread::{count, paired};
 
 const SUITE: &str = "content-trust";
 const OURS: &str = "trustd";
@@ -167,8 +167,11 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
             let case = format!("{what}, {in_flight} in flight");
             if case.contains(&plan.case) {
                 compare(plan, &field, (kind, what, in_flight), &case, report).await?;
-                targets(report, &case, aims);
+                ratios(report, &case);
             }
+        }
+        for in_flight in IN_FLIGHT {
+            targets(report, &format!("{what}, {in_flight} in flight"), aims);
         }
     }
     let servers: Vec<(&'static str, u16)> = field.subjects.iter().map(|subject| (subject.name, subject.port)).collect();
@@ -212,21 +215,25 @@ fn whose(name: &str) -> Whose {
     if name == OURS { Whose::Ours } else { Whose::Peers }
 }
 
-/// Ours over theirs, each measurement with its neighbour, and what it was to be.
-fn targets(report: &mut Report, case: &str, aims: [Option<f64>; 2]) {
-    for (theirs, aim) in [MARIADB, MEMORY].into_iter().zip(aims) {
+/// Ours over theirs, each measurement with its neighbour.
+fn ratios(report: &mut Report, case: &str) {
+    for theirs in [MARIADB, MEMORY] {
         let pair = (report.samples(SUITE, case, OURS, "1/s"), report.samples(SUITE, case, theirs, "1/s"));
         let (Some(of_us), Some(of_them)) = pair else { continue };
-        let (samples, subject) = (paired(of_us, of_them), format!("{OURS} ÷ {theirs}"));
-        let median = Spread::of(&samples).map(|spread| spread.median);
-        report.add(Row::new(SUITE, case.to_owned(), subject.clone(), "×", samples));
-        if let (Some(bound), Some(measured)) = (aim, median) {
-            report.aim(Target {
-                what: format!("{case}: {subject}"),
-                measured,
-                bound: Bound::AtLeast(bound),
-                unit: "×",
-            });
-        }
+        let samples = paired(of_us, of_them);
+        report.add(Row::new(SUITE, case.to_owned(), beside(theirs), "×", samples));
     }
+}
+
+/// What the ratios were to be.
+fn targets(report: &mut Report, case: &str, aims: [Option<f64>; 2]) {
+    for (theirs, aim) in [MARIADB, MEMORY].into_iter().zip(aims) {
+        let Some(bound) = aim.map(Bound::AtLeast) else { continue };
+        let (case, subject) = (case.to_owned(), beside(theirs));
+        report.aim_at(Aim { suite: SUITE, case, subject, unit: "×", bound }, LEFT_OUT);
+    }
+}
+
+fn beside(theirs: &str) -> String {
+    format!("{OURS} ÷ {theirs}")
 }

@@ -15,7 +15,7 @@ use trust_tests::program::tool;
 use crate::certificates::Certificates;
 use crate::load::drive_count;
 use crate::ours::Ours;
-use crate::report::{Bound, Report, Row, Target};
+use crate::report::{Bound, Outcome, Report, Row, Target};
 use crate::spread::number;
 use crate::subject::{Subject, Way, message, raw};
 
@@ -52,7 +52,7 @@ pub(crate) async fn run(directory: &Path, report: &mut Report) -> Result<()> {
         let least = signatures.div_ceil(u64::try_from(in_flight)?);
         report.aim(Target {
             what: format!("{case}: one flush per acknowledged group or more"),
-            measured: number(flushes),
+            outcome: Outcome::Measured(number(flushes)),
             bound: Bound::AtLeast(number(least)),
             unit: "flushes",
         });

@@ -11,7 +11,7 @@ use trust::{PublicKey, Sha256Digest};
 use super::Plan;
 use crate::load::drive_threads;
 use crate::machine::lacks;
-use crate::report::{Bound, Missing, Place, Point, Report, Row, Target, Whose, Y};
+use crate::report::{Bound, Missing, Outcome, Place, Point, Report, Row, Target, Whose, Y};
 use crate::spread::{Spread, count, paired};
 use crate::zebra;
 
@@ -235,7 +235,7 @@ fn targets(report: &mut Report) {
         let Some(spread) = report.samples(SUITE, &case, &subject, "×").and_then(Spread::of) else { continue };
         report.aim(Target {
             what: format!("{case}: {subject}"),
-            measured: spread.median,
+            outcome: Outcome::Measured(spread.median),
             bound: Bound::AtLeast(bound),
             unit: "×",
         });

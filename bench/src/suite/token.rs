@@ -9,12 +9,12 @@ use trust::Algorithm;
 use trust_proto::v1::Purpose;
 use trust_tests::{Daemon, Setup};
 
-use super::{Effort, Plan};
+use super::{Effort, LEFT_OUT, Plan};
 use crate::load::{drive, now};
 use crate::machine::ticks;
 use crate::ours::create_key_at;
-use crate::report::{Bound, Report, Row, Target, Whose};
-use crate::spread::{Spread, number, paired};
+use crate::report::{Aim, Bound, Report, Row, Whose};
+use crate::spread::{number, paired};
 use crate::subject::{Subject, Way, message, raw};
 use crate::token::{Pace, Token};
 
@@ -145,8 +145,6 @@ fn targets(report: &mut Report) {
     for sessions in SESSIONS {
         let case = format!("P-256, {} ms a signature, {sessions} sessions", WAIT.as_millis());
         let subject = format!("{OURS} ÷ {BARE}");
-        let Some(spread) = report.samples(SUITE, &case, &subject, "×").and_then(Spread::of) else { continue };
-        let (what, bound) = (format!("{case}: {subject}"), Bound::AtLeast(SHARE));
-        report.aim(Target { what, measured: spread.median, bound, unit: "×" });
+        report.aim_at(Aim { suite: SUITE, case, subject, unit: "×", bound: Bound::AtLeast(SHARE) }, LEFT_OUT);
     }
 }
