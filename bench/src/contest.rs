@@ -1,6 +1,8 @@
 //! Several ways to do the same, measured in turn: in every round everybody once, so that what slows the machine down
 //! for a while meets all alike.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 
 use crate::load::{Load, drive_here};
@@ -28,6 +30,39 @@ impl<'a> Entrant<'a> {
     }
 }
 
+/// Turns of each side in one measurement of a duel.
+const TURNS: u32 = 8;
+
+/// How many times as fast the one is as the other, in every round. They take turns of a fraction of a measurement, for
+/// differences that are smaller than what the machine does from one second to the next.
+///
+/// # Errors
+/// The first that fails.
+pub(crate) fn duel(plan: &Plan, mut one: Entrant<'_>, mut other: Entrant<'_>) -> Result<Vec<f64>> {
+    let turn = Load { in_flight: 1, warm_up: Duration::ZERO, length: plan.length / TURNS };
+    let mut ratios = Vec::with_capacity(plan.rounds);
+    // The first turn of each warms up.
+    for round in 0..=plan.rounds {
+        let (mut of_one, mut of_other) = (0.0, 0.0);
+        let turns = if round == 0 { 1 } else { TURNS };
+        for number in 0..turns {
+            let side = |entrant: &mut Entrant<'_>| (entrant.measure)(turn).with_context(|| entrant.name.clone());
+            // Every other turn goes backwards.
+            if number.is_multiple_of(2) {
+                of_one += side(&mut one)?;
+                of_other += side(&mut other)?;
+            } else {
+                of_other += side(&mut other)?;
+                of_one += side(&mut one)?;
+            }
+        }
+        if round > 0 {
+            ratios.push(of_one / of_other);
+        }
+    }
+    Ok(ratios)
+}
+
 /// The rates of each, in the order of the entrants.
 ///
 /// # Errors
@@ -46,7 +81,6 @@ pub(crate) fn contest(plan: &Plan, entrants: &mut [Entrant<'_>]) -> Result<Vec<V
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::time::Duration;
 
     use super::*;
 
@@ -70,6 +104,24 @@ mod tests {
         assert_eq!(found, [[1.0, 1.0]; 3]);
         drop(entrants);
         assert_eq!(order.into_inner(), "abccba");
+    }
+
+    #[test]
+    fn a_duel_takes_turns_and_gives_the_ratio_of_every_round() {
+        let order = RefCell::new(String::new());
+        let seen = &order;
+        let plan = Plan { rounds: 2, warm_up: Duration::ZERO, length: Duration::ZERO, ..Plan::default() };
+        let side = |name: &'static str, rate: f64| {
+            Entrant::new(name, Whose::Ours, move |_| {
+                seen.borrow_mut().push_str(name);
+                Ok(rate)
+            })
+        };
+
+        let ratios = duel(&plan, side("a", 3.0), side("b", 2.0)).unwrap();
+
+        assert_eq!(ratios, [1.5, 1.5]);
+        assert_eq!(order.into_inner(), format!("ab{}", "abba".repeat(8)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! signed, by share of bad items, by threads.
 
 mod batch;
+mod targets;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,7 +41,8 @@ pub(crate) fn run(plan: &Plan, directory: &Path, report: &mut Report) -> Result<
     by_algorithm(plan, &mut vault, report)?;
     by_bad_items(plan, &mut vault, report)?;
     by_input(plan, &mut vault, report)?;
-    by_threads(plan, &mut vault, report)
+    by_threads(plan, &mut vault, report)?;
+    targets::run(plan, &mut vault, report)
 }
 
 /// What an algorithm is called in a case.

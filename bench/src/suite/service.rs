@@ -1,6 +1,7 @@
 //! The running daemon under load: verification one by one, in batches and as a stream, through both doors; where the
 //! processor's time goes; and what callers wait who do not wait for each other.
 
+mod cost;
 mod open;
 mod stream;
 
@@ -65,6 +66,7 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
     let batch = Arc::new(sign(unix.clone(), key.clone(), Algorithm::Ed25519).await?);
     let scene = Scene { ours, key, batch, doors: vec![(UNIX, unix), (MTLS, mtls)] };
     many(plan, &scene, report).await?;
+    cost::run(plan, &scene, report).await?;
     one_by_one(plan, &scene, report).await?;
     open::run(plan, &scene, report).await
 }
@@ -284,6 +286,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::report::TIMES_AS_DEAR;
     use crate::suite::Effort;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -302,6 +305,7 @@ mod tests {
             }
         }
         assert!(median(&report, "Sign, Ed25519, 64 in flight", UNIX).unwrap() > 0.0);
+        assert!(report.samples(SUITE, cost::CASE, cost::SUBJECT, TIMES_AS_DEAR).unwrap()[0] > 0.0);
         let case = "Sign, Ed25519, open loop, 50 % of the closed one, 99th percentile";
         assert!(report.samples(SUITE, case, "trustd, Unix socket", "µs").unwrap()[0] > 0.0);
     }

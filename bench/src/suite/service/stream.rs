@@ -48,3 +48,37 @@ pub(super) async fn drive(load: Load, channel: Channel, first: v1::VerifyBatchRe
     while answers.message().await.context("end a stream")?.is_some() {}
     Ok(Measured::of(latency, load.length))
 }
+
+/// Sends the same batch exactly `batches` times over one stream, at most `in_flight` of them unanswered.
+///
+/// # Errors
+/// When the stream ends, or a good signature counts as bad.
+pub(super) async fn send(
+    channel: Channel,
+    first: v1::VerifyBatchRequest,
+    batches: usize,
+    in_flight: usize,
+) -> Result<()> {
+    let (messages, sent) = mpsc::channel(1);
+    let later = v1::VerifyBatchRequest { keys: Vec::new(), ..first.clone() };
+    let mut next = first;
+    let mut client = VerificationClient::new(channel);
+    let mut answers = client.verify_stream(ReceiverStream::new(sent)).await.context("open a stream")?.into_inner();
+    let (mut asked, mut answered) = (0, 0);
+    while answered < batches {
+        tokio::select! {
+            biased;
+            answer = answers.message() => {
+                all_valid(&answer.context("verify a stream")?.context("the stream has ended")?)?;
+                answered += 1;
+            }
+            place = messages.reserve(), if asked < batches && asked - answered < in_flight => {
+                place.context("the stream is closed")?.send(std::mem::replace(&mut next, later.clone()));
+                asked += 1;
+            }
+        }
+    }
+    drop(messages);
+    while answers.message().await.context("end a stream")?.is_some() {}
+    Ok(())
+}
