@@ -40,7 +40,8 @@ OUT ?= bench-results
 bench:
 	scripts/install_test_tools.sh --bench
 	cargo build --workspace --bins --release --locked --features trust-bench/peers
-	"$${CARGO_TARGET_DIR:-target}/release/trust-bench" --out "$(OUT)" $(if $(filter-out 0,$(QUICK)),--quick)
+	beside=$$(scripts/build_beside.sh) && \
+	"$${CARGO_TARGET_DIR:-target}/release/trust-bench" $$beside --out "$(OUT)" $(if $(filter-out 0,$(QUICK)),--quick)
 
 install:
 	scripts/install.sh "$(DESTDIR)" "$(PREFIX)"

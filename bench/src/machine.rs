@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use crate::beside::Backend;
 use crate::load::now;
 use crate::spread::{Spread, number};
 
@@ -27,6 +28,7 @@ pub(crate) fn describe(directory: &Path) -> Result<Value> {
         "cores": cores,
         "processor flags": flags_that_matter(),
         "avx512ifma": has_ifma(),
+        "build of curve25519-dalek": Backend::HERE.word(),
         "rustc": env!("TRUST_BENCH_RUSTC"),
         "date": date(),
         "memory": proc_field("/proc/meminfo", "MemTotal"),

@@ -4,6 +4,7 @@
 //! It drives everything; nothing depends on it.
 
 mod bare;
+mod beside;
 mod certificates;
 mod collection;
 mod compare;
@@ -18,6 +19,7 @@ mod peer;
 mod random;
 mod report;
 mod signed;
+mod simd;
 mod spread;
 mod subject;
 mod suite;
@@ -63,6 +65,10 @@ struct CommandLine {
     /// the fastest one. The verdicts are the same.
     #[arg(long, value_enum, value_name = "NAME")]
     path: Option<path::Path>,
+    /// Another build of this program, whose libraries suite `kernels` measures beside those of this one; may be named again.
+    /// `make bench` makes two where the processor has AVX-512 IFMA.
+    #[arg(long, value_name = "PROGRAM")]
+    beside: Vec<PathBuf>,
     /// How many keys the daemon of suite `start` has; 100,000, or 2,000 with --quick.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     keys: Option<u32>,
@@ -138,6 +144,7 @@ fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let ran = match words.next() {
         Some(word) if word == bare::WORD => bare::run(words),
+        Some(word) if word == beside::WORD => beside::serve(),
         Some(_) | None => {
             let line = CommandLine::parse();
             match &line.command {
@@ -259,7 +266,7 @@ async fn measure(suite: Suite, line: &CommandLine, plan: &Plan, directory: &Path
         Suite::Digests => tokio::task::block_in_place(|| suite::digests::run(plan, directory, report)),
         Suite::Service => suite::service::run(plan, directory, report).await,
         Suite::Files => tokio::task::block_in_place(|| suite::files::run(plan, directory, report)),
-        Suite::Kernels => tokio::task::block_in_place(|| suite::kernels::run(plan, report)),
+        Suite::Kernels => tokio::task::block_in_place(|| suite::kernels::run(plan, &line.beside, report)),
         Suite::Parts => suite::parts::run(plan, directory, report).await,
         Suite::Start => suite::start::run(plan, line.keys(), directory, report).await,
         Suite::Flush => suite::flush::run(directory, report).await,
