@@ -9,8 +9,8 @@ mod renew;
 mod room;
 mod scene;
 mod taking_over;
-mod uploads;
 mod unused;
+mod uploads;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use trust::format::tuf::Gun;
 use trust::state::DistrustReason;
 use trust::{
-    Algorithm, Form, KeyName, KeyVersion, Origin, Principal, PublicKey, Purpose, Repository, Scope, Sha256Digest, Trust,
-    Use, UseChange,
+    Algorithm, Form, KeyName, KeyVersion, Origin, Principal, PublicKey, Purpose, Repository, Scope, Sha256Digest,
+    Trust, Use, UseChange,
 };
 use trust_hsm::{KeyObject, ObjectId, SealedKey, StoreKey, TokenKey};
 
