@@ -28,6 +28,8 @@ pub(crate) struct Comparison {
     drift: Option<f64>,
     only_old: usize,
     only_new: usize,
+    /// Rows of ours that the new run has not, though it has their case.
+    gone: Vec<Kept>,
 }
 
 /// One row of both runs.
@@ -136,12 +138,16 @@ impl Comparison {
             return None;
         }
         let (only_old, only_new) = (old.rows.len().saturating_sub(pairs.len()), new.rows.len() - pairs.len());
-        Some(Self { lines, noise, drift, only_old, only_new })
+        let has_case = |was: &Kept| new.rows.iter().any(|row| row.suite == was.suite && row.case == was.case);
+        let is_gone = |was: &&Kept| !was.is_peers && has_case(was) && !new.rows.iter().any(|row| row.is_like(was));
+        // By another path other rows are made, on purpose.
+        let gone = old.rows.iter().filter(|_| old.path == new.path).filter(is_gone).cloned().collect();
+        Some(Self { lines, noise, drift, only_old, only_new, gone })
     }
 
-    /// Whether something is worse beyond the noise.
+    /// Whether something is worse beyond the noise, or ours is not measured any more where others are.
     pub(crate) fn is_worse(&self) -> bool {
-        self.count(Verdict::Worse) > 0
+        self.count(Verdict::Worse) > 0 || !self.gone.is_empty()
     }
 
     fn count(&self, verdict: Verdict) -> usize {
@@ -178,6 +184,9 @@ impl Comparison {
             self.only_old,
             self.only_new
         );
+        for Kept { suite, case, subject, unit, .. } in &self.gone {
+            let _ = writeln!(text, "GONE, though its case was measured: {suite}, {case}, {subject} ({unit})");
+        }
         let noise = self.noise * 100.0;
         let _ = match self.drift {
             Some(drift) => writeln!(
@@ -309,6 +318,12 @@ mod tests {
         let both = Comparison::of(&old, &new, 0.05).unwrap();
 
         assert!(both.table().contains("1 only in the old run, 2 only in the new one"), "{}", both.table());
+        assert!(
+            both.is_worse() && both.table().contains("GONE, though its case was measured: sign, 1 in flight, gone")
+        );
+        let elsewhere = Kept { case: "another".to_owned(), ..row("gone", "1/s", &HUNDRED) };
+        let old = run(vec![row("a", "1/s", &HUNDRED), row("peer, gone", "1/s", &HUNDRED), elsewhere]);
+        assert!(!Comparison::of(&old, &new, 0.05).unwrap().is_worse());
         assert!(Comparison::of(&run(vec![row("x", "1/s", &HUNDRED)]), &new, 0.05).is_none());
     }
 

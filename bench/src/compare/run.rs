@@ -15,7 +15,7 @@ const SAMPLES_MAX: usize = 10_000;
 /// One run.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
-    /// Processor and number of cores, where it says so.
+    /// Processor, number of cores and how the runner was built, where it says so.
     pub(super) machine: Option<String>,
     /// By which path what is ours was computed, where one was named.
     pub(super) path: Option<String>,
@@ -72,7 +72,9 @@ impl Run {
 }
 
 fn described(machine: &Value) -> Option<String> {
-    Some(format!("{}, {} cores", machine.get("processor")?.as_str()?, machine.get("cores")?.as_u64()?))
+    let build = machine.get("build").and_then(Value::as_str).unwrap_or("unknown");
+    let (processor, cores) = (machine.get("processor")?.as_str()?, machine.get("cores")?.as_u64()?);
+    Some(format!("{processor}, {cores} cores, {build} build"))
 }
 
 fn forced(machine: &Value) -> Option<String> {
@@ -110,7 +112,7 @@ mod tests {
 
         let run = Run::parse(&value.to_string()).unwrap();
 
-        assert_eq!((run.machine.as_deref(), run.path.as_deref()), (Some("this, 2 cores"), Some("avx2")));
+        assert_eq!((run.machine.as_deref(), run.path.as_deref()), (Some("this, 2 cores, unknown build"), Some("avx2")));
         assert_eq!(run.rows.len(), 2);
         assert_eq!(run.rows[0].samples, [3000.0, 1000.0, 2000.0]);
         assert_eq!(run.rows[0].subject, "trustd \\| a & b");

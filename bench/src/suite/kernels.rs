@@ -175,7 +175,8 @@ fn add(report: &mut Report, case: &str, (mix, size): (&str, usize), entrants: &[
         }
         report.add(row);
         if entrant.name != STRICT {
-            report.add(Row::new(SUITE, case.to_owned(), beside(&entrant.name, STRICT), "×", ratios));
+            let ratio = Row::new(SUITE, case.to_owned(), beside(&entrant.name, STRICT), "×", ratios);
+            report.add(ratio.of(entrant.whose));
         }
     }
 }
