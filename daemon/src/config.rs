@@ -312,7 +312,7 @@ const SESSIONS: usize = 4;
 const OPENED_KEYS_MAX: usize = 4096;
 const HANG_AFTER: Duration = Duration::from_secs(10);
 const DESTROY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
-const UNUSED_DAYS: u64 = 7;
+const UNUSED_DAYS: u64 = 30;
 
 /// A name that is this machine's and a bare host name; a public log gets a better one from its operator.
 fn default_origin() -> String {

@@ -56,6 +56,7 @@ impl Scene {
         let mut config = Config::without_file(path, &path.join("socket"), 0);
         config.log_origin = "log.example.com".to_owned();
         config.policy = PolicyConfig::File(path.join("policy.cedar"));
+        config.keys.unused_trust_keys_after = Some(Duration::from_hours(7 * 24));
         change(&mut config);
         std::fs::write(path.join("policy.cedar"), policy).unwrap();
         std::fs::create_dir(path.join("kek")).unwrap();
