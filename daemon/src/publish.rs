@@ -13,6 +13,7 @@ mod error;
 mod keys;
 mod owner;
 mod read;
+mod record;
 mod renew;
 mod shelf;
 mod sign;

@@ -8,10 +8,10 @@ use trust::Principal;
 use trust::format::tuf::{Gun, RoleName};
 
 use super::{Asked, PublishError, Publisher};
-use crate::audit::{Ended, IntentLeaf, OutcomeLeaf, SubjectBody};
+use crate::audit::{IntentLeaf, SubjectBody};
 use crate::authorize::{Action, Grounds};
 use crate::custody::NotBegun;
-use crate::permit::{Intent, Operation, Permit};
+use crate::permit::{Intent, Operation};
 use crate::records::{ChangeKind, Head};
 
 /// A deletion that is permitted.
@@ -47,15 +47,11 @@ impl Publisher<'_> {
         if !head.is_alive() {
             return Ok(());
         }
-        let deletion = Deletion { gun: asked.gun, head };
-        let permit = Permit::grant(asked.who, deletion, grounds, asked.deadline, self.0.take_flight()?);
-        let intent = permit.open(self.0.audit(), self.0.clock()).await.map_err(crate::house::audit_fault)?;
+        let deletion = Deletion { gun: asked.gun.clone(), head };
+        let intent = self.open_intent(&asked, deletion, grounds).await?;
         let ended = self.bury(&intent).await;
-        let result = if ended.is_ok() { Ended::Done } else { Ended::Failed };
-        let mut outcome = OutcomeLeaf::new(self.0.clock().now_unix_ms(), intent.leaf(), result);
-        outcome.reason = ended.as_ref().err().map(|error| error.name().to_owned());
-        self.0.write_outcome(outcome).await?;
-        let (deletion, _flight) = intent.close();
+        let said = ended.as_ref().map_err(|error| Some(error.name()));
+        let (deletion, _flight) = self.close_intent(intent, said).await?;
         info!(stage = "publish", repository = %deletion.gun, is_done = ended.is_ok(), "trust data deleted");
         ended
     }

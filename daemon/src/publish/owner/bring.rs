@@ -13,9 +13,8 @@ use trust::{Fault, FaultKind, Sha256Digest};
 use super::Changed;
 use super::approve::whole;
 use super::pending::Pending;
-use crate::audit::{Ended, IntentLeaf, OutcomeLeaf, SubjectBody};
-use crate::house::audit_fault;
-use crate::permit::{Operation, Permit};
+use crate::audit::{IntentLeaf, SubjectBody};
+use crate::permit::Operation;
 use crate::publish::authorize::Warrant;
 use crate::publish::shelf::{Generation, Turn};
 use crate::publish::{Asked, Publisher};
@@ -71,17 +70,14 @@ impl Publisher<'_> {
         let keys = brought.iter().map(|one| (one.role.clone(), one.key)).collect();
         let who = asked.who.clone();
         proposal.signers.push(ProposalSigner { who, is_approval: true, is_brought: true, keys });
-        let permit = Permit::grant(asked.who.clone(), approval, grounds, asked.deadline, self.0.take_flight()?);
-        let intent = permit.open(self.0.audit(), self.0.clock()).await.map_err(audit_fault)?;
-        let leaf = intent.leaf();
-        changed.leaves.push(leaf);
+        let intent = self.open_intent(asked, approval, grounds).await?;
+        changed.leaves.push(intent.leaf());
         let ended = match whole(&signed) {
             Some(files) => self.complete(turn, asked, &warrant, (&held.head, held), &files).await.map(|()| changed),
             None => self.keep_signed(asked, (&held.head, &held.repository), proposal, signed, changed).await,
         };
-        let result = if ended.is_ok() { Ended::Done } else { Ended::Failed };
-        self.0.write_outcome(OutcomeLeaf::new(self.0.clock().now_unix_ms(), leaf, result)).await?;
-        let (_, _flight) = intent.close();
+        let said = ended.as_ref().map_err(|_| None);
+        let (_, _flight) = self.close_intent(intent, said).await?;
         ended
     }
 

@@ -10,11 +10,10 @@ use trust::{Fault, Principal, Sha256Digest};
 
 use super::approve::waiting;
 use super::pending::Standing;
-use crate::audit::{Ended, IntentLeaf, OutcomeLeaf, SubjectBody};
+use crate::audit::{IntentLeaf, SubjectBody};
 use crate::authorize::{Action, Grounds};
 use crate::custody::NotBegun;
-use crate::house::audit_fault;
-use crate::permit::{Intent, Operation, Permit};
+use crate::permit::{Intent, Operation};
 use crate::publish::authorize::together;
 use crate::publish::shelf::Generation;
 use crate::publish::{Asked, PublishError, Publisher};
@@ -122,15 +121,10 @@ impl Publisher<'_> {
     ) -> Result<Head, PublishError> {
         let (digest, begun_by) = (proposal.digest(), proposal.begun_by.clone());
         let removal = Removal { gun: asked.gun.clone(), head: head.clone(), digest, begun_by, going };
-        let flight = self.0.take_flight()?;
-        let permit = Permit::grant(asked.who.clone(), removal, grounds, asked.deadline, flight);
-        let intent = permit.open(self.0.audit(), self.0.clock()).await.map_err(audit_fault)?;
+        let intent = self.open_intent(asked, removal, grounds).await?;
         let ended = self.removed(&intent).await;
-        let result = if ended.is_ok() { Ended::Done } else { Ended::Failed };
-        let mut outcome = OutcomeLeaf::new(self.0.clock().now_unix_ms(), intent.leaf(), result);
-        outcome.reason = ended.as_ref().err().map(|error| error.name().to_owned());
-        self.0.write_outcome(outcome).await?;
-        let (Removal { gun, .. }, _flight) = intent.close();
+        let said = ended.as_ref().map_err(|error| Some(error.name()));
+        let (Removal { gun, .. }, _flight) = self.close_intent(intent, said).await?;
         info!(stage = "publish", repository = %gun, %digest, ?going, is_done = ended.is_ok(), "a proposal goes");
         ended
     }
