@@ -69,8 +69,8 @@ impl Publisher<'_> {
         (head, held): (&Head, &Repository),
         parts: Vec<Part>,
     ) -> Result<(), PublishError> {
-        let own: BTreeSet<_> =
-            self.server_keys(&asked.gun, &RoleName::Snapshot)?.iter().map(|own| own.key.canonical_id()).collect();
+        let has_snapshot = sent(&parts, &RoleName::Snapshot).is_some();
+        let own = has_snapshot.then(|| self.own_snapshot_keys(&asked.gun)).transpose()?;
         let update = checked(asked, held, (parts, own), now_of(self.0)).await?;
         let update = with_room(held, update)?;
         let own = self.own_files(asked, &update)?;
@@ -79,6 +79,11 @@ impl Publisher<'_> {
         whole(asked, &repository, now_of(self.0)).await?;
         let new = update.files().cloned().chain(made).collect();
         self.put(turn, asked, Step { before: &reserved, begins_anew: update.begins_anew() }, repository, new).await
+    }
+
+    /// The daemon's own keys for the snapshot, each by the id of the bare key.
+    fn own_snapshot_keys(self, gun: &Gun) -> Result<BTreeSet<Sha256Digest>, PublishError> {
+        Ok(self.server_keys(gun, &RoleName::Snapshot)?.iter().map(|own| own.key.canonical_id()).collect())
     }
 
     /// Which files the daemon has to make, and by which keys.
@@ -249,38 +254,39 @@ fn next_head(step: Step<'_>, repository: &Repository, now_unix_seconds: u64) -> 
 /// From so many bytes on files are verified off the threads that others wait for: each signature hashes all of its file.
 const LONG_BYTES: usize = 256 * 1024;
 
-/// What was sent, held to the rules. With it come the daemon's own keys for the snapshot.
+/// What was sent, held to the rules. With a snapshot come the daemon's own keys for it.
 async fn checked(
     asked: &Asked,
     held: &Repository,
-    (parts, own): (Vec<Part>, BTreeSet<Sha256Digest>),
+    (parts, own): (Vec<Part>, Option<BTreeSet<Sha256Digest>>),
     now: i64,
 ) -> Result<Update, PublishError> {
     let sent: usize = parts.iter().map(|part| part.raw().len()).sum();
     let (gun, held) = (asked.gun.clone(), held.clone());
     let bytes = sent.saturating_add(bytes_of(&held));
     let work = move || {
-        let held = if is_of_owner(&held, &parts, &own) { held.behind_file(&RoleName::Snapshot) } else { held };
+        let is_of_owner = own.is_some_and(|own| is_of_owner(&held, &parts, &own));
+        let held = if is_of_owner { held.behind_file(&RoleName::Snapshot) } else { held };
         check(&gun, &held, parts, now)
     };
     Ok(by_length(bytes, work).await??)
 }
 
-/// Whether a snapshot was sent, and no key of the daemon's speaks for it then. It follows the file there is: versions that
+/// The file of a role among those that were sent.
+fn sent<'a>(parts: &'a [Part], role: &RoleName) -> Option<&'a Part> {
+    parts.iter().find(|part| part.role() == role)
+}
+
+/// Whether no key of the daemon's speaks for a snapshot that was sent. It follows the file there is: versions that
 /// the daemon has used up and published nothing of are none of its owner's. The head keeps its mark even so, so that the
 /// daemon signs no version twice if it ever signs snapshots again.
 fn is_of_owner(held: &Repository, parts: &[Part], own: &BTreeSet<Sha256Digest>) -> bool {
-    let role = RoleName::Snapshot;
-    let sent = |role: &RoleName| parts.iter().find(|part| part.role() == role);
-    if sent(&role).is_none() {
-        return false;
-    }
-    let root = match sent(&RoleName::Root) {
+    let root = match sent(parts, &RoleName::Root) {
         // One that is unsound is refused when it is checked.
         Some(part) => part.clone().document().ok(),
         None => held.file(&RoleName::Root).cloned(),
     };
-    let said = root.as_ref().and_then(Document::as_root).and_then(|root| root.authority(&role));
+    let said = root.as_ref().and_then(Document::as_root).and_then(|root| root.authority(&RoleName::Snapshot));
     let is_own = |key: &&Key| own.contains(&key.canonical_id());
     said.is_some_and(|said| !said.keys().iter().any(is_own))
 }
