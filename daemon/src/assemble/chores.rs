@@ -33,10 +33,7 @@ pub(super) async fn destructions(house: Arc<House>) {
 /// Signs timestamps anew, also where nobody reads them (D29).
 pub(super) async fn renewals(house: Arc<House>) {
     loop {
-        tokio::time::sleep(RENEWAL_INTERVAL).await;
-        if house.is_sealed() {
-            continue;
-        }
+        unsealed_after(&house, RENEWAL_INTERVAL).await;
         if let Err(fault) = house.renew_timestamps().await {
             error!(%fault, "timestamps that are to be signed anew could not be looked for");
         }
@@ -46,12 +43,19 @@ pub(super) async fn renewals(house: Arc<House>) {
 /// Takes away keys of trust data that were made for somebody and never used.
 pub(super) async fn unused_keys(house: Arc<House>) {
     loop {
-        tokio::time::sleep(UNUSED_INTERVAL).await;
-        if house.is_sealed() {
-            continue;
-        }
+        unsealed_after(&house, UNUSED_INTERVAL).await;
         if let Err(fault) = house.discard_unused_keys().await {
             error!(%fault, "keys that were never used could not be looked for");
+        }
+    }
+}
+
+/// Waits for so long, and again as often as the daemon is sealed then.
+async fn unsealed_after(house: &House, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        if !house.is_sealed() {
+            return;
         }
     }
 }

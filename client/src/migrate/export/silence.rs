@@ -16,7 +16,7 @@ use crate::trust_server::TrustServerEntry;
 /// any other.
 const FAILED_MAX: u32 = 3;
 
-/// Whom an export asks.
+/// Whom an export asks; in words, what made it give up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Peer {
     /// The daemon, which signs.
@@ -29,7 +29,6 @@ pub(super) enum Peer {
     TrustServer(String),
 }
 
-/// What it has done.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
