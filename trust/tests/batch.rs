@@ -1,4 +1,5 @@
-//! Many signatures under prepared keys: every path gives the verdict of `verify_strict`, item by item.
+//! Many signatures under keys that are prepared and that are not: every path gives the verdict of `verify_strict`, item
+//! by item.
 //!
 //! `TRUSTD_TEST_LONG=1` makes ten million random items of a hundred thousand.
 
@@ -11,7 +12,10 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha512};
 use trust::PublicKey;
 use trust::verify::NotValid;
-use trust::verify::batch::{Input, Item, Key, Path, Table, chunk_on};
+use trust::verify::batch::{Input, Item, Key, Path, Table, chunk_in_lanes_on, chunk_on};
+
+/// One way to verify many.
+type ChunkOn = fn(Path, &[Item<'_>]) -> Vec<Result<(), NotValid>>;
 
 /// One case: which of the keys, what was signed, the signature.
 #[derive(Clone)]
@@ -41,11 +45,14 @@ fn oracle(keys: &[Prepared], case: &Case) -> Result<(), NotValid> {
     keys[case.key].oracle.verify_strict(&case.message, &signature).map_err(|_| NotValid::Wrong)
 }
 
-/// Runs the cases by every path that is here, prepared and plain mixed, and returns how many are valid.
+/// Runs the cases by every path that is here, prepared and plain mixed, the plain ones by dalek's multiplication and in
+/// lanes of ours, and returns how many are valid.
 fn compare(keys: &[Prepared], cases: &[Case]) -> usize {
     let expected: Vec<_> = cases.iter().map(|case| oracle(keys, case)).collect();
+    let ways: [(ChunkOn, usize); 4] =
+        [(chunk_on, usize::MAX), (chunk_on, 3), (chunk_in_lanes_on, 3), (chunk_in_lanes_on, 1)];
     for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
-        for plain_every in [usize::MAX, 3] {
+        for (chunk_on, plain_every) in ways {
             let items: Vec<_> = cases
                 .iter()
                 .enumerate()
@@ -58,7 +65,7 @@ fn compare(keys: &[Prepared], cases: &[Case]) -> usize {
                     signature: &case.signature,
                 })
                 .collect();
-            assert_eq!(chunk_on(path, &items), expected, "{path:?}");
+            assert_eq!(chunk_on(path, &items), expected, "{path:?}, plain every {plain_every}");
         }
     }
     expected.iter().filter(|verdict| verdict.is_ok()).count()
@@ -207,6 +214,7 @@ fn inputs_that_are_no_ed25519_signature_get_the_verdict_of_one() {
         let known = Item { key: Key::Known(&prepared.table), ..plain };
         for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
             assert_eq!(chunk_on(path, &[known]), chunk_on(path, &[plain]));
+            assert_eq!(chunk_on(path, &[known; 9]), chunk_in_lanes_on(path, &[plain; 9]));
         }
     }
 }

@@ -31,7 +31,8 @@ fn bytes(value: &Value) -> Vec<u8> {
     hex::decode(value.as_str().unwrap()).unwrap()
 }
 
-/// What every way to verify many says of five times the same: with a table and without, by each path that is here.
+/// What every way to verify many says of five times the same: with a table and without, by each path that is here. Five
+/// fill lanes, and not evenly.
 fn by_every_path(
     key: &PublicKey,
     input: Input<'_>,
@@ -43,6 +44,7 @@ fn by_every_path(
         for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
             let item = Item { key: Key::Known(&table), ..plain };
             verdicts.push((format!("{path:?}"), batch::chunk_on(path, &[item; 5])));
+            verdicts.push((format!("{path:?}, no table"), batch::chunk_in_lanes_on(path, &[plain; 5])));
         }
     }
     verdicts

@@ -45,6 +45,8 @@ enum Subject {
     Strict,
     DalekBatch,
     Plain(Path),
+    /// Several at a time, also where that is slower.
+    InLanes(Path),
     Prepared(Path),
     ZebraBatch,
 }
@@ -55,9 +57,12 @@ impl Subject {
         if zebra::IS_HERE {
             all.push(Self::ZebraBatch);
         }
+        let is_wanted = |path: &Path| path.is_here() && plan.path.is_none_or(|forced| forced == *path);
+        let here = Path::ALL.into_iter().filter(is_wanted);
         if mix.is_prepared() {
-            let is_wanted = |path: &Path| path.is_here() && plan.path.is_none_or(|forced| forced == *path);
-            all.extend(Path::ALL.into_iter().filter(is_wanted).map(Self::Prepared));
+            all.extend(here.map(Self::Prepared));
+        } else {
+            all.extend(here.filter(|path| *path != Path::Portable).map(Self::InLanes));
         }
         all
     }
@@ -67,6 +72,7 @@ impl Subject {
             Self::Strict => STRICT.to_owned(),
             Self::DalekBatch => DALEK_BATCH.to_owned(),
             Self::Plain(_) => "chunk, keys not prepared".to_owned(),
+            Self::InLanes(path) => format!("chunk, keys not prepared, lanes of {}", format!("{path:?}").to_lowercase()),
             Self::Prepared(path) => format!("chunk, keys prepared, {}", format!("{path:?}").to_lowercase()),
             Self::ZebraBatch => ZEBRA.to_owned(),
         }
@@ -74,7 +80,7 @@ impl Subject {
 
     const fn whose(self) -> Whose {
         match self {
-            Self::Plain(_) | Self::Prepared(_) => Whose::Ours,
+            Self::Plain(_) | Self::InLanes(_) | Self::Prepared(_) => Whose::Ours,
             _ => Whose::Peers,
         }
     }
@@ -85,6 +91,7 @@ impl Subject {
             Self::Strict => mix.strict(from, size),
             Self::DalekBatch => mix.dalek_batch(from, size),
             Self::Plain(path) => mix.ours(path, Prepared::No, from, size),
+            Self::InLanes(path) => mix.ours(path, Prepared::InLanes, from, size),
             Self::Prepared(path) => mix.ours(path, Prepared::Yes, from, size),
             Self::ZebraBatch => mix.zebra_batch(from, size),
         }
@@ -186,11 +193,10 @@ fn miss(report: &mut Report, case: &str, is_prepared: bool, builds: &Builds) {
     let mut miss = |subject: String, why: &str| {
         report.miss(Missing { suite: SUITE, case: case.to_owned(), subject, why: why.to_owned() });
     };
-    if is_prepared {
-        for path in Path::ALL.into_iter().filter(|path| !path.is_here()) {
-            let name = Subject::Prepared(path).name();
-            miss(name.clone(), lacks(&name));
-        }
+    let ours = if is_prepared { Subject::Prepared } else { Subject::InLanes };
+    for path in Path::ALL.into_iter().filter(|path| !path.is_here()) {
+        let name = ours(path).name();
+        miss(name.clone(), lacks(&name));
     }
     if let Some(why) = builds.why_no_simd() {
         miss(SIMD.to_owned(), why);

@@ -2,8 +2,8 @@
 //!
 //! The compiler lets them be called only where it knows that the processor has them, and it cannot know that
 //! here: so this module is a reasoned exception from `deny(unsafe_code)`. Each function is one instruction on
-//! values, without a pointer. [`Four`] is private, and [`spellings`] is the only way to make one: it asks the
-//! processor first, and everything that it calls is inlined into a function that is compiled for AVX2.
+//! values, without a pointer. [`Four`] is private, and [`spellings`] and [`are_valid`] are the only ways to make one: they ask
+//! the processor first, and everything that they call is inlined into a function that is compiled for AVX2.
 #![expect(unsafe_code, reason = "instructions that only some processors have")]
 
 use std::arch::x86_64::{
@@ -14,6 +14,7 @@ use std::arch::x86_64::{
 use super::ed25519::{self, Ready};
 use super::lanes::{Halves, Lanes};
 use super::tenfold::{self, Tenfold};
+use super::unprepared::{self, Unprepared};
 
 /// Whether this processor can.
 pub(super) fn is_here() -> bool {
@@ -33,11 +34,24 @@ pub(super) fn spellings(ready: &[Ready<'_>]) -> Option<Vec<[u8; 32]>> {
     Some(unsafe { inside(ready) })
 }
 
+/// [`unprepared::are_valid`], four at a time; `None` where the processor cannot.
+pub(super) fn are_valid(items: &[Unprepared<'_>]) -> Option<Vec<bool>> {
+    #[target_feature(enable = "avx2")]
+    fn inside(items: &[Unprepared<'_>]) -> Vec<bool> {
+        unprepared::are_valid::<Tenfold<Four, 4>, 4>(items)
+    }
+    if !is_here() {
+        return None;
+    }
+    // SAFETY: the processor has AVX2, as was just asked.
+    Some(unsafe { inside(items) })
+}
+
 /// Four words.
 #[derive(Clone, Copy)]
 struct Four(__m256i);
 
-// SAFETY of each call below: a `Four` exists only inside of `spellings`, which has asked for AVX2.
+// SAFETY of each call below: a `Four` exists only inside of the two functions above, which have asked for AVX2.
 impl Lanes<4> for Four {
     #[inline(always)]
     fn splat(word: u64) -> Self {

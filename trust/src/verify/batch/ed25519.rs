@@ -3,6 +3,9 @@
 //! Each verdict is that of `verify_strict`: the equation without a cofactor, on bytes, for an `R` that is not of small
 //! order. `R` itself is not decompressed. The point that has to be there is spelled in its one canonical way, so an
 //! `R` that is no point, or is spelled otherwise, is never equal to it.
+//!
+//! Keys without a table have a way of their own where vectors are long ([`super::unprepared`]); elsewhere it is dalek's
+//! double multiplication.
 
 use std::sync::LazyLock;
 
@@ -16,6 +19,7 @@ use super::field::{Element, Side};
 use super::point::{Point, to_affine};
 use super::sha512::Challenge;
 use super::table::{BaseRows, KeyRows, Table, base, look_up};
+use super::unprepared::Unprepared;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, ifma};
 use crate::verify::NotValid;
@@ -47,45 +51,124 @@ pub(super) struct Ready<'a> {
 /// How many share an inversion, which costs as much as half an item, or two of four lanes: their points stay in the cache.
 const SHARE: usize = 128;
 
+/// How many lanes are left empty at most: fewer items than these take longer together than one by one.
+const ALONE_MAX: usize = 2;
+
+/// Where keys without a table are verified several at a time. The verdicts are the same.
+#[derive(Clone, Copy)]
+pub(super) enum InLanes {
+    /// On the paths on which that is faster.
+    WherePaid,
+    /// On every path that has lanes.
+    Everywhere,
+}
+
+/// A signature under a key without a table.
+struct Plain<'a> {
+    place: usize,
+    key: &'a VerifyingKey,
+    nonce: &'a [u8; 32],
+    response: Scalar,
+    challenge: Scalar,
+}
+
 /// Verdicts, in order.
-pub(super) fn verdicts(path: Path, items: &[Ed25519Item<'_>]) -> Vec<Result<(), NotValid>> {
+pub(super) fn verdicts(path: Path, lanes: InLanes, items: &[Ed25519Item<'_>]) -> Vec<Result<(), NotValid>> {
     let mut verdicts = Vec::with_capacity(items.len());
     for items in items.chunks(SHARE) {
-        let (mut known, mut plain) = (Vec::new(), Vec::new());
-        let mut is_possible = Vec::with_capacity(items.len());
-        for (item, challenge) in items.iter().zip(challenges_on(path, items)) {
-            let response = item.response();
-            is_possible.push(response.is_some());
-            match (response, item.key) {
-                (Some(response), Ed25519Key::Known(table)) => known.push(Ready::new(table, &response, &challenge)),
-                (Some(response), Ed25519Key::Plain(key)) => {
-                    let minus_key = -key.to_edwards();
-                    plain.push(EdwardsPoint::vartime_double_scalar_mul_basepoint(&challenge, &minus_key, &response));
-                }
-                (None, _) => {}
-            }
-        }
-        let mut of_known = spellings_on(path, &known).into_iter();
-        let mut of_plain = EdwardsPoint::compress_batch_alloc(&plain).into_iter().map(|point| point.to_bytes());
-        verdicts.extend(items.iter().zip(is_possible).map(|(item, is_possible)| {
-            let expected = match item.key {
-                _ if !is_possible => None,
-                Ed25519Key::Known(_) => of_known.next(),
-                Ed25519Key::Plain(_) => of_plain.next(),
-            };
-            match (expected, item.signature.first_chunk::<32>()) {
-                (Some(expected), Some(nonce)) if *nonce == expected && !is_small(nonce) => Ok(()),
-                _ => Err(NotValid::Wrong),
-            }
-        }));
+        let are_valid = are_valid(path, lanes, items);
+        verdicts.extend(are_valid.into_iter().map(|is_valid| if is_valid { Ok(()) } else { Err(NotValid::Wrong) }));
     }
     verdicts
+}
+
+/// The same of items that share an inversion.
+fn are_valid(path: Path, lanes: InLanes, items: &[Ed25519Item<'_>]) -> Vec<bool> {
+    let mut are_valid = vec![false; items.len()];
+    let (mut known, mut of_known, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+    for ((place, item), challenge) in items.iter().enumerate().zip(challenges_on(path, items)) {
+        let (Some(response), Some(nonce)) = (item.response(), item.nonce()) else { continue };
+        match item.key {
+            Ed25519Key::Known(table) => {
+                known.push(Ready::new(table, &response, &challenge));
+                of_known.push((place, nonce));
+            }
+            Ed25519Key::Plain(key) => plain.push(Plain { place, key, nonce, response, challenge }),
+        }
+    }
+    let mut say = |place: usize, is_valid: bool| {
+        if let Some(verdict) = are_valid.get_mut(place) {
+            *verdict = is_valid;
+        }
+    };
+    for ((place, nonce), spelling) in of_known.into_iter().zip(spellings_on(path, &known)) {
+        say(place, *nonce == spelling);
+    }
+    let alone = plain_on(path, lanes, plain, &mut say);
+    let points: Vec<EdwardsPoint> = alone.iter().map(Plain::expected).collect();
+    for (item, spelling) in alone.iter().zip(EdwardsPoint::compress_batch_alloc(&points)) {
+        say(item.place, *item.nonce == spelling.to_bytes());
+    }
+    are_valid
+}
+
+/// Says of those items which are valid that are verified several at a time, and returns the others.
+fn plain_on<'a>(
+    path: Path,
+    lanes: InLanes,
+    items: Vec<Plain<'a>>,
+    say: &mut impl FnMut(usize, bool),
+) -> Vec<Plain<'a>> {
+    let at_a_time = match (path, lanes) {
+        (Path::Ifma, _) => 8,
+        // dalek's double multiplication is about as fast there, by an estimate.
+        (Path::Avx2, InLanes::Everywhere) => 4,
+        (Path::Avx2, InLanes::WherePaid) | (Path::Portable, _) => return items,
+    };
+    let rest = items.len() % at_a_time;
+    let together = if rest <= ALONE_MAX { items.len() - rest } else { items.len() };
+    let (mut in_lanes, mut ready, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, item) in items.into_iter().enumerate() {
+        let Plain { key, nonce, response, challenge, .. } = &item;
+        let short = if number < together { Unprepared::new(key.as_bytes(), nonce, response, challenge) } else { None };
+        match short {
+            Some(short) => {
+                in_lanes.push(item);
+                ready.push(short);
+            }
+            None => alone.push(item),
+        }
+    }
+    let found = match path {
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx2 => avx2::are_valid(&ready),
+        #[cfg(target_arch = "x86_64")]
+        Path::Ifma => ifma::are_valid(&ready),
+        _ => None,
+    };
+    match found {
+        Some(found) => in_lanes.iter().zip(found).for_each(|(item, is_valid)| say(item.place, is_valid)),
+        None => alone.extend(in_lanes),
+    }
+    alone
+}
+
+impl Plain<'_> {
+    /// s·B − k·A.
+    fn expected(&self) -> EdwardsPoint {
+        EdwardsPoint::vartime_double_scalar_mul_basepoint(&self.challenge, &-self.key.to_edwards(), &self.response)
+    }
 }
 
 impl Ed25519Item<'_> {
     /// s; `None` for one that is not below the group's order (RFC 8032 §5.1.7).
     fn response(&self) -> Option<Scalar> {
         Scalar::from_canonical_bytes(*self.signature.last_chunk::<32>()?).into()
+    }
+
+    /// R; `None` for one that is not the spelling of a point, as far as its bytes say, or is of small order.
+    fn nonce(&self) -> Option<&[u8; 32]> {
+        self.signature.first_chunk().filter(|nonce| can_be_nonce(nonce))
     }
 
     /// What is hashed to k.
@@ -193,8 +276,13 @@ fn spell(x: &[u64; 4], y: &[u64; 4]) -> [u8; 32] {
     bytes
 }
 
-/// Whether these are the bytes of one of the eight points of small order.
-fn is_small(bytes: &[u8; 32]) -> bool {
+/// Whether these bytes may be the spelling of an `R`: y is below p, and they are not of one of the eight points of small
+/// order, whose other spellings are found by leaving out the sign of x. Where x is zero, and has none, they are of one.
+pub(super) fn can_be_nonce(bytes: &[u8; 32]) -> bool {
     static SMALL: LazyLock<[[u8; 32]; 8]> = LazyLock::new(|| EIGHT_TORSION.map(|point| point.compress().to_bytes()));
-    SMALL.contains(bytes)
+    let mut unsigned = *bytes;
+    unsigned[31] &= 0x7f;
+    let [first, middle @ .., last] = unsigned;
+    let is_below_p = first < 0xed || last < 0x7f || middle != [0xff; 30];
+    is_below_p && !SMALL.contains(&unsigned)
 }

@@ -21,6 +21,8 @@ pub(super) trait Field: Copy {
     fn add(self, other: Self) -> Self;
     /// The difference of a product, or a sum of two, and a product.
     fn sub(self, other: Self) -> Self;
+    /// A sum or a difference of at most five products as a product: carried, without a multiplication.
+    fn carry(self) -> Self;
 
     /// Raises to 2²⁵⁰ − 1 and to 11: where the two exponentiations that follow begin.
     #[inline(always)]
@@ -44,6 +46,13 @@ pub(super) trait Field: Copy {
         let (long, eleven) = self.pow_2_250_1();
         squares(long, 5).mul(eleven)
     }
+
+    /// Raises to (p − 5) / 8 = 2²⁵² − 3, from which square roots are had (RFC 8032 §5.1.3).
+    #[inline(always)]
+    fn pow_p58(self) -> Self {
+        let (long, _) = self.pow_2_250_1();
+        squares(long, 2).mul(self)
+    }
 }
 
 /// `N` elements side by side, of which each step is done to all.
@@ -52,6 +61,10 @@ pub(super) trait Side<const N: usize>: Field {
     fn unpack<'a>(words: impl Fn(usize) -> &'a [u64; 4]) -> Self;
     /// −self where it is said so, of a product; without a branch, because digits have signs like coins.
     fn negate_where(self, negative: impl Fn(usize) -> bool) -> Self;
+    /// In each lane what that lane of another has.
+    fn pick<'a>(from: impl Fn(usize) -> &'a Self) -> Self
+    where
+        Self: 'a;
     /// The one spelling below p of each, of products.
     fn pack(self) -> [[u64; 4]; N];
 }
@@ -164,6 +177,11 @@ impl Field for Element {
         let minus = u64::wrapping_sub;
         self.add(Self([minus(p0, b0), minus(p1, b1), minus(p2, b2), minus(p3, b3), minus(p4, b4)]))
     }
+
+    #[inline(always)]
+    fn carry(self) -> Self {
+        Self(carry_narrow(self.0))
+    }
 }
 
 impl Side<1> for Element {
@@ -178,6 +196,11 @@ impl Side<1> for Element {
         let ([a0, a1, a2, a3, a4], [b0, b1, b2, b3, b4]) = (self.0, self.negate().0);
         let choose = |a: u64, b: u64| a ^ (a ^ b) & mask;
         Self([choose(a0, b0), choose(a1, b1), choose(a2, b2), choose(a3, b3), choose(a4, b4)])
+    }
+
+    #[inline(always)]
+    fn pick<'a>(from: impl Fn(usize) -> &'a Self) -> Self {
+        *from(0)
     }
 
     fn pack(self) -> [[u64; 4]; 1] {
@@ -200,12 +223,6 @@ impl Element {
     #[inline(always)]
     pub(super) fn negate(self) -> Self {
         Self::zero().sub(self)
-    }
-
-    /// Raises to (p − 5) / 8 = 2²⁵² − 3, from which square roots are had (RFC 8032 §5.1.3).
-    pub(super) fn pow_p58(self) -> Self {
-        let (long, _) = self.pow_2_250_1();
-        squares(long, 2).mul(self)
     }
 
     /// Four little-endian words below 2²⁵⁵, of which bit 255 is ignored.
@@ -234,17 +251,6 @@ impl Element {
         let [l0, l1, l2, l3, l4] = carry_up([l0 + 19 * excess, l1, l2, l3, l4]);
         let l4 = l4 & LOW;
         [l0 | l1 << 51, l1 >> 13 | l2 << 38, l2 >> 26 | l3 << 25, l3 >> 39 | l4 << 12]
-    }
-
-    /// Whether the two are the same number.
-    pub(super) fn equals(self, other: Self) -> bool {
-        self.spell() == other.spell()
-    }
-
-    /// Whether its one spelling is an odd number: the sign of x (RFC 8032 §5.1.2).
-    pub(super) fn is_odd(self) -> bool {
-        let [low, ..] = self.spell();
-        low & 1 == 1
     }
 }
 
@@ -298,7 +304,7 @@ fn carry_up(limbs: [u64; 5]) -> [u64; 5] {
 /// The lower half.
 #[inline(always)]
 #[expect(clippy::as_conversions, reason = "cutting is what is meant; try_from with a mask costs a branch per limb")]
-const fn low(value: u128) -> u64 {
+pub(super) const fn low(value: u128) -> u64 {
     value as u64
 }
 
@@ -381,6 +387,9 @@ mod tests {
             fn sub(self, other: Self) -> Self {
                 Self(self.0.sub(other.0))
             }
+            fn carry(self) -> Self {
+                Self(self.0.carry())
+            }
         }
         impl Side<1> for Wrong {
             fn unpack<'a>(words: impl Fn(usize) -> &'a [u64; 4]) -> Self {
@@ -388,6 +397,9 @@ mod tests {
             }
             fn negate_where(self, negative: impl Fn(usize) -> bool) -> Self {
                 Self(self.0.negate_where(negative))
+            }
+            fn pick<'a>(from: impl Fn(usize) -> &'a Self) -> Self {
+                *from(0)
             }
             fn pack(self) -> [[u64; 4]; 1] {
                 self.0.pack()
@@ -416,6 +428,8 @@ mod tests {
                 assert_eq!(a.mul(b).spell(), expected);
             }
             assert_eq!(a.square().spell(), slow_product(&a.spell(), &a.spell()));
+            assert_eq!(a.carry().spell(), a.spell());
+            assert!(a.carry().0.iter().all(|limb| *limb < (1 << BITS) + (1 << 10)), "{a:x?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The field in five limbs of 51 bits, several elements side by side: for vectors that multiply 52 bits.
 
 use super::field::{Element, Field, Side};
-use super::lanes::{FiftyTwo, Lanes};
+use super::lanes::{FiftyTwo, Lanes, lane_of};
 
 /// Elements: Σ limbs[i] · 2^(51 i) in each lane.
 ///
@@ -144,6 +144,11 @@ impl<V: FiftyTwo<N>, const N: usize> Field for Fivefold<V, N> {
         let room = Self([first, rest, rest, rest, rest]).zip(other, V::sub);
         Self(carried(self.zip(Self(room), V::add)))
     }
+
+    #[inline(always)]
+    fn carry(self) -> Self {
+        self // it is
+    }
 }
 
 impl<V: FiftyTwo<N>, const N: usize> Side<N> for Fivefold<V, N> {
@@ -169,6 +174,20 @@ impl<V: FiftyTwo<N>, const N: usize> Side<N> for Fivefold<V, N> {
     fn negate_where(self, negative: impl Fn(usize) -> bool) -> Self {
         let mask = V::gather(|lane| u64::from(negative(lane)).wrapping_neg());
         Self(self.zip(Self::zero().sub(self), |limb, negated| limb.xor(limb.xor(negated).and(mask))))
+    }
+
+    #[inline(always)]
+    fn pick<'a>(from: impl Fn(usize) -> &'a Self) -> Self
+    where
+        Self: 'a,
+    {
+        Self([
+            V::gather(|lane| lane_of(&from(lane).0[0], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[1], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[2], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[3], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[4], lane)),
+        ])
     }
 
     #[inline(always)]
@@ -231,6 +250,10 @@ mod tests {
             prop_assert_eq!(x.square().pack(), each(&|a, _| a.square()));
             prop_assert_eq!(x.add(y).pack(), each(&|a, b| a.add(b)));
             prop_assert_eq!(x.sub(y).pack(), each(&|a, b| a.sub(b)));
+            prop_assert_eq!(x.sub(y).carry().square().pack(), each(&|a, b| a.sub(b).square()));
+            let mixed = Two::pick(|lane| if signs[lane] { &x } else { &y });
+            let expected = std::array::from_fn::<_, 2, _>(|lane| Element::read(if signs[lane] { &a[lane] } else { &b[lane] }).spell());
+            prop_assert_eq!(mixed.pack(), expected);
             prop_assert_eq!(x.invert().pack(), each(&|a, _| a.invert()));
             let negated = std::array::from_fn::<_, 2, _>(|lane| Element::read(&a[lane]).negate_where(|_| signs[lane]).spell());
             prop_assert_eq!(x.negate_where(|lane| signs[lane]).pack(), negated);

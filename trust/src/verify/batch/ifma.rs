@@ -16,6 +16,7 @@ use super::field;
 use super::fivefold::{self, Fivefold};
 use super::lanes::{FiftyTwo, Lanes, Turning};
 use super::sha512::{self, Challenge};
+use super::unprepared::{self, Unprepared};
 
 /// Whether this processor can, and has answered as the portable field and `sha2` do.
 pub(super) fn is_here() -> bool {
@@ -45,6 +46,19 @@ pub(super) fn spellings(ready: &[Ready<'_>]) -> Option<Vec<[u8; 32]>> {
     Some(unsafe { inside(ready) })
 }
 
+/// [`unprepared::are_valid`], eight at a time; `None` where the processor cannot.
+pub(super) fn are_valid(items: &[Unprepared<'_>]) -> Option<Vec<bool>> {
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn inside(items: &[Unprepared<'_>]) -> Vec<bool> {
+        unprepared::are_valid::<Fivefold<Eight, 8>, 8>(items)
+    }
+    if !is_here() {
+        return None;
+    }
+    // SAFETY: the processor has AVX-512 F and IFMA, as was just asked.
+    Some(unsafe { inside(items) })
+}
+
 /// [`sha512::hashes`], eight at a time; `None` where the processor cannot.
 pub(super) fn hashes(of: &[Challenge<'_>]) -> Option<Vec<[u8; 64]>> {
     #[target_feature(enable = "avx512f,avx512ifma")]
@@ -62,7 +76,7 @@ pub(super) fn hashes(of: &[Challenge<'_>]) -> Option<Vec<[u8; 64]>> {
 #[derive(Clone, Copy)]
 struct Eight(__m512i);
 
-// SAFETY of each call below: an `Eight` exists only inside of the three functions above, which have asked for AVX-512 F and IFMA.
+// SAFETY of each call below: an `Eight` exists only inside of the four functions above, which have asked for AVX-512 F and IFMA.
 impl Lanes<8> for Eight {
     #[inline(always)]
     fn splat(word: u64) -> Self {

@@ -27,6 +27,12 @@ pub(super) trait Lanes<const N: usize>: Copy {
     fn shift_down<const BITS: i32>(self) -> Self;
 }
 
+/// The word of one lane, of a vector in memory: the compiler reads that word and no more.
+#[inline(always)]
+pub(super) fn lane_of<V: Lanes<N>, const N: usize>(vector: &V, lane: usize) -> u64 {
+    vector.words().get(lane).copied().unwrap_or(0)
+}
+
 /// Lanes that multiply their lower halves, as AVX2 does (`VPMULUDQ`).
 pub(super) trait Halves<const N: usize>: Lanes<N> {
     /// The whole product of the lower 32 bits.
@@ -87,7 +93,8 @@ pub(super) trait Turning<const N: usize>: Lanes<N> {
 pub(super) mod tests {
     use super::*;
 
-    /// The same, word by word, on any machine: what the vectors are held against.
+    /// The same, word by word, on any machine: what the vectors are held against. Its steps are not inlined, as those of
+    /// vectors have to be: the formulas have tens of thousands of them, and every one may panic.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(in super::super) struct Words<const N: usize>(pub(in super::super) [u64; N]);
 
@@ -98,10 +105,12 @@ pub(super) mod tests {
     }
 
     impl<const N: usize> Lanes<N> for Words<N> {
+        #[inline(never)]
         fn splat(word: u64) -> Self {
             Self([word; N])
         }
 
+        #[inline(never)]
         fn gather(word: impl Fn(usize) -> u64) -> Self {
             Self(std::array::from_fn(word))
         }
@@ -110,26 +119,32 @@ pub(super) mod tests {
             self.0
         }
 
+        #[inline(never)]
         fn add(self, other: Self) -> Self {
             self.each(other, |a, b| a.checked_add(b).unwrap())
         }
 
+        #[inline(never)]
         fn sub(self, other: Self) -> Self {
             self.each(other, |a, b| a.checked_sub(b).unwrap())
         }
 
+        #[inline(never)]
         fn and(self, other: Self) -> Self {
             self.each(other, |a, b| a & b)
         }
 
+        #[inline(never)]
         fn xor(self, other: Self) -> Self {
             self.each(other, |a, b| a ^ b)
         }
 
+        #[inline(never)]
         fn shift_up<const BITS: i32>(self) -> Self {
             Self(self.0.map(|word| word << BITS))
         }
 
+        #[inline(never)]
         fn shift_down<const BITS: i32>(self) -> Self {
             Self(self.0.map(|word| word >> BITS))
         }
@@ -137,6 +152,7 @@ pub(super) mod tests {
 
     impl<const N: usize> Halves<N> for Words<N> {
         /// Panics where an upper half is not empty: the real one would ignore it, and the formulas may not rely on that.
+        #[inline(never)]
         fn multiply(self, by: Self) -> Self {
             self.each(by, |a, b| u64::from(u32::try_from(a).unwrap()) * u64::from(u32::try_from(b).unwrap()))
         }
@@ -152,10 +168,12 @@ pub(super) mod tests {
     }
 
     impl<const N: usize> FiftyTwo<N> for Words<N> {
+        #[inline(never)]
         fn add_low_product(self, f: Self, g: Self) -> Self {
             self.add(f.each(g, |a, b| product_of_52(a, b).0))
         }
 
+        #[inline(never)]
         fn add_high_product(self, f: Self, g: Self) -> Self {
             self.add(f.each(g, |a, b| product_of_52(a, b).1))
         }

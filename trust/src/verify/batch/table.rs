@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use super::field::{Element, Field, Side};
-use super::point::{Addend, Affine, Point, curve_d, to_affine};
+use super::field::{Element, Side};
+use super::point::{Addend, Affine, Point, constants, to_affine};
 use super::windows::digits;
 use crate::PublicKey;
 use crate::public_key::Parsed;
@@ -91,12 +91,12 @@ impl<const WIDTH: usize, const ROWS: usize> Rows<WIDTH, ROWS> {
     const ENTRIES: usize = Self::ROW * ROWS;
 
     fn new(point: Affine) -> Self {
-        let twice_d = curve_d().add(curve_d()).mul(Element::one());
+        let twice_d = Element::read(&constants().twice_d);
         let mut firsts = Vec::with_capacity(ROWS);
         let mut first = point.extend();
         for _ in 0..ROWS {
             firsts.push(first);
-            first = (0..WIDTH).fold(first, |point, _| point.double());
+            first = (0..WIDTH).fold(first, |point, _| point.double().extend());
         }
         let mut multiples = Vec::with_capacity((Self::ROW - 1) * ROWS);
         to_affine(&firsts, |_, x, y| {
@@ -120,6 +120,7 @@ impl<const WIDTH: usize, const ROWS: usize> Rows<WIDTH, ROWS> {
 
     /// The digits of a scalar below the group's order, one for each row.
     pub(super) fn digits(scalar: &[u8; 32]) -> [i16; ROWS] {
+        const { assert!(WIDTH * ROWS >= 253) };
         digits::<WIDTH, ROWS>(scalar)
     }
 
@@ -184,6 +185,7 @@ mod tests {
     use curve25519_dalek::edwards::EdwardsPoint;
     use curve25519_dalek::scalar::Scalar;
 
+    use super::super::field::Field as _;
     use super::*;
 
     fn check<const WIDTH: usize, const ROWS: usize>(point: EdwardsPoint) {
@@ -197,8 +199,8 @@ mod tests {
                 let expected = of_row * if digit < 0 { -times } else { times };
                 let expected = Affine::decompress(expected.compress().as_bytes()).unwrap();
                 let inverse = added.z.invert();
-                assert!(added.x.mul(inverse).equals(expected.x), "row {row}, digit {digit}");
-                assert!(added.y.mul(inverse).equals(expected.y), "row {row}, digit {digit}");
+                assert_eq!(added.x.mul(inverse).spell(), expected.x.spell(), "row {row}, digit {digit}");
+                assert_eq!(added.y.mul(inverse).spell(), expected.y.spell(), "row {row}, digit {digit}");
             }
             of_row = (0..WIDTH).fold(of_row, |point, _| point + point);
         }
@@ -220,8 +222,8 @@ mod tests {
             let added = Point::neutral().add(&look_up::<Element, 1, _, _>(|_| &rows, 0, |_| -3));
             let expected = -(ED25519_BASEPOINT_POINT + torsion) * Scalar::from(3_u64);
             let expected = Affine::decompress(expected.compress().as_bytes()).unwrap();
-            assert!(added.x.mul(added.z.invert()).equals(expected.x));
-            assert!(added.y.mul(added.z.invert()).equals(expected.y));
+            assert_eq!(added.x.mul(added.z.invert()).spell(), expected.x.spell());
+            assert_eq!(added.y.mul(added.z.invert()).spell(), expected.y.spell());
         }
     }
 

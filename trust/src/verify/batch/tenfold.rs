@@ -1,7 +1,7 @@
 //! The field in ten limbs of 26 and 25 bits, several elements side by side: for vectors that multiply 32 bits.
 
 use super::field::{Element, Field, Side};
-use super::lanes::Halves;
+use super::lanes::{Halves, lane_of};
 
 /// Elements: Σ limbs[i] · 2^⌈25.5 i⌉ in each lane.
 ///
@@ -182,6 +182,11 @@ impl<V: Halves<N>, const N: usize> Field for Tenfold<V, N> {
         let (first, even, odd) = (V::splat(TWICE_P_FIRST), V::splat(TWICE_P_EVEN), V::splat(TWICE_P_ODD));
         self.add(Self([first, odd, even, odd, even, odd, even, odd, even, odd]).zip(other, V::sub))
     }
+
+    #[inline(always)]
+    fn carry(self) -> Self {
+        Self(carried(self.0))
+    }
 }
 
 impl<V: Halves<N>, const N: usize> Side<N> for Tenfold<V, N> {
@@ -215,6 +220,25 @@ impl<V: Halves<N>, const N: usize> Side<N> for Tenfold<V, N> {
     fn negate_where(self, negative: impl Fn(usize) -> bool) -> Self {
         let mask = V::gather(|lane| u64::from(negative(lane)).wrapping_neg());
         self.zip(Self::zero().sub(self), |limb, negated| limb.xor(limb.xor(negated).and(mask)))
+    }
+
+    #[inline(always)]
+    fn pick<'a>(from: impl Fn(usize) -> &'a Self) -> Self
+    where
+        Self: 'a,
+    {
+        Self([
+            V::gather(|lane| lane_of(&from(lane).0[0], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[1], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[2], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[3], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[4], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[5], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[6], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[7], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[8], lane)),
+            V::gather(|lane| lane_of(&from(lane).0[9], lane)),
+        ])
     }
 
     #[inline(always)]
@@ -263,6 +287,13 @@ mod tests {
         let again = longest(ours).mul(ours.sub(Two::zero()));
         assert_eq!(again.pack(), [theirs.add(theirs).mul(theirs).spell(); 2]);
         assert_eq!(top.add(top).square().pack(), [one.add(one).square().spell(); 2]);
+        // What a doubling carries: four products and what is added before a difference.
+        let carried = top.add(top).add(top.sub(ours)).carry();
+        assert_eq!(carried.pack(), [one.add(one).add(one.sub(theirs)).spell(); 2]);
+        for (place, limb) in carried.0.iter().enumerate() {
+            let bits = if place.is_multiple_of(2) { EVEN } else { ODD };
+            assert!(limb.0.iter().all(|word| *word < (1 << bits) + (1 << 10)), "{limb:x?}");
+        }
     }
 
     proptest! {
@@ -279,6 +310,10 @@ mod tests {
             prop_assert_eq!(x.square().pack(), each(&|a, _| a.square()));
             prop_assert_eq!(x.add(y).pack(), each(&|a, b| a.add(b)));
             prop_assert_eq!(x.sub(y).pack(), each(&|a, b| a.sub(b)));
+            prop_assert_eq!(x.sub(y).carry().square().pack(), each(&|a, b| a.sub(b).square()));
+            let mixed = Two::pick(|lane| if signs[lane] { &x } else { &y });
+            let expected = std::array::from_fn::<_, 2, _>(|lane| Element::read(if signs[lane] { &a[lane] } else { &b[lane] }).spell());
+            prop_assert_eq!(mixed.pack(), expected);
             prop_assert_eq!(x.invert().pack(), each(&|a, _| a.invert()));
             let negated = std::array::from_fn::<_, 2, _>(|lane| Element::read(&a[lane]).negate_where(|_| signs[lane]).spell());
             prop_assert_eq!(x.negate_where(|lane| signs[lane]).pack(), negated);

@@ -2,11 +2,11 @@
 
 /// `ROWS` digits of `WIDTH` bits, each from −2^(WIDTH − 1) to 2^(WIDTH − 1): Σ digit[i] · 2^(WIDTH · i) is the scalar.
 ///
-/// The scalar is little-endian and below the group's order, so below 2²⁵³; `ROWS · WIDTH` is at least 253 and the
-/// last digit takes what is left: the order is so little above 2²⁵² that it stays within its row.
+/// The scalar is little-endian and shorter than `ROWS · WIDTH` bits, or below the group's order where these are 253: the
+/// last digit takes what is left, and the order is so little above 2²⁵² that it stays within its row.
 #[inline]
 pub(super) fn digits<const WIDTH: usize, const ROWS: usize>(scalar: &[u8; 32]) -> [i16; ROWS] {
-    const { assert!(WIDTH * ROWS >= 253 && WIDTH >= 2 && WIDTH <= 14) };
+    const { assert!(WIDTH >= 2 && WIDTH <= 14) };
     let mut words = [0; 5];
     let (eights, _) = scalar.as_chunks::<8>();
     for (word, eight) in words.iter_mut().zip(eights) {
