@@ -16,7 +16,7 @@ use ed25519_dalek::VerifyingKey;
 
 use super::Path;
 use super::field::{Element, Side};
-use super::point::{Point, to_affine};
+use super::point::{Point, constants, to_affine};
 use super::sha512::Challenge;
 use super::table::{BaseRows, KeyRows, Table, base, look_up};
 use super::unprepared::Unprepared;
@@ -105,9 +105,12 @@ fn are_valid(path: Path, lanes: InLanes, items: &[Ed25519Item<'_>]) -> Vec<bool>
         say(place, *nonce == spelling);
     }
     let alone = plain_on(path, lanes, plain, &mut say);
-    let points: Vec<EdwardsPoint> = alone.iter().map(Plain::expected).collect();
-    for (item, spelling) in alone.iter().zip(EdwardsPoint::compress_batch_alloc(&points)) {
-        say(item.place, *item.nonce == spelling.to_bytes());
+    // Of no points, too, it takes an inversion.
+    if !alone.is_empty() {
+        let points: Vec<EdwardsPoint> = alone.iter().map(Plain::expected).collect();
+        for (item, spelling) in alone.iter().zip(EdwardsPoint::compress_batch_alloc(&points)) {
+            say(item.place, *item.nonce == spelling.to_bytes());
+        }
     }
     are_valid
 }
@@ -208,11 +211,10 @@ impl<'a> Ready<'a> {
 /// [`spellings`] by one path, or by the portable one where that is not here.
 fn spellings_on(path: Path, ready: &[Ready<'_>]) -> Vec<[u8; 32]> {
     let fast = match path {
-        // One or two would fill the lanes with copies of themselves, and take longer than alone.
         #[cfg(target_arch = "x86_64")]
-        Path::Avx2 if ready.len() > 2 => avx2::spellings(ready),
+        Path::Avx2 => avx2::spellings(ready),
         #[cfg(target_arch = "x86_64")]
-        Path::Ifma if ready.len() > 2 => ifma::spellings(ready),
+        Path::Ifma => ifma::spellings(ready),
         _ => None,
     };
     fast.unwrap_or_else(|| spellings::<Element, 1>(ready))
@@ -223,24 +225,35 @@ fn spellings_on(path: Path, ready: &[Ready<'_>]) -> Vec<[u8; 32]> {
 /// Inlined, as is everything below it, so that it is compiled for the processor that its caller asks for.
 #[inline(always)]
 pub(super) fn spellings<F: Side<N>, const N: usize>(ready: &[Ready<'_>]) -> Vec<[u8; 32]> {
-    let mut points = Vec::with_capacity(ready.len().div_ceil(N));
-    let mut groups = ready.chunks_exact(N);
-    for group in &mut groups {
-        if let Some(group) = group.as_array::<N>() {
-            points.push(multiply::<F, N>(group));
-        }
+    let (groups, rest) = ready.as_chunks::<N>();
+    let mut points = Vec::with_capacity(groups.len() + 1);
+    for group in groups {
+        points.push(multiply::<F, N>(group));
     }
-    let rest = groups.remainder();
+    let mut alone = Vec::new();
     if let Some(last) = rest.last() {
-        // Fewer than there are lanes: the last one fills up the others.
-        let group: [Ready<'_>; N] = std::array::from_fn(|lane| *rest.get(lane).unwrap_or(last));
-        points.push(multiply::<F, N>(&group));
+        if rest.len() * 2 <= N {
+            for item in rest {
+                alone.push(multiply_alone::<F, N>(item));
+            }
+        } else {
+            // Fewer than there are lanes: the last one fills up the others.
+            let group: [Ready<'_>; N] = std::array::from_fn(|lane| *rest.get(lane).unwrap_or(last));
+            points.push(multiply::<F, N>(&group));
+        }
     }
     let mut spelled = vec![[0; 32]; points.len() * N];
     to_affine(&points, |index, x, y| {
         let group = spelled.iter_mut().skip(index * N).zip(x.pack()).zip(y.pack());
         for ((bytes, x), y) in group {
             *bytes = spell(&x, &y);
+        }
+    });
+    let together = spelled.len();
+    spelled.resize(together + alone.len(), [0; 32]);
+    to_affine(&alone, |index, x, y| {
+        if let Some(bytes) = spelled.get_mut(together + index) {
+            *bytes = spell(&x.spell(), &y.spell());
         }
     });
     spelled.truncate(ready.len());
@@ -256,13 +269,37 @@ fn multiply<F: Side<N>, const N: usize>(group: &[Ready<'_>; N]) -> Point<F> {
     let mut point = Point::neutral();
     for row in 0..BaseRows::COUNT {
         let digit = |at: usize| lane(at).of_base.get(row).copied().unwrap_or(0);
-        point = point.add(&look_up::<F, N, _, _>(|_| base, row, digit));
+        point = point.add(&look_up::<F, N, _, _>(|_| base, |_| row, digit));
     }
     for row in 0..KeyRows::COUNT {
         let digit = |at: usize| lane(at).of_key.get(row).copied().unwrap_or(0);
-        point = point.add(&look_up::<F, N, _, _>(|at| lane(at).key, row, digit));
+        point = point.add(&look_up::<F, N, _, _>(|at| lane(at).key, |_| row, digit));
     }
     point
+}
+
+/// s·B − k·A of one item whose rows are dealt out to the lanes: the sums of the lanes are added at the end.
+#[inline(always)]
+fn multiply_alone<F: Side<N>, const N: usize>(item: &Ready<'_>) -> Point<Element> {
+    let base = base();
+    let mut point = Point::<F>::neutral();
+    // Beyond the last row there is nothing: the digit is 0.
+    for first in (0..BaseRows::COUNT).step_by(N) {
+        let digit = |at: usize| item.of_base.get(first + at).copied().unwrap_or(0);
+        point = point.add(&look_up::<F, N, _, _>(|_| base, |at| first + at, digit));
+    }
+    for first in (0..KeyRows::COUNT).step_by(N) {
+        let digit = |at: usize| item.of_key.get(first + at).copied().unwrap_or(0);
+        point = point.add(&look_up::<F, N, _, _>(|_| item.key, |at| first + at, digit));
+    }
+    let coordinates = point.x.pack().into_iter().zip(point.y.pack()).zip(point.z.pack()).zip(point.t.pack());
+    let twice_d = Element::read(&constants().twice_d);
+    let mut sum = Point::neutral();
+    for (((x, y), z), t) in coordinates {
+        let [x, y, z, t] = [x, y, z, t].map(|words| Element::read(&words));
+        sum = sum.add_multiple(&Point { x, y, z, t }.multiple(twice_d)).extend();
+    }
+    sum
 }
 
 /// The 32 bytes of a point (RFC 8032 §5.1.2), from the words of its coordinates.
@@ -285,4 +322,53 @@ pub(super) fn can_be_nonce(bytes: &[u8; 32]) -> bool {
     let [first, middle @ .., last] = unsigned;
     let is_below_p = first < 0xed || last < 0x7f || middle != [0xff; 30];
     is_below_p && !SMALL.contains(&unsigned)
+}
+
+#[cfg(test)]
+mod tests {
+    use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+
+    use super::super::fivefold::Fivefold;
+    use super::super::lanes::tests::Words;
+    use super::super::tenfold::Tenfold;
+    use super::*;
+    use crate::PublicKey;
+
+    /// By how many there are, lanes are full, filled up, or an item's rows are dealt out to them.
+    fn check<F: Side<N>, const N: usize>() {
+        let points = [3_u64, 77].map(|times| ED25519_BASEPOINT_POINT * Scalar::from(times) + EIGHT_TORSION[1]);
+        let tables = points.map(|point| {
+            Table::new(&PublicKey::from_ed25519_bytes(point.compress().as_bytes()).unwrap()).unwrap()
+        });
+        let large = |number: u64| Scalar::from_bytes_mod_order([number.to_le_bytes()[0] | 0x80; 32]);
+        let edges = [(Scalar::ZERO, Scalar::ZERO), (-Scalar::ONE, -Scalar::ONE), (Scalar::ONE, Scalar::ZERO)];
+        let scalars = edges.into_iter().chain((1..).map(|number| (large(number), large(number + 40))));
+        let of_one = |(at, (response, challenge)): (usize, (Scalar, Scalar))| {
+            let expected =
+                EdwardsPoint::vartime_double_scalar_mul_basepoint(&challenge, &-points[at % 2], &response).compress();
+            (Ready::new(&tables[at % 2], &response, &challenge), expected.to_bytes())
+        };
+        let (ready, expected): (Vec<_>, Vec<_>) = scalars.take(2 * N + 1).enumerate().map(of_one).unzip();
+
+        for count in 0..=ready.len() {
+            assert_eq!(spellings::<F, N>(&ready[..count]), expected[..count], "{count} items");
+            let from_the_end = ready.len() - count;
+            assert_eq!(spellings::<F, N>(&ready[from_the_end..]), expected[from_the_end..], "the last {count} items");
+        }
+    }
+
+    #[test]
+    fn any_number_of_items_is_spelled_one_at_a_time() {
+        check::<Element, 1>();
+    }
+
+    #[test]
+    fn any_number_of_items_is_spelled_in_four_lanes() {
+        check::<Tenfold<Words<4>, 4>, 4>();
+    }
+
+    #[test]
+    fn any_number_of_items_is_spelled_in_eight_lanes() {
+        check::<Fivefold<Words<8>, 8>, 8>();
+    }
 }

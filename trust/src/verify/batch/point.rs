@@ -283,6 +283,9 @@ impl Affine {
 /// The affine coordinates of many points with one inversion between them (Montgomery's trick).
 #[inline(always)]
 pub(super) fn to_affine<F: Field>(points: &[Point<F>], mut give: impl FnMut(usize, F, F)) {
+    if points.is_empty() {
+        return;
+    }
     let mut products = Vec::with_capacity(points.len());
     let mut product = F::one();
     for point in points {

@@ -153,17 +153,17 @@ impl<'a> Found<'a> {
     }
 }
 
-/// digit · 2^(WIDTH · row) · P from the tables of `N` lanes.
+/// digit · 2^(WIDTH · row) · P from the tables of `N` lanes. Beyond the last row the digit is 0.
 #[inline(always)]
 pub(super) fn look_up<'a, F: Side<N>, const N: usize, const WIDTH: usize, const ROWS: usize>(
     table: impl Fn(usize) -> &'a Rows<WIDTH, ROWS>,
-    row: usize,
+    row: impl Fn(usize) -> usize,
     digit: impl Fn(usize) -> i16,
 ) -> Addend<F> {
     let mut found = [Found::NEUTRAL; N];
     for (lane, found) in found.iter_mut().enumerate() {
         let digit = digit(lane);
-        *found = Found::of(table(lane).find(row, digit), digit < 0);
+        *found = Found::of(table(lane).find(row(lane), digit), digit < 0);
     }
     let at = |lane: usize| found.get(lane).unwrap_or(&Found::NEUTRAL);
     Addend {
@@ -194,7 +194,7 @@ mod tests {
         let mut of_row = point;
         for row in 0..ROWS {
             for digit in [0, 1, 2, half - 1, half, -1, -half] {
-                let added = Point::neutral().add(&look_up::<Element, 1, _, _>(|_| &rows, row, |_| digit));
+                let added = Point::neutral().add(&look_up::<Element, 1, _, _>(|_| &rows, |_| row, |_| digit));
                 let times = Scalar::from(u64::from(digit.unsigned_abs()));
                 let expected = of_row * if digit < 0 { -times } else { times };
                 let expected = Affine::decompress(expected.compress().as_bytes()).unwrap();
@@ -219,7 +219,7 @@ mod tests {
             let rows = Rows::<4, 64>::new(
                 Affine::decompress((ED25519_BASEPOINT_POINT + torsion).compress().as_bytes()).unwrap(),
             );
-            let added = Point::neutral().add(&look_up::<Element, 1, _, _>(|_| &rows, 0, |_| -3));
+            let added = Point::neutral().add(&look_up::<Element, 1, _, _>(|_| &rows, |_| 0, |_| -3));
             let expected = -(ED25519_BASEPOINT_POINT + torsion) * Scalar::from(3_u64);
             let expected = Affine::decompress(expected.compress().as_bytes()).unwrap();
             assert_eq!(added.x.mul(added.z.invert()).spell(), expected.x.spell());

@@ -111,7 +111,7 @@ fn are_neutral<F: Side<N>, const N: usize>(lanes: &[&Unprepared<'_>; N]) -> [boo
     let mut point = sum.extend();
     for row in 0..BaseRows::COUNT {
         let digit = |at: usize| lane(at).of_base.get(row).copied().unwrap_or(0);
-        point = point.add(&look_up::<F, N, _, _>(|_| base, row, digit));
+        point = point.add(&look_up::<F, N, _, _>(|_| base, |_| row, digit));
     }
 
     // Neutral is (0, 1): X = 0 and Y = Z, and no Z is zero.
