@@ -259,8 +259,13 @@ impl Key {
         })
     }
 
-    /// Whether the line is a signature of this key over `signed`.
+    /// Whether the line names this key and is a signature of it over `signed`, what the line's file signs. It is computed
+    /// once for each line: root is asked at every publication, and what was just signed by whoever looks after it.
     pub(super) fn has_signed(&self, signed: &[u8], line: &SignatureLine) -> bool {
+        line.key == Some(self.id()) && *line.verifies.get_or_init(|| self.verifies(signed, line))
+    }
+
+    fn verifies(&self, signed: &[u8], line: &SignatureLine) -> bool {
         let Some(usable) = &self.0.usable else { return false };
         match (&usable.verifier, line.method.as_str()) {
             (Verifier::Ecdsa { coordinate_bytes, key }, "ecdsa") => {

@@ -36,13 +36,15 @@ pub struct Part {
 }
 
 /// One line of `signatures`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct SignatureLine {
     /// `None` for a name that is no hash: no key has it.
     pub(super) key: Option<Sha256Digest>,
     /// In lower case; empty for one that is longer than any.
     pub(super) method: String,
     pub(super) bytes: Vec<u8>,
+    /// Whether it verifies, once that was asked: the key is named by its hash, and what is signed stays with the line.
+    pub(super) verifies: OnceLock<bool>,
 }
 
 impl Part {
@@ -165,5 +167,5 @@ fn signature(value: &Value) -> Result<SignatureLine, Malformed> {
     if bytes.len() > SIGNATURE_BYTES_MAX {
         return Err(Malformed::new("signature", "at most 1024 bytes"));
     }
-    Ok(SignatureLine { key, method: method.to_ascii_lowercase(), bytes })
+    Ok(SignatureLine { key, method: method.to_ascii_lowercase(), bytes, verifies: OnceLock::new() })
 }
