@@ -12,12 +12,18 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
+use rustls::{CipherSuite, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 
 use super::gate::Gate;
 
 /// The one protocol that is spoken inside.
 const ALPN: &[u8] = b"http/1.1";
+/// The suites that come first: AES-128-GCM with SHA-256.
+const FIRST: [CipherSuite; 3] = [
+    CipherSuite::TLS13_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+];
 
 /// Who is asked for a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +64,7 @@ pub(super) fn server(
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)?;
     server.alpn_protocols = vec![ALPN.to_vec()];
+    server.ignore_client_order = true;
     // Tickets are under a key of this reading of the files: another reading ends all of them.
     server.ticketer = aws_lc_rs::Ticketer::new()?;
     server.send_tls13_tickets = 1;
@@ -67,12 +74,15 @@ pub(super) fn server(
 }
 
 /// What is served here is public, or a token that ends in minutes: nothing that somebody would keep for a later quantum
-/// computer. So its group, which costs the most, is for clients that want no other.
+/// computer. So its group, which costs the most, is for clients that want no other; and keys are derived with SHA-256
+/// wherever a client can, for which processors have instructions.
 fn provider() -> CryptoProvider {
     use aws_lc_rs::kx_group;
+    let mut all = aws_lc_rs::default_provider();
+    all.cipher_suites.sort_by_key(|suite| !FIRST.contains(&suite.suite()));
     CryptoProvider {
         kx_groups: vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1, kx_group::X25519MLKEM768],
-        ..aws_lc_rs::default_provider()
+        ..all
     }
 }
 

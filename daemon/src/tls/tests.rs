@@ -357,3 +357,16 @@ fn no_session_can_be_resumed_and_the_hybrid_group_comes_first() {
     assert_eq!(groups[0], rustls::NamedGroup::X25519MLKEM768);
     assert!(server.crypto_provider().cipher_suites.iter().all(|suite| suite.tls13().is_some()));
 }
+
+#[test]
+fn strangers_clients_get_the_cheap_group_and_the_cheap_hash() {
+    let server = TlsState::load(&Files::new().config, Manner::Public(Asked::Nobody), clock()).unwrap().server();
+
+    assert!(server.ignore_client_order);
+    assert_eq!(server.crypto_provider().kx_groups[0].name(), rustls::NamedGroup::X25519);
+    for is_tls13 in [true, false] {
+        let suites = &server.crypto_provider().cipher_suites;
+        let first = suites.iter().find(|suite| suite.tls13().is_some() == is_tls13).unwrap();
+        assert!(format!("{:?}", first.suite()).ends_with("AES_128_GCM_SHA256"), "{:?}", first.suite());
+    }
+}
