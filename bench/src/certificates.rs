@@ -1,13 +1,15 @@
 //! One authority, one server and one client, made for a run and thrown away with it. ECDSA P-256 throughout, for
-//! every peer alike: handshakes are not measured, but connections must be the same.
+//! every peer alike.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
@@ -96,6 +98,18 @@ impl Certificates {
         Ok(self.believing(&rustls::version::TLS12)?.with_no_client_auth())
     }
 
+    /// The same for another connection to a server whose certificate was verified: it has to be the same one, and no
+    /// signature is looked at again.
+    ///
+    /// # Errors
+    /// When the server's certificate does not read.
+    pub(crate) fn public_client_again(&self) -> Result<rustls::ClientConfig> {
+        let certificate = CertificateDer::from_pem_file(self.certificate("server")).context("read a certificate")?;
+        let schemes = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes();
+        let builder = builder(&rustls::version::TLS12)?.dangerous();
+        Ok(builder.with_custom_certificate_verifier(Arc::new(Same { certificate, schemes })).with_no_client_auth())
+    }
+
     fn believing(
         &self,
         version: &'static rustls::SupportedProtocolVersion,
@@ -104,9 +118,61 @@ impl Certificates {
         for certificate in CertificateDer::pem_file_iter(self.authority()).context("read the authority")? {
             roots.add(certificate.context("read the authority")?).context("take the authority")?;
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
-        Ok(builder.map_err(|error| anyhow!("TLS: {error}"))?.with_root_certificates(roots))
+        Ok(builder(version)?.with_root_certificates(roots))
+    }
+}
+
+fn builder(
+    version: &'static rustls::SupportedProtocolVersion,
+) -> Result<rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
+    builder.map_err(|error| anyhow!("TLS: {error}"))
+}
+
+/// Takes one certificate by its bytes, and no other.
+#[derive(Debug)]
+struct Same {
+    certificate: CertificateDer<'static>,
+    schemes: Vec<SignatureScheme>,
+}
+
+impl ServerCertVerifier for Same {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if *end_entity == self.certificate {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::Error::General("another certificate".to_owned()))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
     }
 }
 

@@ -1,24 +1,33 @@
 //! A server of trust data as its clients reach it: HTTP/1.1 over TLS, with connections that are kept or a new one for
 //! each request.
+//!
+//! Client and server share the processors, so this client does no more than it must: what it saves, every server gets. It
+//! writes a request in one piece and reads the answer; and of all connections but the first it asks only whether the
+//! certificate is the one of that first one, which it verified.
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use anyhow::{Context as _, Result, bail, ensure};
+use bytes::BytesMut;
+use httparse::{EMPTY_HEADER, Status};
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::certificates::{Certificates, SERVER};
 use crate::collection::Part;
 
 /// Between the parts of an upload.
 const BOUNDARY: &str = "a-boundary-of-trust-bench";
+/// Room for what is read at once, in bytes: a record of TLS.
+const READ_BYTES: usize = 16 * 1024;
+/// The longest answer, in bytes.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Header lines of an answer, at most.
+const HEADERS_MAX: usize = 64;
 
 /// Where a server is.
 #[derive(Clone)]
@@ -28,18 +37,24 @@ pub(crate) struct Door {
 }
 
 /// An open connection.
-pub(crate) struct Connection(SendRequest<Full<Bytes>>);
+pub(crate) struct Connection {
+    stream: TlsStream<TcpStream>,
+    read: BytesMut,
+}
 
 impl Door {
     /// At this port of the loopback, with a certificate of the run's authority. Sessions are not resumed: docker's
     /// and notary's clients do not either.
     ///
     /// # Errors
-    /// When the authority's certificate does not read.
-    pub(crate) fn at(port: u16, certificates: &Certificates) -> Result<Self> {
-        let mut config = certificates.public_client()?;
-        config.resumption = Resumption::disabled();
-        Ok(Self { port, connector: TlsConnector::from(Arc::new(config)) })
+    /// When nobody listens, or the handshake fails.
+    pub(crate) async fn open(port: u16, certificates: &Certificates) -> Result<Self> {
+        let at = |mut config: rustls::ClientConfig| {
+            config.resumption = Resumption::disabled();
+            Self { port, connector: TlsConnector::from(Arc::new(config)) }
+        };
+        at(certificates.public_client()?).connect().await?;
+        Ok(at(certificates.public_client_again()?))
     }
 
     /// A new connection.
@@ -51,10 +66,7 @@ impl Door {
         stream.set_nodelay(true).context("send at once")?;
         let name = ServerName::try_from(SERVER).context("the server's name")?;
         let stream = self.connector.connect(name, stream).await.context("handshake")?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.context("begin HTTP")?;
-        // It ends when the sender is dropped; what goes wrong on the way, the request says.
-        tokio::spawn(connection);
-        Ok(Connection(sender))
+        Ok(Connection { stream, read: BytesMut::new() })
     }
 }
 
@@ -63,9 +75,9 @@ impl Connection {
     ///
     /// # Errors
     /// For any other answer than 200.
-    pub(crate) async fn get(&mut self, path: &str) -> Result<Bytes> {
-        let request = Request::get(path).header("host", SERVER).body(Full::default()).context("a request")?;
-        self.send(request).await.with_context(|| format!("GET {path}"))
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Vec<u8>> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {SERVER}\r\n\r\n");
+        self.send(request.as_bytes()).await.with_context(|| format!("GET {path}"))
     }
 
     /// Publishes files.
@@ -86,25 +98,104 @@ impl Connection {
             body.extend_from_slice(b"\r\n");
         }
         body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
-        let request = Request::post(format!("/v2/{gun}/_trust/tuf/"))
-            .header("host", SERVER)
-            .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))
-            .body(Full::new(body.into()))
-            .context("a request")?;
-        self.send(request).await.with_context(|| format!("publish {gun}")).map(drop)
+        let mut request = format!(
+            "POST /v2/{gun}/_trust/tuf/ HTTP/1.1\r\nhost: {SERVER}\r\n\
+             content-type: multipart/form-data; boundary={BOUNDARY}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        request.append(&mut body);
+        self.send(&request).await.with_context(|| format!("publish {gun}")).map(drop)
     }
 
-    /// Whether the server has ended it, as some do with one that nothing was sent on for a while.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.0.is_closed()
+    async fn send(&mut self, request: &[u8]) -> Result<Vec<u8>> {
+        self.stream.write_all(request).await.context("the connection broke")?;
+        self.stream.flush().await.context("the connection broke")?;
+        self.read.clear();
+        let answer = loop {
+            self.read.reserve(READ_BYTES);
+            let more = self.stream.read_buf(&mut self.read).await.context("no answer")?;
+            ensure!(more > 0 && self.read.len() <= ANSWER_BYTES_MAX, "an answer that was cut short, or is too long");
+            if let Some(answer) = Answer::parse(&self.read)? {
+                break answer;
+            }
+        };
+        ensure!(answer.status == 200, "{}: {}", answer.status, String::from_utf8_lossy(&answer.body));
+        Ok(answer.body)
+    }
+}
+
+/// A whole answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// `None` while some of it is still to come (RFC 9112 §6).
+    fn parse(bytes: &[u8]) -> Result<Option<Self>> {
+        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+        let mut head = httparse::Response::new(&mut headers);
+        let Status::Complete(length) = head.parse(bytes).context("no HTTP")? else { return Ok(None) };
+        let status = head.code.context("no status")?;
+        let rest = bytes.get(length..).unwrap_or_default();
+        let header = |name: &str| {
+            let found = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+            found.and_then(|header| std::str::from_utf8(header.value).ok())
+        };
+        let body = match (header("transfer-encoding"), header("content-length")) {
+            (Some("chunked"), _) => chunks(rest)?,
+            (None, Some(length)) => rest.get(..length.parse().context("the length of an answer")?).map(<[u8]>::to_vec),
+            _ => bail!("an answer of which nobody knows where it ends"),
+        };
+        Ok(body.map(|body| Self { status, body }))
+    }
+}
+
+/// What chunks hold, up to the last one; `None` while some of them are still to come.
+fn chunks(mut bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+    let mut all = Vec::new();
+    loop {
+        let size = httparse::parse_chunk_size(bytes).ok().context("the length of a chunk")?;
+        let Status::Complete((begin, length)) = size else { return Ok(None) };
+        let end = usize::try_from(length).ok().and_then(|length| begin.checked_add(length)).context("a long chunk")?;
+        let (Some(chunk), Some(b"\r\n")) = (bytes.get(begin..end), bytes.get(end..end.saturating_add(2))) else {
+            return Ok(None);
+        };
+        if length == 0 {
+            return Ok(Some(all));
+        }
+        all.extend_from_slice(chunk);
+        bytes = bytes.get(end.saturating_add(2)..).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_when_all_of_it_has_come() {
+        for (sent, body) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "hello"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", "hello"),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", ""),
+        ] {
+            let sent = sent.as_bytes();
+            for cut in 0..sent.len() {
+                assert_eq!(Answer::parse(&sent[..cut]).unwrap(), None, "{cut} bytes of {body}");
+            }
+            assert_eq!(Answer::parse(sent).unwrap(), Some(Answer { status: 200, body: body.as_bytes().to_vec() }));
+        }
     }
 
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Bytes> {
-        self.0.ready().await.context("the connection broke")?;
-        let answer = self.0.send_request(request).await.context("no answer")?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.context("an answer that was cut short")?.to_bytes();
-        ensure!(status == StatusCode::OK, "{status}: {}", String::from_utf8_lossy(&body));
-        Ok(body)
+    #[test]
+    fn an_answer_without_an_end_is_refused() {
+        for sent in ["HTTP/1.1 200 OK\r\n\r\nhello", "HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n", "hello\r\n\r\n"] {
+            assert!(Answer::parse(sent.as_bytes()).is_err(), "{sent}");
+        }
+        assert!(Answer::parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n").is_err());
     }
 }

@@ -44,10 +44,10 @@ struct Subject {
     lanes: Vec<Arc<Mutex<Lane>>>,
 }
 
-/// A repository and a connection that is kept.
+/// A repository and a connection that is kept while a measurement lasts: servers end those on which nothing comes.
 struct Lane {
     collection: Collection,
-    connection: Connection,
+    connection: Option<Connection>,
 }
 
 impl Field {
@@ -81,7 +81,7 @@ fn daemon(directory: &Path, certificates: &Certificates, images: &str) -> Result
 
 impl Subject {
     async fn begin(name: &'static str, port: u16, certificates: &Certificates) -> Result<Self> {
-        let door = Door::at(port, certificates)?;
+        let door = Door::open(port, certificates).await?;
         let mut lanes = Vec::new();
         for number in 0..IN_FLIGHT.into_iter().max().unwrap_or(1) {
             let mut connection = door.connect().await?;
@@ -94,13 +94,16 @@ impl Subject {
             let (Some(timestamp), Some(snapshot)) = (keys.pop(), keys.pop()) else { continue };
             let (collection, parts) = Collection::begin(&gun, snapshot, timestamp)?;
             connection.publish(&gun, &parts).await?;
-            lanes.push(Arc::new(Mutex::new(Lane { collection, connection })));
+            lanes.push(Arc::new(Mutex::new(Lane { collection, connection: None })));
         }
         Ok(Self { name, port, door, lanes })
     }
 
     async fn measure(&self, plan: &Plan, kind: Kind, in_flight: usize) -> Result<Measured> {
         let (door, lanes) = (self.door.clone(), self.lanes.clone());
+        for lane in &lanes {
+            lane.lock().await.connection = None;
+        }
         let load = plan.load(in_flight);
         drive(load, move |number| {
             let (door, lane) = (door.clone(), lanes.get(number).cloned());
@@ -117,17 +120,21 @@ impl Subject {
 
 impl Lane {
     async fn once(&mut self, door: &Door, kind: Kind) -> Result<()> {
-        if self.connection.is_closed() {
-            self.connection = door.connect().await?;
+        let gun = self.collection.gun.as_str();
+        if let Kind::GetAnew(role) = kind {
+            return door.connect().await?.get(&path(gun, role)).await.map(drop);
         }
-        let gun = self.collection.gun.clone();
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(door.connect().await?),
+        };
         match kind {
+            Kind::Get(role) | Kind::GetAnew(role) => connection.get(&path(gun, role)).await.map(drop),
             Kind::Publish => {
+                let gun = self.collection.gun.clone();
                 let part = self.collection.next()?;
-                self.connection.publish(gun.as_str(), &[part]).await
+                connection.publish(gun.as_str(), &[part]).await
             }
-            Kind::Get(role) => self.connection.get(&path(gun.as_str(), role)).await.map(drop),
-            Kind::GetAnew(role) => door.connect().await?.get(&path(gun.as_str(), role)).await.map(drop),
         }
     }
 }
