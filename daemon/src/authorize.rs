@@ -133,6 +133,26 @@ impl Authorizer {
         self.answer(self.scenes.of_gun(principal, gun).as_deref(), action, request)
     }
 
+    /// The same of a question in which nothing else counts, as everybody asks it who reads: it is not evaluated again while
+    /// the policy stays.
+    pub(crate) fn decide_plainly_on(
+        &self,
+        principal: &Principal,
+        action: Action,
+        gun: &Gun,
+    ) -> (Decision, Option<String>) {
+        let scene = self.scenes.of_gun(principal, gun);
+        let revision = self.revision();
+        if let Some(grounds) = scene.as_ref().and_then(|scene| scene.allowed(action, revision)) {
+            return (Decision::Allow(grounds), None);
+        }
+        let answer = self.answer(scene.as_deref(), action, &RequestFacts::default());
+        if let (Some(scene), (Decision::Allow(grounds), _)) = (scene, &answer) {
+            scene.allow(action, grounds.clone());
+        }
+        answer
+    }
+
     fn answer(&self, scene: Option<&Scene>, action: Action, request: &RequestFacts<'_>) -> (Decision, Option<String>) {
         let policy = self.in_force.load();
         let question = scene.and_then(|scene| Some((question(scene, action, request)?, scene)));

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use cedar_policy::{Entities, Entity, EntityUid};
 use trust::format::tuf::Gun;
-use trust::{KeyId, Principal};
+use trust::{KeyId, Principal, Sha256Digest};
 
-use super::{KeyFacts, facts};
+use super::{Action, Grounds, KeyFacts, facts};
 
 /// The most scenes of keys, and of repositories, that are remembered; then those are forgotten and begin anew.
 const SCENES_MAX: usize = 4096;
@@ -19,6 +20,8 @@ pub(super) struct Scene {
     pub(super) who: EntityUid,
     pub(super) what: EntityUid,
     pub(super) entities: Entities,
+    /// What was allowed last without a word about the request.
+    allowed: ArcSwapOption<(Action, Grounds)>,
 }
 
 /// The scenes of principals with keys that are there, and with repositories, which need not be: who asks for many pushes
@@ -101,7 +104,20 @@ impl Scene {
         let who = facts::principal(principal)?;
         let (who_uid, what_uid) = (who.uid(), what.uid());
         let entities = Entities::from_entities([who, what], None).ok()?;
-        Some(Self { who: who_uid, what: what_uid, entities })
+        Some(Self { who: who_uid, what: what_uid, entities, allowed: ArcSwapOption::empty() })
+    }
+
+    /// On what grounds this was allowed before without a word about the request, by the policy of this revision: the same
+    /// question has the same answer.
+    pub(super) fn allowed(&self, action: Action, revision: Sha256Digest) -> Option<Grounds> {
+        let before = self.allowed.load();
+        let (of, grounds) = before.as_deref()?;
+        (*of == action && grounds.revision == revision).then(|| grounds.clone())
+    }
+
+    /// Remembers it, in the place of what was allowed before.
+    pub(super) fn allow(&self, action: Action, grounds: Grounds) {
+        self.allowed.store(Some(Arc::new((action, grounds))));
     }
 }
 

@@ -285,7 +285,7 @@ pub(super) fn together(before: Option<Grounds>, grounds: Grounds) -> Result<Grou
 impl Publisher<'_> {
     /// Whether the principal may do this to the repository. A denial is on record.
     pub(super) fn allow(self, who: &Principal, action: Action, gun: &Gun) -> Result<Grounds, PublishError> {
-        decide(self.0, who, action, gun, &RequestFacts::default())
+        answered(self.0, who, action, gun, self.0.authorizer().decide_plainly_on(who, action, gun))
     }
 
     /// Whether the principal may publish a role that the daemon signs: then it is told the key for it.
@@ -355,7 +355,17 @@ fn decide(
     gun: &Gun,
     facts: &RequestFacts<'_>,
 ) -> Result<Grounds, PublishError> {
-    match house.authorizer().decide_on(who, action, gun, facts) {
+    answered(house, who, action, gun, house.authorizer().decide_on(who, action, gun, facts))
+}
+
+fn answered(
+    house: &House,
+    who: &Principal,
+    action: Action,
+    gun: &Gun,
+    answer: (Decision, Option<String>),
+) -> Result<Grounds, PublishError> {
+    match answer {
         (Decision::Allow(grounds), _) => Ok(grounds),
         (Decision::Deny(denial), words) => {
             house.note_refusal_of(gun, who, action, denial.name(), None);

@@ -110,3 +110,29 @@ fn words_that_nobody_would_read_are_refused() {
         assert!(from_text(text).err().unwrap().to_string().contains("@message"), "{text}");
     }
 }
+
+#[test]
+fn what_was_allowed_once_is_asked_again_under_another_policy() {
+    const READ: &str = "permit (principal, action == Action::\"read-trust\", resource);";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), READ).unwrap();
+    let authorizer = Authorizer::load(PolicySource::File(file.path().to_owned())).unwrap();
+    let who = Principal::LocalUid(1);
+    let ask = |who: &Principal, action| authorizer.decide_plainly_on(who, action, &gun()).0;
+    let denied = |denial| Decision::Deny(denial);
+
+    let first = ask(&who, Action::ReadTrust);
+    assert!(matches!(&first, Decision::Allow(grounds) if grounds.revision == authorizer.revision()), "{first:?}");
+    assert_eq!(ask(&who, Action::ReadTrust), first);
+    // Of another action, and of somebody else, nothing was said.
+    assert_eq!(ask(&who, Action::DeleteTrust), denied(Denial::NotPermitted));
+
+    std::fs::write(file.path(), format!("{READ}\nforbid (principal == LocalUid::\"1\", action, resource);")).unwrap();
+    assert!(authorizer.reload().unwrap());
+    assert_eq!(ask(&who, Action::ReadTrust), denied(Denial::Forbidden));
+    assert!(matches!(ask(&Principal::LocalUid(2), Action::ReadTrust), Decision::Allow(_)));
+
+    std::fs::write(file.path(), READ).unwrap();
+    assert!(authorizer.reload().unwrap());
+    assert_eq!(ask(&who, Action::ReadTrust), first);
+}
