@@ -86,10 +86,12 @@ fn json_that_readers_do_not_agree_about_and_what_is_too_large_is_no_metadata() {
         ("a member twice", signed("\"version\":1,\"version\":1")),
         ("another case", signed("\"Version\":1")),
         ("a point", signed("\"version\":1.0")),
+        ("a date", signed("\"expires\":\"2096-01-01T0:00:00Z\"")),
         ("an exponent", signed("\"version\":1e0")),
         ("levels", nested(40)),
         ("long", long),
         ("signatures", many_lines),
+        ("a line without a signature", b"{\"signed\":{},\"signatures\":[{}]}".to_vec()),
         ("values", many_values),
     ] {
         assert_eq!(brief(&scene.publish("ex.io/a", &[("targets", &bytes)])), invalid("MALFORMED_JSON"), "{what}");
@@ -115,11 +117,21 @@ fn what_says_too_little_or_a_thing_twice_is_refused() {
     let mut role_twice = below();
     let role = role_twice["delegations"]["roles"][0].clone();
     role_twice["delegations"]["roles"] = json!([role, role]);
+    let mut misnamed = below();
+    misnamed["delegations"]["keys"]["0".repeat(64)] = bob.entry.clone();
+    let mut unwritable = targets(2);
+    unwritable["targets"]["a\n"] = unwritable["targets"]["v2"].clone();
 
-    for (what, signed) in
-        [("hashes", hashless), ("private", private), ("a key twice", key_twice), ("a delegation twice", role_twice)]
-    {
-        let (status, code, said) = owner.publish(&[("targets", &file(&signed, &[&owner.targets]))]);
+    for (what, signed) in [
+        ("hashes", hashless),
+        ("private", private),
+        ("a key twice", key_twice),
+        ("a delegation twice", role_twice),
+        ("another key's name", misnamed),
+        ("a control character", unwritable),
+    ] {
+        let escaped = json!({"signed": signed, "signatures": [owner.targets.sign(&signed)]});
+        let (status, code, said) = owner.publish(&[("targets", &serde_json::to_vec(&escaped).unwrap())]);
         assert_eq!((status, code.as_str()), (400, "INVALID_UPDATE"), "{what}");
         assert!(said.starts_with("ErrBadTargets: "), "{what}: {said}");
     }

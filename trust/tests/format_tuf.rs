@@ -398,6 +398,7 @@ fn members_of_other_types_and_names_are_no_metadata() {
         ("/version", json!(9_007_199_254_740_993_u64)),
         ("/version", json!(u64::MAX)),
         ("/expires", json!("tomorrow")),
+        ("/consistent_snapshot", json!("false")),
         ("/keys", json!([])),
         ("/keys", json!({"00": {}})),
         ("/roles/root/keyids", json!(["x"])),
@@ -418,6 +419,74 @@ fn members_of_other_types_and_names_are_no_metadata() {
     assert!(secret.unwrap_err().to_string().contains("private key"));
     let renamed = root_with(|signed| signed["keys"][&private]["keyval"]["public"] = json!("AAAA"));
     assert!(renamed.unwrap_err().to_string().contains("hashes"));
+}
+
+#[test]
+fn a_role_that_nobody_knows_is_read_as_go_reads_it() {
+    let root_with_role = |name: &str, role: Value| {
+        root_with(|signed| drop(signed["roles"].as_object_mut().unwrap().insert(name.to_owned(), role)))
+    };
+
+    for role in [json!(5), json!({"keyids": 5}), json!({"keyids": [5]}), json!({"threshold": "1"})] {
+        let refused = root_with_role("x-ours", role.clone()).unwrap_err();
+        assert!(matches!(refused, Unsound::Malformed(_)), "{role}: {refused}");
+    }
+    for role in [Value::Null, json!({}), json!({"keyids": ["x"], "threshold": 0, "x": "y"})] {
+        root_with_role("x-ours", role).unwrap();
+    }
+    assert!(root_with_role("x\n", json!({})).unwrap_err().to_string().contains("control characters"));
+}
+
+/// Targets that are sound but for what `change` does to their signed part.
+fn targets_with(change: impl FnOnce(&mut Value)) -> Result<Document, Unsound> {
+    let hash = base64(Sha256Digest::of(b"manifest").as_bytes());
+    let mut signed = json!({
+        "_type": "Targets", "version": 1, "expires": "2030-01-01T00:00:00Z",
+        "targets": {"1.0": {"hashes": {"sha256": hash}, "length": 8}},
+        "delegations": {"keys": {}, "roles": [{"name": "targets/a", "keyids": [], "threshold": 1, "paths": [""]}]},
+    });
+    change(&mut signed);
+    let file = json!({"signatures": [], "signed": signed});
+    Document::read(&RoleName::Targets, &serde_json::to_vec(&file).unwrap())
+}
+
+#[test]
+fn what_docker_could_not_read_is_no_metadata() {
+    let with_hash =
+        |function: &str, hash: Value| targets_with(|signed| signed["targets"]["1.0"]["hashes"][function] = hash);
+
+    for hash in [Value::Null, json!("AAAA")] {
+        with_hash("md5", hash).unwrap();
+    }
+    for hash in [json!(5), json!("!"), json!({}), json!(true)] {
+        let refused = with_hash("md5", hash.clone()).unwrap_err();
+        assert!(matches!(refused, Unsound::Malformed(_)), "{hash}: {refused}");
+    }
+}
+
+#[test]
+fn what_docker_could_not_write_again_is_no_metadata() {
+    let key = entry("a\u{1}", b"key");
+    let id = id_of(&key);
+    let has_control = |refused: Result<Document, Unsound>| {
+        refused.is_err_and(|unsound| unsound.to_string().contains("control characters"))
+    };
+
+    for control in ["\u{1f}", "a\n", "\0"] {
+        assert!(has_control(targets_with(|signed| {
+            signed["targets"][control] = signed["targets"]["1.0"].clone();
+        })));
+        assert!(has_control(targets_with(|signed| signed["targets"]["1.0"]["hashes"][control] = json!("AAAA"))));
+        assert!(has_control(targets_with(|signed| signed["delegations"]["roles"][0]["paths"] = json!([control]))));
+    }
+    assert!(has_control(targets_with(|signed| signed["delegations"]["keys"][&id] = key)));
+    // The original takes these: they are kept as they came.
+    targets_with(|signed| {
+        signed["targets"]["\u{7f}\u{2028}\u{e9}"] = signed["targets"]["1.0"].clone();
+        signed["targets"]["1.0"]["custom"] = json!({"a\n": "\u{1}"});
+        signed["x\n"] = json!(1);
+    })
+    .unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::format::json::{Object, Value};
 
 /// A member that is not there, or of another type.
 pub(super) const WRONG: Malformed = Malformed::new("metadata", "the members of Notary's dialect, each of its type");
+const CONTROL: Malformed = Malformed::new("metadata", "names without control characters");
 const FOLDED: Malformed = Malformed::new("metadata", "members whose names differ in more than their case");
 /// The longest foreign text that a message repeats, in characters.
 const SHOWN_MAX: usize = 64;
@@ -52,6 +53,23 @@ impl<'a> Fields<'a> {
     pub(super) fn bytes(&self, name: &str) -> Result<Vec<u8>, Malformed> {
         base64::decode("metadata", self.text(name)?.ok_or(WRONG)?)
     }
+
+    /// Whether each member, known or not, is base64 or not there.
+    pub(super) fn are_bytes(&self) -> Result<(), Malformed> {
+        for member in self.0.keys() {
+            writable(member)?;
+            if let Some(text) = self.text(member)? {
+                base64::decode("metadata", text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name that Go's programs can write again: in the canonical form control characters stand bare, which their JSON has not,
+/// so whoever signs behind a file that has one with docker or `notary` fails.
+pub(super) fn writable(name: &str) -> Result<&str, Malformed> {
+    if name.bytes().any(|byte| byte < b' ') { Err(CONTROL) } else { Ok(name) }
 }
 
 /// A name as Go compares it (`strings.EqualFold`): ſ is an s and the Kelvin sign a k.

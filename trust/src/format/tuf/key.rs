@@ -151,6 +151,7 @@ impl Key {
     fn read_entry(value: &Value) -> Result<Self, Malformed> {
         let key = Fields::of(value, &["keytype", "keyval"])?;
         let kind = key.text("keytype")?.filter(|kind| kind.len() <= KIND_BYTES_MAX).ok_or(fields::WRONG)?;
+        fields::writable(kind)?;
         let values = Fields::of(key.member("keyval").ok_or(fields::WRONG)?, &["private", "public"])?;
         if values.member("private").is_some() {
             return Err(Malformed::new("metadata", "no private key"));

@@ -29,6 +29,9 @@ pub(super) struct Threshold {
 impl Root {
     pub(super) fn read(signed: &Value) -> Result<Self, Unsound> {
         let fields = Fields::of(signed, &["consistent_snapshot", "keys", "roles"])?;
+        if fields.member("consistent_snapshot").is_some_and(|value| !matches!(value, Value::Bool(_))) {
+            return Err(fields::WRONG.into());
+        }
         let keys = read_keys(fields.member("keys"))?;
         let mut roles = BTreeMap::new();
         let listed = fields.object("roles")?;
@@ -46,6 +49,10 @@ impl Root {
             }
             roles.insert(role, threshold);
         }
+        for (name, value) in listed.into_iter().flatten() {
+            fields::writable(name)?;
+            is_read_by_go(value)?;
+        }
         Ok(Self { keys, roles })
     }
 
@@ -54,6 +61,17 @@ impl Root {
     pub fn authority<'a>(&'a self, role: &'a RoleName) -> Option<Authority<'a>> {
         self.roles.get(role).map(|threshold| threshold.authority(role, &self.keys))
     }
+}
+
+/// Whether Go reads this as a role, whoever knows it: where it does not, docker and notary read nothing of the root.
+fn is_read_by_go(value: &Value) -> Result<(), Malformed> {
+    if matches!(value, Value::Null) {
+        return Ok(());
+    }
+    let role = Fields::of(value, &["keyids", "threshold"])?;
+    let are_texts = role.array("keyids")?.iter().all(|id| id.as_str().is_some());
+    let is_number = role.member("threshold").is_none_or(|number| matches!(number, Value::Integer(_)));
+    if are_texts && is_number { Ok(()) } else { Err(fields::WRONG) }
 }
 
 impl Threshold {

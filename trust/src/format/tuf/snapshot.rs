@@ -10,7 +10,7 @@ use crate::format::base64;
 use crate::format::json::{Integer, Object, Value};
 use crate::{Malformed, Sha256Digest};
 
-/// Hashes of a file: at least one of the two that are known. Others are kept in the file and not looked at.
+/// Hashes of a file: at least one of the two that are known. Others are kept in the file and compared with nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hashes {
     sha256: Option<Sha256Digest>,
@@ -48,6 +48,8 @@ pub struct Timestamp {
 impl Hashes {
     pub(super) fn read(value: &Value) -> Result<Self, Malformed> {
         let fields = Fields::of(value, &["sha256", "sha512"])?;
+        // Go reads those of other functions, too: where one is no base64, docker and notary read nothing of the file.
+        fields.are_bytes()?;
         let sha256 = hash::<32>(&fields, "sha256")?.map(Sha256Digest::from_bytes);
         let sha512 = hash::<64>(&fields, "sha512")?;
         Self::new(sha256, sha512)

@@ -80,7 +80,7 @@ impl Targets {
         let fields = Fields::of(signed, &["delegations", "targets"])?;
         let mut targets = BTreeMap::new();
         for (name, value) in fields.object("targets")?.into_iter().flatten() {
-            targets.insert(name.clone(), Target::read(value)?);
+            targets.insert(fields::writable(name)?.to_owned(), Target::read(value)?);
         }
         let (mut keys, mut delegations) = (BTreeMap::new(), Vec::new());
         if let Some(value) = fields.member("delegations") {
@@ -144,6 +144,7 @@ fn delegation(role: &RoleName, keys: &BTreeMap<Sha256Digest, Key>, value: &Value
         let why = format!("key ID {} specified in {name} without corresponding key", id.to_hex());
         return Err(role.breaks(why));
     }
-    let paths = fields.array("paths")?.iter().map(|path| path.as_str().map(str::to_owned).ok_or(fields::WRONG));
-    Ok(Delegation { name, threshold, paths: paths.collect::<Result<_, _>>()? })
+    let paths = fields.array("paths")?.iter();
+    let paths = paths.map(|path| fields::writable(path.as_str().ok_or(fields::WRONG)?).map(str::to_owned));
+    Ok(Delegation { name, threshold, paths: paths.collect::<Result<_, Malformed>>()? })
 }
