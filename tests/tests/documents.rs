@@ -129,7 +129,15 @@ fn every_link_of_the_documents_leads_somewhere() {
 fn every_command_of_the_documents_is_one_that_trustctl_or_trustd_has() {
     let mut unknown = Vec::new();
     let mut seen = 0;
-    for document in ["README.md", "docs/operations.md", "docs/release.md", "docs/tls.md", "docs/verify.md"] {
+    for document in [
+        "README.md",
+        "docs/content-trust.md",
+        "docs/operations.md",
+        "docs/release.md",
+        "docs/tls.md",
+        "docs/tuf-client.md",
+        "docs/verify.md",
+    ] {
         for line in blocks(document, "sh").iter().flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>())
         {
             let mut words = line.split_whitespace();
