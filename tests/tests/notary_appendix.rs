@@ -136,8 +136,10 @@ const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
             "a key twice in a role",
             "a key under a name that is not its hash",
             "control characters in names",
+            "a file that is neither sound nor signed",
         ],
     ),
+    ("daemon/src/api/notary_http/upload.rs", "a_boundary_is_named_by_a_content_type", &["the form of an upload"]),
     ("trust/tests/format_tuf.rs", "one_key_under_two_names_counts_once", &["one key in two forms"]),
     (
         "daemon/src/publish/tests/renew.rs",

@@ -135,6 +135,11 @@ fn what_says_too_little_or_a_thing_twice_is_refused() {
         assert_eq!((status, code.as_str()), (400, "INVALID_UPDATE"), "{what}");
         assert!(said.starts_with("ErrBadTargets: "), "{what}: {said}");
     }
+    let unsigned = serde_json::to_vec(&json!({"signed": {"_type": "Root"}, "signatures": []})).unwrap();
+    owner.refused(
+        &[("targets", &unsigned)],
+        "ErrBadTargets: targets type metadata invalid: expected type Targets, not Root",
+    );
     let mut root_twice = owner.root(2);
     root_twice["roles"]["targets"]["keyids"] = json!([owner.targets.id, owner.targets.id]);
     let (status, _, said) = owner.publish(&[("root", &file(&root_twice, &[&owner.root]))]);
