@@ -13,7 +13,7 @@ mod visit;
 
 use serde::Serialize;
 use trust::format::tuf::client::{Client, Pin};
-use trust::format::tuf::{Document, Gun, RoleName, Target};
+use trust::format::tuf::{Document, Gun, Key, RoleName, Target};
 use trust::{Sha256Digest, Tag};
 
 use crate::context::Context;
@@ -43,7 +43,7 @@ pub(crate) struct Vouched {
     pub(crate) length_bytes: u64,
     /// The version of the timestamp that vouches for all of it.
     timestamp: u32,
-    /// Keys of the root that is believed, by their names in `docker trust inspect`.
+    /// Keys of the root that is believed, by the names of the bare keys.
     root_keys: Vec<String>,
     /// Whether the root was pinned; else the first that was seen is believed.
     pinned: bool,
@@ -160,7 +160,7 @@ async fn read<'c>(
     }
     refreshed?;
     if visit.is_first() && root.is_none() {
-        let keys = root_keys(visit.client()).join(", ");
+        let keys = root_keys_as_docker_has_them(visit.client());
         let why = "is believed because it is the first that was seen";
         context.output.warning(&format!("the root of {repository} {why}: {keys}"));
     }
@@ -211,11 +211,22 @@ fn not_signed(asked: Question<'_>, server: &str, lapsed: Option<&str>) -> Failur
     }
 }
 
-/// The keys of the root that is believed, by the names that docker shows.
+/// The keys of the root that is believed, by the names of the bare keys: so their files are called, and so `trustctl trust
+/// inspect` shows them.
 fn root_keys(client: &Client) -> Vec<String> {
+    root_keys_with(client, |key| key.canonical_id().to_hex())
+}
+
+/// The same with the names that they have in root, too: `docker trust inspect` shows those of their certificates.
+fn root_keys_as_docker_has_them(client: &Client) -> String {
+    let both = |key: &Key| format!("{} (in docker trust inspect: {})", key.canonical_id().to_hex(), key.id().to_hex());
+    root_keys_with(client, both).join(", ")
+}
+
+fn root_keys_with(client: &Client, words: impl Fn(&Key) -> String) -> Vec<String> {
     let root = client.file(&RoleName::Root).and_then(Document::as_root);
     let speakers = root.and_then(|root| root.authority(&RoleName::Root));
-    speakers.map(|speakers| speakers.keys().iter().map(|key| key.canonical_id().to_hex()).collect()).unwrap_or_default()
+    speakers.map(|speakers| speakers.keys().iter().map(|key| words(key)).collect()).unwrap_or_default()
 }
 
 /// With which root a client begins.

@@ -26,7 +26,7 @@ pub(crate) struct Generation {
     pub(crate) snapshot: Vec<u8>,
     /// Targets and delegations, by role.
     pub(crate) targets: Vec<(String, Vec<u8>)>,
-    /// Keys of the root that is believed, by their names in `docker trust inspect`.
+    /// Keys of the root that is believed, by the names of the bare keys.
     pub(crate) root_keys: Vec<String>,
     /// Whether the root was pinned; else the first that was seen is believed.
     pub(crate) pinned: bool,

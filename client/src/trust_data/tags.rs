@@ -20,7 +20,7 @@ pub(crate) struct SignedTags {
     pub(crate) server: String,
     /// The version of the timestamp that vouches for all of it.
     pub(crate) timestamp: u32,
-    /// Keys of the root that is believed, by their names in `docker trust inspect`.
+    /// Keys of the root that is believed, by the names of the bare keys.
     pub(crate) root_keys: Vec<String>,
     /// Whether the root was pinned; else the first that was seen is believed.
     pub(crate) pinned: bool,
