@@ -298,6 +298,16 @@ async fn a_timestamp_is_signed_anew_each_day_though_nobody_reads_it() {
 }
 
 #[tokio::test]
+async fn a_timestamp_of_a_clock_that_was_ahead_is_late() {
+    let (scene, _) = published().await;
+    let now = scene.house.clock().now_unix_seconds();
+    let late_at = |now| scene.house.records().timestamps(now).unwrap().1;
+
+    let day = DAY.as_secs();
+    assert_eq!((late_at(now), late_at(now - day), late_at(now - day - 1)), (0, 0, 1));
+}
+
+#[tokio::test]
 async fn what_has_expired_is_signed_anew_when_it_is_read() {
     let (scene, _) = published().await;
     scene.clock.advance(DAY * 15);

@@ -73,7 +73,12 @@ fn observe(house: &House) -> Registry {
     // Sealed, nobody can tell.
     let (timestamps, late) = house.records().timestamps(house.clock().now_unix_seconds()).unwrap_or_default();
     level(&mut now, "timestamps", "Repositories with trust data", timestamps);
-    level(&mut now, "timestamps_late", "Repositories whose timestamp is past half of its life", late);
+    level(
+        &mut now,
+        "timestamps_late",
+        "Repositories whose timestamp is past half of its life, or of a clock that was ahead",
+        late,
+    );
     level(&mut now, "verify_items_at_work", "Signatures that are being verified", size(house.verifier().at_work()));
     let start = house.parts.started_at_unix_seconds;
     level(&mut now, "start_time_seconds", "When the daemon started, in Unix time", start);

@@ -5,6 +5,9 @@ use trust::format::tuf::Gun;
 use super::super::{RecordError, Records, layout};
 use super::stored;
 
+/// How far ahead a clock may have been, in seconds, before it is taken to have been wrong.
+const AHEAD_SECONDS: i64 = 24 * 60 * 60;
+
 /// Where a repository stands among those whose timestamps are to be signed anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamped {
@@ -68,7 +71,8 @@ impl Records {
         Ok(page)
     }
 
-    /// How many repositories have a timestamp, and of how many it is past half of its life at `now`.
+    /// How many repositories have a timestamp, and of how many it is late at `now`: past half of its life, or made by a
+    /// clock that was ahead, so that it counts for longer than it should, and nobody signs it anew before that time comes.
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
@@ -80,7 +84,8 @@ impl Records {
                 let stored_at = i64::try_from(stored_at).unwrap_or(i64::MAX);
                 let half = stored_at.saturating_add(ends_at.saturating_sub(stored_at) / 2);
                 counts.0 = counts.0.saturating_add(1);
-                counts.1 = counts.1.saturating_add(u64::from(now > half));
+                let is_ahead = stored_at > now.saturating_add(AHEAD_SECONDS);
+                counts.1 = counts.1.saturating_add(u64::from(now > half || is_ahead));
             }
             counts
         })
