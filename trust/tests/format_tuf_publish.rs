@@ -246,6 +246,34 @@ fn a_chain_has_one_leaf_and_that_comes_first() {
 }
 
 #[test]
+fn a_root_key_signs_in_vain_where_docker_would_not_find_it() {
+    let mut house = House::new();
+    let leaf = String::from_utf8(house.root.key().public().to_vec()).unwrap();
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let ca = |years| certificate(&Certificate { name: "authority", years, ca: true }, &pair);
+    let mut attempt = |pem: &str| {
+        house.root.entry = entry("ecdsa-x509", pem.as_bytes());
+        house.root.id = id_of(&house.root.entry);
+        let root = file(&house.root_of(1), &[&house.root]);
+        publish(&NEW_REPOSITORY(), &[("root", &root), ("targets", &house.signed_targets(1))])
+    };
+
+    for found in [leaf.clone(), format!("{leaf}{}", ca([2020, 2036]))] {
+        assert!(attempt(&found).is_ok(), "{found}");
+    }
+    for other in [
+        leaf.replace('\n', "\r\n"),
+        leaf.trim_end().to_owned(),
+        format!("text\n{leaf}"),
+        format!("{leaf}text\n"),
+        format!("{leaf}{}", ca([2020, 2021])),
+    ] {
+        let refused = attempt(&other).unwrap_err().to_string();
+        assert_eq!(refused, format!("{PATH}: failed to validate integrity of roots"), "{other}");
+    }
+}
+
+#[test]
 fn a_root_key_beside_a_good_one_needs_no_certificate() {
     let (house, bare) = (House::new(), TestKey::p256());
     let mut signed = house.root_of(1);

@@ -6,6 +6,7 @@
 mod issue;
 
 use der::asn1::ObjectIdentifier;
+use der::pem::LineEnding;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer as _;
@@ -45,7 +46,25 @@ pub(super) fn root_authority<'a>(
     ended: Ended,
 ) -> Option<Authority<'a>> {
     let authority = root.authority(&RoleName::Root)?.only(|key| is_good(key, gun, now_unix_seconds, ended));
-    (!authority.keys().is_empty()).then_some(authority)
+    // Those that are good, and have another name for docker, sign in vain.
+    (!authority.keys().is_empty()).then(|| authority.only(|key| is_found_by_go(key.public(), now_unix_seconds, ended)))
+}
+
+/// Whether docker and `notary` find signatures of this chain. They look for them under the name of what Go writes of it,
+/// without the authorities that have ended: in other PEM, or behind those, it has another name.
+fn is_found_by_go(pem: &[u8], now_unix_seconds: i64, ended: Ended) -> bool {
+    let mut written = String::new();
+    for (index, block) in Pem::iter_from_buffer(pem).enumerate() {
+        let Ok(block) = block else { return false };
+        let Ok((_, certificate)) = X509Certificate::from_der(&block.contents) else { return false };
+        let has_ended = certificate.validity().not_after.timestamp() < now_unix_seconds;
+        if index > 0 && has_ended && ended == Ended::Refused {
+            return false;
+        }
+        let Ok(text) = der::pem::encode_string("CERTIFICATE", LineEnding::LF, &block.contents) else { return false };
+        written.push_str(&text);
+    }
+    written.as_bytes() == pem
 }
 
 /// Whether a key is one of Notary's root keys of this repository.
