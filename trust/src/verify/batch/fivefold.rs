@@ -206,8 +206,58 @@ impl<V: FiftyTwo<N>, const N: usize> Side<N> for Fivefold<V, N> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::field::agrees;
     use super::super::lanes::tests::Words;
     use super::*;
+
+    /// Lanes of which a gathered one comes from its neighbour: what [`Side::pick`] may get wrong and the rest does not show.
+    #[derive(Clone, Copy)]
+    struct Moved(Two);
+
+    impl Field for Moved {
+        fn zero() -> Self {
+            Self(Two::zero())
+        }
+        fn one() -> Self {
+            Self(Two::one())
+        }
+        fn mul(self, by: Self) -> Self {
+            Self(self.0.mul(by.0))
+        }
+        fn square(self) -> Self {
+            Self(self.0.square())
+        }
+        fn add(self, other: Self) -> Self {
+            Self(self.0.add(other.0))
+        }
+        fn sub(self, other: Self) -> Self {
+            Self(self.0.sub(other.0))
+        }
+        fn carry(self) -> Self {
+            self
+        }
+    }
+
+    impl Side<2> for Moved {
+        fn unpack<'a>(words: impl Fn(usize) -> &'a [u64; 4]) -> Self {
+            Self(Two::unpack(words))
+        }
+        fn negate_where(self, negative: impl Fn(usize) -> bool) -> Self {
+            Self(self.0.negate_where(negative))
+        }
+        fn pick<'a>(from: impl Fn(usize) -> &'a Self) -> Self {
+            Self(Two::pick(|lane| &from(1 - lane).0))
+        }
+        fn pack(self) -> [[u64; 4]; 2] {
+            self.0.pack()
+        }
+    }
+
+    #[test]
+    fn lanes_that_pick_from_others_are_not_believed() {
+        assert!(agrees::<Two, 2>());
+        assert!(!agrees::<Moved, 2>());
+    }
 
     type Two = Fivefold<Words<2>, 2>;
 

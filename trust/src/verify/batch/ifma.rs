@@ -46,16 +46,21 @@ pub(super) fn spellings(ready: &[Ready<'_>]) -> Option<Vec<[u8; 32]>> {
     Some(unsafe { inside(ready) })
 }
 
-/// [`unprepared::are_valid`], eight at a time; `None` where the processor cannot.
+/// [`unprepared::are_valid`], eight at a time; `None` where the processor cannot, or does not say of known signatures what
+/// they are.
 pub(super) fn are_valid(items: &[Unprepared<'_>]) -> Option<Vec<bool>> {
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn inside(items: &[Unprepared<'_>]) -> Vec<bool> {
         unprepared::are_valid::<Fivefold<Eight, 8>, 8>(items)
     }
-    if !is_here() {
+    static AGREES: LazyLock<bool> = LazyLock::new(|| {
+        // SAFETY: the processor has AVX-512 F and IFMA, as was just asked.
+        is_here() && unprepared::agrees(|items| unsafe { inside(items) })
+    });
+    if !*AGREES {
         return None;
     }
-    // SAFETY: the processor has AVX-512 F and IFMA, as was just asked.
+    // SAFETY: the processor has AVX-512 F and IFMA, as was asked before the lanes were tried.
     Some(unsafe { inside(items) })
 }
 

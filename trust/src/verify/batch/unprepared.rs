@@ -15,6 +15,8 @@
 //!
 //! So nothing is left to chance and nothing is rounded off: the verdict is that of `verify_strict` for each item alone.
 
+use curve25519_dalek::constants::EIGHT_TORSION;
+use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
 
 use super::field::Side;
@@ -81,6 +83,40 @@ pub(super) fn are_valid<F: Side<N>, const N: usize>(items: &[Unprepared<'_>]) ->
         verdicts.extend(found.into_iter().take(group.len()));
     }
     verdicts
+}
+
+/// Whether these verdicts are right of 24 fixed signatures, of which every third is broken, so one of three in each of
+/// eight lanes: asked once of instructions that few processors have, before they decide anything.
+///
+/// The field is held against the portable one before ([`super::field::agrees`]); this is the whole way from bytes to a
+/// verdict, in the code that is run afterwards.
+pub(super) fn agrees(are_valid: impl Fn(&[Unprepared<'_>]) -> Vec<bool>) -> bool {
+    /// The bytes of A and R, s, k, and whether D is neutral.
+    struct Known([[u8; 32]; 2], [Scalar; 2], bool);
+    // Numbers without a pattern: of a challenge that has one there may be no short relation.
+    let mut scalar = Scalar::from_bytes_mod_order([0x5e; 32]);
+    let mut next = || {
+        scalar = scalar * scalar + Scalar::ONE;
+        scalar
+    };
+    // What D is of the broken ones: of every small order, and the base point.
+    let base = EdwardsPoint::mul_base(&Scalar::ONE);
+    let mut defects =
+        EIGHT_TORSION.into_iter().map(|small| if small == EdwardsPoint::default() { base } else { small });
+    let mut known = Vec::new();
+    for (number, component) in (0..24_u8).zip(EIGHT_TORSION.iter().cycle()) {
+        let (response, challenge) = (next(), next());
+        let key = EdwardsPoint::mul_base(&next()) + component;
+        let defect = if number.is_multiple_of(3) { defects.next() } else { None };
+        let nonce = EdwardsPoint::mul_base(&response) - key * challenge - defect.unwrap_or_default();
+        let points = [key, nonce].map(|point| point.compress().to_bytes());
+        known.push(Known(points, [response, challenge], defect.is_none()));
+    }
+    let ready: Option<Vec<_>> = known
+        .iter()
+        .map(|Known([key, nonce], [response, challenge], _)| Unprepared::new(key, nonce, response, challenge))
+        .collect();
+    ready.is_some_and(|ready| are_valid(&ready).into_iter().eq(known.iter().map(|Known(.., is_valid)| *is_valid)))
 }
 
 /// Whether R is a point and v·D neutral, in each lane.

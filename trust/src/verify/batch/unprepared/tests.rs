@@ -2,8 +2,10 @@
 //!
 //! That its verdicts are those of `verify_strict` is held against real signatures in `trust/tests`.
 
-use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
-use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use std::cell::RefCell;
+
+use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+use curve25519_dalek::edwards::CompressedEdwardsY;
 use sha2::{Digest as _, Sha512};
 
 use super::super::fivefold::Fivefold;
@@ -181,4 +183,27 @@ fn every_lane_decompresses_as_dalek_does() {
         }
     }
     assert!((100..200).contains(&points), "{points}");
+}
+
+#[test]
+fn lanes_that_err_in_one_verdict_are_not_believed() {
+    let found = RefCell::new(Vec::new());
+    let right = |items: &[Unprepared<'_>]| {
+        let said = are_valid::<Fivefold<Words<8>, 8>, 8>(items);
+        found.replace(said.clone());
+        said
+    };
+    assert!(agrees(right));
+    let found = found.into_inner();
+
+    for lane in 0..8 {
+        let of_lane = || found.iter().skip(lane).step_by(8);
+        assert!(of_lane().any(|is_valid| *is_valid) && of_lane().any(|is_valid| !is_valid), "{found:?}");
+    }
+    for wrong in 0..found.len() {
+        let mut said = found.clone();
+        said[wrong] = !said[wrong];
+        assert!(!agrees(|_| said.clone()), "{wrong}");
+    }
+    assert!(!agrees(|_| Vec::new()));
 }
