@@ -17,7 +17,7 @@ pub(super) trait Field: Copy {
     fn mul(self, by: Self) -> Self;
     /// The square, carried, of a product plus or minus one product.
     fn square(self) -> Self;
-    /// The sum of two products.
+    /// The sum of two products; of up to five, and the differences among them, where [`Self::carry`] follows.
     fn add(self, other: Self) -> Self;
     /// The difference of a product, or a sum of two, and a product.
     fn sub(self, other: Self) -> Self;

@@ -158,6 +158,81 @@ pub(super) mod tests {
         }
     }
 
+    /// The least and the most that a word may be, in place of the word: a chain of steps that does not panic does not with any
+    /// numbers. What was gathered counts as any word up to it, and as any at all where it is longer than a limb is.
+    #[derive(Clone, Copy, Debug)]
+    pub(in super::super) struct Bounds {
+        least: u64,
+        most: u64,
+    }
+
+    impl Bounds {
+        const fn up_to(most: u64) -> Self {
+            Self { least: 0, most }
+        }
+    }
+
+    impl Lanes<1> for Bounds {
+        fn splat(word: u64) -> Self {
+            Self { least: word, most: word }
+        }
+
+        fn gather(word: impl Fn(usize) -> u64) -> Self {
+            let word = word(0);
+            Self::up_to(if word < 1 << 56 { word } else { u64::MAX })
+        }
+
+        fn words(self) -> [u64; 1] {
+            [self.most]
+        }
+
+        fn add(self, other: Self) -> Self {
+            Self { least: self.least + other.least, most: self.most.checked_add(other.most).unwrap() }
+        }
+
+        fn sub(self, other: Self) -> Self {
+            let least = self.least.checked_sub(other.most);
+            Self { least: least.unwrap(), most: self.most - other.least }
+        }
+
+        fn and(self, other: Self) -> Self {
+            Self::up_to(self.most.min(other.most))
+        }
+
+        /// Of a choice between two, a ^ (a ^ b) & mask, which is all that a field takes it for.
+        fn xor(self, other: Self) -> Self {
+            Self::up_to(self.most.max(other.most))
+        }
+
+        fn shift_up<const BITS: i32>(self) -> Self {
+            let most = self.most << BITS;
+            // Of words that are unpacked bits fall out; a limb that lost one would be cut and not panic.
+            Self::up_to(if most >> BITS == self.most { most } else { u64::MAX })
+        }
+
+        fn shift_down<const BITS: i32>(self) -> Self {
+            Self { least: self.least >> BITS, most: self.most >> BITS }
+        }
+    }
+
+    impl Halves<1> for Bounds {
+        fn multiply(self, by: Self) -> Self {
+            let half = |word: u64| u64::from(u32::try_from(word).unwrap());
+            Self::up_to(half(self.most) * half(by.most))
+        }
+    }
+
+    impl FiftyTwo<1> for Bounds {
+        fn add_low_product(self, f: Self, g: Self) -> Self {
+            let (low, high) = product_of_52(f.most, g.most);
+            self.add(Self::up_to(if high == 0 { low } else { (1 << 52) - 1 }))
+        }
+
+        fn add_high_product(self, f: Self, g: Self) -> Self {
+            self.add(Self::up_to(product_of_52(f.most, g.most).1))
+        }
+    }
+
     /// The lower and the upper 52 bits. Panics where a factor is longer: the real one would ignore that, and the formulas
     /// may not rely on it.
     fn product_of_52(a: u64, b: u64) -> (u64, u64) {

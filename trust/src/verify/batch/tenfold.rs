@@ -5,7 +5,8 @@ use super::lanes::{Halves, lane_of};
 
 /// Elements: Σ limbs[i] · 2^⌈25.5 i⌉ in each lane.
 ///
-/// Even limbs of a product are below 2²⁶ + 2¹⁰, odd ones below 2²⁵ + 2¹⁰; `V` is the vector.
+/// Even limbs of a product are below 2²⁶, odd ones below 2²⁵ + 2¹²; `V` is the vector. That no chain of the formulas
+/// makes longer ones than the multiplication takes is a test of [`super::unprepared`].
 #[derive(Clone, Copy)]
 pub(super) struct Tenfold<V, const N: usize>([V; 10]);
 

@@ -9,7 +9,7 @@ use curve25519_dalek::edwards::CompressedEdwardsY;
 use sha2::{Digest as _, Sha512};
 
 use super::super::fivefold::Fivefold;
-use super::super::lanes::tests::Words;
+use super::super::lanes::tests::{Bounds, Words};
 use super::super::tenfold::Tenfold;
 #[cfg(target_arch = "x86_64")]
 use super::super::{avx2, ifma};
@@ -183,6 +183,24 @@ fn every_lane_decompresses_as_dalek_does() {
         }
     }
     assert!((100..200).contains(&points), "{points}");
+}
+
+#[test]
+fn no_chain_of_steps_makes_a_limb_too_long_whatever_the_numbers_are() {
+    // Every digit is the longest there is and negative, so that what is negated is in the bounds, too, and every bit is set.
+    let longest = Unprepared {
+        key: &[0xff; 32],
+        nonce: &[0xff; 32],
+        of_base: [-(1 << 8); BaseRows::COUNT],
+        of_key: [-8; ROWS],
+        of_nonce: [-8; ROWS],
+        is_negative: false,
+        rows: ROWS,
+    };
+
+    // It panics, or the bounds hold. Zero is possible, so nothing is said to be valid or not.
+    assert_eq!(are_valid::<Tenfold<Bounds, 1>, 1>(&[longest; 2]).len(), 2);
+    assert_eq!(are_valid::<Fivefold<Bounds, 1>, 1>(&[longest; 2]).len(), 2);
 }
 
 #[test]
