@@ -357,5 +357,26 @@ mod tests {
         fn any_challenge_has_its_relation(bytes in any::<[u8; 32]>()) {
             check(&Scalar::from_bytes_mod_order(bytes));
         }
+
+        /// Near fractions of numbers that are short: Euclid meets a quotient there that is long, at any depth.
+        #[test]
+        fn a_challenge_that_was_searched_for_has_its_relation_or_none(
+            numbers in any::<[[u8; 32]; 3]>(), lengths in [0_u32..253, 0_u32..253, 0_u32..140], is_negative in any::<bool>(),
+        ) {
+            let mut lengths = lengths.into_iter();
+            let [above, below, more] = numbers.map(|number| {
+                let mut words = words(&number);
+                let length = lengths.next().unwrap();
+                for (word, place) in words.iter_mut().zip([0, 64, 128, 192]) {
+                    let kept = length.saturating_sub(place).min(64);
+                    *word &= u64::MAX.checked_shr(64 - kept).unwrap_or(0);
+                }
+                Scalar::from_bytes_mod_order(bytes(&words))
+            });
+            let challenge = above * (below + below + Scalar::ONE).invert();
+            for challenge in [challenge, challenge + more, challenge - more, above] {
+                check(&if is_negative { -challenge } else { challenge });
+            }
+        }
     }
 }
