@@ -51,7 +51,8 @@ pub(super) struct Ready<'a> {
 /// How many share an inversion, which costs as much as half an item, or two of four lanes: their points stay in the cache.
 const SHARE: usize = 128;
 
-/// How many lanes are left empty at most: fewer items than these take longer together than one by one.
+/// How many items are verified alone at most, where they are left over: in lanes that copies of them fill, so few take
+/// longer.
 const ALONE_MAX: usize = 2;
 
 /// Where keys without a table are verified several at a time. The verdicts are the same.
