@@ -105,7 +105,8 @@ impl Certificates {
     /// When the server's certificate does not read.
     pub(crate) fn public_client_again(&self) -> Result<rustls::ClientConfig> {
         let certificate = CertificateDer::from_pem_file(self.certificate("server")).context("read a certificate")?;
-        let schemes = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes();
+        let schemes =
+            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes();
         let builder = builder(&rustls::version::TLS12)?.dangerous();
         Ok(builder.with_custom_certificate_verifier(Arc::new(Same { certificate, schemes })).with_no_client_auth())
     }

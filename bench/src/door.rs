@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn an_answer_without_an_end_is_refused() {
-        for sent in ["HTTP/1.1 200 OK\r\n\r\nhello", "HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n", "hello\r\n\r\n"] {
+        for sent in ["HTTP/1.1 200 OK\r\n\r\nhello", "HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n", "hello\r\n\r\n"]
+        {
             assert!(Answer::parse(sent.as_bytes()).is_err(), "{sent}");
         }
         assert!(Answer::parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n").is_err());

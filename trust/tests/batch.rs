@@ -12,10 +12,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha512};
 use trust::PublicKey;
 use trust::verify::NotValid;
-use trust::verify::batch::{Input, Item, Key, Path, Table, chunk_in_lanes_on, chunk_on};
-
-/// One way to verify many.
-type ChunkOn = fn(Path, &[Item<'_>]) -> Vec<Result<(), NotValid>>;
+use trust::verify::batch::{Input, Item, Key, Path, Table, chunk_on};
 
 /// One case: which of the keys, what was signed, the signature.
 #[derive(Clone)]
@@ -45,14 +42,11 @@ fn oracle(keys: &[Prepared], case: &Case) -> Result<(), NotValid> {
     keys[case.key].oracle.verify_strict(&case.message, &signature).map_err(|_| NotValid::Wrong)
 }
 
-/// Runs the cases by every path that is here, prepared and plain mixed, the plain ones by dalek's multiplication and in
-/// lanes of ours, and returns how many are valid.
+/// Runs the cases by every path that is here, prepared, mixed and plain, and returns how many are valid.
 fn compare(keys: &[Prepared], cases: &[Case]) -> usize {
     let expected: Vec<_> = cases.iter().map(|case| oracle(keys, case)).collect();
-    let ways: [(ChunkOn, usize); 4] =
-        [(chunk_on, usize::MAX), (chunk_on, 3), (chunk_in_lanes_on, 3), (chunk_in_lanes_on, 1)];
     for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
-        for (chunk_on, plain_every) in ways {
+        for plain_every in [usize::MAX, 3, 1] {
             let items: Vec<_> = cases
                 .iter()
                 .enumerate()
@@ -259,7 +253,7 @@ fn inputs_that_are_no_ed25519_signature_get_the_verdict_of_one() {
         let known = Item { key: Key::Known(&prepared.table), ..plain };
         for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
             assert_eq!(chunk_on(path, &[known]), chunk_on(path, &[plain]));
-            assert_eq!(chunk_on(path, &[known; 9]), chunk_in_lanes_on(path, &[plain; 9]));
+            assert_eq!(chunk_on(path, &[known; 9]), chunk_on(path, &[plain; 9]));
         }
     }
 }

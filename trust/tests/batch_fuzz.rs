@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sha2::{Digest as _, Sha512};
 use trust::verify::NotValid;
-use trust::verify::batch::{Input, Item, Key, Path, Table, chunk_in_lanes_on, chunk_on};
+use trust::verify::batch::{Input, Item, Key, Path, Table, chunk_on};
 use trust::{Digest, PublicKey};
 
 /// Items of a batch, at most: more than share an inversion, so that there is more than one such group.
@@ -196,7 +196,6 @@ fn every_path_says_of_each_item_what_verify_strict_says() {
             .collect();
         for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
             prop_assert_eq!(&chunk_on(path, &items), &expected, "{:?}", path);
-            prop_assert_eq!(&chunk_in_lanes_on(path, &items), &expected, "{:?}, in lanes", path);
         }
         tried.fetch_add(made.len(), Ordering::Relaxed);
         valid.fetch_add(expected.iter().filter(|verdict| verdict.is_ok()).count(), Ordering::Relaxed);

@@ -44,7 +44,7 @@ fn by_every_path(
         for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
             let item = Item { key: Key::Known(&table), ..plain };
             verdicts.push((format!("{path:?}"), batch::chunk_on(path, &[item; 5])));
-            verdicts.push((format!("{path:?}, no table"), batch::chunk_in_lanes_on(path, &[plain; 5])));
+            verdicts.push((format!("{path:?}, no table"), batch::chunk_on(path, &[plain; 5])));
         }
     }
     verdicts
@@ -200,7 +200,7 @@ fn every_ed25519_case_gets_its_verdict_in_every_lane_beside_others() {
             .collect();
 
         for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
-            for (place, found) in batch::chunk_in_lanes_on(path, &items).into_iter().enumerate() {
+            for (place, found) in batch::chunk_on(path, &items).into_iter().enumerate() {
                 assert_eq!(found, expected[place], "{path:?}: {:?}", cases[place]);
             }
         }

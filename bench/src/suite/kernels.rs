@@ -45,24 +45,23 @@ enum Subject {
     Strict,
     DalekBatch,
     Plain(Path),
-    /// Several at a time, also where that is slower.
-    InLanes(Path),
     Prepared(Path),
     ZebraBatch,
 }
 
 impl Subject {
     fn all(mix: &Mix, plan: &Plan) -> Vec<Self> {
-        let mut all = vec![Self::Strict, Self::DalekBatch, Self::Plain(plan.path_or_best())];
+        let mut all = vec![Self::Strict, Self::DalekBatch];
         if zebra::IS_HERE {
             all.push(Self::ZebraBatch);
         }
         let is_wanted = |path: &Path| path.is_here() && plan.path.is_none_or(|forced| forced == *path);
         let here = Path::ALL.into_iter().filter(is_wanted);
         if mix.is_prepared() {
+            all.push(Self::Plain(plan.path_or_best()));
             all.extend(here.map(Self::Prepared));
         } else {
-            all.extend(here.filter(|path| *path != Path::Portable).map(Self::InLanes));
+            all.extend(here.map(Self::Plain));
         }
         all
     }
@@ -71,8 +70,7 @@ impl Subject {
         match self {
             Self::Strict => STRICT.to_owned(),
             Self::DalekBatch => DALEK_BATCH.to_owned(),
-            Self::Plain(_) => "chunk, keys not prepared".to_owned(),
-            Self::InLanes(path) => format!("chunk, keys not prepared, lanes of {}", format!("{path:?}").to_lowercase()),
+            Self::Plain(path) => format!("chunk, keys not prepared, {}", format!("{path:?}").to_lowercase()),
             Self::Prepared(path) => format!("chunk, keys prepared, {}", format!("{path:?}").to_lowercase()),
             Self::ZebraBatch => ZEBRA.to_owned(),
         }
@@ -80,7 +78,7 @@ impl Subject {
 
     const fn whose(self) -> Whose {
         match self {
-            Self::Plain(_) | Self::InLanes(_) | Self::Prepared(_) => Whose::Ours,
+            Self::Plain(_) | Self::Prepared(_) => Whose::Ours,
             _ => Whose::Peers,
         }
     }
@@ -91,7 +89,6 @@ impl Subject {
             Self::Strict => mix.strict(from, size),
             Self::DalekBatch => mix.dalek_batch(from, size),
             Self::Plain(path) => mix.ours(path, Prepared::No, from, size),
-            Self::InLanes(path) => mix.ours(path, Prepared::InLanes, from, size),
             Self::Prepared(path) => mix.ours(path, Prepared::Yes, from, size),
             Self::ZebraBatch => mix.zebra_batch(from, size),
         }
@@ -193,7 +190,7 @@ fn miss(report: &mut Report, case: &str, is_prepared: bool, builds: &Builds) {
     let mut miss = |subject: String, why: &str| {
         report.miss(Missing { suite: SUITE, case: case.to_owned(), subject, why: why.to_owned() });
     };
-    let ours = if is_prepared { Subject::Prepared } else { Subject::InLanes };
+    let ours = if is_prepared { Subject::Prepared } else { Subject::Plain };
     for path in Path::ALL.into_iter().filter(|path| !path.is_here()) {
         let name = ours(path).name();
         miss(name.clone(), lacks(&name));

@@ -28,7 +28,7 @@ use crate::public_key::Parsed;
 use crate::{Digest, MlDsa65Key, PublicKey, Signable};
 
 use super::{NotValid, borrowed, ml_dsa_65};
-use ed25519::{Ed25519Item, Ed25519Key, InLanes};
+use ed25519::{Ed25519Item, Ed25519Key};
 pub use table::Table;
 
 /// What was signed, borrowed from wherever the door read it to.
@@ -115,7 +115,7 @@ impl Path {
 /// `ML-DSA.Verify` with an empty context for a key of that.
 ///
 /// Of one core it takes some 30 µs (Ed25519) to 150 µs (P-384) for each, a fraction of it where an Ed25519 key is
-/// prepared, or where there is AVX-512 IFMA (suite `kernels` of `trust-bench`), and never blocks otherwise.
+/// prepared, or where there is AVX2 or AVX-512 IFMA (suite `kernels` of `trust-bench`), and never blocks otherwise.
 #[must_use]
 pub fn chunk(items: &[Item<'_>]) -> Vec<Result<(), NotValid>> {
     chunk_on(Path::best(), items)
@@ -124,16 +124,6 @@ pub fn chunk(items: &[Item<'_>]) -> Vec<Result<(), NotValid>> {
 /// [`chunk`] by one path, for tests and measurement; by the portable one where this processor has not that.
 #[must_use]
 pub fn chunk_on(path: Path, items: &[Item<'_>]) -> Vec<Result<(), NotValid>> {
-    verdicts(path, InLanes::WherePaid, items)
-}
-
-/// [`chunk_on`] with keys that are not prepared several at a time, also where that is slower; the portable path has no lanes.
-#[must_use]
-pub fn chunk_in_lanes_on(path: Path, items: &[Item<'_>]) -> Vec<Result<(), NotValid>> {
-    verdicts(path, InLanes::Everywhere, items)
-}
-
-fn verdicts(path: Path, lanes: InLanes, items: &[Item<'_>]) -> Vec<Result<(), NotValid>> {
     let path = if path.is_here() { path } else { Path::Portable };
     let mut of_ed25519 = Vec::new();
     let mut places = Vec::new();
@@ -153,7 +143,7 @@ fn verdicts(path: Path, lanes: InLanes, items: &[Item<'_>]) -> Vec<Result<(), No
             },
         })
         .collect();
-    for (place, verdict) in places.into_iter().zip(ed25519::verdicts(path, lanes, &of_ed25519)) {
+    for (place, verdict) in places.into_iter().zip(ed25519::verdicts(path, &of_ed25519)) {
         if let Some(old) = verdicts.get_mut(place) {
             *old = verdict;
         }

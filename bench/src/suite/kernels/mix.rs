@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use trust::verify::batch::{Input, Item, Key, Path, Table, chunk_in_lanes_on, chunk_on};
+use trust::verify::batch::{Input, Item, Key, Path, Table, chunk_on};
 use trust::{PublicKey, Sha256Digest};
 
 use crate::{simd, zebra};
@@ -31,8 +31,6 @@ struct Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Prepared {
     No,
-    /// No, and several items are verified at a time, also where that is slower.
-    InLanes,
     Yes,
 }
 
@@ -129,7 +127,6 @@ impl Mix {
             };
             items.push(Item { key, input: Input::Message(message), signature });
         }
-        let chunk_on = if prepared == Prepared::InLanes { chunk_in_lanes_on } else { chunk_on };
         Ok(chunk_on(path, &items).iter().all(Result::is_ok))
     }
 }

@@ -4,8 +4,8 @@
 //! order. `R` itself is not decompressed. The point that has to be there is spelled in its one canonical way, so an
 //! `R` that is no point, or is spelled otherwise, is never equal to it.
 //!
-//! Keys without a table have a way of their own where vectors are long ([`super::unprepared`]); elsewhere it is dalek's
-//! double multiplication.
+//! Keys without a table have a way of their own in vectors ([`super::unprepared`]); elsewhere it is dalek's double
+//! multiplication.
 
 use std::sync::LazyLock;
 
@@ -55,15 +55,6 @@ const SHARE: usize = 128;
 /// longer.
 const ALONE_MAX: usize = 2;
 
-/// Where keys without a table are verified several at a time. The verdicts are the same.
-#[derive(Clone, Copy)]
-pub(super) enum InLanes {
-    /// On the paths on which that is faster.
-    WherePaid,
-    /// On every path that has lanes.
-    Everywhere,
-}
-
 /// A signature under a key without a table.
 struct Plain<'a> {
     place: usize,
@@ -74,17 +65,17 @@ struct Plain<'a> {
 }
 
 /// Verdicts, in order.
-pub(super) fn verdicts(path: Path, lanes: InLanes, items: &[Ed25519Item<'_>]) -> Vec<Result<(), NotValid>> {
+pub(super) fn verdicts(path: Path, items: &[Ed25519Item<'_>]) -> Vec<Result<(), NotValid>> {
     let mut verdicts = Vec::with_capacity(items.len());
     for items in items.chunks(SHARE) {
-        let are_valid = are_valid(path, lanes, items);
+        let are_valid = are_valid(path, items);
         verdicts.extend(are_valid.into_iter().map(|is_valid| if is_valid { Ok(()) } else { Err(NotValid::Wrong) }));
     }
     verdicts
 }
 
 /// The same of items that share an inversion.
-fn are_valid(path: Path, lanes: InLanes, items: &[Ed25519Item<'_>]) -> Vec<bool> {
+fn are_valid(path: Path, items: &[Ed25519Item<'_>]) -> Vec<bool> {
     let mut are_valid = vec![false; items.len()];
     let (mut known, mut of_known, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for ((place, item), challenge) in items.iter().enumerate().zip(challenges_on(path, items)) {
@@ -105,7 +96,7 @@ fn are_valid(path: Path, lanes: InLanes, items: &[Ed25519Item<'_>]) -> Vec<bool>
     for ((place, nonce), spelling) in of_known.into_iter().zip(spellings_on(path, &known)) {
         say(place, *nonce == spelling);
     }
-    let alone = plain_on(path, lanes, plain, &mut say);
+    let alone = plain_on(path, plain, &mut say);
     // Of no points, too, it takes an inversion.
     if !alone.is_empty() {
         let points: Vec<EdwardsPoint> = alone.iter().map(Plain::expected).collect();
@@ -117,17 +108,11 @@ fn are_valid(path: Path, lanes: InLanes, items: &[Ed25519Item<'_>]) -> Vec<bool>
 }
 
 /// Says of those items which are valid that are verified several at a time, and returns the others.
-fn plain_on<'a>(
-    path: Path,
-    lanes: InLanes,
-    items: Vec<Plain<'a>>,
-    say: &mut impl FnMut(usize, bool),
-) -> Vec<Plain<'a>> {
-    let at_a_time = match (path, lanes) {
-        (Path::Ifma, _) => 8,
-        // dalek's double multiplication is about as fast there, by an estimate.
-        (Path::Avx2, InLanes::Everywhere) => 4,
-        (Path::Avx2, InLanes::WherePaid) | (Path::Portable, _) => return items,
+fn plain_on<'a>(path: Path, items: Vec<Plain<'a>>, say: &mut impl FnMut(usize, bool)) -> Vec<Plain<'a>> {
+    let at_a_time = match path {
+        Path::Ifma => 8,
+        Path::Avx2 => 4,
+        Path::Portable => return items,
     };
     let rest = items.len() % at_a_time;
     let together = if rest <= ALONE_MAX { items.len() - rest } else { items.len() };
@@ -326,93 +311,4 @@ pub(super) fn can_be_nonce(bytes: &[u8; 32]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
-
-    use super::super::fivefold::Fivefold;
-    use super::super::lanes::tests::Words;
-    use super::super::tenfold::Tenfold;
-    use super::*;
-    use crate::PublicKey;
-
-    /// By how many there are, lanes are full, filled up, or an item's rows are dealt out to them.
-    fn check<F: Side<N>, const N: usize>() {
-        let points = [3_u64, 77].map(|times| ED25519_BASEPOINT_POINT * Scalar::from(times) + EIGHT_TORSION[1]);
-        let tables = points
-            .map(|point| Table::new(&PublicKey::from_ed25519_bytes(point.compress().as_bytes()).unwrap()).unwrap());
-        let large = |number: u64| Scalar::from_bytes_mod_order([number.to_le_bytes()[0] | 0x80; 32]);
-        let edges = [(Scalar::ZERO, Scalar::ZERO), (-Scalar::ONE, -Scalar::ONE), (Scalar::ONE, Scalar::ZERO)];
-        let scalars = edges.into_iter().chain((1..).map(|number| (large(number), large(number + 40))));
-        let of_one = |(at, (response, challenge)): (usize, (Scalar, Scalar))| {
-            let expected =
-                EdwardsPoint::vartime_double_scalar_mul_basepoint(&challenge, &-points[at % 2], &response).compress();
-            (Ready::new(&tables[at % 2], &response, &challenge), expected.to_bytes())
-        };
-        let (ready, expected): (Vec<_>, Vec<_>) = scalars.take(2 * N + 1).enumerate().map(of_one).unzip();
-
-        for count in 0..=ready.len() {
-            assert_eq!(spellings::<F, N>(&ready[..count]), expected[..count], "{count} items");
-            let from_the_end = ready.len() - count;
-            assert_eq!(spellings::<F, N>(&ready[from_the_end..]), expected[from_the_end..], "the last {count} items");
-        }
-    }
-
-    #[test]
-    fn any_number_of_items_is_spelled_one_at_a_time() {
-        check::<Element, 1>();
-    }
-
-    #[test]
-    fn any_number_of_items_is_spelled_in_four_lanes() {
-        check::<Tenfold<Words<4>, 4>, 4>();
-    }
-
-    #[test]
-    fn any_number_of_items_is_spelled_in_eight_lanes() {
-        check::<Fivefold<Words<8>, 8>, 8>();
-    }
-
-    #[test]
-    fn a_challenge_without_a_short_relation_gets_its_verdict_elsewhere() {
-        // Nobody can make a hash be one of these, so no signature shows it.
-        let without = [-Scalar::ONE, -Scalar::from(3_u64), Scalar::from(2_u64).invert()];
-        let mut scalar = Scalar::from_bytes_mod_order([0xa5; 32]);
-        let made: Vec<_> = (0..21_usize)
-            .map(|place| {
-                scalar = scalar * scalar + Scalar::ONE;
-                let challenge = if place % 4 == 1 { without[place % 3] } else { scalar };
-                let key = EdwardsPoint::mul_base(&(scalar + challenge)) + EIGHT_TORSION[place % 8];
-                let response = scalar * scalar;
-                let nonce = EdwardsPoint::mul_base(&response) - key * challenge + EIGHT_TORSION[place % 3];
-                let key = VerifyingKey::from_bytes(&key.compress().to_bytes()).unwrap();
-                (key, nonce.compress().to_bytes(), response, challenge)
-            })
-            .collect();
-        for path in Path::ALL {
-            for length in 0..made.len() {
-                let plain = made.iter().take(length).enumerate().map(|(place, (key, nonce, response, challenge))| {
-                    Plain { place, key, nonce, response: *response, challenge: *challenge }
-                });
-                let mut verdicts = vec![None; length];
-
-                let alone = plain_on(path, InLanes::Everywhere, plain.collect(), &mut |place, is_valid| {
-                    assert_eq!(verdicts[place].replace(is_valid), None, "{path:?}: place {place} of {length} twice");
-                });
-
-                for plain in &alone {
-                    let is_valid = plain.expected().compress().as_bytes() == plain.nonce;
-                    assert_eq!(verdicts[plain.place].replace(is_valid), None, "{path:?}: {} of {length}", plain.place);
-                }
-                let expected: Vec<_> = (0..length).map(|place| Some(place % 3 == 0)).collect();
-                assert_eq!(verdicts, expected, "{path:?}");
-                let has_lanes = path.is_here() && path != Path::Portable;
-                if has_lanes && length >= 8 {
-                    assert!(alone.iter().any(|plain| plain.place % 4 == 1), "{path:?}: all have a relation");
-                    assert!(alone.len() < length / 2, "{path:?}: {} of {length} are alone", alone.len());
-                } else if !has_lanes {
-                    assert_eq!(alone.len(), length);
-                }
-            }
-        }
-    }
-}
+mod tests;
