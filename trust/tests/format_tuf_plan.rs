@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "the workshop serves several tests")]
 
+#[path = "format_tuf_plan/kept.rs"]
+mod kept;
 #[path = "tuf/workshop.rs"]
 mod workshop;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use proptest::prelude::*;
-use serde_json::json;
 use trust::format::json::Integer;
 use trust::format::tuf::plan::{
     Change, NewDelegation, NewTarget, NoPlan, ROOT_SECONDS, Speakers, TARGETS_SECONDS, TIMESTAMP_SECONDS, Unsigned,
@@ -18,6 +18,7 @@ use trust::format::tuf::plan::{
 use trust::format::tuf::publish::{SnapshotBy, check};
 use trust::format::tuf::{Document, Expires, Gun, Key, KeyKind, NotMet, NotWhole, Repository, RoleName, Version};
 use trust::{Algorithm, Sha256Digest, Signature};
+
 use workshop::*;
 
 fn gun() -> Gun {
@@ -254,57 +255,6 @@ fn versions_go_on_behind_every_one_that_was_ever_used() {
 }
 
 #[test]
-fn a_file_renews_another_that_says_the_same() {
-    let house = House::new();
-    let held = begun(&house);
-    let before = held.file(&RoleName::Timestamp).unwrap();
-
-    let next = sign(&held.next_timestamp(&after(TIMESTAMP_SECONDS + 1)).unwrap(), &[&house.timestamp]);
-    assert!(next.renews(before));
-    assert!(!before.renews(&next) && !next.renews(&next));
-
-    let other = sign(&held.next_snapshot(&after(TARGETS_SECONDS)).unwrap(), &[&house.snapshot]);
-    assert!(other.renews(held.file(&RoleName::Snapshot).unwrap()) && !other.renews(before));
-    let moved = held.clone().with(other).next_timestamp(&after(TIMESTAMP_SECONDS)).unwrap();
-    assert!(!sign(&moved, &[&house.timestamp]).renews(before));
-}
-
-#[test]
-fn what_somebody_else_wrote_is_renewed_in_the_same_words() {
-    let house = House::new();
-    let (root, targets) = (house.signed_root(1), house.signed_targets(1));
-    let mut said = snapshot(1, &[("root", &root), ("targets", &targets)]);
-    for name in ["root", "targets"] {
-        said["meta"][name]["hashes"].as_object_mut().unwrap().remove("sha512");
-    }
-    let before = read("snapshot", &file(&said, &[&house.snapshot]));
-    let held = Repository::of([read("root", &root), read("targets", &targets), before.clone()]);
-
-    let next = sign(&held.renewed(&RoleName::Snapshot, &after(TARGETS_SECONDS)).unwrap(), &[&house.snapshot]);
-
-    assert!(next.renews(&before));
-    let planned = sign(&held.next_snapshot(&after(TARGETS_SECONDS)).unwrap(), &[&house.snapshot]);
-    assert!(!planned.renews(&before));
-    let none = held.renewed(&RoleName::Timestamp, &after(60)).map(drop).unwrap_err();
-    assert_eq!(none, NoPlan::Missing(RoleName::Timestamp));
-}
-
-#[test]
-fn members_that_nobody_knows_are_kept() {
-    let house = House::new();
-    let mut signed = targets(1);
-    signed["x-ours"] = json!({"a": [1]});
-    signed["targets"]["v1"]["custom"] = json!({"b": "<&>"});
-    let held = house.repository(&house.signed_root(1), &[("targets", &file(&signed, &[&house.targets]))]);
-
-    let next = held.next_targets(&RoleName::Targets, &[put("2", 2)], &after(60)).unwrap();
-
-    let text = String::from_utf8(next.document().signed_bytes().to_vec()).unwrap();
-    assert!(text.contains(r#""x-ours":{"a":[1]}"#) && text.contains(r#""custom":{"b":"<&>"}"#), "{text}");
-    assert!(String::from_utf8_lossy(next.document().raw()).contains(r"\u003c\u0026\u003e"));
-}
-
-#[test]
 fn files_that_do_not_belong_together_are_not_whole() {
     let house = House::new();
     let held = begun(&house);
@@ -343,34 +293,6 @@ fn every_kind_of_key_signs_in_its_own_way() {
         assert_eq!(Key::new(key.key().kind().unwrap(), key.key().public().to_vec()).unwrap(), key.key());
     }
     assert!(Key::new(KeyKind::Ed25519, vec![0; 31]).is_err());
-}
-
-#[test]
-fn what_go_wrote_is_written_as_go_wrote_it() {
-    let samples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/spec/notary/samples");
-    if !samples.is_dir() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs {}", samples.display());
-        println!("the recordings are not here: their files were not written again");
-        return;
-    }
-    for (name, file) in [
-        ("root", "meta/root.json"),
-        ("root", "meta/2.root.json"),
-        ("targets", "meta/targets.json"),
-        ("targets", "meta/targets-escaping-example.json"),
-        ("snapshot", "meta/snapshot.json"),
-        ("timestamp", "meta/timestamp.json"),
-        ("targets/releases", "meta/targets/releases.json"),
-    ] {
-        let bytes = std::fs::read(samples.join(file)).unwrap();
-
-        let again = read(name, &bytes).stamped(&[]).unwrap();
-
-        assert_eq!(String::from_utf8_lossy(again.raw()), String::from_utf8_lossy(&bytes), "{file}");
-    }
-    let served = std::fs::read(samples.join("http/timestamp.key.json")).unwrap();
-    let served = served.trim_ascii_end();
-    assert_eq!(Key::read_served(served).unwrap().served(), served);
 }
 
 proptest! {
