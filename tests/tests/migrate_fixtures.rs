@@ -1,10 +1,10 @@
 //! Two repositories that clients of notary 0.1 and 0.3 made in 2016 move to the daemon, keys and trust data.
-//!
-//! They lie beside this one, may be absent in a user's clone, and must be there in CI.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "the scene serves several tests")]
 
+#[path = "../../trust/tests/beside/mod.rs"]
+mod beside;
 #[path = "notary/scene.rs"]
 mod scene;
 
@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 use trust::Sha256Digest;
-use trust_tests::program::checkout;
 use trust_tests::{Notary, Setup, Site, Trustctl};
 
+use beside::beside;
 use scene::{Plan, Scene};
 
 /// What both of them have under the name `LICENSE`.
@@ -34,12 +34,7 @@ struct Left {
 impl Left {
     /// `None` where the fixtures are not here.
     fn by(version: &str, gun: &'static str, passphrase: &str) -> Option<Self> {
-        let fixtures = checkout().join("../shared/vectors/notary-v1-fixtures");
-        if !fixtures.is_dir() {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs notary-v1-fixtures");
-            println!("notary-v1-fixtures is not here: its cases did not run");
-            return None;
-        }
+        let fixtures = beside("vectors/notary-v1-fixtures")?;
         let scene = Scene::started(&Plan {
             notary: "auth = \"none\"\ngun_prefixes = [\"docker.com/\"]\n".to_owned(),
             tables: String::new(),

@@ -1,22 +1,15 @@
 //! `trustctl tuf-client` against repositories that others published, served over HTTP by a place that may lie.
-//!
-//! The repositories lie beside this one, may be absent in a user's clone, and must be there in CI.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
-use std::path::{Path, PathBuf};
+#[path = "../../trust/tests/beside/mod.rs"]
+mod beside;
+
+use std::path::Path;
 
 use trust_tests::{Lie, Ran, Site, Trustctl, program};
 
-fn vectors(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors").join(name);
-    if path.is_dir() {
-        return Some(path);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs {name}");
-    println!("{name} is not here: its cases did not run");
-    None
-}
+use beside::beside;
 
 /// A user who reads one repository.
 struct Reader {
@@ -74,7 +67,7 @@ fn refused(ran: Ran) -> String {
 
 #[test]
 fn a_repository_of_tuf_on_ci_is_followed_to_its_artifact() {
-    let Some(repository) = vectors("tuf-conformance-static/tuf-on-ci-0.11") else { return };
+    let Some(repository) = beside("vectors/tuf-conformance-static/tuf-on-ci-0.11") else { return };
     let reader = Reader::begun(&repository, "initial_root.json");
     let shown = reader.refresh().ok().unwrap();
     assert!(shown.stdout.starts_with("up to date: root 1,"), "{shown}");
@@ -89,7 +82,7 @@ fn a_repository_of_tuf_on_ci_is_followed_to_its_artifact() {
 
 #[test]
 fn targets_of_toughs_repositories_come_once() {
-    let Some(tough) = vectors("tough-tuf-negative") else { return };
+    let Some(tough) = beside("vectors/tough-tuf-negative") else { return };
     for (directory, names) in [
         ("tuf-reference-impl", &["file1.txt", "file2.txt", "file3.txt"][..]),
         ("consistent-snapshots", &["data1.txt", "data2.txt"]),
@@ -110,7 +103,7 @@ fn targets_of_toughs_repositories_come_once() {
 
 #[test]
 fn what_is_not_what_was_signed_is_not_kept() {
-    let Some(tough) = vectors("tough-tuf-negative") else { return };
+    let Some(tough) = beside("vectors/tough-tuf-negative") else { return };
     let repository = tough.join("consistent-snapshots");
     let name = "5aa1d2b3bea034a0f9d0b27a1bc72919b3145a2b092b72ac0415a05e07e2bdd1.data1.txt";
     let place = format!("targets/{name}");
@@ -142,7 +135,7 @@ fn what_is_not_what_was_signed_is_not_kept() {
 
 #[test]
 fn metadata_that_lies_changes_nothing_that_was_believed() {
-    let Some(tough) = vectors("tough-tuf-negative") else { return };
+    let Some(tough) = beside("vectors/tough-tuf-negative") else { return };
     let repository = tough.join("consistent-snapshots");
     let bytes = |name: &str| std::fs::read(repository.join("metadata").join(name)).unwrap();
     let changed = |name: &str| {
@@ -184,7 +177,7 @@ fn metadata_that_lies_changes_nothing_that_was_believed() {
 
 #[test]
 fn roots_that_tough_refuses_begin_nothing() {
-    let Some(tough) = vectors("tough-tuf-negative") else { return };
+    let Some(tough) = beside("vectors/tough-tuf-negative") else { return };
     for name in [
         "duplicate-keyid/root.json",
         "duplicate-sigs/root.json",
@@ -211,7 +204,7 @@ fn roots_that_tough_refuses_begin_nothing() {
 fn the_commands_of_the_page_are_run() {
     let page = std::fs::read_to_string(program::checkout().join("docs/tuf-client.md")).unwrap();
     let block = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
-    let Some(tough) = vectors("tough-tuf-negative") else { return };
+    let Some(tough) = beside("vectors/tough-tuf-negative") else { return };
     let repository = tough.join("consistent-snapshots");
     let reader = Reader::of(&repository);
     reader.user.write("root.json", &std::fs::read(repository.join("metadata/1.root.json")).unwrap()).unwrap();

@@ -1,10 +1,10 @@
 //! Notary's metadata, against what its own programs wrote and against what they should have refused.
-//!
-//! The samples and fixtures lie beside the repository, may be absent in a user's clone, and must be there in CI.
 #![cfg(feature = "formats")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
-use std::path::{Path, PathBuf};
+mod beside;
+
+use std::path::Path;
 use std::sync::LazyLock;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -15,16 +15,7 @@ use serde_json::{Value, json};
 use trust::Sha256Digest;
 use trust::format::tuf::{Body, Document, KeyKind, NotMet, Part, RoleName, Root, Targets, Unsound, Version, canonical};
 
-/// A directory beside the repository; `None`, after saying so, where it is not.
-fn beside(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(name);
-    if path.is_dir() {
-        return Some(path);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs {name}");
-    println!("{name} is not here: its cases did not run");
-    None
-}
+use beside::beside;
 
 fn role(name: &str) -> RoleName {
     name.parse().unwrap()

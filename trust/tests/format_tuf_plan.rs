@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "the workshop serves several tests")]
 
+mod beside;
 #[path = "format_tuf_plan/kept.rs"]
 mod kept;
 #[path = "tuf/workshop.rs"]

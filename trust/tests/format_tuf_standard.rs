@@ -1,9 +1,8 @@
 //! The standard dialect: repositories that others published, those that tough's tests refuse, and attacks by name.
-//!
-//! The repositories lie beside this one, may be absent in a user's clone, and must be there in CI.
 #![cfg(feature = "formats")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
+mod beside;
 #[path = "format_tuf_standard/delegates.rs"]
 mod delegates;
 #[path = "format_tuf_standard/house.rs"]

@@ -1,22 +1,15 @@
-//! Uploads that docker and notary sent. They lie beside the repository, may be absent in a user's clone, and must be
-//! there in CI.
-
-use std::path::PathBuf;
+//! Uploads that docker and notary sent.
 
 use trust::format::tuf::publish::{SnapshotBy, check};
 use trust::format::tuf::{Document, Gun, Part, Repository, RoleName};
 
+use super::beside::beside;
 use super::workshop::NOW;
 use super::{changed, read_part};
 
 /// The files in an upload of docker's or notary's.
 fn upload(name: &str) -> Option<Vec<Part>> {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/spec/notary/samples/post");
-    if !directory.is_dir() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs {}", directory.display());
-        println!("the recordings are not here: {name} did not run");
-        return None;
-    }
+    let directory = beside("spec/notary/samples/post")?;
     let text = String::from_utf8(std::fs::read(directory.join(format!("{name}.multipart"))).unwrap()).unwrap();
     let parts = text.split("filename=\"").skip(1).map(|piece| {
         let (role, rest) = piece.split_once('"').unwrap();

@@ -1,22 +1,12 @@
-//! Repositories that others published, and those that tough's tests refuse. They lie beside this one, may be absent
-//! in a user's clone, and must be there in CI.
+//! Repositories that others published, and those that tough's tests refuse.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use trust::format::tuf::Digester;
 use trust::format::tuf::standard::{Body, Client, Distrust, Finding, file_name};
 
+use super::beside::beside;
 use super::house::NOW;
-
-fn vectors(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors").join(name);
-    if path.is_dir() {
-        return Some(path);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs {name}");
-    println!("{name} is not here: its cases did not run");
-    None
-}
 
 fn bytes(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -58,7 +48,7 @@ fn visit(metadata: &Path, root: &Path, now: i64, path: &str) -> Result<Finding, 
 
 #[test]
 fn a_repository_of_tuf_on_ci_is_followed_to_its_artifact() {
-    let Some(repository) = vectors("tuf-conformance-static/tuf-on-ci-0.11") else { return };
+    let Some(repository) = beside("vectors/tuf-conformance-static/tuf-on-ci-0.11") else { return };
     let metadata = repository.join("metadata");
     // 2025-02-09T09:17:23Z, as its own file says.
     let found = visit(&metadata, &repository.join("initial_root.json"), 1_739_092_643, "delegatedrole/artifact");
@@ -81,7 +71,7 @@ fn a_repository_of_tuf_on_ci_is_followed_to_its_artifact() {
 
 #[test]
 fn roots_that_tough_refuses_are_refused() {
-    let Some(tough) = vectors("tough-tuf-negative") else { return };
+    let Some(tough) = beside("vectors/tough-tuf-negative") else { return };
     let begin = |name: &str| Client::begin(&bytes(&tough.join(name)), NOW).map(drop);
 
     for name in ["duplicate-keyid/root.json", "duplicate-sigs/root.json", "duplicate-sig-keys/root.json"] {
@@ -111,7 +101,7 @@ fn roots_that_tough_refuses_are_refused() {
 
 #[test]
 fn toughs_repositories_are_visited() {
-    let Some(tough) = vectors("tough-tuf-negative") else { return };
+    let Some(tough) = beside("vectors/tough-tuf-negative") else { return };
     let go = |directory: &str, path: &str| {
         let metadata = tough.join(directory);
         visit(&metadata, &metadata.join("1.root.json"), NOW, path)
