@@ -1,29 +1,24 @@
 //! Notary's metadata, against what its own programs wrote and against what they should have refused.
 #![cfg(feature = "formats")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+#![allow(dead_code, unreachable_pub, reason = "the workshop serves several tests")]
 
 mod beside;
+#[path = "tuf/workshop.rs"]
+mod workshop;
 
 use std::path::Path;
 use std::sync::LazyLock;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use ed25519_dalek::{Signer as _, SigningKey};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use trust::Sha256Digest;
-use trust::format::tuf::{Body, Document, KeyKind, NotMet, Part, RoleName, Root, Targets, Unsound, Version, canonical};
+use trust::format::tuf::{Body, Document, KeyKind, NotMet, Part, RoleName, Root, Targets, Unsound, Version};
 
 use beside::beside;
-
-fn role(name: &str) -> RoleName {
-    name.parse().unwrap()
-}
-
-fn read(name: &str, bytes: &[u8]) -> Document {
-    Document::read(&role(name), bytes).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
+use workshop::{TestKey, base64, canonical_of, entry, id_of, read, role};
 
 fn file(directory: &Path, name: &str) -> Document {
     read(name, &std::fs::read(directory.join(format!("{name}.json"))).unwrap())
@@ -141,47 +136,6 @@ fn a_key_in_a_certificate_has_the_bare_keys_canonical_name() {
     assert!(key.canonical_id().to_hex().starts_with("18cc30f083ad"), "{}", key.canonical_id().to_hex());
 }
 
-/// A key of the test's own, as metadata lists it.
-struct TestKey {
-    signing: SigningKey,
-    id: String,
-}
-
-impl TestKey {
-    fn new(seed: u8) -> Self {
-        let signing = SigningKey::from_bytes(&[seed; 32]);
-        let id = id_of(&entry("ed25519", signing.verifying_key().as_bytes()));
-        Self { signing, id }
-    }
-
-    fn entry(&self) -> Value {
-        entry("ed25519", self.signing.verifying_key().as_bytes())
-    }
-
-    fn sign(&self, signed: &Value) -> Value {
-        let bytes = self.signing.sign(&canonical_of(signed)).to_bytes();
-        json!({"keyid": self.id, "method": "eddsa", "sig": base64(&bytes)})
-    }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-fn entry(kind: &str, public: &[u8]) -> Value {
-    json!({"keytype": kind, "keyval": {"private": null, "public": base64(public)}})
-}
-
-fn canonical_of(value: &Value) -> Vec<u8> {
-    let text = serde_json::to_vec(value).unwrap();
-    canonical(&trust::format::json::read("test", &text, 1 << 20).unwrap())
-}
-
-fn id_of(entry: &Value) -> String {
-    Sha256Digest::of(&canonical_of(entry)).to_hex()
-}
-
 /// A targets file with one delegation `targets/a` to these keys.
 fn delegating(keys: &[(String, Value)], threshold: u32) -> Document {
     let ids: Vec<&String> = keys.iter().map(|(id, _)| id).collect();
@@ -206,8 +160,8 @@ fn verify(delegating: &Document, signatures: Vec<Value>) -> Result<(), NotMet> {
 
 #[test]
 fn a_threshold_is_met_by_so_many_keys_and_not_by_one_that_signs_twice() {
-    let (one, two, stranger) = (TestKey::new(1), TestKey::new(2), TestKey::new(3));
-    let parent = delegating(&[(one.id.clone(), one.entry()), (two.id.clone(), two.entry())], 2);
+    let (one, two, stranger) = (TestKey::ed25519(1), TestKey::ed25519(2), TestKey::ed25519(3));
+    let parent = delegating(&[(one.id.clone(), one.entry.clone()), (two.id.clone(), two.entry.clone())], 2);
     let (first, second, strange) = (one.sign(&delegated()), two.sign(&delegated()), stranger.sign(&delegated()));
     let wrong = one.sign(&json!({"_type": "Targets"}));
     let few = Err(NotMet::TooFew(role("targets/a")));
@@ -285,8 +239,8 @@ fn one_key_in_another_encoding_counts_for_nothing() {
 
 #[test]
 fn signatures_of_strangers_are_passed_over_whatever_they_are_called() {
-    let key = TestKey::new(1);
-    let parent = delegating(&[(key.id.clone(), key.entry())], 1);
+    let key = TestKey::ed25519(1);
+    let parent = delegating(&[(key.id.clone(), key.entry.clone())], 1);
     let strange = ["", "me", &"0".repeat(64), &key.id.to_uppercase()]
         .map(|name| json!({"keyid": name, "method": "eddsa", "sig": ""}));
 
@@ -329,8 +283,8 @@ fn a_file_without_a_frame_is_of_version_0_and_has_expired() {
 
 #[test]
 fn a_delegation_signs_only_for_names_below_its_paths() {
-    let key = TestKey::new(1);
-    let parent = delegating(&[(key.id.clone(), key.entry())], 1);
+    let key = TestKey::ed25519(1);
+    let parent = delegating(&[(key.id.clone(), key.entry.clone())], 1);
 
     let [delegation] = targets_of(&parent).delegations() else { panic!("{parent:?}") };
 
@@ -339,11 +293,11 @@ fn a_delegation_signs_only_for_names_below_its_paths() {
 
 /// A root that is sound but for what `change` does to its signed part.
 fn root_with(change: impl FnOnce(&mut Value)) -> Result<Document, Unsound> {
-    let key = TestKey::new(9);
+    let key = TestKey::ed25519(9);
     let line = json!({"keyids": [key.id], "threshold": 1});
     let mut signed = json!({
         "_type": "Root", "version": 1, "expires": "2030-01-01T00:00:00Z", "consistent_snapshot": false,
-        "keys": {&key.id: key.entry()},
+        "keys": {&key.id: key.entry},
         "roles": {"root": line, "targets": line, "snapshot": line, "timestamp": line},
     });
     change(&mut signed);
@@ -382,7 +336,7 @@ fn a_root_that_breaks_a_rule_is_refused_in_notarys_words() {
 
 #[test]
 fn members_of_other_types_and_names_are_no_metadata() {
-    let private = TestKey::new(9).id;
+    let private = TestKey::ed25519(9).id;
     for (place, value) in [
         ("/version", json!("1")),
         ("/version", json!(1.5)),
@@ -493,14 +447,14 @@ fn a_version_ends_before_the_last_number_of_31_bits() {
 
 /// A delegation's file, who speaks for it, and what is signed in it.
 static SOUND: LazyLock<(Document, Vec<u8>)> = LazyLock::new(|| {
-    let key = TestKey::new(5);
+    let key = TestKey::ed25519(5);
     let hash = base64(Sha256Digest::of(b"manifest").as_bytes());
     let signed = json!({
         "_type": "Targets", "version": 3, "expires": "2030-01-01T00:00:00Z", "delegations": {},
         "targets": {"rel/1": {"hashes": {"sha256": hash}, "length": 8}},
     });
     let bytes = serde_json::to_vec(&json!({"signed": signed, "signatures": [key.sign(&signed)]})).unwrap();
-    (delegating(&[(key.id.clone(), key.entry())], 1), bytes)
+    (delegating(&[(key.id.clone(), key.entry.clone())], 1), bytes)
 });
 
 fn is_accepted(bytes: &[u8]) -> Option<Vec<u8>> {
