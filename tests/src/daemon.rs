@@ -14,6 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::client::Trustctl;
 use crate::process::Running;
 use crate::program::{Ran, ours, run, run_with_input};
+use crate::raw::Caller;
 
 /// Argon2id with its real parameters and an unoptimised build need a moment.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -282,6 +283,14 @@ impl Daemon {
     /// When nobody listens.
     pub async fn channel(&self) -> Result<Channel> {
         connect(self.socket()).await
+    }
+
+    /// Somebody who is connected over the socket.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub async fn caller(&self) -> Result<Caller> {
+        self.channel().await.map(Caller::new)
     }
 }
 

@@ -14,7 +14,6 @@ use trust_proto::v1::audit_client::AuditClient;
 use trust_proto::v1::{BackupRequest, GetCheckpointRequest, GetCheckpointResponse, Trust, Use, UseChange};
 use trust_tests::ledger::{Ledger, wait_for};
 use trust_tests::program::Ran;
-use trust_tests::raw::Caller;
 use trust_tests::{Daemon, Setup};
 
 const PASSPHRASE: &str = "correct horse battery staple";
@@ -53,10 +52,6 @@ impl Keeper {
         std::fs::write(&path, backup).unwrap();
         path
     }
-}
-
-async fn caller(daemon: &Daemon) -> Caller {
-    Caller::new(daemon.channel().await.unwrap())
 }
 
 async fn backup(daemon: &Daemon) -> Result<Vec<u8>, Status> {
@@ -103,7 +98,7 @@ fn nothing_was_made(daemon: &Daemon) {
 async fn an_imported_daemon_signs_with_the_same_keys_under_a_new_log_that_cites_the_old_one() {
     let keeper = Keeper::new();
     let old = Daemon::with(&keeper.setup()).unwrap();
-    let user = caller(&old).await;
+    let user = old.caller().await.unwrap();
     let one = user.create("raw/one").await.unwrap();
     let two = user.rotate("raw/one").await.unwrap();
     user.create("raw/off").await.unwrap();
@@ -121,7 +116,7 @@ async fn an_imported_daemon_signs_with_the_same_keys_under_a_new_log_that_cites_
     assert!(ran.stdout.contains("3 keys") && ran.stdout.contains("trustd serve"), "{ran}");
     let mut new = new;
     new.launch().unwrap();
-    let there = caller(&new).await;
+    let there = new.caller().await.unwrap();
     assert_eq!(there.get("raw/one").await.unwrap().versions, two.versions);
     assert_eq!(there.get("raw/one").await.unwrap().id, one.id);
     assert_eq!(there.get("raw/off").await.unwrap().r#use(), Use::Disabled);
@@ -140,7 +135,7 @@ async fn an_imported_daemon_signs_with_the_same_keys_under_a_new_log_that_cites_
 
     // It is a daemon like any other from here on.
     new.restart().unwrap();
-    let there = caller(&new).await;
+    let there = new.caller().await.unwrap();
     there.rotate_kek().await.unwrap();
     there.create("raw/more").await.unwrap();
     there.sign("raw/one", b"again").await.unwrap();
@@ -151,7 +146,7 @@ async fn an_import_starts_sealed_where_a_passphrase_opens_it() {
     let keeper = Keeper::new();
     let setup = Setup { passphrase: Some(PASSPHRASE.to_owned()), ..keeper.setup() };
     let old = Daemon::with(&setup).unwrap();
-    let user = caller(&old).await;
+    let user = old.caller().await.unwrap();
     assert_eq!(backup(&old).await.unwrap_err().code(), Code::Unavailable, "a sealed daemon made a backup");
     user.unseal(PASSPHRASE).await.unwrap();
     user.create("raw/one").await.unwrap();
@@ -162,7 +157,7 @@ async fn an_import_starts_sealed_where_a_passphrase_opens_it() {
 
     assert!(ran.stdout.contains("trustctl unseal"), "{ran}");
     new.launch().unwrap();
-    let there = caller(&new).await;
+    let there = new.caller().await.unwrap();
     assert!(there.status().await.unwrap().sealed);
     assert_eq!(there.sign("raw/one", b"no").await.unwrap_err().code(), Code::Unavailable);
     there.unseal(PASSPHRASE).await.unwrap();
@@ -174,7 +169,7 @@ async fn an_import_starts_sealed_where_a_passphrase_opens_it() {
 async fn an_import_without_the_root_key_says_where_to_put_it_and_waits_for_it() {
     let keeper = Keeper::new();
     let old = Daemon::with(&keeper.setup()).unwrap();
-    caller(&old).await.create("raw/one").await.unwrap();
+    old.caller().await.unwrap().create("raw/one").await.unwrap();
     let file = keeper.keep(&backup(&old).await.unwrap());
     let mut new = other_host(&keeper.setup());
 
@@ -193,14 +188,14 @@ async fn an_import_without_the_root_key_says_where_to_put_it_and_waits_for_it() 
 
     copy_root_key(&old, &new);
     new.launch().unwrap();
-    caller(&new).await.sign("raw/one", b"yes").await.unwrap();
+    new.caller().await.unwrap().sign("raw/one", b"yes").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_into_what_is_there_or_under_the_old_origin_changes_nothing() {
     let keeper = Keeper::new();
     let mut old = Daemon::with(&keeper.setup()).unwrap();
-    caller(&old).await.create("raw/one").await.unwrap();
+    old.caller().await.unwrap().create("raw/one").await.unwrap();
     let file = keeper.keep(&backup(&old).await.unwrap());
     let same_name = Daemon::prepared(&keeper.setup()).unwrap();
     copy_root_key(&old, &same_name);
@@ -215,14 +210,14 @@ async fn an_import_into_what_is_there_or_under_the_old_origin_changes_nothing() 
     assert_ne!(there.code, Some(0), "{there}");
     assert!(there.stderr.contains("in use"), "{there}");
     old.launch().unwrap();
-    caller(&old).await.sign("raw/one", b"unharmed").await.unwrap();
+    old.caller().await.unwrap().sign("raw/one", b"unharmed").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_backup_a_wrong_identity_and_a_wrong_root_key_make_nothing() {
     let keeper = Keeper::new();
     let old = Daemon::with(&keeper.setup()).unwrap();
-    let user = caller(&old).await;
+    let user = old.caller().await.unwrap();
     for number in 0..50 {
         user.create(&format!("raw/{number}")).await.unwrap();
     }
@@ -262,7 +257,7 @@ async fn backups_under_full_load_and_through_kek_rotations_all_open() {
     let ledger = Ledger::default();
     let writers = ledger.write(old.socket(), 8).await.unwrap();
     wait_for(&ledger, 200).unwrap();
-    let rotator = caller(&old).await;
+    let rotator = old.caller().await.unwrap();
     let rotations = tokio::spawn(async move {
         for _ in 0..10 {
             rotator.rotate_kek().await.unwrap();
@@ -281,7 +276,7 @@ async fn backups_under_full_load_and_through_kek_rotations_all_open() {
         copy_root_key(&old, &new);
         import(&new, &keeper.identity(), &keeper.keep(bytes)).ok().unwrap();
         new.launch().unwrap();
-        caller(&new).await.rotate_kek().await.unwrap();
+        new.caller().await.unwrap().rotate_kek().await.unwrap();
     }
 }
 
@@ -290,7 +285,7 @@ async fn backups_under_full_load_and_through_kek_rotations_all_open() {
 async fn trustctl_writes_a_backup_that_trustd_imports() {
     let keeper = Keeper::new();
     let old = Daemon::with(&keeper.setup()).unwrap();
-    caller(&old).await.create("raw/one").await.unwrap();
+    old.caller().await.unwrap().create("raw/one").await.unwrap();
     let user = old.user().unwrap();
 
     user.run(&["backup", "monday.age"]).unwrap().ok().unwrap();
@@ -305,7 +300,7 @@ async fn trustctl_writes_a_backup_that_trustd_imports() {
     copy_root_key(&old, &new);
     import(&new, &keeper.identity(), &file).ok().unwrap();
     new.launch().unwrap();
-    caller(&new).await.sign("raw/one", b"restored").await.unwrap();
+    new.caller().await.unwrap().sign("raw/one", b"restored").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -320,7 +315,7 @@ async fn a_backup_is_on_record_and_needs_recipients() {
     let bytes = backup(&daemon).await.unwrap();
 
     assert!(bytes.starts_with(b"age-encryption.org/v1\n"), "not an age file");
-    let leaves = caller(&daemon).await.leaves(0).await.unwrap();
+    let leaves = daemon.caller().await.unwrap().leaves(0).await.unwrap();
     assert!(leaves.iter().any(|leaf| leaf["operation"] == "backup"), "{leaves:#?}");
     std::fs::write(keeper.directory.path().join("recipients"), "age1nonsense\n").unwrap();
     let refused = backup(&daemon).await.unwrap_err();

@@ -13,10 +13,6 @@ use trust_tests::raw::Caller;
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Disk, Setup};
 
-async fn caller(daemon: &Daemon) -> Caller {
-    Caller::new(daemon.channel().await.unwrap())
-}
-
 /// Asks until `work` succeeds.
 async fn until_it_works<T>(what: &str, mut work: impl AsyncFnMut() -> Result<T, Status>) -> T {
     let runtime = tokio::runtime::Handle::current();
@@ -38,7 +34,7 @@ async fn sign_until_refused(user: &Caller) -> (u32, Status) {
 async fn on_a_full_disk_signing_stops_before_a_signature_without_a_leaf_and_recovers_without_a_restart() {
     let disk = Disk::new(FileSystem::Ext4, 256).unwrap();
     let daemon = Daemon::with(&Setup { below: Some(disk.path()), ..Setup::allowing_raw() }).unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.create("raw/one").await.unwrap();
     let ledger = Ledger::default();
     let writers = ledger.write(daemon.socket(), 4).await.unwrap();
@@ -85,7 +81,7 @@ async fn on_a_full_disk_signing_stops_before_a_signature_without_a_leaf_and_reco
 async fn a_daemon_whose_disk_is_full_starts_and_needs_no_second_start() {
     let disk = Disk::new(FileSystem::Ext4, 256).unwrap();
     let mut daemon = Daemon::with(&Setup { below: Some(disk.path()), ..Setup::allowing_raw() }).unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.create("raw/one").await.unwrap();
     disk.fill().unwrap();
     sign_until_refused(&user).await;
@@ -93,7 +89,7 @@ async fn a_daemon_whose_disk_is_full_starts_and_needs_no_second_start() {
     daemon.kill().unwrap();
     daemon.launch().unwrap();
 
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.get("raw/one").await.unwrap();
     // The start may have cleared something away.
     let (_, refused) = sign_until_refused(&user).await;
@@ -101,7 +97,7 @@ async fn a_daemon_whose_disk_is_full_starts_and_needs_no_second_start() {
     disk.make_room().unwrap();
     until_it_works("a signature after there is room again", async || user.sign("raw/one", b"yes").await).await;
     daemon.restart().unwrap();
-    caller(&daemon).await.sign("raw/one", b"more").await.unwrap();
+    daemon.caller().await.unwrap().sign("raw/one", b"more").await.unwrap();
     drop(daemon);
 }
 
@@ -109,7 +105,7 @@ async fn a_daemon_whose_disk_is_full_starts_and_needs_no_second_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_flush_that_failed_nothing_is_signed_until_a_new_start() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.create("raw/one").await.unwrap();
     let ledger = Ledger::default();
     let writers = ledger.write(daemon.socket(), 4).await.unwrap();
@@ -128,7 +124,7 @@ async fn after_a_flush_that_failed_nothing_is_signed_until_a_new_start() {
     let status = user.status().await.unwrap();
     assert!(status.health.starts_with("degraded"), "{}", status.health);
     daemon.restart().unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.sign("raw/one", b"yes").await.unwrap();
     ledger.check_all(&daemon.channel().await.unwrap()).await.unwrap();
 }

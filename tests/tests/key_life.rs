@@ -12,7 +12,7 @@ use trust_tests::{Daemon, Setup};
 
 async fn scene(more: &str) -> (Daemon, Caller) {
     let daemon = Daemon::with(&Setup { more: more.to_owned(), ..Setup::allowing_raw() }).unwrap();
-    let user = Caller::new(daemon.channel().await.unwrap());
+    let user = daemon.caller().await.unwrap();
     user.create("raw/one").await.unwrap();
     (daemon, user)
 }
@@ -64,7 +64,7 @@ async fn a_destroyed_key_is_shred_pending_until_a_kek_rotation_and_its_row_stays
     assert!(!user.get("raw/one").await.unwrap().shred_pending);
     assert_eq!(user.create("raw/one").await.unwrap_err().code(), Code::AlreadyExists);
     daemon.restart().unwrap();
-    let user = Caller::new(daemon.channel().await.unwrap());
+    let user = daemon.caller().await.unwrap();
     let key = user.get("raw/one").await.unwrap();
     assert_eq!((key.r#use(), key.shred_pending, key.versions.len()), (Use::Destroyed, false, 2), "{key:?}");
     assert_eq!(user.sign("raw/one", b"no").await.unwrap_err().code(), Code::FailedPrecondition);

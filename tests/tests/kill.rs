@@ -145,7 +145,7 @@ async fn a_retried_sign_after_a_kill_gets_the_same_receipt() {
     let other = signing.sign(request(b"another")).await.unwrap_err();
     assert_eq!(other.code(), Code::Aborted, "{other:?}");
     // Authorized afresh: what may not sign any more answers no kept receipt.
-    let user = trust_tests::raw::Caller::new(daemon.channel().await.unwrap());
+    let user = daemon.caller().await.unwrap();
     user.change("raw/one", trust_proto::v1::UseChange::Disable).await.unwrap();
     let refused = signing.sign(request(b"once")).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");

@@ -12,7 +12,6 @@ use std::time::Duration;
 use tempfile::TempDir;
 use trust_tests::process::Running;
 use trust_tests::program::{checkout, needs_root, ours, run, tool};
-use trust_tests::raw::Caller;
 use trust_tests::{Daemon, Setup};
 
 fn install(destination: &Path, prefix: &str) -> trust_tests::Ran {
@@ -132,7 +131,7 @@ async fn the_unit_lets_every_system_call_through_that_daemon_and_worker_make() {
     command.arg("serve").arg("--config").arg(daemon.configuration());
     let mut running = Running::start(&mut command, &daemon.directory().join("log")).unwrap();
     running.ready(Duration::from_secs(60), || UnixStream::connect(daemon.socket()).ok().map(|_| ())).unwrap();
-    let user = Caller::new(daemon.channel().await.unwrap());
+    let user = daemon.caller().await.unwrap();
     user.create("raw/one").await.unwrap();
     user.sign("raw/one", b"once").await.unwrap();
     running.signal(rustix::process::Signal::HUP);

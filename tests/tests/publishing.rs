@@ -23,7 +23,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use trust::Sha256Digest;
-use trust_tests::raw::Caller;
 use trust_tests::wait::soon;
 
 use owner::Owner;
@@ -156,7 +155,7 @@ fn publish_until_killed(pair: &Pair, from: u32, progress: &Progress) -> (u32, u3
 
 /// Of every version that the log says was to be signed, the one hash of what its signature covers.
 async fn signed_once(scene: &Scene) -> usize {
-    let user = Caller::new(scene.daemon.channel().await.unwrap());
+    let user = scene.daemon.caller().await.unwrap();
     let (mut first, mut signed) = (0_u64, BTreeMap::new());
     loop {
         let leaves = user.leaves(first).await.unwrap();

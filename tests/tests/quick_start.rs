@@ -13,16 +13,12 @@ use trust_proto::v1::keys_client::KeysClient;
 use trust_proto::v1::{CreateKeyRequest, UseChange};
 use trust_tests::disk::FileSystem;
 use trust_tests::flush::{Flush, bend_of, kill_at};
-use trust_tests::raw::{Caller, create_request};
+use trust_tests::raw::create_request;
 use trust_tests::{Daemon, Disk, Setup, wait};
 
 const WITH_THE_FILE: &str = "unsealed stage=\"custody\" rows=\"to be read\"";
 const WITHOUT: &str = "unsealed stage=\"custody\" rows=\"read\"";
 const READ_SINCE: &str = "every row of the store is as it was left";
-
-async fn caller(daemon: &Daemon) -> Caller {
-    Caller::new(daemon.channel().await.unwrap())
-}
 
 fn file(daemon: &Daemon) -> PathBuf {
     daemon.data().join("index")
@@ -41,7 +37,7 @@ const ASKED: usize = 16;
 
 /// Makes keys in several states, and one whose request may be sent again.
 async fn fill(daemon: &Daemon) {
-    let user = caller(daemon).await;
+    let user = daemon.caller().await.unwrap();
     for number in 0..KEYS {
         user.create(&format!("raw/{number}")).await.unwrap();
     }
@@ -61,7 +57,7 @@ async fn create_again(daemon: &Daemon) -> Result<String, Code> {
 
 /// What the daemon says of keys, whether they sign, and what a retried request is answered.
 async fn answers(daemon: &Daemon) -> Vec<String> {
-    let user = caller(daemon).await;
+    let user = daemon.caller().await.unwrap();
     let mut answers = vec![format!("{:?}", create_again(daemon).await)];
     for number in 0..ASKED {
         let name = format!("raw/{number}");
@@ -80,7 +76,7 @@ fn until_logged(daemon: &Daemon, what: &str, times: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_after_a_clean_end_or_an_idle_crash_takes_the_index_from_its_file() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     for name in ["raw/on", "raw/off"] {
         user.create(name).await.unwrap();
     }
@@ -92,7 +88,7 @@ async fn a_start_after_a_clean_end_or_an_idle_crash_takes_the_index_from_its_fil
     daemon.launch().unwrap();
     assert_eq!(starts(&daemon), (1, 1));
     until_logged(&daemon, READ_SINCE, 1);
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.sign("raw/on", b"after a start with the file").await.unwrap();
     assert_eq!(user.sign("raw/off", b"x").await.unwrap_err().code(), Code::FailedPrecondition);
 
@@ -101,13 +97,13 @@ async fn a_start_after_a_clean_end_or_an_idle_crash_takes_the_index_from_its_fil
     daemon.launch().unwrap();
     assert_eq!(starts(&daemon), (2, 1));
 
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.create("raw/new").await.unwrap();
     user.change("raw/on", UseChange::Disable).await.unwrap();
     daemon.kill().unwrap();
     daemon.launch().unwrap();
     assert_eq!(starts(&daemon), (2, 2));
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.sign("raw/new", b"x").await.unwrap();
     assert_eq!(user.sign("raw/on", b"x").await.unwrap_err().code(), Code::FailedPrecondition);
 }
@@ -115,14 +111,14 @@ async fn a_start_after_a_clean_end_or_an_idle_crash_takes_the_index_from_its_fil
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_file_brings_no_key_back() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     for name in ["raw/off", "raw/bad", "raw/gone"] {
         user.create(name).await.unwrap();
     }
     daemon.terminate().unwrap();
     let older = std::fs::read(file(&daemon)).unwrap();
     daemon.launch().unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.change("raw/off", UseChange::Disable).await.unwrap();
     user.distrust("raw/bad").await.unwrap();
     user.change("raw/gone", UseChange::Retire).await.unwrap();
@@ -132,7 +128,7 @@ async fn an_older_file_brings_no_key_back() {
     daemon.launch().unwrap();
 
     assert_eq!(starts(&daemon), (1, 2));
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     for name in ["raw/off", "raw/gone"] {
         assert_eq!(user.sign(name, b"x").await.unwrap_err().code(), Code::FailedPrecondition, "{name}");
     }
@@ -142,7 +138,7 @@ async fn an_older_file_brings_no_key_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_altered_behind_the_file_seals_the_daemon_and_stops_the_next_start() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     let key = user.create("raw/key").await.unwrap();
     daemon.terminate().unwrap();
     {
@@ -161,7 +157,7 @@ async fn a_row_altered_behind_the_file_seals_the_daemon_and_stops_the_next_start
     until_logged(&daemon, "the daemon seals itself", 1);
     until_logged(&daemon, "degraded: sealed", 1);
     assert!(!file(&daemon).exists());
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     assert!(user.status().await.unwrap().sealed);
     assert_eq!(user.sign("raw/key", b"x").await.unwrap_err().code(), Code::Unavailable);
     daemon.terminate().unwrap();
@@ -177,7 +173,7 @@ async fn whatever_became_of_the_file_each_start_answers_as_without_it() {
     daemon.terminate().unwrap();
     let older = std::fs::read(file(&daemon)).unwrap();
     daemon.launch().unwrap();
-    caller(&daemon).await.change("raw/9", UseChange::Disable).await.unwrap();
+    daemon.caller().await.unwrap().change("raw/9", UseChange::Disable).await.unwrap();
     let expected = answers(&daemon).await;
     daemon.terminate().unwrap();
     let whole = std::fs::read(file(&daemon)).unwrap();
@@ -238,7 +234,7 @@ async fn a_kill_at_any_step_of_writing_the_file_changes_no_answer() {
     let steps = [("openat", 1), ("write", 1), ("write", 2), ("fsync", 1), ("/^rename", 1)];
 
     for (round, (call, nth)) in steps.into_iter().enumerate() {
-        caller(&daemon).await.change(&format!("raw/{}", 10 + round), UseChange::Disable).await.unwrap();
+        daemon.caller().await.unwrap().change(&format!("raw/{}", 10 + round), UseChange::Disable).await.unwrap();
         let expected = answers(&daemon).await;
         let (with, without) = starts(&daemon);
         let _tracer = kill_at(daemon.id().unwrap(), call, nth, &new, &strace).unwrap();
@@ -282,7 +278,7 @@ async fn a_power_cut_after_the_end_changes_no_answer(file_system: FileSystem) {
     assert!(last_start_took_it(&daemon), "the file was durable: {}", daemon.log());
     assert_eq!(answers(&daemon).await, expected);
 
-    caller(&daemon).await.change("raw/9", UseChange::Disable).await.unwrap();
+    daemon.caller().await.unwrap().change("raw/9", UseChange::Disable).await.unwrap();
     let expected = answers(&daemon).await;
     let new = file(&daemon).with_extension("new");
     let tracer = bend_of(daemon.id().unwrap(), Flush::Lies, &new, &disk.path().join("strace.log")).unwrap();

@@ -14,7 +14,6 @@ use trust_proto::v1::keys_client::KeysClient;
 use trust_proto::v1::{Algorithm, CreateKeyRequest, Purpose, Use, UseChange};
 use trust_tests::memory::Shards;
 use trust_tests::program::{ours, run_with_input, tool};
-use trust_tests::raw::Caller;
 use trust_tests::token::Token;
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Setup};
@@ -73,7 +72,7 @@ async fn traces(program: &str, known: &Known) -> Traces {
     let daemon = Daemon::with(&setup).unwrap();
     let shards = Shards::of(&known.secrets);
     std::fs::write(daemon.data().join("kek/import.key"), &known.import).unwrap();
-    let caller = Caller::new(daemon.channel().await.unwrap());
+    let caller = daemon.caller().await.unwrap();
     let request = CreateKeyRequest {
         name: "raw/known".to_owned(),
         purpose: Purpose::Raw.into(),
@@ -166,7 +165,7 @@ async fn the_real_program_takes_no_key_from_a_file() {
     let file = daemon.data().join("kek/import.key");
     std::fs::write(&file, Sha256Digest::of(b"a key that nobody asked for").as_bytes()).unwrap();
 
-    Caller::new(daemon.channel().await.unwrap()).create("raw/one").await.unwrap();
+    daemon.caller().await.unwrap().create("raw/one").await.unwrap();
 
     assert!(Path::new(&file).exists(), "it was read");
 }
@@ -187,7 +186,7 @@ async fn pin_traces(daemon: &Daemon, pin: &str) -> (usize, usize, Vec<String>) {
     })
     .unwrap();
     user.run(&["key", "create", "raw/in-token", "--purpose", "raw", "--token", "hsm"]).unwrap().ok().unwrap();
-    Caller::new(daemon.channel().await.unwrap()).sign("raw/in-token", b"a message").await.unwrap();
+    daemon.caller().await.unwrap().sign("raw/in-token", b"a message").await.unwrap();
     let shards = Shards::of(&[pin]);
     let workers = daemon.workers().unwrap();
     assert!(workers.len() > 1, "{workers:?}");

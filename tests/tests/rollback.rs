@@ -9,14 +9,9 @@ use tonic::Code;
 use trust_proto::v1::{Trust, Use, UseChange};
 use trust_tests::ledger::Ledger;
 use trust_tests::program::{Ran, run};
-use trust_tests::raw::Caller;
 use trust_tests::{Daemon, Setup};
 
 const PASSPHRASE: &str = "correct horse battery staple";
-
-async fn caller(daemon: &Daemon) -> Caller {
-    Caller::new(daemon.channel().await.unwrap())
-}
 
 /// Copies `part` of the stopped daemon's data aside.
 fn keep(daemon: &Daemon, part: &str, name: &str) -> PathBuf {
@@ -52,7 +47,7 @@ fn is_refused(daemon: &Daemon) -> Ran {
 async fn an_older_store_stops_the_start_and_recovery_does_again_what_restricts() {
     let setup = Setup { more: "[keys]\ndestroy_after_seconds = 3600\n".to_owned(), ..Setup::allowing_raw() };
     let mut daemon = Daemon::with(&setup).unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     for name in ["off", "on", "old", "bad", "gone", "kept", "turned"] {
         user.create(&format!("raw/{name}")).await.unwrap();
     }
@@ -60,7 +55,7 @@ async fn an_older_store_stops_the_start_and_recovery_does_again_what_restricts()
     daemon.terminate().unwrap();
     let older = keep(&daemon, "store", "older-store");
     daemon.launch().unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.change("raw/off", UseChange::Disable).await.unwrap();
     user.change("raw/on", UseChange::Enable).await.unwrap();
     user.change("raw/old", UseChange::Retire).await.unwrap();
@@ -98,7 +93,7 @@ async fn an_older_store_stops_the_start_and_recovery_does_again_what_restricts()
         assert!(recovered.stdout.contains(line), "{line} is not said: {recovered}");
     }
     daemon.launch().unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     let state = async |name: &str| user.get(&format!("raw/{name}")).await.unwrap().r#use();
     assert_eq!(state("off").await, Use::Disabled);
     assert_eq!(state("on").await, Use::Disabled, "recovery widened");
@@ -127,11 +122,11 @@ async fn an_older_store_stops_the_start_and_recovery_does_again_what_restricts()
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_log_stops_the_start_and_no_recovery_invents_what_is_missing() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
-    caller(&daemon).await.create("raw/one").await.unwrap();
+    daemon.caller().await.unwrap().create("raw/one").await.unwrap();
     daemon.terminate().unwrap();
     let older = keep(&daemon, "log", "older-log");
     daemon.launch().unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.create("raw/two").await.unwrap();
     user.sign("raw/two", b"evidence").await.unwrap();
     daemon.terminate().unwrap();
@@ -146,14 +141,14 @@ async fn an_older_log_stops_the_start_and_no_recovery_invents_what_is_missing() 
     is_refused(&daemon);
     put_back(&daemon, "log", &newer);
     daemon.launch().unwrap();
-    caller(&daemon).await.sign("raw/two", b"more").await.unwrap();
+    daemon.caller().await.unwrap().sign("raw/two", b"more").await.unwrap();
 }
 
 /// The store's anchor covers what keys went through; a signature since then stands in the log alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_lost_leaves_its_checkpoint_promised_stops_the_start() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.create("raw/one").await.unwrap();
     for turn in 0..4_u8 {
         user.sign("raw/one", &[turn]).await.unwrap();
@@ -177,7 +172,7 @@ async fn a_log_that_lost_leaves_its_checkpoint_promised_stops_the_start() {
 async fn the_log_of_another_store_stops_the_start() {
     let (mut daemon, mut other) =
         (Daemon::with(&Setup::allowing_raw()).unwrap(), Daemon::with(&Setup::allowing_raw()).unwrap());
-    caller(&daemon).await.create("raw/one").await.unwrap();
+    daemon.caller().await.unwrap().create("raw/one").await.unwrap();
     daemon.terminate().unwrap();
     other.terminate().unwrap();
 
@@ -193,20 +188,20 @@ async fn the_log_of_another_store_stops_the_start() {
 async fn an_older_store_behind_a_passphrase_is_refused_at_unseal() {
     let setup = Setup { passphrase: Some(PASSPHRASE.to_owned()), ..Setup::allowing_raw() };
     let mut daemon = Daemon::with(&setup).unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.unseal(PASSPHRASE).await.unwrap();
     user.create("raw/one").await.unwrap();
     daemon.terminate().unwrap();
     let older = keep(&daemon, "store", "older-store");
     daemon.launch().unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.unseal(PASSPHRASE).await.unwrap();
     user.change("raw/one", UseChange::Disable).await.unwrap();
     daemon.terminate().unwrap();
 
     put_back(&daemon, "store", &older);
     daemon.launch().unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     let refused = user.unseal(PASSPHRASE).await.unwrap_err();
 
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
@@ -218,7 +213,7 @@ async fn an_older_store_behind_a_passphrase_is_refused_at_unseal() {
     let recovered = daemon.trustd_with_input(&["recover"], PASSPHRASE.as_bytes()).unwrap().ok().unwrap();
     assert!(recovered.stdout.contains("done again: disable"), "{recovered}");
     daemon.launch().unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.unseal(PASSPHRASE).await.unwrap();
     assert_eq!(user.sign("raw/one", b"no").await.unwrap_err().code(), Code::FailedPrecondition);
 }
@@ -226,7 +221,7 @@ async fn an_older_store_behind_a_passphrase_is_refused_at_unseal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn recovery_of_what_belongs_together_changes_nothing() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
-    caller(&daemon).await.create("raw/one").await.unwrap();
+    daemon.caller().await.unwrap().create("raw/one").await.unwrap();
     let running = daemon.trustd(&["recover"]).unwrap();
     assert_ne!(running.code, Some(0), "recover worked on a daemon that runs: {running}");
     daemon.terminate().unwrap();

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tonic::Code;
 use trust_tests::ledger::{Ledger, wait_for};
-use trust_tests::raw::Caller;
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Setup};
 
@@ -17,10 +16,6 @@ const PASSPHRASE: &str = "correct horse battery staple";
 
 fn with_passphrase() -> Daemon {
     Daemon::with(&Setup { passphrase: Some(PASSPHRASE.to_owned()), ..Setup::allowing_raw() }).unwrap()
-}
-
-async fn caller(daemon: &Daemon) -> Caller {
-    Caller::new(daemon.channel().await.unwrap())
 }
 
 fn kill_worker(daemon: &Daemon) -> u32 {
@@ -42,7 +37,7 @@ fn wait_for_worker_after(daemon: &Daemon, old: u32) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_with_a_passphrase_starts_sealed_and_signs_after_the_right_one_only() {
     let mut daemon = with_passphrase();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     let status = user.status().await.unwrap();
     assert!(status.sealed && status.health.contains("sealed"), "{status:?}");
     assert!(daemon.log().contains("sealed"), "{}", daemon.log());
@@ -60,7 +55,7 @@ async fn a_daemon_with_a_passphrase_starts_sealed_and_signs_after_the_right_one_
     assert_eq!(again.code(), Code::FailedPrecondition, "{again:?}");
 
     daemon.restart().unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     assert!(user.status().await.unwrap().sealed);
     assert_eq!(user.sign("raw/one", b"closed").await.unwrap_err().code(), Code::Unavailable);
     user.unseal(PASSPHRASE).await.unwrap();
@@ -70,7 +65,7 @@ async fn a_daemon_with_a_passphrase_starts_sealed_and_signs_after_the_right_one_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_daemon_signs_and_reports_nothing_until_it_is_unsealed() {
     let daemon = with_passphrase();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.unseal(PASSPHRASE).await.unwrap();
     user.create("raw/one").await.unwrap();
 
@@ -92,7 +87,7 @@ async fn a_sealed_daemon_signs_and_reports_nothing_until_it_is_unsealed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_after_a_passphrase_comes_back_sealed_and_says_so() {
     let daemon = with_passphrase();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.unseal(PASSPHRASE).await.unwrap();
     user.create("raw/one").await.unwrap();
 
@@ -118,7 +113,7 @@ async fn a_worker_killed_after_a_passphrase_comes_back_sealed_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_while_sealed_is_unsealed_as_if_nothing_had_been() {
     let daemon = with_passphrase();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
 
     let worker = kill_worker(&daemon);
     wait_for_worker_after(&daemon, worker);
@@ -132,7 +127,7 @@ async fn a_worker_killed_while_sealed_is_unsealed_as_if_nothing_had_been() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_daemon_with_a_root_key_file_stays_so_until_it_starts_again() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.create("raw/one").await.unwrap();
 
     user.seal().await.unwrap();
@@ -144,7 +139,7 @@ async fn a_sealed_daemon_with_a_root_key_file_stays_so_until_it_starts_again() {
     let refused = user.unseal(PASSPHRASE).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     daemon.restart().unwrap();
-    caller(&daemon).await.sign("raw/one", b"yes").await.unwrap();
+    daemon.caller().await.unwrap().sign("raw/one", b"yes").await.unwrap();
 }
 
 /// The same as an administrator types it.
@@ -209,7 +204,7 @@ fn states(keks: &[trust_proto::v1::KekVersion]) -> Vec<(u32, &str)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_kek_rotation_every_key_signs_and_the_old_version_is_gone() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     for number in 0..20 {
         user.create(&format!("raw/{number}")).await.unwrap();
     }
@@ -221,7 +216,7 @@ async fn after_a_kek_rotation_every_key_signs_and_the_old_version_is_gone() {
     assert_eq!(version, 2);
     assert_eq!(states(&user.keks().await.unwrap()), [(1, "destroyed"), (2, "current")]);
     daemon.restart().unwrap();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     for number in 0..20 {
         user.sign(&format!("raw/{number}"), b"rewrapped").await.unwrap();
     }
@@ -235,7 +230,7 @@ async fn signatures_keys_and_kek_rotations_do_not_disturb_each_other() {
     let stop = Arc::new(AtomicBool::new(false));
     let mut signers = JoinSet::new();
     for signer in 0..16 {
-        let (user, stop) = (caller(&daemon).await, Arc::clone(&stop));
+        let (user, stop) = (daemon.caller().await.unwrap(), Arc::clone(&stop));
         signers.spawn(async move {
             let mut done = 0;
             while !stop.load(Ordering::Relaxed) {
@@ -250,7 +245,7 @@ async fn signatures_keys_and_kek_rotations_do_not_disturb_each_other() {
         });
     }
 
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     for _ in 0..30 {
         user.rotate_kek().await.unwrap();
     }
@@ -263,7 +258,7 @@ async fn signatures_keys_and_kek_rotations_do_not_disturb_each_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sealing_does_not_wait_for_a_rotation_which_is_taken_up_after_the_unseal() {
     let daemon = with_passphrase();
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.unseal(PASSPHRASE).await.unwrap();
     let ledger = Ledger::default();
     let writers = ledger.write(daemon.socket(), 16).await.unwrap();
@@ -295,7 +290,7 @@ async fn a_kek_rotation_cut_off_by_a_kill_is_taken_up_again() {
     writers.done().await;
     let mut readable = 0;
     for round in 0..10_u64 {
-        let user = caller(&daemon).await;
+        let user = daemon.caller().await.unwrap();
         let rotation = tokio::spawn(async move { user.rotate_kek().await });
         tokio::time::sleep(Duration::from_millis(2 + 7 * round)).await; // the instant is what is tested
 
@@ -303,10 +298,10 @@ async fn a_kek_rotation_cut_off_by_a_kill_is_taken_up_again() {
         let _ = rotation.await.unwrap(); // cut off, or just done
         daemon.launch().unwrap();
 
-        let keks = caller(&daemon).await.keks().await.unwrap();
+        let keks = daemon.caller().await.unwrap().keks().await.unwrap();
         readable += keks.iter().filter(|kek| kek.state == "readable").count();
     }
-    let user = caller(&daemon).await;
+    let user = daemon.caller().await.unwrap();
     user.rotate_kek().await.unwrap();
 
     let keks = user.keks().await.unwrap();

@@ -115,7 +115,7 @@ async fn metrics_are_counted_by_method_and_fault_and_only_metrics_are_served() {
     let address = free_address().unwrap();
     let setup = Setup { more: format!("metrics = \"{address}\"\n"), ..Setup::allowing_raw() };
     let daemon = Daemon::with(&setup).unwrap();
-    let user = Caller::new(daemon.channel().await.unwrap());
+    let user = daemon.caller().await.unwrap();
     user.create("raw/one").await.unwrap();
     user.sign("raw/one", b"one").await.unwrap();
     user.sign("raw/one", b"two").await.unwrap();
@@ -223,7 +223,7 @@ fn the_service_manager_hears_ready_watchdog_reload_and_stop() {
 async fn a_second_sigterm_does_not_wait_for_a_sign_that_hangs() {
     let setup = Setup { more: "[custody]\nhang_after_ms = 60000\n".to_owned(), ..Setup::allowing_raw() };
     let mut daemon = Daemon::with(&setup).unwrap();
-    let user = Caller::new(daemon.channel().await.unwrap());
+    let user = daemon.caller().await.unwrap();
     user.create("raw/one").await.unwrap();
     for worker in daemon.workers().unwrap() {
         let pid = rustix::process::Pid::from_raw(i32::try_from(worker).unwrap()).unwrap();

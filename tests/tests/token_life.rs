@@ -167,7 +167,7 @@ async fn no_acknowledged_key_is_lost_and_every_object_is_a_records_or_an_orphan(
         acknowledged.lock().unwrap().iter().filter(|name| !names.contains(name.as_str())).cloned().collect();
     assert!(lost.is_empty(), "{lost:?}");
     assert!(!names.is_empty());
-    let caller = trust_tests::raw::Caller::new(daemon.channel().await.unwrap());
+    let caller = daemon.caller().await.unwrap();
     for name in &names {
         caller.sign(name, b"it is there").await.unwrap();
     }

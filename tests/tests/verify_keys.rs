@@ -22,7 +22,7 @@ use trust_tests::{Daemon, Setup};
 #[tokio::test(flavor = "multi_thread")]
 async fn one_signature_of_a_long_message_or_an_older_version_has_its_verdict() {
     let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
-    let caller = Caller::new(daemon.channel().await.unwrap());
+    let caller = daemon.caller().await.unwrap();
     let mut client = VerificationClient::new(daemon.channel().await.unwrap());
     caller.create("raw/one").await.unwrap();
     let long = vec![7; 60 * 1024];

@@ -5,7 +5,6 @@ use std::process::Command;
 
 use serde_json::Value;
 use trust_tests::program::{Ran, run};
-use trust_tests::raw::Caller;
 
 use super::owner::Owner;
 use super::scene::{Door, Plan, Scene};
@@ -158,7 +157,7 @@ async fn a_store_of_the_first_format_takes_a_publication_and_is_of_the_second_fr
     scene.daemon.trustd(&["init"]).unwrap().ok().unwrap();
     assert_eq!(store_format(&scene, Some(1)), 2);
     scene.daemon.launch().unwrap();
-    let user = Caller::new(scene.daemon.channel().await.unwrap());
+    let user = scene.daemon.caller().await.unwrap();
     let key = user.create("raw/from-before").await.unwrap();
     scene.daemon.terminate().unwrap();
     assert_eq!(store_format(&scene, None), 1, "nothing was published");
@@ -172,7 +171,7 @@ async fn a_store_of_the_first_format_takes_a_publication_and_is_of_the_second_fr
     scene.daemon.launch().unwrap();
     assert_eq!(version(&scene, &owner.gun, "timestamp"), 1);
     owner.taken(&[("targets", &owner.signed_targets(2))]);
-    let user = Caller::new(scene.daemon.channel().await.unwrap());
+    let user = scene.daemon.caller().await.unwrap();
     assert_eq!(user.get("raw/from-before").await.unwrap().id, key.id);
     user.sign("raw/from-before", b"as ever").await.unwrap();
 }
