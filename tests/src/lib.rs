@@ -25,6 +25,7 @@ pub mod process;
 pub mod program;
 pub mod raw;
 pub mod registry;
+pub mod rounds;
 pub mod rpc;
 pub mod shell;
 pub mod site;

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use tonic::Code;
@@ -12,20 +11,11 @@ use trust_proto::v1::signing_client::SigningClient;
 use trust_proto::v1::statement::Kind;
 use trust_proto::v1::{Algorithm, CreateKeyRequest, Purpose, RawStatement, SignRequest, Statement};
 use trust_tests::ledger::{Ledger, wait_for};
+use trust_tests::rounds::{random_below, rounds};
 use trust_tests::wait::{timed, until};
 use trust_tests::{Daemon, Setup};
 
 const WRITERS: usize = 8;
-
-/// More rounds in `make test-long`.
-fn rounds(usual: u32) -> u32 {
-    if std::env::var_os("TRUSTD_TEST_LONG").is_some() { usual * 10 } else { usual }
-}
-
-/// A number below `limit` that is different in each run.
-fn random_below(limit: u64) -> u64 {
-    RandomState::new().build_hasher().finish() % limit
-}
 
 fn create(name: &str, idempotency_key: &str) -> CreateKeyRequest {
     CreateKeyRequest {
@@ -50,7 +40,7 @@ fn raw(key: &str) -> SignRequest {
 async fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_at_random_instants() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
     let ledger = Ledger::default();
-    for round in 0..rounds(100) {
+    for round in 0..rounds(100, 1000) {
         let writers = ledger.write(daemon.socket(), WRITERS).await.unwrap();
         wait_for(&ledger, 1).unwrap();
         let instant = Duration::from_micros(random_below(200_000));
@@ -72,7 +62,7 @@ async fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_at_random_instan
     let channel = daemon.channel().await.unwrap();
     ledger.check_all(&channel).await.unwrap();
     ledger.use_every_key(&channel).await.unwrap();
-    println!("{} acknowledged answers, {} kills, 0 lost", ledger.acknowledged(), rounds(100));
+    println!("{} acknowledged answers, {} kills, 0 lost", ledger.acknowledged(), rounds(100, 1000));
 }
 
 #[tokio::test(flavor = "multi_thread")]

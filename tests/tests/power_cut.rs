@@ -13,6 +13,7 @@ use trust_tests::disk::FileSystem;
 use trust_tests::flush::{Flush, bend};
 use trust_tests::ledger::{Ledger, wait_for};
 use trust_tests::program::run;
+use trust_tests::rounds::rounds;
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Disk, Setup};
 
@@ -21,7 +22,7 @@ const WRITERS: usize = 8;
 const ANSWERS_PER_LIFE: usize = 800;
 
 fn cuts() -> u32 {
-    if std::env::var_os("TRUSTD_TEST_LONG").is_some() { 100 } else { 10 }
+    rounds(10, 100)
 }
 
 fn daemon_on(disk: &Disk) -> Daemon {

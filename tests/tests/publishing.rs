@@ -14,7 +14,6 @@ mod scene;
 mod workshop;
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,6 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use trust::Sha256Digest;
+use trust_tests::rounds::{random_below, rounds};
 use trust_tests::wait::soon;
 
 use owner::Owner;
@@ -120,16 +120,6 @@ impl Pair {
         assert_eq!(read.versions["targets"], read.versions["targets/a"], "a mixture: {:?}", read.versions);
         u32::try_from(read.versions["targets"]).unwrap()
     }
-}
-
-/// More in `make test-long`.
-fn rounds(usual: u32, long: u32) -> u32 {
-    if std::env::var_os("TRUSTD_TEST_LONG").is_some() { long } else { usual }
-}
-
-/// A number below `limit` that is different in each run.
-fn random_below(limit: u64) -> u64 {
-    RandomState::new().build_hasher().finish() % limit
 }
 
 /// How far the writers of one round are.

@@ -3,10 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::Duration;
 
+use trust_tests::rounds::{random_below, rounds};
 use trust_tests::token::{LABEL, MODULE, Token};
 use trust_tests::{Daemon, Setup, Trustctl, wait};
 
@@ -74,22 +73,13 @@ fn a_second_token_opens_where_the_wrapping_key_was_deleted_or_the_first_is_away(
     wait::soon("the first token opens it again", || user.signs("soft").unwrap()).unwrap();
 }
 
-/// A number below `limit` that is different in each run.
-fn random_below(limit: u64) -> u64 {
-    RandomState::new().build_hasher().finish() % limit
-}
-
-/// In `make test-long` more: each costs a start of the daemon.
-fn kills() -> u64 {
-    if std::env::var_os("TRUSTD_TEST_LONG").is_some() { 60 } else { 8 }
-}
-
 #[test]
 fn a_daemon_that_is_killed_while_its_root_moves_opens_by_the_old_place_or_the_new() {
     let (token, spare) = (Token::new().unwrap(), Token::new().unwrap());
     let (mut daemon, user) = house(&token, &spare);
     let (mut moved, mut kept) = (0, 0);
-    for round in 0..kills() {
+    // Each costs a start of the daemon.
+    for round in 0..rounds(8, 60) {
         let before = root_of(&user.status().unwrap());
         let to = if before.contains("token hsm") { "spare" } else { "hsm" };
         let rotate = ["kek", "rotate", "--to", "token", to, "--no-recovery"];

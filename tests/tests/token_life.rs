@@ -4,13 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
 use trust_proto::v1::keys_client::KeysClient;
 use trust_proto::v1::{Algorithm, CreateKeyRequest, Purpose};
+use trust_tests::rounds::{random_below, rounds};
 use trust_tests::token::{LABEL, MODULE, Token};
 use trust_tests::{Daemon, Setup, Trustctl, wait};
 
@@ -108,11 +108,6 @@ fn what_is_no_key_of_the_daemon_is_listed_and_left_alone() {
     assert!(missed.stderr.contains("not all was looked at: hsm"), "{missed}");
 }
 
-/// A number below `limit` that is different in each run.
-fn random_below(limit: u64) -> u64 {
-    RandomState::new().build_hasher().finish() % limit
-}
-
 fn request(name: &str) -> CreateKeyRequest {
     CreateKeyRequest {
         name: name.to_owned(),
@@ -125,7 +120,7 @@ fn request(name: &str) -> CreateKeyRequest {
 
 /// 100 kills in `make test-long`: each costs a start of the daemon.
 fn kills() -> u32 {
-    if std::env::var_os("TRUSTD_TEST_LONG").is_some() { 100 } else { 15 }
+    rounds(15, 100)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ use trust_proto::v1;
 use trust_proto::v1::verification_client::VerificationClient;
 use trust_proto::v1::{Algorithm, BatchKey, VerifyBatchRequest, batch_key, verify_batch_request};
 use trust_tests::http::free_address;
+use trust_tests::rounds::rounds;
 use trust_tests::rpc::{Method, post_frames};
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Setup, Trustctl};
@@ -32,7 +33,7 @@ const ITEMS: usize = 4000;
 const GROWTH_KIB_MAX: u64 = 32 * 1024;
 
 fn total_items() -> usize {
-    if std::env::var_os("TRUSTD_TEST_LONG").is_some_and(|value| value == "1") { 100_000_000 } else { 1_000_000 }
+    rounds(1_000_000, 100_000_000)
 }
 
 /// What a process has in memory now, in KiB; zero of one that is gone.
