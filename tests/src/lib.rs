@@ -10,6 +10,7 @@ pub mod breakable;
 pub mod client;
 pub mod daemon;
 pub mod disk;
+pub mod document;
 pub mod engine;
 pub mod flush;
 pub mod http;

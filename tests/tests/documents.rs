@@ -6,17 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+use trust_tests::document::{blocks, document};
 use trust_tests::program::{checkout, ours, run, tool};
-
-/// The fenced blocks of a document that are marked as `language`, in order.
-fn blocks(document: &str, language: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(checkout().join(document)).unwrap();
-    let fence = format!("```{language}\n");
-    let found = text.split(&fence).skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect();
-    // A split that found nothing would make the tests below true of nothing.
-    assert!(text.contains(&fence), "{document} has no {language} block");
-    found
-}
 
 /// A script as the document has it, in an empty directory.
 fn sh(directory: &Path, script: &str) {
@@ -31,7 +22,9 @@ fn openssl(directory: &Path, arguments: &[&str]) -> trust_tests::Ran {
 /// The certificates of docs/tls.md, made by its own commands.
 fn certificates() -> TempDir {
     let directory = TempDir::new().unwrap();
-    for block in blocks("docs/tls.md", "sh").iter().filter(|block| !block.contains("trustctl")) {
+    for block in
+        blocks(&document("docs/tls.md").unwrap(), "sh").unwrap().iter().filter(|block| !block.contains("trustctl"))
+    {
         sh(directory.path(), block);
     }
     directory
@@ -59,7 +52,7 @@ fn the_commands_of_tls_md_make_certificates_that_openssl_verifies() {
 #[test]
 fn the_daemon_takes_the_configuration_of_tls_md() {
     let directory = certificates();
-    let sample = blocks("docs/tls.md", "toml").remove(0);
+    let sample = blocks(&document("docs/tls.md").unwrap(), "toml").unwrap().remove(0);
     let mut text = format!(
         "data_directory = \"{0}/data\"\nsocket = \"{0}/trustd.sock\"\nlog_origin = \"log.example.com\"\n\
          root_kek = {{ file = \"{0}/root.kek\" }}\n",
@@ -129,7 +122,7 @@ fn every_link_of_the_documents_leads_somewhere() {
 fn every_command_of_the_documents_is_one_that_trustctl_or_trustd_has() {
     let mut unknown = Vec::new();
     let mut seen = 0;
-    for document in [
+    for name in [
         "README.md",
         "docs/content-trust.md",
         "docs/operations.md",
@@ -138,8 +131,7 @@ fn every_command_of_the_documents_is_one_that_trustctl_or_trustd_has() {
         "docs/tuf-client.md",
         "docs/verify.md",
     ] {
-        for line in blocks(document, "sh").iter().flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>())
-        {
+        for line in blocks(&document(name).unwrap(), "sh").unwrap().iter().flat_map(|block| block.lines()) {
             let mut words = line.split_whitespace();
             let Some(program @ ("trustctl" | "trustd")) = words.next() else { continue };
             // Words of a subcommand come first; what is no such word is an argument.
@@ -148,7 +140,7 @@ fn every_command_of_the_documents_is_one_that_trustctl_or_trustd_has() {
             let command: Vec<&str> = command.into_iter().take_while(|word| !word.starts_with('-')).take(2).collect();
             seen += 1;
             if !known(&ours(program).unwrap(), &command) {
-                unknown.push(line.clone());
+                unknown.push(line.to_owned());
             }
         }
     }

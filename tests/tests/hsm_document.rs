@@ -4,21 +4,16 @@
 
 use std::os::unix::fs::symlink;
 
-use trust_tests::program::{checkout, tool};
+use trust_tests::document::{blocks, document};
+use trust_tests::program::tool;
 use trust_tests::{Daemon, Setup, Shell};
-
-/// The shell blocks, in order.
-fn blocks() -> Vec<String> {
-    let page = std::fs::read_to_string(checkout().join("docs/hsm.md")).unwrap();
-    page.split("```sh\n").skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
-}
 
 #[test]
 fn a_token_is_made_configured_and_used_by_the_commands_of_the_page() {
     for (name, package) in [("softhsm2-util", "softhsm2"), ("pkcs11-tool", "opensc"), ("openssl", "openssl")] {
         tool(name, &format!("apt-get install {package}")).unwrap();
     }
-    let blocks = blocks();
+    let blocks = blocks(&document("docs/hsm.md").unwrap(), "sh").unwrap();
     let [make, configure, use_it, measure, look] = &blocks[..] else { panic!("{blocks:#?}") };
     let mut daemon = Daemon::prepared(&Setup::default()).unwrap();
     daemon.trustd(&["init"]).unwrap().ok().unwrap();

@@ -2,16 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
-use trust_tests::program::{checkout, tool};
+use trust_tests::document::{blocks, document};
+use trust_tests::program::tool;
 use trust_tests::{Daemon, Shell};
 
 fn page() -> String {
-    std::fs::read_to_string(checkout().join("docs/release.md")).unwrap()
-}
-
-/// The shell blocks, in order.
-fn blocks() -> Vec<String> {
-    page().split("```sh\n").skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
+    document("docs/release.md").unwrap()
 }
 
 /// The rows of the table of commands: with which program, and how.
@@ -39,7 +35,7 @@ fn start() -> (Daemon, Shell) {
 #[test]
 fn a_release_is_signed_and_verified_by_the_commands_of_the_page() {
     let (_daemon, shell) = start();
-    let (blocks, rows) = (blocks(), rows());
+    let (blocks, rows) = (blocks(&page(), "sh").unwrap(), rows());
     assert_eq!((blocks.len(), rows.len()), (4, 9), "{blocks:#?} {rows:#?}");
 
     for block in &blocks {
@@ -66,7 +62,7 @@ fn a_release_is_signed_and_verified_by_the_commands_of_the_page() {
 #[test]
 fn cosign_2_reads_the_bundles_with_the_flags_that_the_page_names() {
     let (_daemon, shell) = start();
-    for block in blocks() {
+    for block in blocks(&page(), "sh").unwrap() {
         shell.run("cosign2", &block).unwrap().ok().unwrap();
     }
     let page = page();

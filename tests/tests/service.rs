@@ -18,9 +18,10 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use trust_proto::v1::ListEntriesRequest;
 use trust_proto::v1::audit_client::AuditClient;
+use trust_tests::document::document;
 use trust_tests::http::{free_address, http};
 use trust_tests::process::Running;
-use trust_tests::program::{checkout, ours, run};
+use trust_tests::program::{ours, run};
 use trust_tests::raw::Caller;
 use trust_tests::rpc::{Method, call, methods, post_frames};
 use trust_tests::wait::{timed, until};
@@ -138,7 +139,7 @@ async fn metrics_are_counted_by_method_and_fault_and_only_metrics_are_served() {
         assert!(page.contains(&format!("{line}\n")), "{line}\n{page}");
     }
     assert!(page.ends_with("# EOF\n"), "{page}");
-    let document = std::fs::read_to_string(checkout().join("docs/config.md")).unwrap();
+    let document = document("docs/config.md").unwrap();
     for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let (name, kind) = line.split_once(' ').unwrap();
         let suffix = if kind == "counter" { "_total" } else { "" };

@@ -7,7 +7,8 @@ mod beside;
 
 use std::path::Path;
 
-use trust_tests::{Lie, Ran, Site, Trustctl, program};
+use trust_tests::document::{blocks, document};
+use trust_tests::{Lie, Ran, Site, Trustctl};
 
 use beside::beside;
 
@@ -202,8 +203,7 @@ fn roots_that_tough_refuses_begin_nothing() {
 /// docs/tuf-client.md: its commands do what the page says.
 #[test]
 fn the_commands_of_the_page_are_run() {
-    let page = std::fs::read_to_string(program::checkout().join("docs/tuf-client.md")).unwrap();
-    let block = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let block = blocks(&document("docs/tuf-client.md").unwrap(), "sh").unwrap().remove(0);
     let Some(tough) = beside("vectors/tough-tuf-negative") else { return };
     let repository = tough.join("consistent-snapshots");
     let reader = Reader::of(&repository);

@@ -10,8 +10,8 @@ use trust_proto::v1;
 use trust_proto::v1::keys_client::KeysClient;
 use trust_proto::v1::signing_client::SigningClient;
 use trust_proto::words::Word as _;
+use trust_tests::document::{blocks, document};
 use trust_tests::image::OciImage;
-use trust_tests::program::checkout;
 use trust_tests::registry::{copy_signatures, move_tag};
 use trust_tests::shell::COSIGN;
 use trust_tests::{Daemon, Registry, Setup, Shell, Trustctl};
@@ -20,15 +20,14 @@ const IMAGE: &str = "registry.example.com/team/app:1.0";
 
 /// What stands below a heading, up to the next.
 fn section(heading: &str) -> String {
-    let text = std::fs::read_to_string(checkout().join("docs/verify.md")).unwrap();
+    let text = document("docs/verify.md").unwrap();
     let below = text.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no section {heading}"));
     below.split("\n## ").next().unwrap().to_owned()
 }
 
 /// The shell block of a section.
 fn block(heading: &str) -> String {
-    let section = section(heading);
-    section.split("```sh\n").nth(1).unwrap().split("\n```").next().unwrap().to_owned()
+    blocks(&section(heading), "sh").unwrap().remove(0)
 }
 
 /// The rows of a section's table: what stands first, and the commands behind it.

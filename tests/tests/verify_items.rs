@@ -11,11 +11,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use trust_tests::Trustctl;
-use trust_tests::program::{Ran, checkout, ours, run};
+use trust_tests::document::document;
+use trust_tests::program::{Ran, ours, run};
 
 /// The section of the page, and what stands in its fences of a kind.
 fn fences(kind: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(checkout().join("docs/verify.md")).unwrap();
+    let text = document("docs/verify.md").unwrap();
     let section = text.split("\n## Many signatures\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let blocks = section.split("\n```").skip(1).step_by(2);
     let of_kind = blocks.filter_map(|block| block.split_once('\n')).filter(|(word, _)| *word == kind);

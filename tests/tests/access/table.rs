@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use trust_tests::program::checkout;
+use trust_tests::document::{blocks, document};
+
+const PAGE: &str = "docs/permissions.md";
 
 /// What a cell says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,19 +31,14 @@ impl Cell {
     }
 }
 
-fn document() -> String {
-    std::fs::read_to_string(checkout().join("docs/permissions.md")).unwrap()
-}
-
 /// The policy that the table is about.
 pub(crate) fn policy() -> String {
-    let text = document();
-    text.split("```cedar\n").nth(1).unwrap().split("```").next().unwrap().to_owned()
+    blocks(&document(PAGE).unwrap(), "cedar").unwrap().remove(0)
 }
 
 /// Four cells of the unsealed daemon and four of the sealed one, by method.
 pub(crate) fn rows() -> BTreeMap<String, [Cell; 8]> {
-    let text = document();
+    let text = document(PAGE).unwrap();
     let mut rows = BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("| ") && line.contains('/')) {
         let words: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
