@@ -148,6 +148,14 @@ pub fn ours(name: &str) -> Result<PathBuf> {
     found.ok_or_else(|| anyhow!("missing: {name} beside {}. Build it: cargo build --locked{profile}", own.display()))
 }
 
+/// Copies a file or a directory as it is, with modes, times and links.
+///
+/// # Errors
+/// When `cp` says so.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    run(Command::new("cp").arg("-a").arg(from).arg(to))?.ok().map(drop)
+}
+
 /// The root of the checkout.
 #[must_use]
 pub fn checkout() -> PathBuf {

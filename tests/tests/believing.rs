@@ -7,7 +7,6 @@ mod batches;
 #[path = "believing/remote.rs"]
 mod remote;
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tempfile::TempDir;
 use trust_tests::authority::Authority;
 use trust_tests::image::OciImage;
 use trust_tests::process::Running;
-use trust_tests::program::{needs_root, ours, run, tool};
+use trust_tests::program::{copy, needs_root, ours, run, tool};
 use trust_tests::{Daemon, Registry, Setup, Trustctl};
 
 use remote::{Remote, sign};
@@ -193,7 +192,7 @@ fn a_daemon_that_was_put_back_whole_is_noticed_by_who_saw_it_later() {
     let user = daemon.user().unwrap();
     daemon.terminate().unwrap();
     let old = daemon.directory().join("data.old");
-    copy(&daemon.data(), &old);
+    copy(&daemon.data(), &old).unwrap();
     daemon.launch().unwrap();
     user.run(&["key", "create", "release", "--purpose", "release-blob"]).unwrap().ok().unwrap();
     user.run(&["audit", "verify"]).unwrap().ok().unwrap();
@@ -281,7 +280,3 @@ fn every_failure_is_two_lines_or_one_object() {
 }
 
 const PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
-
-fn copy(from: &Path, to: &Path) {
-    run(Command::new("cp").arg("-a").arg(from).arg(to)).unwrap().ok().unwrap();
-}

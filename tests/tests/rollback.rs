@@ -3,12 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tonic::Code;
 use trust_proto::v1::{Trust, Use, UseChange};
 use trust_tests::ledger::Ledger;
-use trust_tests::program::{Ran, run};
+use trust_tests::program::{Ran, copy};
 use trust_tests::{Daemon, Setup};
 
 const PASSPHRASE: &str = "correct horse battery staple";
@@ -16,18 +15,14 @@ const PASSPHRASE: &str = "correct horse battery staple";
 /// Copies `part` of the stopped daemon's data aside.
 fn keep(daemon: &Daemon, part: &str, name: &str) -> PathBuf {
     let kept = daemon.directory().join(name);
-    copy(&daemon.data().join(part), &kept);
+    copy(&daemon.data().join(part), &kept).unwrap();
     kept
 }
 
 /// Puts a copy in the place of `part`.
 fn put_back(daemon: &Daemon, part: &str, kept: &Path) {
     std::fs::remove_dir_all(daemon.data().join(part)).unwrap();
-    copy(kept, &daemon.data().join(part));
-}
-
-fn copy(from: &Path, to: &Path) {
-    run(Command::new("cp").arg("-a").arg(from).arg(to)).unwrap().ok().unwrap();
+    copy(kept, &daemon.data().join(part)).unwrap();
 }
 
 /// The start stops in two lines: store and log, and what to do.

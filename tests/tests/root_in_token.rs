@@ -3,11 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use age::secrecy::ExposeSecret;
 use tempfile::TempDir;
-use trust_tests::program::run;
+use trust_tests::program::copy;
 use trust_tests::token::Token;
 use trust_tests::{Daemon, Setup, Trustctl, wait};
 
@@ -31,10 +30,6 @@ fn in_token(token: &Token, recovery: &[&str]) -> (Daemon, Trustctl) {
 
 fn listed(token: &Token) -> String {
     token.pkcs11_tool(&["--list-objects"]).unwrap().ok().unwrap().stdout
-}
-
-fn copy(from: &Path, to: &Path) {
-    run(Command::new("cp").arg("-a").arg(from).arg(to)).unwrap().ok().unwrap();
 }
 
 fn ring(daemon: &Daemon) -> Vec<u8> {
@@ -121,7 +116,7 @@ fn a_directory_that_was_copied_elsewhere_is_refused_with_the_token_and_the_remed
         if expected.starts_with("it is") {
             thief.set_root_kek("{ token = \"hsm\" }").unwrap();
         }
-        copy(&daemon.data(), &thief.data());
+        copy(&daemon.data(), &thief.data()).unwrap();
 
         let refused = thief.trustd(&["serve"]).unwrap();
 

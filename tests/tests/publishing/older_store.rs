@@ -1,29 +1,24 @@
 //! An older store beside a newer log, and a store of the first format.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use trust_tests::program::{Ran, run};
+use trust_tests::program::{Ran, copy};
 
 use super::owner::Owner;
 use super::scene::{Door, Plan, Scene};
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    run(Command::new("cp").arg("-a").arg(from).arg(to)).unwrap().ok().unwrap();
-}
-
 /// Copies the stopped daemon's store aside.
 fn keep_store(scene: &Scene, name: &str) -> PathBuf {
     let kept = scene.daemon.directory().join(name);
-    copy(&scene.daemon.data().join("store"), &kept);
+    copy(&scene.daemon.data().join("store"), &kept).unwrap();
     kept
 }
 
-fn put_store_back(scene: &Scene, kept: &std::path::Path) {
+fn put_store_back(scene: &Scene, kept: &Path) {
     let store = scene.daemon.data().join("store");
     std::fs::remove_dir_all(&store).unwrap();
-    copy(kept, &store);
+    copy(kept, &store).unwrap();
 }
 
 /// The start stops in two lines: store and log, and what to do.
