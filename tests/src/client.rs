@@ -61,6 +61,16 @@ impl Trustctl {
         self.home.path()
     }
 
+    /// Has this in the user's configuration, in the place of what was there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn configure(&self, text: &str) -> Result<()> {
+        let directory = self.home.path().join(".config/trustctl");
+        std::fs::create_dir_all(&directory).with_context(|| format!("make {directory:?}"))?;
+        std::fs::write(directory.join("config.toml"), text).with_context(|| format!("write into {directory:?}"))
+    }
+
     /// A file in the user's working directory, where every command runs.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use rcgen::{
 };
 use tempfile::TempDir;
 use trust_tests::authority::{self, Authority};
+use trust_tests::http::free_address;
 use trust_tests::program::{run, tool};
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Ran, Setup, Trustctl};
@@ -66,7 +67,7 @@ impl Scene {
         authority.issue(at, "server", authority::server(&["localhost"]).unwrap()).unwrap();
         authority.issue(at, "ci", client(7, &[CI])).unwrap();
         // Free when we look; nobody else of this test binds fixed ports.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_address().unwrap().port();
         let more = format!(
             "[tls]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"{0}/server.pem\"\nkey = \"{0}/server.key\"\n\
              [[tls.client_ca]]\ncertificate = \"{0}/ca.pem\"\ntrust_domain = \"example.com\"\ncrl = \"{0}/crl.pem\"\n",
@@ -87,14 +88,12 @@ impl Scene {
 
     fn user(&self, name: &str) -> Trustctl {
         let user = Trustctl::new().unwrap();
-        let configuration = user.home().join(".config/trustctl");
-        std::fs::create_dir_all(&configuration).unwrap();
         let text = format!(
             "endpoint = \"https://localhost:{}\"\ncertificate = \"{1}/{name}.pem\"\nkey = \"{1}/{name}.key\"\nca = \"{1}/ca.pem\"\n",
             self.port,
             self.at().display()
         );
-        std::fs::write(configuration.join("config.toml"), text).unwrap();
+        user.configure(&text).unwrap();
         user
     }
 
@@ -155,7 +154,7 @@ fn without_a_certificate_there_is_no_handshake() {
     scene.accepted("ci");
     let user = scene.user("ci");
     let text = format!("endpoint = \"https://localhost:{}\"\nca = \"{}/ca.pem\"\n", scene.port, scene.at().display());
-    std::fs::write(user.home().join(".config/trustctl/config.toml"), text).unwrap();
+    user.configure(&text).unwrap();
 
     // The connection ends; nothing of the call itself is wrong, and no door has refused it.
     user.run(&["status"]).unwrap().exited(3).unwrap();

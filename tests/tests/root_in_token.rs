@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use age::secrecy::ExposeSecret;
 use tempfile::TempDir;

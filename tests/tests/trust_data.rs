@@ -91,10 +91,8 @@ fn json(bytes: &[u8]) -> Value {
 /// A user whose configuration says where the trust data of a repository is.
 fn reader(repository: &str, url: &str, more: &str) -> Trustctl {
     let user = Trustctl::new().unwrap();
-    let directory = user.home().join(".config/trustctl");
-    std::fs::create_dir_all(&directory).unwrap();
     let text = format!("[[trust_servers]]\nrepository = \"{repository}\"\nurl = \"{url}\"\n{more}");
-    std::fs::write(directory.join("config.toml"), text).unwrap();
+    user.configure(&text).unwrap();
     user
 }
 

@@ -93,10 +93,8 @@ fn signed_root(keys: &[TestKey; 4], expires: &str) -> Vec<u8> {
 
 fn reader(repository: &str, url: &str) -> Trustctl {
     let user = Trustctl::new().unwrap();
-    let directory = user.home().join(".config/trustctl");
-    std::fs::create_dir_all(&directory).unwrap();
     let text = format!("[[trust_servers]]\nrepository = \"{repository}\"\nurl = \"{url}\"\n");
-    std::fs::write(directory.join("config.toml"), text).unwrap();
+    user.configure(&text).unwrap();
     user
 }
 

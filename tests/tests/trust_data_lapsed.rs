@@ -110,10 +110,8 @@ fn target(manifest: &[u8]) -> Value {
 
 /// Lets a user's configuration say where the trust data of a repository is.
 fn reading(user: Trustctl, repository: &str, url: &str) -> Trustctl {
-    let directory = user.home().join(".config/trustctl");
-    std::fs::create_dir_all(&directory).unwrap();
     let text = format!("[[trust_servers]]\nrepository = \"{repository}\"\nurl = \"{url}\"\n");
-    std::fs::write(directory.join("config.toml"), text).unwrap();
+    user.configure(&text).unwrap();
     user
 }
 

@@ -206,14 +206,12 @@ fn clients_that_knew_the_old_keys_follow_every_rotation() {
     let story = Story::new();
     let (repository, notary) = (story.repository.as_str(), story.notary());
     let reader = Trustctl::new().unwrap();
-    let directory = reader.home().join(".config/trustctl");
-    std::fs::create_dir_all(&directory).unwrap();
     let (port, ca) = (story.docker.scene.address.port(), story.docker.scene.directory.path().join("ca.pem"));
     let servers = format!(
         "[[trust_servers]]\nrepository = \"{repository}\"\nurl = \"https://localhost:{port}\"\nca = \"{}\"\n",
         ca.display()
     );
-    std::fs::write(directory.join("config.toml"), servers).unwrap();
+    reader.configure(&servers).unwrap();
     let first = story.docker.pushed("1.0");
     story.trust(&["delegate", "add", repository, "alice"]);
     story.trust(&["sign", &first]);

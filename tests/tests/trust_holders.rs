@@ -59,14 +59,12 @@ impl Story {
             let uri = format!("spiffe://example.com/{name}");
             authority.issue(at, name, authority::client(&[&uri]).unwrap()).unwrap();
             let user = Trustctl::new().unwrap().using(&docker.engine);
-            let directory = user.home().join(".config/trustctl");
-            std::fs::create_dir_all(&directory).unwrap();
             let text = format!(
                 "endpoint = \"https://localhost:{}\"\ncertificate = \"{shown}/{name}.pem\"\n\
                  key = \"{shown}/{name}.key\"\nca = \"{shown}/ca.pem\"\n",
                 address.port()
             );
-            std::fs::write(directory.join("config.toml"), text).unwrap();
+            user.configure(&text).unwrap();
             user
         };
         let (alice, bob) = (holder("alice"), holder("bob"));

@@ -1,6 +1,5 @@
 //! A daemon with the published policy, and its four principals on both doors.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use trust_proto::v1::content_trust_client::ContentTrustClient;
 use trust_proto::v1::keys_client::KeysClient;
 use trust_proto::v1::{CreateKeyRequest, InitTrustRequest, Key, Purpose};
 use trust_tests::authority::{self, Authority};
+use trust_tests::http::free_address;
 use trust_tests::local::connect_as;
 use trust_tests::raw::Caller;
 use trust_tests::rpc::{Answer, Method, call};
@@ -93,7 +93,7 @@ impl Scene {
         authority.issue(at, "server", authority::server(&["localhost"]).unwrap()).unwrap();
         std::fs::write(at.join("recipients"), RECIPIENT).unwrap();
         // Free when we look; nobody else of this test binds fixed ports.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_address().unwrap().port();
         let more = format!(
             "backup_recipients = \"{0}/recipients\"\n\
              [tls]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"{0}/server.pem\"\nkey = \"{0}/server.key\"\n\

@@ -1,9 +1,8 @@
 //! A daemon on TCP, and those who have a certificate for it.
 
-use std::net::TcpListener;
-
 use tempfile::TempDir;
 use trust_tests::authority::{self, Authority};
+use trust_tests::http::free_address;
 use trust_tests::{Daemon, Setup, Trustctl};
 
 const CLIENT: &str = "spiffe://example.com/people/ann";
@@ -29,7 +28,7 @@ impl Remote {
         authority.issue(at, "server", authority::server(&["localhost"]).unwrap()).unwrap();
         authority.issue(at, "client", authority::client(&[CLIENT]).unwrap()).unwrap();
         // Free when we look; nobody else of this test binds fixed ports.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_address().unwrap().port();
         let more = format!(
             "{keys}[tls]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"{0}/server.pem\"\nkey = \"{0}/server.key\"\n\
              [[tls.client_ca]]\ncertificate = \"{0}/ca.pem\"\ntrust_domain = \"example.com\"\n\
@@ -51,11 +50,9 @@ impl Remote {
     /// Somebody with a certificate for this daemon, and nothing else configured.
     pub(crate) fn person(&self) -> Trustctl {
         let user = Trustctl::new().unwrap();
-        let directory = user.home().join(".config/trustctl");
-        std::fs::create_dir_all(&directory).unwrap();
         let text =
             format!("certificate = \"{0}/client.pem\"\nkey = \"{0}/client.key\"\n", self.certificates.path().display());
-        std::fs::write(directory.join("config.toml"), text).unwrap();
+        user.configure(&text).unwrap();
         user
     }
 }

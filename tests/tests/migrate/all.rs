@@ -9,12 +9,10 @@ use super::story::{Story, counts, names};
 /// A user of the story's daemon who looks for everything below a prefix at a server.
 fn looks_below(story: &Story, prefix: &str, server: &str) -> Trustctl {
     let user = story.scene.daemon.user().unwrap();
-    let directory = user.home().join(".config/trustctl");
-    std::fs::create_dir_all(&directory).unwrap();
     let ca = story.scene.directory.path().join("ca.pem");
     let text =
         format!("[[trust_servers]]\nrepository = \"{prefix}/*\"\nurl = \"{server}\"\nca = \"{}\"\n", ca.display());
-    std::fs::write(directory.join("config.toml"), text).unwrap();
+    user.configure(&text).unwrap();
     user
 }
 

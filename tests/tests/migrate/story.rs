@@ -37,15 +37,13 @@ impl Story {
         let owner = Notary::at(server.clone(), Some(scene.directory.path().join("ca.pem"))).unwrap();
         let gun = registry.reference("team/app");
         let user = scene.daemon.user().unwrap();
-        let directory = user.home().join(".config/trustctl");
-        std::fs::create_dir_all(&directory).unwrap();
         let ca = scene.directory.path().join("ca.pem");
         let also = others.iter().flat_map(|other| ["team/app", "team/other"].map(|name| other.reference(name)));
         let entry = |gun: String| {
             format!("[[trust_servers]]\nrepository = \"{gun}\"\nurl = \"{server}\"\nca = \"{}\"\n", ca.display())
         };
         let text: String = std::iter::once(gun.clone()).chain(also).map(entry).collect();
-        std::fs::write(directory.join("config.toml"), text).unwrap();
+        user.configure(&text).unwrap();
         Self { registry, scene, owner, gun, user }
     }
 
