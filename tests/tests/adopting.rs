@@ -153,15 +153,12 @@ fn a_repository_moves_with_its_keys_and_its_clients_go_on() {
     }
 
     // The clients have seen the old server, one of them before the root changed.
-    let door = format!("https://localhost:{}", scene.address.port());
-    let authority = scene.directory.path().join("ca.pem");
-    let (owner, reader) =
-        (owner.moved_to(door.clone(), Some(authority.clone())), reader.moved_to(door.clone(), Some(authority.clone())));
+    let [owner, reader] = [owner, reader].map(|client| client.moved_to(scene.url(), Some(scene.ca())));
     drop(original);
     assert!(listed(&reader).contains("v1"));
     let file = owner.file("two", "two\n").unwrap();
     done(&owner, &["add", "--publish", GUN, "v2", &file]);
-    let fresh = Notary::at(door, Some(authority)).unwrap();
+    let fresh = scene.notary();
     for client in [&reader, &fresh] {
         let found = listed(client);
         assert!(found.contains("v1") && found.contains("v2") && !found.contains("tried"), "{found}");

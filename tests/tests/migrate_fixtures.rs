@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 use trust::Sha256Digest;
-use trust_tests::{Notary, Setup, Site, Trustctl};
+use trust_tests::{Setup, Site, Trustctl};
 
 use beside::beside;
 use scene::{Plan, Scene};
@@ -127,9 +127,7 @@ fn what_notary_0_1_left_is_taken_over_and_read_by_notary_of_today() {
     // The key of the old timestamps stayed with its server: root lists one of the daemon's now.
     assert_eq!(["root", "targets"].map(version), [2, 2], "{shown}");
     assert!(version("timestamp") > 1, "{shown}");
-    let door = format!("https://localhost:{}", left.scene.address.port());
-    let notary = Notary::at(door, Some(left.scene.directory.path().join("ca.pem"))).unwrap();
-    let listed = notary.run(&["list", left.gun]).unwrap().ok().unwrap();
+    let listed = left.scene.notary().run(&["list", left.gun]).unwrap().ok().unwrap();
     assert!(listed.stdout.contains("LICENSE") && listed.stdout.contains(LICENSE), "{listed}");
     left.user.run(&["audit", "verify"]).unwrap().ok().unwrap();
 }

@@ -14,23 +14,16 @@ mod story;
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use trust_tests::Notary;
-
 use cli::Cli;
 use docker::Docker;
 use scene::{Plan, Scene};
 
 const GUN: &str = "ex.io/collection";
 
-fn notary(scene: &Scene) -> Notary {
-    let server = format!("https://localhost:{}", scene.address.port());
-    Notary::at(server, Some(scene.directory.path().join("ca.pem"))).unwrap()
-}
-
 #[test]
 fn notary_adds_lists_verifies_and_removes() {
     let scene = Scene::started(&Plan::open());
-    let (owner, reader) = (notary(&scene), notary(&scene));
+    let (owner, reader) = (scene.notary(), scene.notary());
     let (first, second) = (owner.file("first", "one\n").unwrap(), owner.file("second", "two\n").unwrap());
 
     owner.run(&["init", "--publish", GUN]).unwrap().ok().unwrap();
@@ -53,7 +46,7 @@ fn notary_adds_lists_verifies_and_removes() {
 #[test]
 fn notary_rotates_each_key_and_an_old_client_follows() {
     let scene = Scene::started(&Plan::open());
-    let (owner, reader) = (notary(&scene), notary(&scene));
+    let (owner, reader) = (scene.notary(), scene.notary());
     let file = owner.file("first", "one\n").unwrap();
     owner.run(&["init", "--publish", GUN]).unwrap().ok().unwrap();
     owner.run(&["add", "--publish", GUN, "v1", &file]).unwrap().ok().unwrap();
@@ -82,7 +75,7 @@ fn notary_rotates_each_key_and_an_old_client_follows() {
 #[test]
 fn notary_delegates_and_deletes() {
     let scene = Scene::started(&Plan::open());
-    let (owner, reader) = (notary(&scene), notary(&scene));
+    let (owner, reader) = (scene.notary(), scene.notary());
     let file = owner.file("first", "one\n").unwrap();
     owner.run(&["init", "--publish", GUN]).unwrap().ok().unwrap();
     owner.run(&["key", "rotate", GUN, "snapshot", "--server-managed"]).unwrap().ok().unwrap();
@@ -109,7 +102,7 @@ fn notary_delegates_and_deletes() {
     owner.run(&["delete", "--remote", GUN]).unwrap().ok().unwrap();
     let answer = scene.ask(&format!("GET /v2/{GUN}/_trust/tuf/root.json"));
     assert_eq!(answer.status, 404);
-    let stranger = notary(&scene).run(&["list", GUN]).unwrap();
+    let stranger = scene.notary().run(&["list", GUN]).unwrap();
     assert_ne!(stranger.code, Some(0), "{stranger}");
 }
 
@@ -221,7 +214,7 @@ fn a_docker_that_was_away_follows_two_root_rotations_with_the_snapshot_on_either
     let repository = owner.registry.reference("team/app");
     let first = owner.built("1.0", "hello");
     owner.run("1", &["push", &first]).ok().unwrap();
-    let notary = notary(&owner.scene).with_trust_in(owner.trust_directory());
+    let notary = owner.scene.notary().with_trust_in(owner.trust_directory());
 
     for (round, snapshot) in [&["snapshot"][..], &["snapshot", "--server-managed"]].into_iter().enumerate() {
         notary.run(&[&["key", "rotate", &repository], snapshot].concat()).unwrap().ok().unwrap();

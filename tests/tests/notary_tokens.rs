@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use trust_tests::issuer::{ISSUER, PASSWORD};
-use trust_tests::{Notary, Ran, Registry, TokenServer};
+use trust_tests::{Ran, Registry, TokenServer};
 
 use cli::Cli;
 use scene::{Plan, Scene};
@@ -36,10 +36,6 @@ fn believing(tokens: &TokenServer, issuer: &str, account: &str) -> Scene {
              permit (principal is LocalUid, action, resource);\n"
         ),
     })
-}
-
-fn url(scene: &Scene) -> String {
-    format!("https://localhost:{}", scene.address.port())
 }
 
 /// What `docker login` leaves behind.
@@ -63,7 +59,7 @@ fn docker_signs_and_verifies_with_tokens_and_nobody_does_without_the_right_ones(
     let account = registry.host().to_owned();
     let tokens = TokenServer::of(&[&account, "mallory"]).unwrap();
     let scene = believing(&tokens, ISSUER, &account);
-    let docker = Cli::at(url(&scene), registry);
+    let docker = Cli::at(scene.url(), registry);
     log_in(&docker, &account);
 
     story::seed(&docker);
@@ -93,8 +89,7 @@ fn docker_signs_and_verifies_with_tokens_and_nobody_does_without_the_right_ones(
 fn notary_publishes_with_tokens_of_the_issuer_that_is_believed_and_of_no_other() {
     let tokens = TokenServer::of(&["alice", "bob"]).unwrap();
     let (scene, elsewhere) = (believing(&tokens, ISSUER, "alice"), believing(&tokens, "another issuer", "alice"));
-    let somebody = |scene: &Scene| Notary::at(url(scene), Some(scene.directory.path().join("ca.pem"))).unwrap();
-    let alice = somebody(&scene).logged_in("alice", PASSWORD);
+    let alice = scene.notary().logged_in("alice", PASSWORD);
     let file = alice.file("first", "one\n").unwrap();
 
     alice.run(&["init", "--publish", "alice/collection"]).unwrap().ok().unwrap();
@@ -102,9 +97,9 @@ fn notary_publishes_with_tokens_of_the_issuer_that_is_believed_and_of_no_other()
 
     // What is not below the account's name the token does not grant, and what the token grants the policy may not.
     fails(alice.run(&["init", "--publish", "bob/collection"]).unwrap());
-    fails(somebody(&scene).logged_in("bob", PASSWORD).run(&["init", "--publish", "bob/collection"]).unwrap());
-    fails(somebody(&scene).logged_in("alice", "another").run(&["init", "--publish", "alice/other"]).unwrap());
-    fails(somebody(&elsewhere).logged_in("alice", PASSWORD).run(&["init", "--publish", "alice/collection"]).unwrap());
+    fails(scene.notary().logged_in("bob", PASSWORD).run(&["init", "--publish", "bob/collection"]).unwrap());
+    fails(scene.notary().logged_in("alice", "another").run(&["init", "--publish", "alice/other"]).unwrap());
+    fails(elsewhere.notary().logged_in("alice", PASSWORD).run(&["init", "--publish", "alice/collection"]).unwrap());
     let log = scene.daemon.user().unwrap().run(&["audit", "log", "--count", "100"]).unwrap().ok().unwrap();
     assert!(log.stdout.contains(&format!("account:alice@{ISSUER}")), "{log}");
 }

@@ -33,8 +33,7 @@ impl Story {
         let registry = Registry::debian().unwrap();
         let notary = format!("auth = \"none\"\ngun_prefixes = [\"{}\"]\n", registry.reference(""));
         let scene = Scene::started(&Plan { notary, tables: String::new(), policy: Setup::ALLOW_ALL.to_owned() });
-        let server = format!("https://localhost:{}", scene.address.port());
-        let owner = Notary::at(server, Some(scene.directory.path().join("ca.pem"))).unwrap();
+        let owner = scene.notary();
         let gun = registry.reference("team/app");
         owner.run(&["init", "--publish", &gun]).unwrap().ok().unwrap();
         owner.run(&["key", "rotate", &gun, "snapshot", "--server-managed"]).unwrap().ok().unwrap();
@@ -56,8 +55,7 @@ impl Story {
 
     /// A user who reads the trust data from the daemon itself.
     fn user(&self, more: &str) -> Trustctl {
-        let (url, ca) = (format!("https://localhost:{}", self.scene.address.port()), self.scene.directory.path());
-        reader(&self.gun, &url, &format!("ca = \"{}\"\n{more}", ca.join("ca.pem").display()))
+        reader(&self.gun, &self.scene.url(), &format!("ca = \"{}\"\n{more}", self.scene.ca().display()))
     }
 
     fn file(&self, name: &str) -> Vec<u8> {

@@ -12,7 +12,7 @@ mod docker;
 mod scene;
 
 use serde_json::Value;
-use trust_tests::{Notary, Trustctl};
+use trust_tests::Trustctl;
 
 use docker::Docker;
 
@@ -62,11 +62,6 @@ impl Story {
         let shown = self.docker_shows();
         let signers = shown["Signers"].as_array().cloned().unwrap_or_default();
         sorted(signers.iter().map(|signer| signer["Name"].as_str().unwrap()))
-    }
-
-    fn notary(&self) -> Notary {
-        let server = format!("https://localhost:{}", self.docker.scene.address.port());
-        Notary::at(server, Some(self.docker.scene.directory.path().join("ca.pem"))).unwrap()
     }
 
     /// The roles as `trustctl` shows them, by name.
@@ -159,7 +154,7 @@ fn docker_sees_signers_with_keys_of_the_daemon_and_of_their_own() {
         listed.contains("targets/bob") && listed.contains("targets/releases") && listed.contains("not here"),
         "{listed}"
     );
-    let seen = story.notary().run(&["delegation", "list", repository]).unwrap().ok().unwrap().stdout;
+    let seen = story.docker.scene.notary().run(&["delegation", "list", repository]).unwrap().ok().unwrap().stdout;
     assert!(["targets/alice", "targets/bob", "targets/releases"].iter().all(|role| seen.contains(role)), "{seen}");
 
     // Alice goes: what bob signed last goes on counting.
@@ -204,14 +199,9 @@ fn a_signature_that_went_with_its_key_comes_back_by_a_witness() {
 #[test]
 fn clients_that_knew_the_old_keys_follow_every_rotation() {
     let story = Story::new();
-    let (repository, notary) = (story.repository.as_str(), story.notary());
+    let (repository, notary) = (story.repository.as_str(), story.docker.scene.notary());
     let reader = Trustctl::new().unwrap();
-    let (port, ca) = (story.docker.scene.address.port(), story.docker.scene.directory.path().join("ca.pem"));
-    let servers = format!(
-        "[[trust_servers]]\nrepository = \"{repository}\"\nurl = \"https://localhost:{port}\"\nca = \"{}\"\n",
-        ca.display()
-    );
-    reader.configure(&servers).unwrap();
+    reader.configure(&story.docker.scene.trust_server(repository)).unwrap();
     let first = story.docker.pushed("1.0");
     story.trust(&["delegate", "add", repository, "alice"]);
     story.trust(&["sign", &first]);
@@ -243,7 +233,7 @@ fn clients_that_knew_the_old_keys_follow_every_rotation() {
     reader.run(&["image", "verify", &first]).unwrap().ok().unwrap();
 
     // Deleted, and begun again: under the same root key it is still the same repository.
-    story.notary().run(&["delete", "--remote", repository]).unwrap().ok().unwrap();
+    story.docker.scene.notary().run(&["delete", "--remote", repository]).unwrap().ok().unwrap();
     let begun = story.trust(&["init", repository]);
     assert!(begun.contains("root version 8"), "{begun}");
     story.docker.refuses(&second);

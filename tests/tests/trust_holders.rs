@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use trust_tests::authority::{self, Authority};
 use trust_tests::http::free_address;
 use trust_tests::token::Token;
-use trust_tests::{Notary, Ran, Trustctl};
+use trust_tests::{Ran, Trustctl};
 
 use docker::Docker;
 
@@ -131,9 +131,7 @@ fn docker_pulls_what_two_holders_have_signed_one_after_the_other() {
 
     assert!(approved.stdout.contains("targets/releases version 1"), "{approved}");
     story.docker.pulls(&reference);
-    let server = format!("https://localhost:{}", story.docker.scene.address.port());
-    let notary = Notary::at(server, Some(story.docker.scene.directory.path().join("ca.pem"))).unwrap();
-    let listed = notary.run(&["list", &story.repository]).unwrap().ok().unwrap().stdout;
+    let listed = story.docker.scene.notary().run(&["list", &story.repository]).unwrap().ok().unwrap().stdout;
     assert!(listed.contains("1.0") && listed.contains("targets/releases"), "{listed}");
     assert_eq!(story.waits(&story.bob), Value::Null);
     let gone = story.approve(&story.bob, digest).exited(1).unwrap();

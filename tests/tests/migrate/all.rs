@@ -9,7 +9,7 @@ use super::story::{Story, counts, names};
 /// A user of the story's daemon who looks for everything below a prefix at a server.
 fn looks_below(story: &Story, prefix: &str, server: &str) -> Trustctl {
     let user = story.scene.daemon.user().unwrap();
-    let ca = story.scene.directory.path().join("ca.pem");
+    let ca = story.scene.ca();
     let text =
         format!("[[trust_servers]]\nrepository = \"{prefix}/*\"\nurl = \"{server}\"\nca = \"{}\"\n", ca.display());
     user.configure(&text).unwrap();
@@ -38,7 +38,7 @@ fn all_is_what_the_servers_changefeed_has_below_the_prefix() {
     let (digest, length) = (image.digest().to_hex(), image.manifest().len().to_string());
     story.notary(&["addhash", "--publish", &second, "2.0", &length, "--sha256", &digest]);
     story.notary(&["delete", "--remote", &gone]);
-    let server = format!("https://localhost:{}", story.scene.address.port());
+    let server = story.scene.url();
 
     let report = exported_all(&looks_below(&story, &story.registry.reference("team"), &server), 0);
 

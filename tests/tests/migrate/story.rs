@@ -33,16 +33,11 @@ impl Story {
         let prefixes: Vec<_> = registries.map(|registry| format!("\"{}\"", registry.reference(""))).collect();
         let notary = format!("auth = \"none\"\ngun_prefixes = [{}]\n", prefixes.join(", "));
         let scene = Scene::started(&Plan { notary, tables: String::new(), policy: Setup::ALLOW_ALL.to_owned() });
-        let server = format!("https://localhost:{}", scene.address.port());
-        let owner = Notary::at(server.clone(), Some(scene.directory.path().join("ca.pem"))).unwrap();
+        let owner = scene.notary();
         let gun = registry.reference("team/app");
         let user = scene.daemon.user().unwrap();
-        let ca = scene.directory.path().join("ca.pem");
         let also = others.iter().flat_map(|other| ["team/app", "team/other"].map(|name| other.reference(name)));
-        let entry = |gun: String| {
-            format!("[[trust_servers]]\nrepository = \"{gun}\"\nurl = \"{server}\"\nca = \"{}\"\n", ca.display())
-        };
-        let text: String = std::iter::once(gun.clone()).chain(also).map(entry).collect();
+        let text: String = std::iter::once(gun.clone()).chain(also).map(|gun| scene.trust_server(&gun)).collect();
         user.configure(&text).unwrap();
         Self { registry, scene, owner, gun, user }
     }

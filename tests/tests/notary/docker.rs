@@ -35,7 +35,7 @@ impl Docker {
             tables: tables.to_owned(),
             policy: policy.to_owned(),
         });
-        Self { cli: Cli::at(format!("https://localhost:{}", scene.address.port()), registry), scene }
+        Self { cli: Cli::at(scene.url(), registry), scene }
     }
 
     /// An image in the registry, pushed with content trust off.

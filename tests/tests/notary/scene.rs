@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use trust_tests::authority::{self, Authority};
 use trust_tests::http::free_address;
-use trust_tests::{Daemon, Setup};
+use trust_tests::{Daemon, Notary, Setup};
 
 /// How long an answer may take on a busy machine.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -136,6 +137,30 @@ impl Scene {
     pub fn start(&mut self) {
         self.daemon.trustd(&["init"]).unwrap().ok().unwrap();
         self.daemon.launch().unwrap();
+    }
+
+    /// Where the door is.
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
+    /// The authority that signed the door's certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    /// Somebody new with notary's own command.
+    pub fn notary(&self) -> Notary {
+        Notary::at(self.url(), Some(self.ca())).unwrap()
+    }
+
+    /// What `trustctl` has in its configuration to read the trust data of these repositories here.
+    pub fn trust_server(&self, repositories: &str) -> String {
+        format!(
+            "[[trust_servers]]\nrepository = \"{repositories}\"\nurl = \"{}\"\nca = \"{}\"\n",
+            self.url(),
+            self.ca().display()
+        )
     }
 
     /// A certificate of the authority, for a client with this name.
