@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::engine::Engine;
@@ -126,6 +127,14 @@ impl Trustctl {
     /// When the daemon does not answer.
     pub fn status(&self) -> Result<String> {
         Ok(self.run(&["status"])?.ok()?.stdout)
+    }
+
+    /// What `trustctl trust inspect` says of a repository or a tag.
+    ///
+    /// # Errors
+    /// When there is no trust data.
+    pub fn trust_data(&self, reference: &str) -> Result<Value> {
+        self.run(&["--output", "json", "trust", "inspect", reference])?.ok()?.json()
     }
 
     /// Makes a key that signs blobs.

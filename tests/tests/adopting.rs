@@ -141,7 +141,7 @@ fn a_repository_moves_with_its_keys_and_its_clients_go_on() {
     assert!(again.stderr.contains("has trust data already"), "{again}");
 
     // Versions go on, and old roots are there.
-    let shown = user.run(&["--output", "json", "trust", "inspect", GUN]).unwrap().ok().unwrap().json().unwrap();
+    let shown = user.trust_data(GUN).unwrap();
     for (role, before) in ["root", "targets", "snapshot", "timestamp"].iter().zip(versions) {
         let found = shown["roles"].as_array().unwrap().iter().find(|found| found["name"] == *role).unwrap();
         let expected = if *role == "targets" { before } else { before + 1 };

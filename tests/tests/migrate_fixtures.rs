@@ -118,8 +118,7 @@ fn what_notary_0_1_left_is_taken_over_and_read_by_notary_of_today() {
     assert!(left.keys(0).iter().all(|key| key["result"] == "already-there"));
     left.user.run(&repository).unwrap().ok().unwrap();
 
-    let shown = left.user.run(&["--output", "json", "trust", "inspect", left.gun]).unwrap().ok().unwrap();
-    let shown = shown.json().unwrap();
+    let shown = left.user.trust_data(left.gun).unwrap();
     let version = |name: &str| {
         let roles = shown["roles"].as_array().unwrap();
         roles.iter().find(|role| role["name"] == name).unwrap()["version"].as_u64().unwrap()

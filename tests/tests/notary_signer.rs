@@ -308,7 +308,7 @@ fn a_repository_whose_server_had_its_keys_here_moves_here_under_the_root_it_has(
     let from = ["--from", url.as_str(), "--ca", authority.to_str().unwrap()];
     user.run(&[&["migrate", "notary", "import", "repository", GUN], &from[..]].concat()).unwrap().ok().unwrap();
 
-    let shown = user.run(&["--output", "json", "trust", "inspect", GUN]).unwrap().ok().unwrap().json().unwrap();
+    let shown = user.trust_data(GUN).unwrap();
     let role = |name: &str| {
         let roles = shown["roles"].as_array().unwrap();
         roles.iter().find(|role| role["name"] == name).unwrap_or_else(|| panic!("no {name}: {shown}")).clone()

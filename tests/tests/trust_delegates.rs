@@ -66,8 +66,7 @@ impl Story {
 
     /// The roles as `trustctl` shows them, by name.
     fn role(&self, name: &str) -> Value {
-        let shown = self.user.run(&["--output", "json", "trust", "inspect", &self.repository]).unwrap().ok().unwrap();
-        let shown = shown.json().unwrap();
+        let shown = self.user.trust_data(&self.repository).unwrap();
         let roles = shown["roles"].as_array().unwrap();
         roles.iter().find(|role| role["name"] == name).unwrap_or_else(|| panic!("{name}: {shown}")).clone()
     }

@@ -87,8 +87,7 @@ impl Story {
 
     /// What somebody's `trustctl trust inspect` says waits.
     fn waits(&self, user: &Trustctl) -> Value {
-        let shown = user.run(&["--output", "json", "trust", "inspect", &self.repository]).unwrap().ok().unwrap();
-        shown.json().unwrap()["proposal"].clone()
+        user.trust_data(&self.repository).unwrap()["proposal"].clone()
     }
 
     fn approve(&self, user: &Trustctl, digest: &str) -> Ran {
@@ -224,8 +223,7 @@ fn an_upload_beside_a_proposal_is_outdated_until_the_daemon_has_published_behind
     docker.pulls(&own);
     docker.pulls(&behind);
     docker.refuses(&proposed);
-    let inspect = ["--output", "json", "trust", "inspect", &repository];
-    let shown = user.run(&inspect).unwrap().ok().unwrap().json().unwrap();
+    let shown = user.trust_data(&repository).unwrap();
     let role = shown["roles"].as_array().unwrap().iter().find(|role| role["name"] == "targets/releases").unwrap();
     assert_eq!(role["version"], 3, "{shown}");
     let over = shown["proposal"]["over"].as_str().unwrap();

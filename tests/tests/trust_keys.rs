@@ -23,19 +23,6 @@ use trust_tests::{Setup, Trustctl};
 
 use docker::Docker;
 
-/// An image in the registry, pushed with content trust off.
-fn pushed(docker: &Docker, tag: &str, greeting: &str) -> String {
-    let reference = docker.built(tag, greeting);
-    docker.run("0", &["push", &reference]).ok().unwrap();
-    docker.engine.forget(&reference).unwrap();
-    reference
-}
-
-fn inspected(user: &Trustctl, repository: &str) -> Value {
-    let shown = user.run(&["--output", "json", "trust", "inspect", repository]).unwrap().ok().unwrap();
-    serde_json::from_str(&shown.stdout).unwrap()
-}
-
 /// The files below a directory that hold a private key.
 fn private_keys_below(directory: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
@@ -74,7 +61,7 @@ fn certificate_is_sound(docker: &Docker, repository: &str) {
 /// Begins, signs and revokes; docker pulls exactly what is signed.
 fn story(docker: &Docker, user: &Trustctl, init: &[&str]) {
     let repository = docker.registry.reference("team/app");
-    let signed = pushed(docker, "1.0", "hello from a daemon's key");
+    let signed = docker.pushed("1.0");
     let none = user.run(&["trust", "sign", &signed]).unwrap().exited(1).unwrap();
     assert!(none.stderr.contains("no trust data") && none.stderr.contains("trustctl trust inspect"), "{none}");
 
@@ -86,15 +73,15 @@ fn story(docker: &Docker, user: &Trustctl, init: &[&str]) {
     let pulled = docker.run("1", &["pull", &signed]).ok().unwrap();
     docker.says(&pulled, "@sha256:");
     let ran = docker.run("1", &["run", "--rm", "--network", "none", &signed]).ok().unwrap();
-    assert!(ran.stdout.contains("hello from a daemon's key"), "{ran}");
+    assert!(ran.stdout.contains("hello from 1.0"), "{ran}");
     let shown = docker.run("1", &["trust", "inspect", "--pretty", &signed]).ok().unwrap();
     docker.says(&shown, "(Repo Admin)");
     certificate_is_sound(docker, &repository);
 
-    let unsigned = pushed(docker, "2.0", "hello from nobody");
+    let unsigned = docker.pushed("2.0");
     let refused = docker.run("1", &["pull", &unsigned]).exited(1).unwrap();
     docker.says(&refused, "No valid trust data for 2.0");
-    let said = inspected(user, &repository);
+    let said = user.trust_data(&repository).unwrap();
     assert_eq!(said["targets"].as_array().unwrap().len(), 1, "{said}");
     assert_eq!(said["targets"][0]["tag"], "1.0", "{said}");
     let names: Vec<_> = said["roles"].as_array().unwrap().iter().map(|role| &role["keys"][0]["name"]).collect();
@@ -151,7 +138,7 @@ fn an_index_is_signed_whole_and_one_root_key_serves_two_repositories() {
         .unwrap();
     for repository in [&one, &other] {
         user.run(&["trust", "init", repository, "--root-key", "team/root"]).unwrap().ok().unwrap();
-        let said = inspected(&user, repository);
+        let said = user.trust_data(repository).unwrap();
         assert_eq!(said["roles"][0]["keys"][0]["name"], "team/root", "{said}");
     }
     let elsewhere = docker.registry.reference("team/third");
@@ -165,7 +152,7 @@ fn an_index_is_signed_whole_and_one_root_key_serves_two_repositories() {
     docker.registry.put_image("team/one", "other-part", &instances[1]).unwrap();
     docker.registry.put_image("team/one", "both", &index).unwrap();
     user.run(&["trust", "sign", &at("both")]).unwrap().ok().unwrap();
-    let said = inspected(&user, &at("both"));
+    let said = user.trust_data(&at("both")).unwrap();
     assert_eq!(said["targets"][0]["digest"], index.digest().to_string(), "{said}");
     assert_eq!(said["targets"][0]["length"], index.manifest().len(), "{said}");
     let no_tag = user.run(&["trust", "revoke", &one]).unwrap().exited(2).unwrap();

@@ -13,11 +13,6 @@ fn imported<'a>(report: &'a Value, role: &str) -> &'a Value {
     keys.iter().find(|key| key["role"] == role).unwrap_or_else(|| panic!("no {role}: {report}"))
 }
 
-fn inspected(story: &Story) -> Value {
-    let shown = story.user.run(&["--output", "json", "trust", "inspect", &story.gun]).unwrap().ok().unwrap();
-    shown.json().unwrap()
-}
-
 #[test]
 fn keys_of_notary_go_into_custody_and_sign_there() {
     let story = Story::begun();
@@ -34,7 +29,7 @@ fn keys_of_notary_go_into_custody_and_sign_there() {
     let nobody = story.import(&[]).exited(1).unwrap().json().unwrap();
     assert!(imported(&nobody, "root")["why"].as_str().unwrap().contains("nobody is there to ask"), "{nobody}");
 
-    let before = inspected(&story);
+    let before = story.user.trust_data(&story.gun).unwrap();
     let ran = story.import(&["--passphrase-file", &wrong, "--passphrase-file", &passphrase]).ok().unwrap();
     let report = ran.json().unwrap();
     assert!(ran.stderr.contains("destroy them"), "{ran}");
@@ -44,7 +39,7 @@ fn keys_of_notary_go_into_custody_and_sign_there() {
     }
 
     // The names that docker shows are those that are shown here, and now they are keys of the daemon.
-    let after = inspected(&story);
+    let after = story.user.trust_data(&story.gun).unwrap();
     for (role, was) in after["roles"].as_array().unwrap().iter().zip(before["roles"].as_array().unwrap()) {
         assert_eq!(role["keys"][0]["id"], was["keys"][0]["id"]);
         let name = role["name"].as_str().unwrap();
