@@ -33,7 +33,7 @@ struct Story {
 impl Story {
     fn new() -> Self {
         let docker = Docker::new();
-        let user = docker.scene.daemon.user().unwrap().using(&docker.engine);
+        let user = docker.user();
         let repository = docker.registry.reference("team/app");
         user.run(&["key", "create", "app", "--purpose", "image", "--scope", &repository]).unwrap().ok().unwrap();
         user.run(&["trust", "init", &repository]).unwrap().ok().unwrap();

@@ -72,16 +72,9 @@ impl Story {
         admin.until_the_token_serves().unwrap();
         let repository = docker.registry.reference("team/app");
         let story = Self { docker, _token: token, _certificates: certificates, admin, alice, bob, repository };
-        let scope = story.repository.as_str();
-        let key = ["key", "create", "team/qa-1", "--purpose", "delegation", "--scope", scope];
-        story.admin.run(&key).unwrap().ok().unwrap();
-        let key = ["key", "create", "team/qa-2", "--purpose", "delegation", "--scope", scope, "--token", "hsm"];
-        story.admin.run(&key).unwrap().ok().unwrap();
-        story.admin.run(&["trust", "init", scope]).unwrap().ok().unwrap();
-        let keys = ["--key", "team/qa-1", "--key", "team/qa-2", "--threshold", "2"];
-        // What docker reads first takes both.
-        let add = [&["trust", "delegate", "add", scope, "targets/releases"], &keys[..]].concat();
-        story.admin.run(&add).unwrap().ok().unwrap();
+        create(&story.admin, "team/qa-1", &story.repository, &[]);
+        create(&story.admin, "team/qa-2", &story.repository, &["--token", "hsm"]);
+        begin(&story.admin, &story.repository, &["--key", "team/qa-1", "--key", "team/qa-2"]);
         story
     }
 
@@ -93,6 +86,24 @@ impl Story {
     fn approve(&self, user: &Trustctl, digest: &str) -> Ran {
         user.run(&["trust", "approve", &self.repository, digest]).unwrap()
     }
+}
+
+/// Makes a key of the daemon for a delegation.
+fn create(user: &Trustctl, name: &str, repository: &str, more: &[&str]) {
+    let key = ["key", "create", name, "--purpose", "delegation", "--scope", repository];
+    user.run(&[&key[..], more].concat()).unwrap().ok().unwrap();
+}
+
+/// Begins the trust data, and lets these keys sign what docker reads first, two of them together.
+fn begin(user: &Trustctl, repository: &str, keys: &[&str]) {
+    user.run(&["trust", "init", repository]).unwrap().ok().unwrap();
+    let add = ["trust", "delegate", "add", repository, "targets/releases", "--threshold", "2"];
+    user.run(&[&add[..], keys].concat()).unwrap().ok().unwrap();
+}
+
+/// Signs a tag there.
+fn sign(user: &Trustctl, reference: &str) -> Ran {
+    user.run(&["--output", "json", "trust", "sign", reference, "--role", "targets/releases"]).unwrap()
 }
 
 #[test]
@@ -156,8 +167,7 @@ fn what_is_withdrawn_is_signed_by_nobody_and_a_push_says_what_waits() {
     story.docker.refuses(&reference);
 
     // Whoever may use both keys needs nobody, and the version that was signed is never used again.
-    let json = ["--output", "json", "trust", "sign", &reference, "--role", "targets/releases"];
-    let signed = story.admin.run(&json).unwrap().ok().unwrap().json().unwrap();
+    let signed = sign(&story.admin, &reference).ok().unwrap().json().unwrap();
     assert!(signed["result"] == "signed" && signed["files"][0]["version"] == 2, "{signed}");
     story.docker.pulls(&reference);
 }
@@ -190,32 +200,26 @@ const ONE_TAG_ALONE: &str = "
 #[test]
 fn an_upload_beside_a_proposal_is_outdated_until_the_daemon_has_published_behind_it() {
     let docker = Docker::with("", ONE_TAG_ALONE);
-    let user = docker.scene.daemon.user().unwrap().using(&docker.engine);
+    let user = docker.user();
     let (repository, home) = (docker.registry.reference("team/app"), docker.home.path().to_owned());
     let (bob, carol) = (home.join("bob.pub"), home.join("carol.pub"));
     for name in ["bob", "carol"] {
         docker.run("1", &["trust", "key", "generate", name, "--dir", home.to_str().unwrap()]).ok().unwrap();
     }
     for name in ["team/qa-1", "team/qa-2"] {
-        let key = ["key", "create", name, "--purpose", "delegation", "--scope", &repository];
-        user.run(&key).unwrap().ok().unwrap();
+        create(&user, name, &repository, &[]);
     }
-    user.run(&["trust", "init", &repository]).unwrap().ok().unwrap();
-    let add = ["trust", "delegate", "add", &repository, "targets/releases", "--threshold", "2"];
     let keys = ["--key", "team/qa-1", "--key", "team/qa-2"];
     let own = ["--public-key", bob.to_str().unwrap(), "--public-key", carol.to_str().unwrap()];
-    user.run(&[&add[..], &keys[..], &own[..]].concat()).unwrap().ok().unwrap();
-    let sign = |reference: &str| {
-        user.run(&["--output", "json", "trust", "sign", reference, "--role", "targets/releases"]).unwrap()
-    };
+    begin(&user, &repository, &[keys, own].concat());
     let proposed = docker.pushed("1.0");
-    sign(&proposed).exited(5).unwrap();
+    sign(&user, &proposed).exited(5).unwrap();
 
     // Its next version is the one that is reserved.
     let own = docker.built("2.0", "hello from docker");
     docker.run("1", &["trust", "sign", &own]).exited(1).unwrap();
     let behind = docker.pushed("3.0");
-    let signed = sign(&behind).ok().unwrap().json().unwrap();
+    let signed = sign(&user, &behind).ok().unwrap().json().unwrap();
     assert!(signed["result"] == "signed" && signed["files"][0]["version"] == 2, "{signed}");
     docker.run("1", &["trust", "sign", &own]).ok().unwrap();
 
@@ -234,20 +238,16 @@ fn an_upload_beside_a_proposal_is_outdated_until_the_daemon_has_published_behind
 #[test]
 fn docker_pulls_what_a_key_outside_the_daemon_has_signed_last() {
     let docker = Docker::new();
-    let user = docker.scene.daemon.user().unwrap().using(&docker.engine);
+    let user = docker.user();
     let repository = docker.registry.reference("team/app");
     let pair = rcgen::KeyPair::generate().unwrap();
     let public = user.write("own.pub", pair.public_key_pem().as_bytes()).unwrap();
     let own = user.write("own.pem", pair.serialize_pem().as_bytes()).unwrap();
     std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let key = ["key", "create", "team/qa-1", "--purpose", "delegation", "--scope", &repository];
-    user.run(&key).unwrap().ok().unwrap();
-    user.run(&["trust", "init", &repository]).unwrap().ok().unwrap();
-    let add = ["trust", "delegate", "add", &repository, "targets/releases", "--threshold", "2", "--key", "team/qa-1"];
-    user.run(&[&add[..], &["--public-key", public.to_str().unwrap()]].concat()).unwrap().ok().unwrap();
+    create(&user, "team/qa-1", &repository, &[]);
+    begin(&user, &repository, &["--key", "team/qa-1", "--public-key", public.to_str().unwrap()]);
     let reference = docker.pushed("1.0");
-    let sign = ["--output", "json", "trust", "sign", &reference, "--role", "targets/releases"];
-    let proposed = user.run(&sign).unwrap().exited(5).unwrap().json().unwrap();
+    let proposed = sign(&user, &reference).exited(5).unwrap().json().unwrap();
     let digest = proposed["proposal"]["digest"].as_str().unwrap();
     docker.refuses(&reference);
 

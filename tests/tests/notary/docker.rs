@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use trust_tests::{Registry, Setup};
+use trust_tests::{Registry, Setup, Trustctl};
 
 use crate::cli::Cli;
 use crate::scene::{Plan, Scene};
@@ -36,6 +36,11 @@ impl Docker {
             policy: policy.to_owned(),
         });
         Self { cli: Cli::at(scene.url(), registry), scene }
+    }
+
+    /// A user of the daemon, with the same engine.
+    pub fn user(&self) -> Trustctl {
+        self.scene.daemon.user().unwrap().using(&self.engine)
     }
 
     /// An image in the registry, pushed with content trust off.
