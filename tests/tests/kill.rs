@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use tonic::Code;
 use trust_proto::v1::keys_client::KeysClient;
-use trust_proto::v1::raw_statement::Input;
 use trust_proto::v1::signing_client::SigningClient;
-use trust_proto::v1::statement::Kind;
-use trust_proto::v1::{Algorithm, CreateKeyRequest, Purpose, RawStatement, SignRequest, Statement};
+use trust_proto::v1::{CreateKeyRequest, SignRequest};
 use trust_tests::ledger::{Ledger, wait_for};
+use trust_tests::raw::{create_request, sign_request};
 use trust_tests::rounds::{random_below, rounds};
 use trust_tests::wait::{timed, until};
 use trust_tests::{Daemon, Setup};
@@ -18,22 +17,7 @@ use trust_tests::{Daemon, Setup};
 const WRITERS: usize = 8;
 
 fn create(name: &str, idempotency_key: &str) -> CreateKeyRequest {
-    CreateKeyRequest {
-        name: name.to_owned(),
-        purpose: Purpose::Raw.into(),
-        algorithm: Algorithm::Ed25519.into(),
-        idempotency_key: idempotency_key.to_owned(),
-        ..CreateKeyRequest::default()
-    }
-}
-
-fn raw(key: &str) -> SignRequest {
-    let statement = RawStatement { input: Some(Input::Message(b"again".to_vec().into())) };
-    SignRequest {
-        key: key.to_owned(),
-        statement: Some(Statement { kind: Some(Kind::Raw(statement)) }),
-        ..SignRequest::default()
-    }
+    CreateKeyRequest { idempotency_key: idempotency_key.to_owned(), ..create_request(name) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +53,7 @@ async fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_at_random_instan
 async fn a_killed_worker_is_back_within_a_second_and_the_daemon_stays() {
     let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
     let channel = daemon.channel().await.unwrap();
-    KeysClient::new(channel.clone()).create_key(create("raw/one", "")).await.unwrap();
+    KeysClient::new(channel.clone()).create_key(create_request("raw/one")).await.unwrap();
     let workers = daemon.workers().unwrap();
     assert!(!workers.is_empty(), "no custody worker was found below {}", daemon.id().unwrap());
 
@@ -81,7 +65,8 @@ async fn a_killed_worker_is_back_within_a_second_and_the_daemon_stays() {
     let mut signing = SigningClient::new(channel);
     let (back, signed) = timed(|| {
         until("a signature after the worker died", Duration::from_secs(10), || {
-            let answer = tokio::task::block_in_place(|| runtime.block_on(signing.sign(raw("raw/one"))));
+            let answer =
+                tokio::task::block_in_place(|| runtime.block_on(signing.sign(sign_request("raw/one", b"again"))));
             match answer {
                 Ok(_) => Ok(Some(())),
                 Err(status) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => Ok(None),
@@ -119,11 +104,9 @@ async fn a_retry_after_a_kill_gets_the_same_key_and_other_content_is_refused() {
 async fn a_retried_sign_after_a_kill_gets_the_same_receipt() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
     let channel = daemon.channel().await.unwrap();
-    KeysClient::new(channel.clone()).create_key(create("raw/one", "")).await.unwrap();
-    let request = |message: &[u8]| SignRequest {
-        idempotency_key: "release-7".to_owned(),
-        ..trust_tests::raw::sign_request("raw/one", message)
-    };
+    KeysClient::new(channel.clone()).create_key(create_request("raw/one")).await.unwrap();
+    let request =
+        |message: &[u8]| SignRequest { idempotency_key: "release-7".to_owned(), ..sign_request("raw/one", message) };
     let first = SigningClient::new(channel).sign(request(b"once")).await.unwrap().into_inner();
 
     daemon.kill().unwrap();
