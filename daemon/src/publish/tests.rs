@@ -4,10 +4,12 @@ mod adopt;
 mod cut_off;
 mod delegates;
 mod owner;
+mod policy;
 mod proposals;
 mod renew;
 mod room;
 mod scene;
+mod stored;
 mod taking_over;
 mod unused;
 mod uploads;
@@ -25,7 +27,6 @@ use self::scene::{GUN, NOW, OWNER, Owner, Scene, first, gun, published, sent, ve
 use super::authorize::{Publication, Warrant};
 use super::update::{OwnFiles, ends};
 use super::*;
-use crate::records::UnsealError;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -280,80 +281,6 @@ async fn another_owner_begins_anew_and_is_not_shown_what_was_there() {
     assert_ne!(now.file(&RoleName::Root).unwrap().raw(), before.file(&RoleName::Root).unwrap().raw());
 }
 
-#[tokio::test]
-async fn a_timestamp_is_signed_anew_each_day_though_nobody_reads_it() {
-    let (scene, _) = published().await;
-    let before = scene.walk().await;
-    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 0);
-
-    scene.clock.advance(DAY);
-    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 1);
-    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 0);
-
-    let now = scene.walk().await;
-    assert_eq!(now.file(&RoleName::Snapshot).unwrap().raw(), before.file(&RoleName::Snapshot).unwrap().raw());
-    assert!(now.file(&RoleName::Timestamp).unwrap().renews(before.file(&RoleName::Timestamp).unwrap()));
-    let (who, role, ..) = scene.intents().await.pop().unwrap();
-    assert_eq!((who.as_str(), role.as_str()), ("service:timestamp", "timestamp"));
-}
-
-#[tokio::test]
-async fn a_timestamp_of_a_clock_that_was_ahead_is_late() {
-    let (scene, _) = published().await;
-    let now = scene.house.clock().now_unix_seconds();
-    let late_at = |now| scene.house.records().timestamps(now).unwrap().1;
-
-    let day = DAY.as_secs();
-    assert_eq!((late_at(now), late_at(now - day), late_at(now - day - 1)), (0, 0, 1));
-}
-
-#[tokio::test]
-async fn what_has_expired_is_signed_anew_when_it_is_read() {
-    let (scene, _) = published().await;
-    scene.clock.advance(DAY * 15);
-    assert_eq!(scene.house.records().timestamps(scene.house.clock().now_unix_seconds()).unwrap(), (1, 1));
-
-    let timestamp = scene.current(RoleName::Timestamp).await;
-    assert_eq!(timestamp.version(), version(2));
-    assert_eq!(scene.current(RoleName::Snapshot).await.version(), version(1));
-    assert_eq!(scene.house.records().timestamps(scene.house.clock().now_unix_seconds()).unwrap(), (1, 0));
-
-    scene.clock.advance(DAY * 1100);
-    let snapshot = scene.current(RoleName::Snapshot).await;
-    assert_eq!(snapshot.version(), version(2));
-    let timestamp = scene.current(RoleName::Timestamp).await;
-    assert_eq!(timestamp.version(), version(3));
-    assert!(timestamp.as_timestamp().unwrap().snapshot().is_of(snapshot.raw()));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_who_read_what_has_expired_have_it_signed_once() {
-    let (scene, _) = published().await;
-    scene.clock.advance(DAY * 15);
-    let scene = Arc::new(scene);
-
-    let tasks: Vec<_> = (0..8)
-        .map(|_| {
-            let scene = Arc::clone(&scene);
-            tokio::spawn(async move { scene.current(RoleName::Timestamp).await.version() })
-        })
-        .collect();
-
-    for task in tasks {
-        assert_eq!(task.await.unwrap(), version(2));
-    }
-}
-
-#[tokio::test]
-async fn what_cannot_be_signed_anew_is_shown_as_it_is() {
-    let (scene, _) = published().await;
-    scene.clock.advance(DAY * 15);
-    scene.retire(GUN, trust::Purpose::Timestamp).await;
-
-    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 0);
-    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(1));
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_made_once_and_another_only_when_the_first_is_in_use() {
     let scene = Arc::new(Scene::new().await);
@@ -389,91 +316,6 @@ async fn a_key_is_made_once_and_another_only_when_the_first_is_in_use() {
 static GUN_NAME: std::sync::LazyLock<Gun> = std::sync::LazyLock::new(|| gun(GUN));
 
 #[tokio::test]
-async fn keys_for_trust_data_have_a_bound() {
-    let scene = Scene::with("permit (principal, action, resource);", |config| config.limits.trust_keys_max = 1).await;
-    scene.key(&RoleName::Timestamp).await;
-
-    let refused = scene.publisher().server_key(&OWNER, &GUN_NAME, &RoleName::Snapshot, scene.deadline()).await;
-
-    assert!(matches!(&refused, Err(PublishError::Denied { words: Some(_) })), "{refused:?}");
-    scene.key(&RoleName::Timestamp).await;
-}
-
-#[tokio::test]
-async fn a_policy_refuses_in_its_own_words_before_anything_is_signed() {
-    let policy = "permit (principal, action, resource);\n\
-         @message(\"targets are frozen until Monday\")\n\
-         forbid (principal, action == Action::\"publish\", resource) when { context.role == \"targets\" && !context.is_new };\n\
-         forbid (principal == LocalUid::\"7\", action in [Action::\"read-trust\", Action::\"delete-trust\"], resource);";
-    let (scene, mut owner) = (Scene::with(policy, |_| {}).await, Owner::new(1));
-    let files = first(&scene, &mut owner).await;
-    scene.publish(&files).await.unwrap();
-    let signed = scene.intents().await.len();
-
-    let refused = scene.publish(&[owner.targets("v2")]).await;
-    let stranger = Principal::LocalUid(7);
-    let read = scene.publisher().current(&stranger, &GUN_NAME, &RoleName::Root).await;
-    let deleted = scene.publisher().delete(&stranger, &GUN_NAME, scene.deadline()).await;
-
-    let Err(PublishError::Denied { words }) = refused else { panic!("{refused:?}") };
-    assert_eq!(words.as_deref(), Some("targets are frozen until Monday"));
-    assert!(matches!(read, Err(PublishError::NotFound)));
-    assert!(matches!(deleted, Err(PublishError::Denied { words: None })));
-    assert_eq!(scene.intents().await.len(), signed);
-    scene.walk().await;
-}
-
-#[tokio::test]
-async fn who_waited_while_it_was_deleted_is_asked_about_a_new_one() {
-    let policy = "permit (principal, action, resource);\n\
-         forbid (principal == LocalUid::\"7\", action == Action::\"publish\", resource) when { context.is_new };";
-    let (scene, mut owner) = (Scene::with(policy, |_| {}).await, Owner::new(1));
-    let files = first(&scene, &mut owner).await;
-    scene.publish(&files).await.unwrap();
-    let root = owner.repository.file(&RoleName::Root).unwrap().clone();
-    let sent = sent(&[root, owner.targets("v2")]);
-
-    let turn = scene.house.shelf().turn(&GUN_NAME).await.unwrap();
-    let (house, deadline) = (Arc::clone(&scene.house), scene.deadline());
-    let waiting =
-        tokio::spawn(
-            async move { house.publisher().publish(&Principal::LocalUid(7), &GUN_NAME, sent, deadline).await },
-        );
-    // Until it waits for its turn.
-    for _ in 0..1000 {
-        tokio::task::yield_now().await;
-    }
-    let mut head = scene.house.records().head(&GUN_NAME).await.unwrap();
-    head.bury();
-    let (change, anchor) = (Some(ChangeKind::Deletion), scene.house.anchor());
-    scene.house.records().publish(&GUN_NAME, head, &[], change, anchor).await.unwrap();
-    drop(turn);
-
-    let ended = waiting.await.unwrap();
-    assert!(matches!(ended, Err(PublishError::Denied { .. })), "{ended:?}");
-    let read = scene.publisher().current(&OWNER, &GUN_NAME, &RoleName::Root).await;
-    assert!(matches!(read, Err(PublishError::NotFound)));
-}
-
-#[tokio::test]
-async fn a_refusal_on_record_names_the_repository() {
-    let policy = "permit (principal, action, resource);\n\
-         forbid (principal == LocalUid::\"7\", action == Action::\"delete-trust\", resource);";
-    let (scene, mut owner) = (Scene::with(policy, |_| {}).await, Owner::new(1));
-    let files = first(&scene, &mut owner).await;
-
-    let refused = scene.publisher().delete(&Principal::LocalUid(7), &GUN_NAME, scene.deadline()).await;
-    // Nobody waits for the leaf of a refusal; those that are written after it are waited for.
-    scene.publish(&files).await.unwrap();
-
-    assert!(matches!(refused, Err(PublishError::Denied { .. })), "{refused:?}");
-    let leaves = scene.leaves().await;
-    let refusal = leaves.iter().find(|leaf| leaf["kind"] == "refusal").unwrap();
-    assert_eq!((&refusal["action"], &refusal["principal"]), (&"delete-trust".into(), &"uid:7".into()));
-    assert_eq!(refusal["repository"], GUN);
-}
-
-#[tokio::test]
 async fn the_feed_has_each_change_once_of_all_or_of_one() {
     let (scene, mut owner) = published().await;
     scene.publish(&[owner.targets("v2")]).await.unwrap();
@@ -497,99 +339,6 @@ async fn the_feed_has_each_change_once_of_all_or_of_one() {
     }
     let other = gun("registry.example.com/team/other");
     assert_eq!(ids(Some(&other), Window::Before { id: None, count: 9 }).await, [0_u64; 0]);
-}
-
-#[tokio::test]
-async fn a_file_that_is_too_long_for_a_row_is_read_as_it_was_sent() {
-    let (scene, mut owner) = published().await;
-    let long = owner.targets_saying("long", Some(Value::from("x".repeat(3 * 1024 * 1024))));
-    scene.publish(std::slice::from_ref(&long)).await.unwrap();
-    scene.publish(&[owner.targets("v3")]).await.unwrap();
-
-    let scene = scene.restarted().await;
-
-    let hash = Sha256Digest::of(long.raw());
-    let read = scene.publisher().by_hash(&OWNER, &GUN_NAME, &RoleName::Targets, hash).await.unwrap();
-    assert_eq!(read.bytes, long.raw());
-    scene.walk().await;
-}
-
-#[tokio::test]
-async fn of_a_repository_that_is_too_long_for_the_shelf_only_what_is_asked_for_is_read() {
-    let (scene, mut owner) = published().await;
-    let long = owner.targets_saying("long", Some(Value::from("x".repeat(6 * 1024 * 1024))));
-    scene.publish(std::slice::from_ref(&long)).await.unwrap();
-    scene.walk().await;
-    // Only what is long lies in chunks: whoever reads the targets notices, and nobody else.
-    scene.damage(b"b").await;
-
-    let (publisher, name) = (scene.publisher(), &*GUN_NAME);
-    let root = scene.current(RoleName::Root).await;
-    let by_hash = publisher.by_hash(&OWNER, name, &RoleName::Root, Sha256Digest::of(root.raw())).await.unwrap();
-    let by_version = publisher.by_version(&OWNER, name, &RoleName::Targets, version(1)).await.unwrap();
-
-    assert_eq!((&by_hash.bytes[..], by_version.version), (root.raw(), version(1)));
-    let timestamp = scene.current(RoleName::Timestamp).await;
-    let snapshot = scene.current(RoleName::Snapshot).await;
-    assert!(timestamp.as_timestamp().unwrap().snapshot().is_of(snapshot.raw()));
-    let damaged = publisher.current(&OWNER, name, &RoleName::Targets).await;
-    assert!(matches!(damaged, Err(PublishError::Internal(_))), "{damaged:?}");
-}
-
-#[tokio::test]
-async fn a_repository_that_is_too_long_for_the_shelf_is_signed_anew_when_it_is_read() {
-    let (scene, mut owner) = published().await;
-    let long = owner.targets_saying("long", Some(Value::from("x".repeat(6 * 1024 * 1024))));
-    scene.publish(std::slice::from_ref(&long)).await.unwrap();
-    scene.clock.advance(DAY * 15);
-
-    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(3));
-    assert_eq!(scene.current(RoleName::Targets).await.raw(), long.raw());
-}
-
-#[tokio::test]
-async fn a_backup_brings_the_trust_data_back_and_publications_go_on() {
-    let (scene, mut owner) = published().await;
-    let long = owner.targets_saying("long", Some(Value::from("x".repeat(200_000))));
-    scene.publish(&[long]).await.unwrap();
-    let before = scene.walk().await;
-
-    let scene = scene.copied().await;
-
-    let after = scene.walk().await;
-    for (role, file) in before.files() {
-        assert_eq!(after.file(role).unwrap().raw(), file.raw(), "{role}");
-    }
-    let old = scene.publisher().by_version(&OWNER, &GUN_NAME, &RoleName::Timestamp, version(1)).await;
-    assert!(old.is_ok());
-    let feed = Window::After { id: 0, count: 9 };
-    assert_eq!(scene.publisher().changes(&OWNER, None, feed).await.unwrap().len(), 2);
-    scene.publish(&[owner.targets("v3")]).await.unwrap();
-    assert_eq!(scene.walk().await.file(&RoleName::Timestamp).unwrap().version(), version(3));
-    assert_eq!(scene.publisher().changes(&OWNER, None, feed).await.unwrap().len(), 3);
-}
-
-#[tokio::test]
-async fn heads_are_in_the_file_of_the_index() {
-    let (scene, mut owner) = published().await;
-    scene.house.save_index().await.unwrap();
-
-    let scene = scene.restarted().await;
-
-    scene.walk().await;
-    scene.publish(&[owner.targets("v2")]).await.unwrap();
-    assert!(scene.house.records().check_rows().await.unwrap().is_some());
-    let feed = Window::After { id: 0, count: 9 };
-    assert_eq!(scene.publisher().changes(&OWNER, None, feed).await.unwrap().len(), 2);
-}
-
-#[tokio::test]
-async fn a_file_that_was_taken_away_on_the_disk_is_noticed() {
-    let (scene, _) = published().await;
-    for kind in [*b"m", *b"i", *b"h", *b"c"] {
-        let error = scene.without_row(&kind).await;
-        assert!(matches!(error, UnsealError::Tampered { .. }), "{error:?}");
-    }
 }
 
 #[tokio::test]

@@ -122,5 +122,9 @@ pub(crate) const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
         "what_nobody_delegates_to_any_more_leaves_when_others_need_the_room",
         &["files of delegations that there are no more"],
     ),
-    ("daemon/src/publish/tests.rs", "a_timestamp_is_signed_anew_each_day_though_nobody_reads_it", &["timestamps"]),
+    (
+        "daemon/src/publish/tests/renew.rs",
+        "a_timestamp_is_signed_anew_each_day_though_nobody_reads_it",
+        &["timestamps"],
+    ),
 ];

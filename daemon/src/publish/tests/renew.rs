@@ -7,6 +7,80 @@ use super::*;
 const OTHER: &str = "registry.example.com/team/other";
 
 #[tokio::test]
+async fn a_timestamp_is_signed_anew_each_day_though_nobody_reads_it() {
+    let (scene, _) = published().await;
+    let before = scene.walk().await;
+    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 0);
+
+    scene.clock.advance(DAY);
+    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 1);
+    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 0);
+
+    let now = scene.walk().await;
+    assert_eq!(now.file(&RoleName::Snapshot).unwrap().raw(), before.file(&RoleName::Snapshot).unwrap().raw());
+    assert!(now.file(&RoleName::Timestamp).unwrap().renews(before.file(&RoleName::Timestamp).unwrap()));
+    let (who, role, ..) = scene.intents().await.pop().unwrap();
+    assert_eq!((who.as_str(), role.as_str()), ("service:timestamp", "timestamp"));
+}
+
+#[tokio::test]
+async fn a_timestamp_of_a_clock_that_was_ahead_is_late() {
+    let (scene, _) = published().await;
+    let now = scene.house.clock().now_unix_seconds();
+    let late_at = |now| scene.house.records().timestamps(now).unwrap().1;
+
+    let day = DAY.as_secs();
+    assert_eq!((late_at(now), late_at(now - day), late_at(now - day - 1)), (0, 0, 1));
+}
+
+#[tokio::test]
+async fn what_has_expired_is_signed_anew_when_it_is_read() {
+    let (scene, _) = published().await;
+    scene.clock.advance(DAY * 15);
+    assert_eq!(scene.house.records().timestamps(scene.house.clock().now_unix_seconds()).unwrap(), (1, 1));
+
+    let timestamp = scene.current(RoleName::Timestamp).await;
+    assert_eq!(timestamp.version(), version(2));
+    assert_eq!(scene.current(RoleName::Snapshot).await.version(), version(1));
+    assert_eq!(scene.house.records().timestamps(scene.house.clock().now_unix_seconds()).unwrap(), (1, 0));
+
+    scene.clock.advance(DAY * 1100);
+    let snapshot = scene.current(RoleName::Snapshot).await;
+    assert_eq!(snapshot.version(), version(2));
+    let timestamp = scene.current(RoleName::Timestamp).await;
+    assert_eq!(timestamp.version(), version(3));
+    assert!(timestamp.as_timestamp().unwrap().snapshot().is_of(snapshot.raw()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_read_what_has_expired_have_it_signed_once() {
+    let (scene, _) = published().await;
+    scene.clock.advance(DAY * 15);
+    let scene = Arc::new(scene);
+
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let scene = Arc::clone(&scene);
+            tokio::spawn(async move { scene.current(RoleName::Timestamp).await.version() })
+        })
+        .collect();
+
+    for task in tasks {
+        assert_eq!(task.await.unwrap(), version(2));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_signed_anew_is_shown_as_it_is() {
+    let (scene, _) = published().await;
+    scene.clock.advance(DAY * 15);
+    scene.retire(GUN, trust::Purpose::Timestamp).await;
+
+    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 0);
+    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(1));
+}
+
+#[tokio::test]
 async fn those_that_cannot_be_signed_anew_hold_up_no_other() {
     let (scene, _) = published().await;
     scene.retire(GUN, trust::Purpose::Timestamp).await;
