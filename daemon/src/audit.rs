@@ -23,9 +23,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 use trust::Sha256Digest;
-use trust::tlog::{
-    ENTRY_BYTES_MAX, ProofError, SignedCheckpoint, VerifierKey, consistency_proof, inclusion_proof, root_at,
-};
+use trust::tlog::{ENTRY_BYTES_MAX, SignedCheckpoint, VerifierKey, consistency_proof, inclusion_proof, root_at};
 
 use crate::clock::Clock;
 
@@ -39,7 +37,7 @@ pub(crate) use publisher::LogSigner;
 pub(crate) use recovery::{History, KeyOperation, KeyOperations, OpenIntent};
 pub(crate) use trust_data::{Highest, Said, Testimony, Versions};
 
-use error::FramesError;
+use error::{FramesError, closed, full_or_damaged, outside};
 use frames::Frames;
 use hashes::Hashes;
 use publisher::Published;
@@ -373,24 +371,6 @@ fn bytes_of(leaf: &Leaf) -> Result<Vec<u8>, AuditError> {
         return Err(AuditError::TooLarge { bytes: bytes.len() });
     }
     Ok(bytes)
-}
-
-fn closed() -> AuditError {
-    AuditError::Closed { reason: "its writer ended".into() }
-}
-
-fn outside(error: ProofError) -> AuditError {
-    match error {
-        ProofError::Outside | ProofError::Wrong => AuditError::Outside,
-        ProofError::HashMissing => AuditError::Closed { reason: "a tile of the log is missing".into() },
-    }
-}
-
-fn full_or_damaged(error: FramesError) -> AuditError {
-    match &error {
-        FramesError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => AuditError::Full,
-        _ => AuditError::Damaged(error),
-    }
 }
 
 fn make_private(directory: &Path) -> Result<(), FramesError> {

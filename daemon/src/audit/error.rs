@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use trust::tlog::ENTRY_BYTES_MAX;
+use trust::tlog::{ENTRY_BYTES_MAX, ProofError};
 
 /// Why its files do not open, or take no more.
 #[derive(Debug, thiserror::Error)]
@@ -90,4 +90,25 @@ pub(crate) enum OpenError {
 /// A step on one of its files that failed.
 pub(super) fn io_error(step: &'static str, path: &Path, source: io::Error) -> FramesError {
     FramesError::Io { step, path: path.to_owned(), source }
+}
+
+/// The log takes nothing any more, for its writer has ended.
+pub(super) fn closed() -> AuditError {
+    AuditError::Closed { reason: "its writer ended".into() }
+}
+
+/// A proof could not be made.
+pub(super) fn outside(error: ProofError) -> AuditError {
+    match error {
+        ProofError::Outside | ProofError::Wrong => AuditError::Outside,
+        ProofError::HashMissing => AuditError::Closed { reason: "a tile of the log is missing".into() },
+    }
+}
+
+/// A file of the log takes no more, or does not read.
+pub(super) fn full_or_damaged(error: FramesError) -> AuditError {
+    match &error {
+        FramesError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => AuditError::Full,
+        _ => AuditError::Damaged(error),
+    }
 }

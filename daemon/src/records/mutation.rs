@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use trust::{KeyId, KeyName, KeyRef, KeyVersion, Sha256Digest, Trust, Use, UseChange};
+use trust::{KeyId, KeyName, KeyRef, KeyVersion, Sha256Digest, Trust, Use};
 use trust_hsm::Material;
 
 use super::crypto::Keys;
@@ -177,7 +177,7 @@ impl Scene<'_> {
         if entry.state.epoch != expected_epoch {
             return Err(RecordError::Moved);
         }
-        check_change(&entry.state, to)?;
+        entry.state.check_change(to)?;
         let mut draft = draft_of(entry);
         let was = draft.state.use_;
         draft.state.use_ = to.use_;
@@ -356,27 +356,6 @@ impl Group {
     pub(super) fn has_replay(&self, tag: &[u8; 32]) -> bool {
         self.replays.contains(tag)
     }
-}
-
-/// Retirement, distrust and destruction are final, whatever asks.
-fn check_change(from: &KeyState, to: &StateChange) -> Result<(), RecordError> {
-    let schedule = match to.use_ {
-        Use::DestroyScheduled { at_unix_seconds } => Some(UseChange::Destroy { at_unix_seconds }),
-        _ => None,
-    };
-    let verbs =
-        [UseChange::CancelDestroy, UseChange::Disable, UseChange::Enable, UseChange::FinishDestroy, UseChange::Retire];
-    let reaches = |verb: UseChange| from.use_.after(verb) == Ok(to.use_);
-    if from.use_ != to.use_ && !verbs.into_iter().chain(schedule).any(reaches) {
-        return Err(RecordError::Refused { why: "the life of a key does not go that way" });
-    }
-    if from.trust != Trust::Trusted && from.trust != to.trust {
-        return Err(RecordError::Refused { why: "distrust is final" });
-    }
-    if from.use_ == to.use_ && from.trust == to.trust {
-        return Err(RecordError::Refused { why: "the key is in that state already" });
-    }
-    Ok(())
 }
 
 fn create(key: RowKey, plain: Vec<u8>) -> RowChange {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use trust::{
     Algorithm, Form, KeyId, KeyName, KeyRef, KeyVersion, Origin, PublicKey, Purpose, Scope, Sha256Digest, Trust, Use,
+    UseChange,
 };
 use trust_hsm::{Material, SealContext, TokenName};
 
-use super::ReplayLimits;
+use super::{RecordError, ReplayLimits};
 
 /// How far the log was when a change was made: the tree that holds the leaf of that change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +95,34 @@ pub struct KeyState {
     pub newest: KeyVersion,
     /// Destroyed, but old pages of the store may still hold its sealed material under a living KEK version.
     pub shred_pending: bool,
+}
+
+impl KeyState {
+    /// Whether it may become another: retirement, distrust and destruction are final, whatever asks.
+    pub(super) fn check_change(&self, to: &StateChange) -> Result<(), RecordError> {
+        let schedule = match to.use_ {
+            Use::DestroyScheduled { at_unix_seconds } => Some(UseChange::Destroy { at_unix_seconds }),
+            _ => None,
+        };
+        let verbs = [
+            UseChange::CancelDestroy,
+            UseChange::Disable,
+            UseChange::Enable,
+            UseChange::FinishDestroy,
+            UseChange::Retire,
+        ];
+        let reaches = |verb: UseChange| self.use_.after(verb) == Ok(to.use_);
+        if self.use_ != to.use_ && !verbs.into_iter().chain(schedule).any(reaches) {
+            return Err(RecordError::Refused { why: "the life of a key does not go that way" });
+        }
+        if self.trust != Trust::Trusted && self.trust != to.trust {
+            return Err(RecordError::Refused { why: "distrust is final" });
+        }
+        if self.use_ == to.use_ && self.trust == to.trust {
+            return Err(RecordError::Refused { why: "the key is in that state already" });
+        }
+        Ok(())
+    }
 }
 
 /// A key as it is now. Cheap to clone.
