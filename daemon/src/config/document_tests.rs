@@ -41,7 +41,7 @@ fn rows() -> BTreeMap<Place, String> {
         if let Some(heading) = line.strip_prefix("### ") {
             section = match heading {
                 "At the top" => Some(String::new()),
-                "All of it" => None,
+                "A file with every table" => None,
                 named => Some(named.trim_matches(['`', '[', ']']).to_owned()),
             };
         }
