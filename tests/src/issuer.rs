@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::http::{free_address, http};
 use crate::peer;
 use crate::process::Running;
-use crate::program::{run, tool};
+use crate::program::{openssl, run};
 
 /// The password of every account.
 pub const PASSWORD: &str = "a password of tests";
@@ -38,7 +38,6 @@ impl TokenServer {
     pub fn of(accounts: &[&str]) -> Result<Self> {
         let directory = TempDir::new().context("make a directory for the token server")?;
         let at = |name: &str| directory.path().join(name);
-        let openssl = || tool("openssl", "apt-get install openssl").map(Command::new);
         let key = ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"];
         run(openssl()?.args(key).arg(at("key.pem")))?.ok()?;
         let certificate = ["req", "-x509", "-new", "-days", "1000", "-subj", "/CN=token issuer", "-key"];

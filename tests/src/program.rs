@@ -135,6 +135,14 @@ pub fn tool(name: &str, remedy: &str) -> Result<PathBuf> {
         .ok_or_else(|| anyhow!("missing: {name}. Install it: {remedy}"))
 }
 
+/// The openssl of the machine.
+///
+/// # Errors
+/// As [`tool`].
+pub fn openssl() -> Result<Command> {
+    tool("openssl", "apt-get install openssl").map(Command::new)
+}
+
 /// One of our own programs, built in the same profile as this test.
 ///
 /// # Errors

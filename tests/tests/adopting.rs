@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use trust_tests::http::free_address;
 use trust_tests::process::Running;
-use trust_tests::program::{Ran, run, tool};
+use trust_tests::program::{Ran, openssl, run, tool};
 use trust_tests::{Notary, Trustctl};
 
 use owner::Owner;
@@ -87,7 +87,7 @@ fn begun(original: &Original) -> (Notary, Notary) {
     done(&owner, &["add", "--publish", GUN, "v1", &file]);
     assert!(listed(&reader).contains("v1"));
     let (key, certificate) = (owner.home().join("qa.key.pem"), owner.home().join("qa.crt"));
-    let mut command = Command::new(tool("openssl", "apt-get install openssl").unwrap());
+    let mut command = openssl().unwrap();
     command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1000"]);
     run(command.args(["-subj", "/CN=qa", "-keyout"]).arg(&key).arg("-out").arg(&certificate)).unwrap().ok().unwrap();
     let (key, certificate) = (key.to_str().unwrap(), certificate.to_str().unwrap());

@@ -3,10 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use trust_tests::peer::Cosign;
-use trust_tests::program::{run, run_with_input, tool};
+use trust_tests::program::{openssl, run, run_with_input};
 use trust_tests::{Daemon, Trustctl};
 
 const FILE: &[u8] = b"a release\n";
@@ -106,13 +105,12 @@ fn both_generations_of_cosign_verify_the_bundle() {
 fn openssl_verifies_the_sig_file() {
     let daemon = Daemon::start().unwrap();
     let (user, key) = signed(&daemon);
-    let openssl = tool("openssl", "apt-get install openssl").unwrap();
     let der = user.file("app.tar.der");
 
     let text = user.read("app.tar.sig").unwrap();
-    run_with_input(Command::new(&openssl).args(["base64", "-d", "-A", "-out"]).arg(&der), &text).unwrap().ok().unwrap();
+    run_with_input(openssl().unwrap().args(["base64", "-d", "-A", "-out"]).arg(&der), &text).unwrap().ok().unwrap();
 
-    let mut command = Command::new(&openssl);
+    let mut command = openssl().unwrap();
     command.args(["dgst", "-sha256", "-verify"]).arg(key).arg("-signature").arg(der);
     run(command.arg(user.file("app.tar"))).unwrap().ok().unwrap();
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use trust_tests::document::{blocks, document};
-use trust_tests::program::{checkout, ours, run, tool};
+use trust_tests::program::{self, checkout, ours, run};
 
 /// A script as the document has it, in an empty directory.
 fn sh(directory: &Path, script: &str) {
@@ -15,8 +15,7 @@ fn sh(directory: &Path, script: &str) {
 }
 
 fn openssl(directory: &Path, arguments: &[&str]) -> trust_tests::Ran {
-    let program = tool("openssl", "apt-get install openssl").unwrap();
-    run(Command::new(program).args(arguments).current_dir(directory)).unwrap()
+    run(program::openssl().unwrap().args(arguments).current_dir(directory)).unwrap()
 }
 
 /// The certificates of docs/tls.md, made by its own commands.

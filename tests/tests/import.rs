@@ -8,7 +8,7 @@ use std::process::Command;
 use trust_proto::v1::keys_client::KeysClient;
 use trust_proto::v1::{Algorithm, ImportKeyRequest, ImportedKey, OfferImportRequest, OfferImportResponse, Purpose};
 use trust_tests::memory::Shards;
-use trust_tests::program::{run, tool};
+use trust_tests::program::{self, run, tool};
 use trust_tests::{Daemon, Setup, Trustctl};
 
 fn chmod(user: &Trustctl, name: &str, mode: u32) {
@@ -17,16 +17,17 @@ fn chmod(user: &Trustctl, name: &str, mode: u32) {
 
 /// A private key of openssl in the user's working directory, mode 0600.
 fn openssl(user: &Trustctl, name: &str, options: &[&str]) {
-    let program = tool("openssl", "apt-get install openssl").unwrap();
-    run(Command::new(program).arg("genpkey").args(options).arg("-out").arg(user.file(name))).unwrap().ok().unwrap();
+    run(program::openssl().unwrap().arg("genpkey").args(options).arg("-out").arg(user.file(name)))
+        .unwrap()
+        .ok()
+        .unwrap();
     chmod(user, name, 0o600);
 }
 
 /// The same in DER.
 fn openssl_der(user: &Trustctl, name: &str, options: &[&str]) {
     openssl(user, "pem", options);
-    let program = tool("openssl", "apt-get install openssl").unwrap();
-    let mut command = Command::new(program);
+    let mut command = program::openssl().unwrap();
     command.args(["pkcs8", "-topk8", "-nocrypt", "-outform", "DER", "-in"]).arg(user.file("pem"));
     run(command.arg("-out").arg(user.file(name))).unwrap().ok().unwrap();
     chmod(user, name, 0o600);
@@ -47,8 +48,7 @@ fn imports(user: &Trustctl, name: &str, file: &str, more: &[&str]) {
 
 /// What openssl says is the public half of the file.
 fn public_half(user: &Trustctl, file: &str, more: &[&str]) -> String {
-    let program = tool("openssl", "apt-get install openssl").unwrap();
-    let mut command = Command::new(program);
+    let mut command = program::openssl().unwrap();
     command.args(["pkey", "-pubout", "-in"]).arg(user.file(file)).args(more);
     run(&mut command).unwrap().ok().unwrap().stdout
 }

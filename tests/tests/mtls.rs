@@ -5,7 +5,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use rcgen::{
@@ -15,7 +15,7 @@ use rcgen::{
 use tempfile::TempDir;
 use trust_tests::authority::{self, Authority};
 use trust_tests::http::free_address;
-use trust_tests::program::{run, tool};
+use trust_tests::program::{openssl, run};
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Ran, Setup, Trustctl};
 
@@ -256,8 +256,7 @@ fn a_key_that_others_can_read_stops_the_start_and_is_named() {
 
 /// `openssl s_client` with more arguments, and what it says; a second opinion on the handshake.
 fn s_client(scene: &Scene, more: &[&str]) -> String {
-    let program = tool("openssl", "apt-get install openssl").unwrap();
-    let mut command = Command::new(program);
+    let mut command = openssl().unwrap();
     command.args(["s_client", "-connect", &format!("localhost:{}", scene.port), "-CAfile", "ca.pem", "-no_ign_eof"]);
     run(command.args(more).current_dir(scene.at())).unwrap().words()
 }

@@ -17,7 +17,7 @@ use trust_proto::v1::{
     Algorithm, CreateKeyRequest, Key, Purpose, RawStatement, SignRequest, SignResponse, Statement, VerifyRequest,
     verify_request,
 };
-use trust_tests::program::{Ran, run, tool};
+use trust_tests::program::{self, Ran, run};
 use trust_tests::{Daemon, Setup};
 
 const MESSAGE: &[u8] = b"what the caller wants signed\n";
@@ -71,12 +71,11 @@ fn openssl(options: &[&str], spki: &[u8], message: &[u8], signature: &[u8]) -> R
     };
     let (der, message, signature) = (file("key.der", spki), file("message", message), file("signature", signature));
     let pem = directory.path().join("key.pem");
-    let program = tool("openssl", "apt-get install openssl").unwrap();
-    run(Command::new(&program).args(["pkey", "-pubin", "-inform", "DER", "-in"]).arg(der).arg("-out").arg(&pem))
+    run(program::openssl().unwrap().args(["pkey", "-pubin", "-inform", "DER", "-in"]).arg(der).arg("-out").arg(&pem))
         .unwrap()
         .ok()
         .unwrap();
-    let mut command = Command::new(&program);
+    let mut command = program::openssl().unwrap();
     match options {
         ["pkeyutl"] => one_shot(&mut command, &pem, &signature).arg(message),
         [dgst, hash, rest @ ..] => {

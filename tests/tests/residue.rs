@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -13,7 +12,7 @@ use trust::Sha256Digest;
 use trust_proto::v1::keys_client::KeysClient;
 use trust_proto::v1::{Algorithm, CreateKeyRequest, Purpose, Use, UseChange};
 use trust_tests::memory::Shards;
-use trust_tests::program::{ours, run_with_input, tool};
+use trust_tests::program::{self, ours, run_with_input};
 use trust_tests::token::Token;
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Setup};
@@ -29,8 +28,7 @@ struct Known {
 fn openssl(options: &[&str], from: &[u8]) -> Vec<u8> {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("key");
-    let program = tool("openssl", "apt-get install openssl").unwrap();
-    run_with_input(Command::new(program).args(options).arg("-out").arg(&file), from).unwrap().ok().unwrap();
+    run_with_input(program::openssl().unwrap().args(options).arg("-out").arg(&file), from).unwrap().ok().unwrap();
     std::fs::read(file).unwrap()
 }
 

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::process::Command;
 
 use trust_tests::peer::Cosign;
-use trust_tests::program::{run, run_with_input, tool};
+use trust_tests::program::{openssl, run, run_with_input, tool};
 use trust_tests::{Daemon, Ran, Trustctl};
 
 /// Algorithms, and whether OpenSSH has a form for them.
@@ -59,12 +59,11 @@ fn cosign_verifies(user: &Trustctl, cosign: &Cosign, more: &[&str]) {
 }
 
 fn openssl_verifies(user: &Trustctl) {
-    let openssl = tool("openssl", "apt-get install openssl").unwrap();
-    let mut command = Command::new(&openssl);
+    let mut command = openssl().unwrap();
     command.args(["base64", "-d", "-A", "-out"]).arg(user.file("list.raw"));
     run_with_input(&mut command, &user.read("release/SHA256SUMS.sig").unwrap()).unwrap().ok().unwrap();
     let verify = |of: &str| {
-        let mut command = Command::new(&openssl);
+        let mut command = openssl().unwrap();
         command.args(["dgst", "-sha256", "-verify", "key.pub", "-signature", "list.raw", of]);
         run(command.current_dir(user.file(""))).unwrap()
     };

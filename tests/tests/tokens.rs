@@ -11,7 +11,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use trust_tests::http::{free_address, http};
-use trust_tests::program::{run, tool};
+use trust_tests::program::{openssl, run, tool};
 use trust_tests::token::{LABEL, MODULE, PIN, Token};
 use trust_tests::{Breakable, Daemon, Setup, wait};
 
@@ -46,11 +46,11 @@ fn a_key_that_exists_already_goes_into_the_token_and_signs_after_a_restart() {
     let token = Token::new().unwrap();
     let mut daemon = Daemon::with(&token.setup()).unwrap();
     let user = daemon.user().unwrap();
-    let mut openssl = std::process::Command::new(tool("openssl", "apt-get install openssl").unwrap());
-    openssl
+    let mut command = openssl().unwrap();
+    command
         .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072", "-out"])
         .arg(user.file("key.pem"));
-    run(&mut openssl).unwrap().ok().unwrap();
+    run(&mut command).unwrap().ok().unwrap();
     std::fs::set_permissions(user.file("key.pem"), std::fs::Permissions::from_mode(0o600)).unwrap();
     let arguments = ["key", "import", "release", "--purpose", "release-blob", "--file", "key.pem", "--token", "hsm"];
 
@@ -77,12 +77,12 @@ fn a_key_that_is_in_the_token_already_is_adopted_and_is_no_orphan_any_more() {
     let user = daemon.user().unwrap();
     let made = ["--keypairgen", "--key-type", "EC:prime256v1", "--usage-sign", "--id", "0a0b", "--label", "theirs"];
     token.pkcs11_tool(&made).unwrap().ok().unwrap();
-    let mut openssl = std::process::Command::new(tool("openssl", "apt-get install openssl").unwrap());
-    openssl.args(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out"]);
-    run(openssl.arg(user.file("another.key"))).unwrap().ok().unwrap();
-    let mut openssl = std::process::Command::new(tool("openssl", "apt-get install openssl").unwrap());
-    openssl.args(["pkey", "-pubout", "-in"]).arg(user.file("another.key")).arg("-out").arg(user.file("another.pub"));
-    run(&mut openssl).unwrap().ok().unwrap();
+    let mut command = openssl().unwrap();
+    command.args(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out"]);
+    run(command.arg(user.file("another.key"))).unwrap().ok().unwrap();
+    let mut command = openssl().unwrap();
+    command.args(["pkey", "-pubout", "-in"]).arg(user.file("another.key")).arg("-out").arg(user.file("another.pub"));
+    run(&mut command).unwrap().ok().unwrap();
     let adopt = |more: &[&str]| {
         let arguments = ["key", "adopt", "release", "--purpose", "release-blob", "--token", "hsm"];
         user.run(&[&arguments, more].concat()).unwrap()

@@ -12,12 +12,11 @@ mod docker;
 mod scene;
 
 use std::path::Path;
-use std::process::Command;
 
 use base64::Engine as _;
 use serde_json::Value;
 use trust_tests::image::OciImage;
-use trust_tests::program::{run, tool};
+use trust_tests::program::{openssl, run};
 use trust_tests::token::Token;
 use trust_tests::{Setup, Trustctl};
 
@@ -47,7 +46,7 @@ fn certificate_is_sound(docker: &Docker, repository: &str) {
     let file = docker.home.path().join("root.pem");
     std::fs::write(&file, pem).unwrap();
     let openssl = |arguments: &[&str]| {
-        let mut command = Command::new(tool("openssl", "apt-get install openssl").unwrap());
+        let mut command = openssl().unwrap();
         run(command.args(arguments).arg(&file)).unwrap().ok().unwrap().stdout
     };
     let file = file.to_str().unwrap();

@@ -1,15 +1,14 @@
 //! Somebody whom the owner of a repository lets sign, with a key of openssl.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use trust_tests::Notary;
-use trust_tests::program::{run, tool};
+use trust_tests::program::{openssl, run};
 
 /// A private key of openssl, and a certificate of it, in files of somebody's home.
 fn certified(home: &Path, name: &str) -> (PathBuf, PathBuf) {
     let (key, certificate) = (home.join(format!("{name}.key.pem")), home.join(format!("{name}.crt")));
-    let mut command = Command::new(tool("openssl", "apt-get install openssl").unwrap());
+    let mut command = openssl().unwrap();
     command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1000"]);
     command.args(["-subj", &format!("/CN={name}"), "-keyout"]).arg(&key).arg("-out").arg(&certificate);
     run(&mut command).unwrap().ok().unwrap();

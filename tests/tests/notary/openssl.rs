@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use trust_tests::program::{run, tool};
+use trust_tests::program::{self, run};
 
 use super::workshop::{base64, canonical_of, entry, id_of};
 
@@ -27,9 +27,9 @@ impl OpensslKey {
     }
 
     fn made(path: PathBuf, arguments: &[&str], is_rsa: bool) -> Self {
-        openssl(Command::new(program()).arg("genpkey").args(arguments).arg("-out").arg(&path));
+        openssl(program::openssl().unwrap().arg("genpkey").args(arguments).arg("-out").arg(&path));
         let public = path.with_extension("der");
-        let mut command = Command::new(program());
+        let mut command = program::openssl().unwrap();
         openssl(command.args(["pkey", "-pubout", "-outform", "DER", "-in"]).arg(&path).arg("-out").arg(&public));
         let entry = entry(if is_rsa { "rsa" } else { "ecdsa" }, &std::fs::read(public).unwrap());
         Self { id: id_of(&entry), entry, path, is_rsa }
@@ -39,7 +39,7 @@ impl OpensslKey {
     pub fn sign(&self, signed: &Value) -> Value {
         let (input, output) = (self.path.with_extension("input"), self.path.with_extension("signature"));
         std::fs::write(&input, canonical_of(signed)).unwrap();
-        let mut command = Command::new(program());
+        let mut command = program::openssl().unwrap();
         command.args(["dgst", "-sha256", "-sign"]).arg(&self.path).arg("-out").arg(&output);
         if self.is_rsa {
             command.args(["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"]);
@@ -52,10 +52,6 @@ impl OpensslKey {
             json!({"keyid": self.id, "method": "ecdsa", "sig": base64(&fixed(&signature, 48))})
         }
     }
-}
-
-fn program() -> PathBuf {
-    tool("openssl", "apt-get install openssl").unwrap()
 }
 
 fn openssl(command: &mut Command) {

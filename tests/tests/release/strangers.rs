@@ -5,7 +5,7 @@ use std::process::Command;
 
 use trust_tests::Daemon;
 use trust_tests::peer::Cosign;
-use trust_tests::program::{run, run_with_input, tool};
+use trust_tests::program::{openssl, run, run_with_input, tool};
 
 use super::{FILES, public, signed};
 
@@ -98,18 +98,17 @@ fn ssh_keygen_verifies_every_file() {
 fn openssl_verifies_the_list_and_sha256sum_the_files() {
     let daemon = Daemon::start().unwrap();
     let user = signed(&daemon);
-    let openssl = tool("openssl", "apt-get install openssl").unwrap();
     let sha256sum = tool("sha256sum", "apt-get install coreutils").unwrap();
     let decoded = |name: &str| {
         let text = user.read(&format!("release/{name}")).unwrap();
-        let mut command = Command::new(&openssl);
+        let mut command = openssl().unwrap();
         command.args(["base64", "-d", "-A", "-out"]).arg(user.file("decoded"));
         run_with_input(&mut command, &text).unwrap().ok().unwrap();
     };
     let check =
         || run(Command::new(&sha256sum).args(["-c", "--strict", "SHA256SUMS"]).current_dir(user.file("release")));
     let list = |file: &str| {
-        let mut command = Command::new(&openssl);
+        let mut command = openssl().unwrap();
         command.args([
             "pkeyutl",
             "-verify",
@@ -129,7 +128,7 @@ fn openssl_verifies_the_list_and_sha256sum_the_files() {
     assert_ne!(list("app-1.0.tar").code, Some(0));
     assert_eq!(check().unwrap().ok().unwrap().stdout.matches(": OK").count(), FILES.len());
     decoded("app-1.0.tar.sig");
-    let mut command = Command::new(&openssl);
+    let mut command = openssl().unwrap();
     command.args(["dgst", "-sha256", "-verify", "blob.pub", "-signature", "decoded", "release/app-1.0.tar"]);
     run(command.current_dir(user.file(""))).unwrap().ok().unwrap();
 
