@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "the scene serves several tests")]
 
+#[path = "notary/delegate.rs"]
+mod delegate;
 #[path = "notary/owner.rs"]
 mod owner;
 #[path = "notary/scene.rs"]
@@ -20,9 +22,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use trust_tests::http::free_address;
 use trust_tests::process::Running;
-use trust_tests::program::{Ran, openssl, run, tool};
+use trust_tests::program::{Ran, run, tool};
 use trust_tests::{Notary, Trustctl};
 
+use delegate::delegated;
 use owner::Owner;
 use scene::{Plan, Scene};
 
@@ -86,13 +89,7 @@ fn begun(original: &Original) -> (Notary, Notary) {
     done(&owner, &["key", "rotate", GUN, "snapshot", "--server-managed"]);
     done(&owner, &["add", "--publish", GUN, "v1", &file]);
     assert!(listed(&reader).contains("v1"));
-    let (key, certificate) = (owner.home().join("qa.key.pem"), owner.home().join("qa.crt"));
-    let mut command = openssl().unwrap();
-    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1000"]);
-    run(command.args(["-subj", "/CN=qa", "-keyout"]).arg(&key).arg("-out").arg(&certificate)).unwrap().ok().unwrap();
-    let (key, certificate) = (key.to_str().unwrap(), certificate.to_str().unwrap());
-    done(&owner, &["delegation", "add", "--publish", GUN, "targets/qa", certificate, "--all-paths"]);
-    done(&owner, &["key", "import", key, "--role", "targets/qa"]);
+    delegated(&owner, GUN, "targets/qa");
     done(&owner, &["add", "--publish", GUN, "tried", &file, "--roles", "targets/qa"]);
     done(&owner, &["delegation", "remove", "--publish", "--yes", GUN, "targets/qa"]);
     done(&owner, &["key", "rotate", GUN, "root"]);
