@@ -1,6 +1,7 @@
 //! `trustctl`, run as a user runs it, in an environment that holds nothing but what the test gives.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -86,6 +87,17 @@ impl Trustctl {
         let path = self.file(name);
         std::fs::write(&path, bytes).with_context(|| format!("write {path:?}"))?;
         Ok(path)
+    }
+
+    /// Writes a file there that nobody else may read; its path as an argument.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_secret(&self, name: &str, bytes: &[u8]) -> Result<String> {
+        let path = self.write(name, bytes)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+            .with_context(|| format!("close {path:?}"))?;
+        Ok(path.to_string_lossy().into_owned())
     }
 
     /// Reads a file there.

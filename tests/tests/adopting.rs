@@ -14,7 +14,6 @@ mod scene;
 mod workshop;
 
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -96,13 +95,6 @@ fn begun(original: &Original) -> (Notary, Notary) {
     (owner, reader)
 }
 
-/// A file that nobody else may read.
-fn secret(user: &Trustctl, name: &str, content: &[u8]) -> String {
-    let path = user.write(name, content).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    path.to_str().unwrap().to_owned()
-}
-
 fn trustctl(user: &Trustctl, arguments: &[&str]) -> Ran {
     user.run(&[&["migrate", "notary", "import"], arguments].concat()).unwrap()
 }
@@ -123,7 +115,7 @@ fn a_repository_moves_with_its_keys_and_its_clients_go_on() {
     assert!(refused.stderr.contains("import one or the other first"), "{refused}");
     assert_eq!(scene.ask(&format!("GET /v2/{GUN}/_trust/tuf/root.json")).status, 404);
 
-    let passphrase = secret(&user, "passphrase", b"a passphrase for tests");
+    let passphrase = user.write_secret("passphrase", b"a passphrase for tests").unwrap();
     let directory = owner.home().join("trust");
     let (directory, passphrase) = (directory.to_str().unwrap(), passphrase.as_str());
     // The root key before the rotation stands in no metadata any more.
@@ -169,7 +161,8 @@ const SNAPSHOT: &str = "750209ea344ec3a473c7f8c546ad8773f86fad17635fb6f16a69e53e
 
 /// What became of the rows of a dump: for each its id and result.
 fn imported(user: &Trustctl, dump: &[u8], passphrase: &str, code: i32) -> Vec<Value> {
-    let (dump, passphrase) = (secret(user, "dump.sql", dump), secret(user, "passphrase", passphrase.as_bytes()));
+    let [dump, passphrase] = [("dump.sql", dump), ("passphrase", passphrase.as_bytes())]
+        .map(|(name, bytes)| user.write_secret(name, bytes).unwrap());
     let arguments = ["signer-keys", "--dump", &dump, "--passphrase-file", &passphrase];
     let ran = user.run(&[&["--output", "json", "migrate", "notary", "import"], &arguments[..]].concat()).unwrap();
     ran.exited(code).unwrap().json().unwrap()["keys"].as_array().unwrap().clone()

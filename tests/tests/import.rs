@@ -74,8 +74,7 @@ fn keys_of_openssl_and_ssh_keygen_are_imported_and_sign() {
     let mut command = Command::new(keygen);
     command.args(["-q", "-t", "ecdsa", "-b", "256", "-m", "PKCS8", "-N", "", "-f"]).arg(user.file("ssh"));
     run(&mut command).unwrap().ok().unwrap();
-    user.write("passphrase", b"correct horse\n").unwrap();
-    chmod(&user, "passphrase", 0o600);
+    user.write_secret("passphrase", b"correct horse\n").unwrap();
 
     imports(&user, "plain", "plain.pem", &[]);
     imports(&user, "der", "der.p8", &[]);
@@ -115,8 +114,7 @@ fn what_cannot_be_taken_is_refused_with_the_remedy_and_registers_nothing() {
     openssl(&user, "small.pem", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
     openssl(&user, "ed.pem", &["-algorithm", "ed25519"]);
     openssl(&user, "locked.pem", &[P256, &["-aes-256-cbc", "-pass", "pass:right"]].concat());
-    user.write("wrong", b"wrong").unwrap();
-    chmod(&user, "wrong", 0o600);
+    user.write_secret("wrong", b"wrong").unwrap();
     imports(&user, "good", "good.pem", &[]);
 
     for (name, file, more, code, words) in [

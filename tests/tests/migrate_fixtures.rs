@@ -43,9 +43,7 @@ impl Left {
         let user = scene.daemon.user().unwrap();
         let directory = user.file("trust");
         copy(&fixtures.join(version), &directory);
-        let file = user.write("passphrase", passphrase.as_bytes()).unwrap();
-        closed(&file);
-        let passphrase = file.to_str().unwrap().to_owned();
+        let passphrase = user.write_secret("passphrase", passphrase.as_bytes()).unwrap();
         Some(Self { scene, user, directory, gun, passphrase })
     }
 
@@ -84,10 +82,6 @@ fn outcome(key: &Value) -> (&str, &str, Vec<&str>) {
     (key["role"].as_str().unwrap(), key["result"].as_str().unwrap(), repositories.collect())
 }
 
-fn closed(file: &Path) {
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
-
 /// Copies a directory; the files are their owner's alone.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -97,7 +91,7 @@ fn copy(from: &Path, to: &Path) {
             copy(&path, &to);
         } else {
             std::fs::write(&to, std::fs::read(&path).unwrap()).unwrap();
-            closed(&to);
+            std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
         }
     }
 }

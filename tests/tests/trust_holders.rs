@@ -11,8 +11,6 @@ mod docker;
 #[path = "notary/scene.rs"]
 mod scene;
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use serde_json::Value;
 use tempfile::TempDir;
 use trust_tests::authority::{self, Authority};
@@ -242,8 +240,7 @@ fn docker_pulls_what_a_key_outside_the_daemon_has_signed_last() {
     let repository = docker.registry.reference("team/app");
     let pair = rcgen::KeyPair::generate().unwrap();
     let public = user.write("own.pub", pair.public_key_pem().as_bytes()).unwrap();
-    let own = user.write("own.pem", pair.serialize_pem().as_bytes()).unwrap();
-    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let own = user.write_secret("own.pem", pair.serialize_pem().as_bytes()).unwrap();
     create(&user, "team/qa-1", &repository, &[]);
     begin(&user, &repository, &["--key", "team/qa-1", "--public-key", public.to_str().unwrap()]);
     let reference = docker.pushed("1.0");
@@ -254,7 +251,7 @@ fn docker_pulls_what_a_key_outside_the_daemon_has_signed_last() {
     let approve = ["trust", "approve", &repository, digest];
     let alone = user.run(&approve).unwrap().exited(1).unwrap();
     assert!(alone.stderr.contains("has signed it"), "{alone}");
-    let approved = user.run(&[&approve[..], &["--key", own.to_str().unwrap()]].concat()).unwrap().ok().unwrap();
+    let approved = user.run(&[&approve[..], &["--key", &own]].concat()).unwrap().ok().unwrap();
 
     assert!(approved.stdout.contains("targets/releases version 1"), "{approved}");
     docker.pulls(&reference);

@@ -19,8 +19,8 @@ fn keys_of_notary_go_into_custody_and_sign_there() {
     delegated(&story.owner, &story.gun, "targets/releases");
     // What metadata says reaches the owner's own directory when he reads it.
     story.notary(&["list", &story.gun]);
-    let passphrase = story.secret("passphrase", "a passphrase for tests\n");
-    let wrong = story.secret("wrong", "another\n");
+    let passphrase = story.user.write_secret("passphrase", b"a passphrase for tests\n").unwrap();
+    let wrong = story.user.write_secret("wrong", b"another\n").unwrap();
 
     // Wrong: nothing comes in, and each says so.
     let refused = story.import(&["--passphrase-file", &wrong]).exited(1).unwrap();
@@ -69,7 +69,7 @@ fn what_a_directory_does_not_say_is_asked_for_and_what_is_no_key_is_named() {
         std::fs::write(private.join(name), content).unwrap();
         std::fs::set_permissions(private.join(name), std::fs::Permissions::from_mode(mode)).unwrap();
     }
-    let passphrase = story.secret("passphrase", "a passphrase for tests");
+    let passphrase = story.user.write_secret("passphrase", b"a passphrase for tests").unwrap();
     let passphrase = ["--passphrase-file", passphrase.as_str()];
 
     let report = story.import(&passphrase).exited(1).unwrap().json().unwrap();

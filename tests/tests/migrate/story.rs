@@ -1,6 +1,5 @@
 //! A registry, a daemon, and trust data that notary's own command line signs.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -97,12 +96,6 @@ impl Story {
         let arguments =
             ["--output", "json", "migrate", "notary", "import", "keys", "--from", directory.to_str().unwrap()];
         self.user.run(&[&arguments[..], more].concat()).unwrap()
-    }
-
-    pub(crate) fn secret(&self, name: &str, content: &str) -> String {
-        let path = self.user.write(name, content.as_bytes()).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        path.to_str().unwrap().to_owned()
     }
 }
 
