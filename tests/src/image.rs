@@ -74,8 +74,7 @@ impl OciImage {
     }
 
     /// The manifest's media type.
-    #[must_use]
-    pub const fn media_type(&self) -> &'static str {
+    pub(crate) const fn media_type(&self) -> &'static str {
         self.media_type
     }
 

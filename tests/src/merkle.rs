@@ -37,8 +37,7 @@ fn node(left: Sha256Digest, right: Sha256Digest) -> Sha256Digest {
 }
 
 /// The hash of a leaf (RFC 6962 §2.1).
-#[must_use]
-pub fn leaf_hash(entry: &[u8]) -> Sha256Digest {
+fn leaf_hash(entry: &[u8]) -> Sha256Digest {
     let mut bytes = vec![0];
     bytes.extend(entry);
     Sha256Digest::of(&bytes)

@@ -158,10 +158,7 @@ impl Registry {
     }
 
     /// Puts one blob.
-    ///
-    /// # Errors
-    /// When the registry refuses it.
-    pub fn put_blob(&self, repository: &str, blob: &[u8]) -> Result<()> {
+    fn put_blob(&self, repository: &str, blob: &[u8]) -> Result<()> {
         let head = self.curl(
             &["--fail", "--request", "POST", "--dump-header", "-", "--output", "/dev/null"],
             &format!("/v2/{repository}/blobs/uploads/"),
@@ -187,10 +184,7 @@ impl Registry {
     }
 
     /// Puts a manifest under a tag or digest.
-    ///
-    /// # Errors
-    /// When the registry refuses it.
-    pub fn put_manifest(&self, repository: &str, tag: &str, media_type: &str, bytes: &[u8]) -> Result<()> {
+    fn put_manifest(&self, repository: &str, tag: &str, media_type: &str, bytes: &[u8]) -> Result<()> {
         let body = self.body(bytes)?;
         let content_type = format!("Content-Type: {media_type}");
         self.curl(

@@ -239,11 +239,6 @@ impl Door {
         self.exchange(None, &[head.as_bytes(), body].concat()).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
-    /// What is answered; an error where nobody is there, or goes away meanwhile.
-    pub fn try_ask(&self, line: &str) -> std::io::Result<Answer> {
-        self.exchange(None, format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())
-    }
-
     pub fn ask(&self, line: &str) -> Answer {
         self.ask_with(line, "", b"")
     }

@@ -35,8 +35,7 @@ impl MediaType {
     }
 
     /// True when it lists other manifests.
-    #[must_use]
-    pub const fn is_index(self) -> bool {
+    pub(crate) const fn is_index(self) -> bool {
         matches!(self, Self::DockerList | Self::OciIndex)
     }
 }

@@ -75,15 +75,13 @@ impl Hashes {
     }
 
     /// Whether each of them is that of the file that came in parts.
-    #[must_use]
-    pub fn are_those(&self, file: Digester) -> bool {
+    pub(crate) fn are_those(&self, file: Digester) -> bool {
         self.sha256.is_none_or(|hash| *hash.as_bytes() == <[u8; 32]>::from(file.sha256.finalize()))
             && self.sha512.is_none_or(|hash| hash == <[u8; 64]>::from(file.sha512.finalize()))
     }
 
     /// Whether each of them is that of `bytes`.
-    #[must_use]
-    pub fn are_of(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn are_of(&self, bytes: &[u8]) -> bool {
         self.sha256.is_none_or(|hash| hash == Sha256Digest::of(bytes))
             && self.sha512.is_none_or(|hash| hash == <[u8; 64]>::from(Sha512::digest(bytes)))
     }
