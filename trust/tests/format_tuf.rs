@@ -18,7 +18,7 @@ use trust::Sha256Digest;
 use trust::format::tuf::{Body, Document, KeyKind, NotMet, Part, RoleName, Root, Targets, Unsound, Version};
 
 use beside::beside;
-use workshop::{TestKey, base64, canonical_of, read, role};
+use workshop::{TestKey, base64, canonical_of, entry, id_of, read, role};
 
 fn file(directory: &Path, name: &str) -> Document {
     read(name, &std::fs::read(directory.join(format!("{name}.json"))).unwrap())
