@@ -146,6 +146,18 @@ impl Custodians {
         }
     }
 
+    /// Whether a key could be used now, as far as is known of where it is. It is no promise.
+    ///
+    /// # Errors
+    /// [`CustodyError`], as the use of it would meet it.
+    pub(crate) fn serves(&self, material: &Material) -> Result<(), CustodyError> {
+        match (self.of(material)?.status(), material) {
+            ((_, CustodianState::Ready, _), _) => Ok(()),
+            ((_, CustodianState::Sealed, _), Material::Sealed(_)) => Err(CustodyError::Sealed),
+            ((name, state, _), _) => Err(CustodyError::Unavailable { why: format!("{name} is {}", state.name()) }),
+        }
+    }
+
     /// Waits until no session still runs anywhere that began before this call (D10).
     pub(crate) async fn settle(&self) {
         self.software.settle().await;

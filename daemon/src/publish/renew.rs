@@ -9,17 +9,21 @@ use tracing::{error, warn};
 use trust::format::tuf::plan::{TARGETS_SECONDS, TIMESTAMP_SECONDS};
 use trust::format::tuf::{BYTES_MAX, Document, Expires, Gun, Repository, RoleName};
 use trust::principal::Service;
-use trust::{Fault, Principal};
+use trust::{Fault, FaultKind, Principal};
 
 use super::authorize::Warrant;
-use super::shelf::Generation;
+use super::shelf::{Generation, Turn};
 use super::sign::ServerKey;
 use super::update::{OwnFiles, Step, ends};
 use super::{Asked, PublishError, Publisher, now_of};
 use crate::house::House;
+use crate::records::Head;
 
 /// After how long a timestamp is signed anew (D29).
 const RENEWED_AFTER: Duration = Duration::from_hours(24);
+/// For how long nothing of a repository is signed anew behind a try that failed with its versions reserved: whoever reads
+/// what has expired, as often as they like, would use them up.
+const RESTS_FOR: Duration = Duration::from_secs(60);
 /// The longest snapshot that is signed anew, in bytes: of one letter a file that is written anew makes up to six.
 const RENEWED_BYTES_MAX: usize = BYTES_MAX / 6;
 /// How many are looked for at once.
@@ -88,7 +92,7 @@ impl Publisher<'_> {
     pub(super) async fn fresh(self, gun: &Gun, generation: Arc<Generation>) -> Result<Arc<Generation>, PublishError> {
         let now = now_of(self.0);
         let counts = |role: &RoleName| generation.repository.file(role).is_none_or(|file| file.counts_at(now).is_ok());
-        if counts(&RoleName::Timestamp) && counts(&RoleName::Snapshot) {
+        if counts(&RoleName::Timestamp) && counts(&RoleName::Snapshot) || self.is_resting(gun) {
             return Ok(generation);
         }
         if let Ok(None) | Err(PublishError::Refused(_)) = self.renewal(gun, &generation, now) {
@@ -115,23 +119,42 @@ impl Publisher<'_> {
         self.0.detached(work).await?
     }
 
+    fn is_resting(self, gun: &Gun) -> bool {
+        self.0.shelf().is_resting(gun, self.0.clock().monotonic())
+    }
+
     async fn renew(self, asked: &Asked) -> Result<Arc<Generation>, PublishError> {
         let turn = self.0.shelf().turn(&asked.gun).await?;
         asked.in_time(self.0)?;
+        if self.is_resting(&asked.gun) {
+            return Err(Fault::new(FaultKind::Unavailable, "it could not be signed a moment ago").into());
+        }
         let held = self.generation(&asked.gun).await?;
         let now = now_of(self.0);
         let Some(Renewal { snapshot, timestamp }) = self.renewal(&asked.gun, &held, now)? else { return Ok(held) };
         let repository = &held.repository;
         let own = OwnFiles::plan(repository, snapshot, (timestamp, ends(now, TIMESTAMP_SECONDS)?))?;
         let reserved = self.reserve(asked, &held.head, &own).await?;
-        let (renewed, made) = self.sign_all(asked, &Warrant::Renewal, &own, repository).await?;
-        if !made.iter().all(|file| says_the_same(file, &held, &made)) {
-            return Err(Fault::internal("what was to be signed anew says something else").into());
-        }
-        let step = Step { before: &reserved, begins_anew: false };
-        self.put(&turn, asked, step, renewed, made).await?;
+        self.renew_reserved(&turn, asked, (&held, &reserved), &own).await.inspect_err(|_| {
+            let now = self.0.clock().monotonic();
+            self.0.shelf().rest(&asked.gun, now, now.saturating_add(RESTS_FOR));
+        })?;
         self.0.metrics().renewed();
         self.generation(&asked.gun).await
+    }
+
+    async fn renew_reserved(
+        self,
+        turn: &Turn,
+        asked: &Asked,
+        (held, reserved): (&Generation, &Head),
+        own: &OwnFiles,
+    ) -> Result<(), PublishError> {
+        let (renewed, made) = self.sign_all(asked, &Warrant::Renewal, own, &held.repository).await?;
+        if !made.iter().all(|file| says_the_same(file, held, &made)) {
+            return Err(Fault::internal("what was to be signed anew says something else").into());
+        }
+        self.put(turn, asked, Step { before: reserved, begins_anew: false }, renewed, made).await
     }
 
     /// What is due and can be signed anew, and by which keys.

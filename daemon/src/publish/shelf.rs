@@ -1,7 +1,8 @@
-//! What is current, parsed and at hand; and whose turn it is.
+//! What is current, parsed and at hand; whose turn it is; and what is left alone for a while.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 use trust::format::tuf::{Document, Gun, Repository, RoleName};
@@ -19,6 +20,8 @@ const REPOSITORIES_MAX: usize = 8192;
 const WAITING_MAX: usize = 64;
 /// From how many repositories on those that nobody waits for are forgotten.
 const TURNS_KEPT: usize = 1024;
+/// The most repositories that are left alone for a while.
+const RESTING_MAX: usize = 8192;
 
 /// A repository as one head names it.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Generation {
 pub(crate) struct Shelf {
     generations: Mutex<Generations>,
     turns: Mutex<HashMap<Gun, Arc<tokio::sync::Mutex<()>>>>,
+    /// Until when what has expired is not signed anew, in time of the clock's `monotonic`.
+    resting: Mutex<HashMap<Gun, Duration>>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +80,24 @@ impl Shelf {
         drop(generations);
         // Thousands of files: not while others wait for the lock.
         drop(old);
+    }
+
+    /// Has what has expired of a repository not signed anew until then: each try that fails behind its reservation uses up
+    /// versions.
+    pub(super) fn rest(&self, gun: &Gun, now: Duration, until: Duration) {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        if resting.len() >= RESTING_MAX {
+            resting.retain(|_, until| *until > now);
+        }
+        if resting.len() >= RESTING_MAX {
+            resting.clear();
+        }
+        resting.insert(gun.clone(), until);
+    }
+
+    /// Whether it is left alone still.
+    pub(super) fn is_resting(&self, gun: &Gun, now: Duration) -> bool {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).get(gun).is_some_and(|until| *until > now)
     }
 
     /// Waits until nobody else changes the repository.

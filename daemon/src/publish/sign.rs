@@ -64,6 +64,15 @@ impl ServerKey {
         self.version.origin == Origin::Generated
     }
 
+    /// Whether its custody could sign with it now, as far as is known.
+    ///
+    /// # Errors
+    /// [`PublishError::Unavailable`] while it is sealed, or away.
+    pub(super) fn is_served(&self, house: &House) -> Result<(), PublishError> {
+        let material = self.version.materials.first().ok_or_else(|| Fault::internal("a key without material"))?;
+        Ok(house.custodians().serves(material).map_err(custody::fault)?)
+    }
+
     /// Whether it may sign now.
     pub(super) fn may_sign(&self) -> bool {
         self.view.state.use_.may_sign() && !self.version.materials.is_empty()

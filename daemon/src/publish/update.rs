@@ -104,9 +104,12 @@ impl Publisher<'_> {
     /// Notes, durably, which versions are about to be signed: they are never used again, whatever becomes of them.
     ///
     /// # Errors
-    /// [`PublishError::Unavailable`] past the deadline, when nothing would be signed any more.
+    /// [`PublishError::Unavailable`] past the deadline, and while custody is away, when nothing would be signed any more.
     pub(super) async fn reserve(self, asked: &Asked, head: &Head, own: &OwnFiles) -> Result<Head, PublishError> {
         asked.in_time(self.0)?;
+        for key in own.files().flat_map(|file| &file.keys) {
+            key.is_served(self.0)?;
+        }
         let mut reserved = head.clone();
         for OwnFile { role, version, keys, .. } in own.files() {
             reserved.raise(role, *version);

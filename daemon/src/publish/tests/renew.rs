@@ -236,3 +236,42 @@ async fn whoever_finds_too_many_waiting_reads_what_is_there() {
     drop((waiting, turn));
     assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(2));
 }
+
+#[tokio::test]
+async fn whoever_reads_while_custody_is_away_uses_up_no_version() {
+    let (scene, mut owner) = published().await;
+    let file = owner.targets("v2");
+    scene.clock.advance(DAY * 1100);
+    let head = scene.house.records().head(&gun(GUN)).await.unwrap();
+    scene.house.parts.keyring.seal().unwrap();
+
+    for role in [RoleName::Timestamp, RoleName::Snapshot, RoleName::Timestamp] {
+        assert_eq!(scene.current(role).await.version(), version(1));
+    }
+    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 0);
+    let ended = scene.publish(&[file]).await;
+
+    assert!(matches!(ended, Err(PublishError::Unavailable(_))), "{ended:?}");
+    assert_eq!(scene.house.records().head(&gun(GUN)).await.unwrap(), head);
+    scene.unseal_custody();
+    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(2));
+}
+
+#[tokio::test]
+async fn whoever_reads_what_cannot_be_signed_uses_up_one_version_a_minute() {
+    let (scene, _) = published().await;
+    scene.clock.advance(DAY * 15);
+    // Behind the reservation there is no place for the work itself.
+    let flights: Vec<_> = std::iter::from_fn(|| scene.house.take_flight().ok()).collect();
+
+    for _ in 0..3 {
+        assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(1));
+    }
+    drop(flights);
+    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(1));
+    let head = scene.house.records().head(&gun(GUN)).await.unwrap();
+    assert_eq!(head.marks[&RoleName::Timestamp], version(2));
+
+    scene.clock.advance(Duration::from_secs(60));
+    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(3));
+}

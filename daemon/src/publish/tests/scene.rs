@@ -146,6 +146,12 @@ impl Scene {
         }
     }
 
+    /// Custody comes back, which was sealed behind the daemon's back.
+    pub(super) fn unseal_custody(&self) {
+        let source = RootSource::File { path: self.config.data_directory.join("root.kek") };
+        let _ = self.house.parts.keyring.unseal(source).unwrap();
+    }
+
     /// From now on this policy is in force.
     pub(super) fn put_policy(&self, policy: &str) {
         std::fs::write(self.config.data_directory.join("policy.cedar"), policy).unwrap();
