@@ -44,6 +44,7 @@ pub(crate) use self::rotate::Rotation;
 pub(crate) use self::show::{Shown, ShownKey, ShownRole, ShownTarget};
 use super::authorize::Warrant;
 use super::sign::ServerKey;
+use super::update::nameable;
 use super::{Asked, PublishError, Publisher};
 use crate::house::House;
 use crate::records::Head;
@@ -90,6 +91,9 @@ impl Publisher<'_> {
         let mut reserved = head.clone();
         for file in files.map(Unsigned::document).filter(|file| *file.role() != RoleName::Root) {
             reserved.raise(file.role(), file.version());
+        }
+        if reserved.marks.len() > head.marks.len() {
+            nameable(reserved.marks.keys())?;
         }
         reserved.signers.extend(keys);
         Ok(self.0.records().publish(&asked.gun, reserved, &[], None, self.0.anchor()).await?)

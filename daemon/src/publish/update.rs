@@ -13,7 +13,9 @@ use trust::{Fault, Principal, Sha256Digest};
 use super::authorize::{Publication, Warrant};
 use super::shelf::{Generation, Turn};
 use super::sign::ServerKey;
-use super::{Asked, BELOW_MAX, FILES_BYTES_MAX, PublishError, Publisher, ROLES_MAX, Sent, now_of};
+use super::{
+    Asked, BELOW_MAX, FILES_BYTES_MAX, NAMES_BYTES_MAX, PublishError, Publisher, ROLES_MAX, Sent, UNDELEGATED_MAX, now_of,
+};
 use crate::house::{House, blocking};
 use crate::records::{ChangeKind, FileRef, Head, Proposal, ProposedFile};
 
@@ -315,6 +317,10 @@ fn bytes_of(repository: &Repository) -> usize {
 /// long as there is room for them: whoever is let in again goes on with what was signed before.
 fn with_room(held: &Repository, update: Update) -> Result<Update, Refusal> {
     not_crowded(held, &update)?;
+    not_hoarding(&update)?;
+    if update.files().any(|file| update.begins_anew() || held.mark(file.role()).is_none()) {
+        nameable(update.repository().marks().keys())?;
+    }
     let update = if bounded(update.repository()).is_ok() { update } else { update.without_undelegated() };
     bounded(update.repository()).map(|()| update)
 }
@@ -332,6 +338,29 @@ fn not_crowded(held: &Repository, update: &Update) -> Result<(), Refusal> {
     crowded.map_or(Ok(()), |top| {
         Err(Refusal::Validation(format!("at most {BELOW_MAX} roles may ever have been below {top}")))
     })
+}
+
+/// Whether a snapshot that was sent names few roles that nobody delegates to.
+fn not_hoarding(update: &Update) -> Result<(), Refusal> {
+    let count = match update.snapshot_by() {
+        SnapshotBy::Client => update.repository().undelegated().len(),
+        SnapshotBy::Server => 0,
+    };
+    if count <= UNDELEGATED_MAX {
+        return Ok(());
+    }
+    let why = format!("the snapshot names {count} roles that nobody delegates to, of at most {UNDELEGATED_MAX}: leave them out");
+    Err(Refusal::BadSnapshot(why))
+}
+
+/// Whether a repository may have had all these roles; asked where one of them is new.
+pub(super) fn nameable<'r>(roles: impl Iterator<Item = &'r RoleName>) -> Result<(), Refusal> {
+    let bytes: usize = roles.map(|role| role.as_str().len()).sum();
+    if bytes <= NAMES_BYTES_MAX {
+        return Ok(());
+    }
+    let kib = NAMES_BYTES_MAX / 1024;
+    Err(Refusal::Validation(format!("the names of all roles that a repository ever had have at most {kib} KiB together")))
 }
 
 /// What one repository may have.

@@ -123,6 +123,11 @@ pub(crate) const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
         &["files of delegations that there are no more"],
     ),
     (
+        "daemon/src/publish/tests/room.rs",
+        "a_snapshot_that_was_sent_names_few_that_nobody_delegates_to",
+        &["a snapshot that was sent and names roles that nobody delegates to"],
+    ),
+    (
         "daemon/src/publish/tests/renew.rs",
         "a_timestamp_is_signed_anew_each_day_though_nobody_reads_it",
         &["timestamps"],

@@ -2,7 +2,7 @@
 
 use trust::format::tuf::plan::Change as Planned;
 
-use super::super::{BELOW_MAX, ROLES_MAX};
+use super::super::{BELOW_MAX, NAMES_BYTES_MAX, ROLES_MAX, UNDELEGATED_MAX};
 use super::*;
 
 fn roles(names: impl IntoIterator<Item = String>) -> Vec<RoleName> {
@@ -72,5 +72,52 @@ async fn one_delegate_does_not_fill_the_head_with_names() {
     // Those that are there go on, and others have room of their own.
     scene.publish(&[owner.changed(&children[0], &[])]).await.unwrap();
     scene.publish(&delegated(&mut owner, &other, &roles(["targets/b/c".to_owned()]))).await.unwrap();
+    scene.walk().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_sent_names_few_that_nobody_delegates_to() {
+    let (scene, mut owner) = (Scene::new().await, Owner::new(1));
+    let timestamp = scene.key(&RoleName::Timestamp).await;
+    let files = [owner.root_with_own_snapshot(timestamp), owner.targets("v1"), owner.snapshot(DAY)];
+    scene.publish(&files).await.unwrap();
+    let all = roles((0..=UNDELEGATED_MAX).map(|n| format!("targets/r{n}")));
+    let mut files = delegated(&mut owner, &RoleName::Targets, &all);
+    files.push(owner.snapshot(DAY));
+    scene.publish(&files).await.unwrap();
+
+    let gone: Vec<Planned> = all.iter().cloned().map(Planned::Undelegate).collect();
+    let targets = owner.changed(&RoleName::Targets, &gone);
+    let ended = scene.publish(&[targets.clone(), owner.snapshot(DAY)]).await;
+
+    assert!(
+        matches!(&ended, Err(PublishError::Refused(Refusal::BadSnapshot(said))) if said.contains("129 roles that nobody")),
+        "{ended:?}"
+    );
+    let shorter = owner.snapshot_otherwise(DAY, |signed| {
+        signed["meta"].as_object_mut().unwrap().remove(all[0].as_str()).unwrap();
+    });
+    scene.publish(&[targets, shorter]).await.unwrap();
+    assert_eq!(scene.current(all[1].clone()).await.version(), version(1));
+    let left_out = scene.publisher().current(&OWNER, &gun(GUN), &all[0]).await;
+    assert!(matches!(left_out, Err(PublishError::NotFound)), "{left_out:?}");
+}
+
+#[tokio::test]
+async fn the_names_of_all_roles_that_ever_were_have_a_bound() {
+    let (scene, mut owner) = published().await;
+    let name = gun(GUN);
+    let mut head = scene.house.records().head(&name).await.unwrap();
+    let long = roles((0..NAMES_BYTES_MAX / 248).map(|n| format!("targets/{n:0>240}")));
+    head.marks.extend(long.iter().cloned().map(|role| (role, version(1))));
+    scene.house.records().publish(&name, head, &[], None, scene.house.anchor()).await.unwrap();
+
+    let more = delegated(&mut owner, &RoleName::Targets, &roles([format!("targets/{}", "a".repeat(240))]));
+    assert_refused(&scene.publish(&more).await, "have at most 256 KiB together");
+
+    // What there is goes on.
+    scene.publish(&more[..1]).await.unwrap();
+    scene.clock.advance(DAY);
+    assert_eq!(scene.house.renew_timestamps().await.unwrap(), 1);
     scene.walk().await;
 }

@@ -1,6 +1,6 @@
 //! A repository: the files that are current together, and the versions that were ever used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Authority, Body, Document, RoleName, Root, Snapshot, Targets, Timestamp, Version};
 
@@ -135,14 +135,23 @@ impl Repository {
         self.files.remove(role);
     }
 
-    /// Takes away the files of roles to which no chain of files leads.
-    pub(super) fn drop_undelegated(&mut self) {
-        let delegations = self.files.keys().filter(|role| matches!(role, RoleName::Delegation(_)));
-        // A parent comes before its children: without its file nobody delegates to them.
-        for role in delegations.cloned().collect::<Vec<_>>() {
-            if self.authority(&role).is_none() {
-                self.drop_file(&role);
+    /// The roles with a file to which no chain of files leads.
+    #[must_use]
+    pub fn undelegated(&self) -> BTreeSet<&RoleName> {
+        let mut undelegated = BTreeSet::new();
+        // A parent comes before its children: where nobody delegates to it, it delegates to nobody.
+        for role in self.files.keys().filter(|role| matches!(role, RoleName::Delegation(_))) {
+            if undelegated.contains(&role.parent()) || self.authority(role).is_none() {
+                undelegated.insert(role);
             }
+        }
+        undelegated
+    }
+
+    /// Takes away the files of [`Repository::undelegated`].
+    pub(super) fn drop_undelegated(&mut self) {
+        for role in self.undelegated().into_iter().cloned().collect::<Vec<_>>() {
+            self.drop_file(&role);
         }
     }
 
