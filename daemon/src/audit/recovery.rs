@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr as _;
 
 use serde::Deserialize;
-use trust::KeyId;
 use trust::format::tuf::{Gun, Version};
 use trust::state::DistrustReason;
+use trust::{KeyId, Sha256Digest};
 
 use super::trust_data::{Highest, Publications, Testimony};
 
@@ -212,6 +212,11 @@ impl History {
     /// What an open intent deletes, and the highest version that the timestamp had by then.
     pub(crate) fn deletion(&self, intent: u64) -> Option<(&Gun, Version)> {
         self.publications.deleting(intent)
+    }
+
+    /// Which proposal an open intent takes away.
+    pub(crate) fn proposal_that_goes(&self, intent: u64) -> Option<(&Gun, Sha256Digest)> {
+        self.publications.going(intent)
     }
 }
 

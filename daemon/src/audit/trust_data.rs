@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
+use trust::Sha256Digest;
 use trust::format::tuf::{Gun, RoleName, Version};
 
 use super::leaf::SubjectBody;
@@ -45,6 +46,8 @@ pub(super) struct Publications {
     owners: HashMap<Gun, Highest>,
     /// Deletions without an outcome, by their intents.
     deleting: BTreeMap<u64, (Gun, Version)>,
+    /// Proposals that were to go, in the same way.
+    going: BTreeMap<u64, (Gun, Sha256Digest)>,
 }
 
 #[derive(Deserialize)]
@@ -57,8 +60,11 @@ struct Subject {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
+    digest: String,
+    #[serde(default)]
     name: String,
     reference: Gunned,
+    #[serde(default)]
     version: String,
 }
 
@@ -82,6 +88,9 @@ impl Publications {
             Some((gun, Intent::Deletion(version))) => {
                 self.deleting.insert(leaf, (gun, version));
             }
+            Some((gun, Intent::Removal(proposal))) => {
+                self.going.insert(leaf, (gun, proposal));
+            }
             Some((gun, Intent::Signature(RoleName::Snapshot, version))) => {
                 raise(&mut self.by_gun.entry(gun).or_default().snapshot, Said { version, leaf });
             }
@@ -98,6 +107,7 @@ impl Publications {
 
     /// Takes in how an intent ended.
     pub(super) fn end(&mut self, intent: u64, is_done: bool) {
+        self.going.remove(&intent);
         let Some((gun, version)) = self.deleting.remove(&intent).filter(|_| is_done) else { return };
         // Whoever begins anew has versions of their own, but for the timestamp's. A store of before is told by the deletion.
         self.owners.remove(&gun);
@@ -109,6 +119,11 @@ impl Publications {
     /// What is deleted by an intent without an outcome, and the highest version that its timestamp had by then.
     pub(super) fn deleting(&self, intent: u64) -> Option<(&Gun, Version)> {
         self.deleting.get(&intent).map(|(gun, version)| (gun, *version))
+    }
+
+    /// Which proposal an intent without an outcome takes away.
+    pub(super) fn going(&self, intent: u64) -> Option<(&Gun, Sha256Digest)> {
+        self.going.get(&intent).map(|(gun, proposal)| (gun, *proposal))
     }
 
     /// Every repository that it says something of; a deletion whose outcome is missing is taken for completed.
@@ -169,7 +184,8 @@ impl Versions {
                 Some((gun, Intent::Signature(role, version))) => {
                     raise_role(&mut self.by_gun.entry(gun).or_default().since, role, Said { version, leaf: index });
                 }
-                None => {}
+                // It signs nothing, and the versions of its files are used.
+                Some((_, Intent::Removal(_))) | None => {}
             },
             ("outcome", Some(intent)) => {
                 let deleted = self.deleting.remove(&intent).filter(|_| peek.result == Some("done"));
@@ -202,6 +218,8 @@ impl Versions {
 enum Intent {
     /// To delete it, when its timestamp had this version at most.
     Deletion(Version),
+    /// To take a proposal away, which is known by this.
+    Removal(Sha256Digest),
     /// To sign this version of a role's file.
     Signature(RoleName, Version),
 }
@@ -211,12 +229,16 @@ fn intent(operation: &str, purpose: Option<&str>, entry: &[u8]) -> Option<(Gun, 
     // Nothing else is worth a second look.
     let is_ours = matches!(
         (operation, purpose),
-        ("delete-trust", _) | ("sign", Some("delegation" | "snapshot" | "targets" | "timestamp"))
+        ("delete-trust" | "discard" | "withdraw", _)
+            | ("sign", Some("delegation" | "snapshot" | "targets" | "timestamp"))
     );
     if !is_ours {
         return None;
     }
     let Peek { subject } = serde_json::from_slice::<Peek>(entry).ok()?;
+    if subject.kind == SubjectBody::PROPOSAL {
+        return Some((subject.reference.0, Intent::Removal(subject.digest.parse().ok()?)));
+    }
     let version = subject.version.parse().ok().and_then(Version::new)?;
     if subject.kind != SubjectBody::TRUST_DATA {
         return None;
@@ -242,145 +264,4 @@ fn raise(highest: &mut Option<Said>, said: Said) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn intent(kind: &str, role: &str, version: &str) -> Vec<u8> {
-        let subject = format!(
-            "{{\"name\":\"{role}\",\"reference\":\"r.example/a\",\"type\":\"{kind}\",\"version\":\"{version}\"}}"
-        );
-        format!("{{\"kind\":\"intent\",\"subject\":{subject}}}").into_bytes()
-    }
-
-    fn deletion(version: &str) -> Vec<u8> {
-        let subject = format!("{{\"reference\":\"r.example/a\",\"type\":\"tuf\",\"version\":\"{version}\"}}");
-        format!("{{\"kind\":\"intent\",\"subject\":{subject}}}").into_bytes()
-    }
-
-    fn said(version: u64, leaf: u64) -> Option<Said> {
-        Some(Said { version: Version::new(version).unwrap(), leaf })
-    }
-
-    #[test]
-    fn the_highest_version_of_each_role_counts_with_or_without_an_outcome() {
-        let mut read = Publications::default();
-        let signing = [("snapshot", "2"), ("timestamp", "7"), ("timestamp", "3"), ("snapshot", "4")];
-        for (leaf, (role, version)) in (0..).zip(signing) {
-            read.begin(leaf, "sign", Some(role), &intent("tuf", role, version));
-        }
-        read.end(1, false);
-
-        let all: Vec<_> = read.all().collect();
-        let gun: Gun = "r.example/a".parse().unwrap();
-        assert_eq!(all, [(&gun, &Testimony { snapshot: said(4, 3), timestamp: said(7, 1), deletion: None })]);
-    }
-
-    #[test]
-    fn a_deletion_counts_when_it_is_done() {
-        let mut read = Publications::default();
-        read.begin(4, "delete-trust", None, &deletion("5"));
-        read.begin(5, "delete-trust", None, &deletion("6"));
-        read.begin(6, "delete-trust", None, &deletion("7"));
-        read.end(4, true);
-        read.end(5, false);
-
-        let all: Vec<_> = read.all().map(|(_, published)| published.deletion).collect();
-        assert_eq!(all, [said(5, 4)]);
-        // What recovery goes by: somebody wanted it and was allowed to, and whether it was done nobody knows.
-        let strictest: Vec<_> = read.strictest().into_values().map(|published| published.deletion).collect();
-        assert_eq!(strictest, [said(7, 6)]);
-        let version = |leaf| read.deleting(leaf).map(|(_, version)| version.number());
-        assert_eq!([4, 5, 6].map(version), [None, None, Some(7)]);
-    }
-
-    fn sign(read: &mut Publications, all: &mut Versions, leaf: u64, purpose: &str, (role, version): (&str, &str)) {
-        let entry = intent("tuf", role, version);
-        read.begin(leaf, "sign", Some(purpose), &entry);
-        let begun = format!("{{\"kind\":\"intent\",\"operation\":\"sign\",\"purpose\":\"{purpose}\",");
-        let entry = String::from_utf8(entry).unwrap().replace("{\"kind\":\"intent\",", &begun);
-        all.read(leaf, entry.as_bytes());
-    }
-
-    fn delete(read: &mut Publications, all: &mut Versions, leaf: u64, version: &str) {
-        let entry = deletion(version);
-        read.begin(leaf, "delete-trust", None, &entry);
-        let begun = "{\"kind\":\"intent\",\"operation\":\"delete-trust\",";
-        all.read(leaf, String::from_utf8(entry).unwrap().replace("{\"kind\":\"intent\",", begun).as_bytes());
-        read.end(leaf, true);
-        let done = format!("{{\"kind\":\"outcome\",\"intent\":{leaf},\"result\":\"done\"}}");
-        all.read(leaf + 1, done.as_bytes());
-    }
-
-    fn roles(highest: &Highest) -> Vec<(String, u32)> {
-        highest.iter().map(|(role, said)| (role.to_string(), said.version.number())).collect()
-    }
-
-    fn owners(read: &Publications) -> Vec<(String, u32)> {
-        read.owners().flat_map(|(_, highest)| roles(highest)).collect()
-    }
-
-    #[test]
-    fn of_owners_files_those_since_the_last_timestamp_are_kept_and_a_recovery_reads_all() {
-        let (mut read, mut all) = (Publications::default(), Versions::default());
-        for (leaf, purpose, role, version) in [
-            (1, "root", "root", "1"),
-            (2, "targets", "targets", "1"),
-            (3, "snapshot", "snapshot", "1"),
-            (4, "timestamp", "timestamp", "1"),
-            (5, "delegation", "targets/qa", "2"),
-            (6, "delegation", "targets/qa", "1"),
-            (7, "targets", "targets", "2"),
-        ] {
-            sign(&mut read, &mut all, leaf, purpose, (role, version));
-        }
-        let gun: Gun = "r.example/a".parse().unwrap();
-        let named = |roles: &[(&str, u32)]| roles.iter().map(|(role, n)| ((*role).to_owned(), *n)).collect::<Vec<_>>();
-
-        assert_eq!(owners(&read), named(&[("targets", 2), ("targets/qa", 2)]));
-        let whole = [("snapshot", 1), ("targets", 2), ("targets/qa", 2), ("timestamp", 1)];
-        let mut found = roles(&all.of(&gun, true));
-        found.sort();
-        assert_eq!(found, named(&whole));
-        sign(&mut read, &mut all, 8, "timestamp", ("timestamp", "2"));
-        assert!(owners(&read).is_empty());
-    }
-
-    /// Another owner counts from 1 again; whoever goes on behind the deletion does not.
-    #[test]
-    fn a_deletion_ends_what_a_store_that_knows_of_it_has_to_know() {
-        let (mut read, mut all) = (Publications::default(), Versions::default());
-        let gun: Gun = "r.example/a".parse().unwrap();
-        sign(&mut read, &mut all, 1, "snapshot", ("snapshot", "7"));
-        sign(&mut read, &mut all, 2, "timestamp", ("timestamp", "7"));
-        sign(&mut read, &mut all, 3, "targets", ("targets", "7"));
-        delete(&mut read, &mut all, 4, "7");
-        assert!(owners(&read).is_empty());
-        let (_, told) = read.all().next().unwrap();
-        assert_eq!(told, &Testimony { snapshot: None, timestamp: said(7, 2), deletion: said(7, 4) });
-
-        sign(&mut read, &mut all, 6, "targets", ("targets", "1"));
-
-        assert_eq!(owners(&read), [("targets".to_owned(), 1)]);
-        let version = |knows| all.of(&gun, knows).get(&RoleName::Targets).map(|said| said.version.number());
-        assert_eq!((version(true), version(false)), (Some(1), Some(7)));
-        assert_eq!(all.guns().collect::<Vec<_>>(), [&gun]);
-    }
-
-    #[test]
-    fn other_keys_files_elsewhere_and_what_does_not_read_say_nothing() {
-        let mut read = Publications::default();
-        read.begin(0, "sign", Some("image"), &intent("tuf", "timestamp", "1"));
-        read.begin(1, "sign", None, &intent("tuf", "timestamp", "1"));
-        read.begin(2, "sign", Some("timestamp"), &intent("tuf-elsewhere", "timestamp", "1"));
-        for version in ["0", "-1", "x", "4294967296"] {
-            read.begin(3, "sign", Some("timestamp"), &intent("tuf", "timestamp", version));
-        }
-        read.begin(4, "sign", Some("timestamp"), b"{\"kind\":\"intent\"}");
-        read.begin(5, "sign", Some("timestamp"), b"{");
-
-        read.begin(6, "sign", Some("root"), &intent("tuf", "root", "1"));
-        read.begin(7, "sign", Some("targets"), &intent("tuf", "root", "1"));
-
-        assert_eq!((read.all().count(), read.owners().count()), (0, 0));
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use trust::format::tuf::{Gun, Version};
-use trust::{Fault, KeyId, KeyRef, KeyVersion, Trust, Use};
+use trust::{Fault, KeyId, KeyRef, KeyVersion, Sha256Digest, Trust, Use};
 
 use super::House;
 use crate::audit::{Ended, History, OpenIntent, OutcomeLeaf};
@@ -73,9 +73,12 @@ impl House {
         let Some(history) = history else { return Ok(()) };
         let told = Told::of(&history);
         for intent in &told.open {
-            let outcome = match history.deletion(intent.leaf) {
-                Some((gun, version)) => self.end_of_deletion(intent, gun, version)?,
-                None => self.end_of(intent, &told),
+            let outcome = if let Some((gun, version)) = history.deletion(intent.leaf) {
+                self.end_of_deletion(intent, gun, version)?
+            } else if let Some((gun, proposal)) = history.proposal_that_goes(intent.leaf) {
+                self.end_of_removal(intent, gun, proposal).await
+            } else {
+                self.end_of(intent, &told)
             };
             self.write_outcome(outcome).await?;
         }
@@ -87,6 +90,18 @@ impl House {
         let marks = self.records().own_marks(gun).map_err(Fault::internal)?;
         let ended = if marks.is_no_later_than(version) { Ended::NotStarted } else { Ended::Done };
         Ok(OutcomeLeaf::new(self.clock().now_unix_ms(), intent.leaf, ended))
+    }
+
+    /// A proposal goes in one write of the store, in its repository's turn: it waits still, or that was made. None comes twice
+    /// under one digest, for its files have versions of their own, and root's a time.
+    async fn end_of_removal(&self, intent: &OpenIntent, gun: &Gun, proposal: Sha256Digest) -> OutcomeLeaf {
+        let ended = match self.records().head(gun).await {
+            Ok(head) if head.proposal.as_ref().is_some_and(|waits| waits.digest() == proposal) => Ended::NotStarted,
+            Ok(_) => Ended::Done,
+            // One that does not read tells nothing; whoever asks for the repository learns why.
+            Err(_) => Ended::Unknown,
+        };
+        OutcomeLeaf::new(self.clock().now_unix_ms(), intent.leaf, ended)
     }
 
     fn end_of(&self, intent: &OpenIntent, told: &Told) -> OutcomeLeaf {

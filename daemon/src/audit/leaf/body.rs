@@ -49,13 +49,16 @@ impl SubjectBody {
     /// The type of trust data that is published elsewhere, and only signed here: others number its versions.
     pub(crate) const TRUST_DATA_ELSEWHERE: &str = "tuf-elsewhere";
 
+    /// The type of what waits for signatures in such a repository.
+    pub(crate) const PROPOSAL: &str = "tuf-proposal";
+
     /// Of a proposal that goes without having been published: what it is known by, and who began it.
     pub(crate) fn proposal(gun: &Gun, digest: Sha256Digest, begun_by: &str) -> Self {
         Self {
             digest: Some(digest.to_string()),
             name: Some(begun_by.to_owned()),
             reference: Some(gun.to_string()),
-            kind: "tuf-proposal",
+            kind: Self::PROPOSAL,
             ..Self::default()
         }
     }

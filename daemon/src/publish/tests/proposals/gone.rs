@@ -3,6 +3,7 @@
 use super::super::NOW;
 use super::*;
 use crate::audit::{IntentLeaf, Leaf, SubjectBody};
+use crate::records::Head;
 
 /// A proposal that was taken away, as the log has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -118,18 +119,44 @@ async fn what_is_taken_back_and_what_cannot_be_signed_any_more_are_on_record() {
     assert_eq!(scene.gone().await, expected);
 }
 
+/// The intent to take a proposal away, and nothing behind it; its leaf.
+async fn is_to_go(scene: &Scene, operation: &'static str, digest: Sha256Digest) -> u64 {
+    let mut intent = IntentLeaf::new(NOW * 1000, &ALICE);
+    intent.operation = operation;
+    intent.subject = Some(SubjectBody::proposal(&gun(GUN), digest, "uid:1000"));
+    scene.house.audit().append(Leaf::Intent(intent)).await.unwrap()
+}
+
 #[tokio::test]
-async fn a_withdrawal_that_was_cut_off_has_an_end_in_the_log_and_the_proposal_waits() {
+async fn of_a_withdrawal_that_was_cut_off_the_log_says_that_it_was_not_begun_and_the_proposal_waits() {
+    for operation in ["withdraw", "discard"] {
+        let scene = Scene::shared().await;
+        let digest = waiting(&scene.sign_in(&ALICE, qa(), "1.0").await.unwrap()).digest;
+        let leaf = is_to_go(&scene, operation, digest).await;
+
+        let scene = scene.restarted().await;
+
+        assert_eq!(scene.end_of(leaf).await, "not-started");
+        assert_eq!(scene.waits(&BOB).await.unwrap().digest, digest);
+        scene.approve(&BOB, digest).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawal_that_was_made_is_done_though_nobody_could_say_so() {
     let scene = Scene::shared().await;
     let digest = waiting(&scene.sign_in(&ALICE, qa(), "1.0").await.unwrap()).digest;
-    let mut intent = IntentLeaf::new(NOW * 1000, &ALICE);
-    intent.operation = "withdraw";
-    intent.subject = Some(SubjectBody::proposal(&gun(GUN), digest, "uid:1000"));
-    let leaf = scene.house.audit().append(Leaf::Intent(intent)).await.unwrap();
+    let leaf = is_to_go(&scene, "withdraw", digest).await;
+    let head = Head { proposal: None, ..scene.house.records().head(&gun(GUN)).await.unwrap() };
+    scene.house.records().publish(&gun(GUN), head, &[], None, scene.house.anchor()).await.unwrap();
 
     let scene = scene.restarted().await;
 
-    assert_eq!(scene.end_of(leaf).await, "unknown");
-    assert_eq!(scene.waits(&BOB).await.unwrap().digest, digest);
-    scene.approve(&BOB, digest).await.unwrap();
+    assert_eq!(scene.end_of(leaf).await, "done");
+    // The same once more is another one: its versions are its own.
+    let again = waiting(&scene.sign_in(&ALICE, qa(), "1.0").await.unwrap()).digest;
+    assert_ne!(again, digest);
+    let scene = scene.restarted().await;
+    assert_eq!(scene.end_of(leaf).await, "done");
+    scene.approve(&BOB, again).await.unwrap();
 }
