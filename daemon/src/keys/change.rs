@@ -142,9 +142,12 @@ impl House {
         self.change_by_itself(view, Change::FinishDestroy).await
     }
 
-    /// Retires a key that the daemon made for somebody who never used it, and schedules its destruction.
+    /// Retires a key that the daemon made for somebody who never used it, unless it is, and schedules its destruction.
     pub(crate) async fn discard(self: &Arc<Self>, view: &KeyView) -> Result<(), Fault> {
-        let retired = afresh(|| self.change_by_itself(view, Change::Retire)).await?.view;
+        let retired = match view.state.use_ {
+            Use::Retired => view.clone(),
+            _ => afresh(|| self.change_by_itself(view, Change::Retire)).await?.view,
+        };
         afresh(|| self.change_by_itself(&retired, Change::Destroy)).await.map(|_| ())
     }
 

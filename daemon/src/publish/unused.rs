@@ -15,13 +15,15 @@ use super::sign::ServerKey;
 use super::{PublishError, Publisher};
 use crate::house::House;
 use crate::keys::record_fault;
-use crate::records::{Head, KeyRecord, KeyView};
+use crate::records::{Head, KeyRecord, KeyState, KeyView};
 
 /// How many keys are looked at at once.
 const AT_ONCE_MAX: usize = 256;
 /// What their names begin with, and the last name before all of them.
 const PREFIX: &str = "tuf/";
 const BEFORE: &str = "tuf";
+/// The epoch of a key whose first change is that it was retired: it is made with 1, and each change is one more.
+const RETIRED_FIRST: u64 = 2;
 
 impl House {
     /// Retires the daemon's keys of repositories that were never used in all their time, and schedules their destruction.
@@ -36,7 +38,7 @@ impl House {
             let is_last = views.len() < AT_ONCE_MAX;
             for view in views {
                 last = view.record.name.clone();
-                let is_old = view.record.created_at_unix_seconds <= before && view.state.use_ == Use::Active;
+                let is_old = view.record.created_at_unix_seconds <= before && is_to_go(&view.state);
                 let Some((gun, role)) = is_old.then(|| place_of(&view.record)).flatten() else { continue };
                 match self.publisher().discard(gun, &role, &view).await {
                     Ok(false) => {}
@@ -60,6 +62,16 @@ impl House {
         let half = self.config().keys.unused_trust_keys_after.map(|after| after.as_secs() / 2);
         let age = self.clock().now_unix_seconds().saturating_sub(record.created_at_unix_seconds);
         place_of(record).is_some() && half.is_some_and(|half| age >= half)
+    }
+}
+
+/// Whether a key is one to look at: it may sign, or its retirement is all that ever happened to it. A sweep that was cut
+/// off leaves it so, and it would be counted for good. One whose destruction somebody has cancelled stays.
+fn is_to_go(state: &KeyState) -> bool {
+    match state.use_ {
+        Use::Active => true,
+        Use::Retired => state.epoch == RETIRED_FIRST,
+        Use::Disabled | Use::DestroyScheduled { .. } | Use::Destroyed => false,
     }
 }
 

@@ -119,3 +119,22 @@ async fn where_the_configuration_says_so_they_stay() {
     assert_eq!(scene.house.discard_unused_keys().await.unwrap(), 0);
     assert_eq!(scene.key(&RoleName::Timestamp).await, key);
 }
+
+#[tokio::test]
+async fn what_a_sweep_that_was_cut_off_has_retired_goes_and_what_somebody_kept_stays() {
+    let scene = Scene::new().await;
+    scene.key(&RoleName::Timestamp).await;
+    scene.clock.advance(WEEK);
+    // The first half of what a sweep does.
+    scene.retire(GUN, trust::Purpose::Timestamp).await;
+    assert_eq!(scene.house.records().trust_key_count().unwrap(), (1, 1));
+
+    let scene = scene.restarted().await;
+    assert_eq!(scene.house.discard_unused_keys().await.unwrap(), 1);
+
+    assert_eq!(scene.house.records().trust_key_count().unwrap(), (1, 0));
+    assert_eq!(changes(&scene).await, [("destroy".to_owned(), "service:destruction".to_owned())]);
+    // Its destruction is cancelled: somebody wants it.
+    scene.retire(GUN, trust::Purpose::Timestamp).await;
+    assert_eq!(scene.house.discard_unused_keys().await.unwrap(), 0);
+}
