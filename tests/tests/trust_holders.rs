@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use trust_tests::authority::{self, Authority};
 use trust_tests::http::free_address;
+use trust_tests::notary::PASSPHRASE;
 use trust_tests::token::Token;
 use trust_tests::{Ran, Trustctl};
 
@@ -232,15 +233,16 @@ fn an_upload_beside_a_proposal_is_outdated_until_the_daemon_has_published_behind
     assert!(over.contains("another version of targets/releases"), "{shown}");
 }
 
-/// One key is the daemon's, the other lies in a file that its holder keeps.
+/// One key is the daemon's, the other lies in a file of docker's that its holder keeps.
 #[test]
 fn docker_pulls_what_a_key_outside_the_daemon_has_signed_last() {
     let docker = Docker::new();
     let user = docker.user();
-    let repository = docker.registry.reference("team/app");
-    let pair = rcgen::KeyPair::generate().unwrap();
-    let public = user.write("own.pub", pair.public_key_pem().as_bytes()).unwrap();
-    let own = user.write_secret("own.pem", pair.serialize_pem().as_bytes()).unwrap();
+    let (repository, home) = (docker.registry.reference("team/app"), docker.home.path());
+    docker.run("1", &["trust", "key", "generate", "bob", "--dir", home.to_str().unwrap()]).ok().unwrap();
+    let public = home.join("bob.pub");
+    let own = std::fs::read_dir(docker.trust_directory().join("private")).unwrap().next().unwrap().unwrap().path();
+    let passphrase = user.write_secret("passphrase", PASSPHRASE.as_bytes()).unwrap();
     create(&user, "team/qa-1", &repository, &[]);
     begin(&user, &repository, &["--key", "team/qa-1", "--public-key", public.to_str().unwrap()]);
     let reference = docker.pushed("1.0");
@@ -251,7 +253,10 @@ fn docker_pulls_what_a_key_outside_the_daemon_has_signed_last() {
     let approve = ["trust", "approve", &repository, digest];
     let alone = user.run(&approve).unwrap().exited(1).unwrap();
     assert!(alone.stderr.contains("has signed it"), "{alone}");
-    let approved = user.run(&[&approve[..], &["--key", &own]].concat()).unwrap().ok().unwrap();
+    let key = ["--key", own.to_str().unwrap()];
+    let unopened = user.run(&[&approve[..], &key].concat()).unwrap().exited(2).unwrap();
+    assert!(unopened.stderr.contains("is encrypted, and nobody is there to ask"), "{unopened}");
+    let approved = user.run(&[&approve[..], &key, &["--passphrase-file", &passphrase]].concat()).unwrap().ok().unwrap();
 
     assert!(approved.stdout.contains("targets/releases version 1"), "{approved}");
     docker.pulls(&reference);

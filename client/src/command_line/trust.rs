@@ -125,7 +125,8 @@ pub(crate) struct TrustApprove {
     /// Which one.
     #[command(flatten)]
     pub(crate) proposed: TrustProposed,
-    /// Your own key, which the daemon does not hold: a file with PKCS#8, Ed25519 or P-256. It signs here, and stays here.
+    /// Your own key, which the daemon does not hold: a file with PKCS#8, Ed25519 or P-256, or one of docker's
+    /// (~/.docker/trust/private). It signs here, and stays here.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// A file with the passphrase of an encrypted key; without it, it is asked for.

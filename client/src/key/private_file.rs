@@ -3,6 +3,7 @@
 //! Every buffer with a secret in it is wiped. The key is not checked here: custody
 //! does that, which has to anyway. Only what kind it is has to be known.
 
+mod lines;
 mod older;
 mod sha1;
 
@@ -18,6 +19,7 @@ use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef, SecretDocument};
 use trust::{Algorithm, Scheme};
 use zeroize::Zeroizing;
 
+pub(crate) use self::lines::apart;
 use self::older::OlderPem;
 use crate::failure::Failure;
 
@@ -98,13 +100,23 @@ impl PrivateFile {
 }
 
 impl Held {
-    /// The content of the file at `path`.
+    /// The content of the file at `path`. What lines before a PEM's body say of the key is left to others.
     pub(crate) fn of(path: &Path, bytes: &[u8]) -> Result<Self, Failure> {
+        let Some((pem, lines)) = std::str::from_utf8(bytes).ok().and_then(apart) else {
+            return Self::pkcs8(path, bytes);
+        };
+        match lines.iter().find(|(name, _)| *name == "DEK-Info") {
+            Some((_, how)) => Self::older(path, &pem, how),
+            None => Self::pkcs8(path, pem.as_bytes()),
+        }
+    }
+
+    fn pkcs8(path: &Path, bytes: &[u8]) -> Result<Self, Failure> {
         Ok(Self { path: path.to_owned(), content: Content::Pkcs8(mended(document(path, bytes)?)) })
     }
 
-    /// The content of the file at `path`, a PEM that is encrypted as its line `DEK-Info` says, without its lines.
-    pub(crate) fn older(path: &Path, pem: &str, how: &str) -> Result<Self, Failure> {
+    /// A PEM that is encrypted as its line `DEK-Info` says, without its lines.
+    fn older(path: &Path, pem: &str, how: &str) -> Result<Self, Failure> {
         let older = OlderPem::read(pem, how).ok_or_else(|| {
             let place = path.display();
             Failure::usage(

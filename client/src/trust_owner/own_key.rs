@@ -1,4 +1,4 @@
-//! A proposal signed here, by a key that its holder keeps: a file with PKCS#8.
+//! A proposal signed here, by a key that its holder keeps: a file with PKCS#8, docker's own key files among them.
 //!
 //! Signed are the bytes that the proposal's digest means, where they are metadata of the role that they are for. The key
 //! goes nowhere; the daemon is brought the signatures.
@@ -106,6 +106,7 @@ impl OwnKey {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
 
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm};
 
@@ -113,15 +114,31 @@ mod tests {
 
     const CONTENT: &str = r#"{"_type":"Targets","delegations":{"keys":{},"roles":[]},"expires":"2030-01-01T00:00:00Z","targets":{},"version":1}"#;
 
+    /// `docker trust key generate` of docker 28.2.2 made it, and called it so; passphrase "a passphrase for tests".
+    const OF_DOCKER: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n\
+        role: tester\n\
+        \n\
+        MIHuMEkGCSqGSIb3DQEFDTA8MBsGCSqGSIb3DQEFDDAOBAik8GXjRS5HtAICCAAw\n\
+        HQYJYIZIAWUDBAEqBBDuXOL8f2PvCPYv1bOu1IRpBIGgZxoZcRbSKNdFQyvV5S/G\n\
+        OsbOQt8mwHmixlzcxwRkK6BfC+GadFzXRixwDg8SarJys3fTQOggHCGWNnHjLoMB\n\
+        iYcvqKwsa8LgRRjy5/PaOzOlt6uZL6nxDVpNmaD1Wdp54PfIYc44umz491HthsoL\n\
+        h3Ij75nFzktzcXwYj/CMOruxXBAjfYGnksFaCfKYa1Vgtmdy/NtabUbOxzOiNkzS\n\
+        pA==\n\
+        -----END ENCRYPTED PRIVATE KEY-----\n";
+    const ITS_NAME: &str = "50267822c89fe06fbfd2ab82f6274e12b1692f15c540aedd82c2237875863491";
+
+    /// A file that is its owner's alone.
+    fn put(directory: &Path, name: &str, content: &[u8]) -> PathBuf {
+        let path = directory.join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
     /// A key of each kind, from a file, with what verifies its signatures.
     fn keys() -> Vec<(OwnKey, Vec<u8>, &'static dyn VerificationAlgorithm)> {
         let (directory, random) = (tempfile::tempdir().unwrap(), SystemRandom::new());
-        let read = |name: &str, der: &[u8]| {
-            let path = directory.path().join(name);
-            std::fs::write(&path, der).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-            OwnKey::read(&path, None).unwrap()
-        };
+        let read = |name: &str, der: &[u8]| OwnKey::read(&put(directory.path(), name, der), None).unwrap();
         let of_curve = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
         let point = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, of_curve.as_ref()).unwrap();
         let edwards = Ed25519KeyPair::generate_pkcs8v1(&random).unwrap();
@@ -153,6 +170,21 @@ mod tests {
             assert_eq!((one.role.as_str(), &one.key_id), ("targets", &key.id.to_hex()));
             UnparsedPublicKey::new(algorithm, public).verify(CONTENT.as_bytes(), &one.signature).unwrap();
         }
+    }
+
+    #[test]
+    fn a_key_file_of_docker_opens_with_its_passphrase_and_is_the_key_that_docker_calls_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = put(directory.path(), "docker.key", OF_DOCKER.as_bytes());
+        let [right, wrong] = [("right", &b"a passphrase for tests\n"[..]), ("wrong", b"another passphrase")]
+            .map(|(name, content)| put(directory.path(), name, content));
+
+        let key = OwnKey::read(&file, Some(&right)).unwrap();
+
+        assert_eq!(key.id.to_hex(), ITS_NAME);
+        assert_eq!(key.sign(&waiting(ITS_NAME, CONTENT)).unwrap().len(), 1);
+        let refused = OwnKey::read(&file, Some(&wrong)).err().unwrap();
+        assert!(refused.what().contains("does not open with that passphrase"), "{refused:?}");
     }
 
     #[test]

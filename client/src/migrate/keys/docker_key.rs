@@ -7,13 +7,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use trust::{Gun, Purpose};
-use zeroize::Zeroizing;
 
 use crate::failure::Failure;
-use crate::key::private_file::{FILE_BYTES_MAX, Held, read_secret};
-
-/// The longest word of a line, in bytes: a role's or a repository's name.
-const WORD_BYTES_MAX: usize = 255;
+use crate::key::private_file::{FILE_BYTES_MAX, Held, apart, read_secret};
 
 /// One key file.
 pub(crate) struct DockerKey {
@@ -31,7 +27,7 @@ impl DockerKey {
     pub(super) fn read(path: &Path, private: &Path) -> Result<Self, Failure> {
         let bytes = read_secret(path, FILE_BYTES_MAX)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| not_readable(path))?;
-        let (pem, lines) = apart(text).ok_or_else(|| not_readable(path))?;
+        let (_, lines) = apart(text).ok_or_else(|| not_readable(path))?;
         let word = |name: &str| lines.iter().find(|(found, _)| *found == name).map(|(_, word)| *word);
         let place = Place::of(path.strip_prefix(private).unwrap_or(path));
         let role = word("role").or(place.role).ok_or_else(|| {
@@ -41,10 +37,7 @@ impl DockerKey {
             )
         })?;
         let gun = word("gun").filter(|gun| !gun.is_empty()).or(place.gun).map(str::parse).transpose()?;
-        let held = match word("DEK-Info") {
-            None => Held::of(path, pem.as_bytes())?,
-            Some(how) => Held::older(path, &pem, how)?,
-        };
+        let held = Held::of(path, &bytes)?;
         Ok(Self { id: place.id.to_owned(), role: role.to_owned(), gun, held })
     }
 
@@ -80,33 +73,6 @@ impl<'p> Place<'p> {
     }
 }
 
-/// Lines before a body: name and word.
-type Words<'t> = Vec<(&'t str, &'t str)>;
-
-/// PEM without the lines that stand before its body (RFC 1421 §4.4), and these.
-fn apart(text: &str) -> Option<(Zeroizing<String>, Words<'_>)> {
-    let mut pem = Zeroizing::new(String::with_capacity(text.len().saturating_add(1)));
-    let mut lines = text.lines();
-    let first = lines.next().filter(|line| line.starts_with("-----BEGIN "))?;
-    pem.push_str(first);
-    pem.push('\n');
-    let mut words = Vec::new();
-    for line in lines {
-        match line.split_once(':') {
-            Some((name, word)) if name.len() <= WORD_BYTES_MAX && word.len() <= WORD_BYTES_MAX => {
-                words.push((name.trim(), word.trim()));
-            }
-            Some(_) => return None,
-            None if line.trim().is_empty() => {}
-            None => {
-                pem.push_str(line);
-                pem.push('\n');
-            }
-        }
-    }
-    Some((pem, words))
-}
-
 fn not_readable(path: &Path) -> Failure {
     Failure::usage(format!("{} is no key file of docker or notary", path.display()), "is it another's? leave it out")
 }
@@ -130,17 +96,5 @@ mod tests {
             says("tuf_keys/docker.com/team/app/ab12_targets.key"),
             ("ab12".to_owned(), some("targets"), some("docker.com/team/app"))
         );
-    }
-
-    #[test]
-    fn the_lines_before_the_body_are_told_apart() {
-        let text = "-----BEGIN X-----\ngun: localhost:5000/team/app\nrole: targets\n\nAAAA\n-----END X-----\n";
-
-        let (pem, lines) = apart(text).unwrap();
-
-        assert_eq!(*pem, "-----BEGIN X-----\nAAAA\n-----END X-----\n");
-        assert_eq!(lines, [("gun", "localhost:5000/team/app"), ("role", "targets")]);
-        assert!(apart("role: root\n").is_none());
-        assert!(apart(&format!("-----BEGIN X-----\nrole: {}\n", "a".repeat(300))).is_none());
     }
 }
