@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tracing::{error, warn};
-use trust::format::tuf::plan::{TARGETS_SECONDS, TIMESTAMP_SECONDS};
-use trust::format::tuf::{BYTES_MAX, Document, Expires, Gun, Repository, RoleName};
+use trust::format::tuf::plan::{TARGETS_SECONDS, TIMESTAMP_SECONDS, Unsigned};
+use trust::format::tuf::{BYTES_MAX, Document, Gun, Repository, RoleName};
 use trust::principal::Service;
 use trust::{Fault, FaultKind, Principal};
 
@@ -68,7 +68,7 @@ impl House {
                 let house = Arc::clone(self);
                 at_work.spawn(async move {
                     let deadline = house.clock().monotonic().saturating_add(house.limits().request_time_max);
-                    let ended = house.publisher().renewed(&gun, deadline).await;
+                    let ended = house.publisher().renewed(&gun, None, deadline).await;
                     let is_done = ended.is_ok();
                     if let Err(fault) = ended {
                         error!(stage = "publish", repository = %gun, %fault, "a timestamp was not signed anew");
@@ -95,11 +95,13 @@ impl Publisher<'_> {
         if counts(&RoleName::Timestamp) && counts(&RoleName::Snapshot) || self.is_resting(gun) {
             return Ok(generation);
         }
-        if let Ok(None) | Err(PublishError::Refused(_)) = self.renewal(gun, &generation, now) {
-            return Ok(generation);
-        }
+        let found = match self.renewal(gun, &generation, now) {
+            Ok(None) | Err(PublishError::Refused(_)) => return Ok(generation),
+            // What else there is met in turn again, and told.
+            found => found.ok().flatten(),
+        };
         let deadline = self.0.clock().monotonic().saturating_add(self.0.limits().request_time_max);
-        match self.renewed(gun, deadline).await {
+        match self.renewed(gun, found, deadline).await {
             Ok(renewed) => Ok(renewed),
             Err(PublishError::Busy) => Ok(generation),
             Err(fault @ (PublishError::Refused(_) | PublishError::Unavailable(_) | PublishError::Internal(_))) => {
@@ -111,11 +113,16 @@ impl Publisher<'_> {
         }
     }
 
-    /// Signs anew what is due, in turn; whoever waited for the turn finds it done.
-    async fn renewed(self, gun: &Gun, deadline: Duration) -> Result<Arc<Generation>, PublishError> {
+    /// Signs anew what is due, in turn, as it was found before; whoever waited for the turn finds it done.
+    pub(super) async fn renewed(
+        self,
+        gun: &Gun,
+        found: Option<Renewal>,
+        deadline: Duration,
+    ) -> Result<Arc<Generation>, PublishError> {
         let asked = Asked { who: Principal::Service(Service::Timestamp), gun: gun.clone(), deadline };
         let house = Arc::clone(self.0);
-        let work = async move { Publisher(&house).renew(&asked).await };
+        let work = async move { Publisher(&house).renew(&asked, found).await };
         self.0.detached(work).await?
     }
 
@@ -123,7 +130,7 @@ impl Publisher<'_> {
         self.0.shelf().is_resting(gun, self.0.clock().monotonic())
     }
 
-    async fn renew(self, asked: &Asked) -> Result<Arc<Generation>, PublishError> {
+    async fn renew(self, asked: &Asked, found: Option<Renewal>) -> Result<Arc<Generation>, PublishError> {
         let turn = self.0.shelf().turn(&asked.gun).await?;
         asked.in_time(self.0)?;
         if self.is_resting(&asked.gun) {
@@ -131,9 +138,12 @@ impl Publisher<'_> {
         }
         let held = self.generation(&asked.gun).await?;
         let now = now_of(self.0);
-        let Some(Renewal { snapshot, timestamp }) = self.renewal(&asked.gun, &held, now)? else { return Ok(held) };
-        let repository = &held.repository;
-        let own = OwnFiles::plan(repository, snapshot, (timestamp, ends(now, TIMESTAMP_SECONDS)?))?;
+        let found = match found.filter(|found| found.serial == held.head.serial) {
+            None => self.renewal(&asked.gun, &held, now)?,
+            found => found,
+        };
+        let Some(Renewal { snapshot, timestamp, .. }) = found else { return Ok(held) };
+        let own = OwnFiles::over(&held.repository, snapshot, (timestamp, ends(now, TIMESTAMP_SECONDS)?))?;
         let reserved = self.reserve(asked, &held.head, &own).await?;
         self.renew_reserved(&turn, asked, (&held, &reserved), &own).await.inspect_err(|_| {
             let now = self.0.clock().monotonic();
@@ -161,7 +171,12 @@ impl Publisher<'_> {
     ///
     /// # Errors
     /// [`PublishError::Refused`] where the daemon has no key for a timestamp that is due.
-    fn renewal(self, gun: &Gun, held: &Generation, now_unix_seconds: i64) -> Result<Option<Renewal>, PublishError> {
+    pub(super) fn renewal(
+        self,
+        gun: &Gun,
+        held: &Generation,
+        now_unix_seconds: i64,
+    ) -> Result<Option<Renewal>, PublishError> {
         let Some(due) = Due::of(held, now_unix_seconds) else { return Ok(None) };
         let repository = &held.repository;
         let snapshot = match due.snapshot_expired {
@@ -172,17 +187,17 @@ impl Publisher<'_> {
             return Ok(None);
         }
         let timestamp = self.signers(gun, repository, &RoleName::Timestamp)?;
-        Ok(Some(Renewal { snapshot, timestamp }))
+        Ok(Some(Renewal { serial: held.head.serial, snapshot, timestamp }))
     }
 
-    /// Who signs the snapshot anew, and until when. None where only its owner can: who keeps the key, or wrote what could not
+    /// Who signs the snapshot anew, and what. None where only its owner can: who keeps the key, or wrote what could not
     /// be written again. That is known before a version is used up for it: who reads would use up two each time.
     fn renewed_snapshot(
         self,
         gun: &Gun,
         repository: &Repository,
         now_unix_seconds: i64,
-    ) -> Result<Option<(Vec<ServerKey>, Expires)>, PublishError> {
+    ) -> Result<Option<(Vec<ServerKey>, Unsigned)>, PublishError> {
         let role = RoleName::Snapshot;
         let keys = match self.signers(gun, repository, &role) {
             Ok(keys) => keys,
@@ -193,14 +208,16 @@ impl Publisher<'_> {
         let Some(file) = repository.file(&role).filter(|file| file.raw().len() <= RENEWED_BYTES_MAX) else {
             return Ok(None);
         };
-        let is_same = repository.renewed(&role, &ends).is_ok_and(|next| next.document().renews(file));
-        Ok(is_same.then_some((keys, ends)))
+        let planned = repository.renewed(&role, &ends).ok().filter(|next| next.document().renews(file));
+        Ok(planned.map(|next| (keys, next)))
     }
 }
 
-/// Who signs what is due: a timestamp, and before it a snapshot that has expired.
-struct Renewal {
-    snapshot: Option<(Vec<ServerKey>, Expires)>,
+/// Who signs what is due: a timestamp, and before it a snapshot that has expired, as it is planned.
+pub(super) struct Renewal {
+    /// Of the head that it was found for: a later one has versions of its own.
+    serial: u64,
+    pub(super) snapshot: Option<(Vec<ServerKey>, Unsigned)>,
     timestamp: Vec<ServerKey>,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{Instrument as _, info, warn};
-use trust::format::tuf::plan::{NoPlan, TARGETS_SECONDS, TIMESTAMP_SECONDS};
+use trust::format::tuf::plan::{NoPlan, TARGETS_SECONDS, TIMESTAMP_SECONDS, Unsigned};
 use trust::format::tuf::publish::{Refusal, SnapshotBy, Update, check};
 use trust::format::tuf::{Document, Expires, Gun, Key, Part, Repository, RoleName, Version};
 use trust::{Fault, Principal, Sha256Digest};
@@ -129,12 +129,11 @@ impl Publisher<'_> {
         repository: &Repository,
     ) -> Result<(Repository, Vec<Document>), PublishError> {
         let (mut repository, mut made) = (repository.clone(), Vec::new());
-        for OwnFile { role, keys, ends, .. } in own.files() {
-            let unsigned = match (role, warrant) {
-                // What nobody asked for says what was said already, in those words.
-                (RoleName::Snapshot, Warrant::Renewal) => repository.renewed(role, ends)?,
-                (RoleName::Snapshot, _) => repository.next_snapshot(ends)?,
-                _ => repository.next_timestamp(ends)?,
+        for OwnFile { role, keys, plan, .. } in own.files() {
+            let unsigned = match plan {
+                Plan::Made(unsigned) => unsigned.clone(),
+                Plan::Until(ends) if *role == RoleName::Snapshot => repository.next_snapshot(ends)?,
+                Plan::Until(ends) => repository.next_timestamp(ends)?,
             };
             let (signed, _) = self.signed(asked, warrant, &unsigned, keys).await?;
             repository = repository.with(signed.clone());
@@ -189,7 +188,16 @@ pub(super) struct OwnFile {
     pub(super) role: RoleName,
     pub(super) version: Version,
     pub(super) keys: Vec<ServerKey>,
-    pub(super) ends: Expires,
+    plan: Plan,
+}
+
+/// What one of them says.
+#[derive(Debug)]
+enum Plan {
+    /// It is planned.
+    Made(Unsigned),
+    /// What there is when its turn comes, until then.
+    Until(Expires),
 }
 
 impl OwnFiles {
@@ -199,13 +207,33 @@ impl OwnFiles {
         snapshot: Option<(Vec<ServerKey>, Expires)>,
         timestamp: (Vec<ServerKey>, Expires),
     ) -> Result<Self, PublishError> {
-        let files = snapshot.map(|made| (RoleName::Snapshot, made)).into_iter();
-        let files = files.chain(std::iter::once((RoleName::Timestamp, timestamp))).map(|(role, (keys, ends))| {
+        let snapshot = snapshot.map(|(keys, ends)| (keys, Plan::Until(ends)));
+        Self::planned(repository, snapshot, timestamp)
+    }
+
+    /// The same over a snapshot that is planned, in this repository.
+    pub(super) fn over(
+        repository: &Repository,
+        snapshot: Option<(Vec<ServerKey>, Unsigned)>,
+        timestamp: (Vec<ServerKey>, Expires),
+    ) -> Result<Self, PublishError> {
+        let snapshot = snapshot.map(|(keys, unsigned)| (keys, Plan::Made(unsigned)));
+        Self::planned(repository, snapshot, timestamp)
+    }
+
+    fn planned(
+        repository: &Repository,
+        snapshot: Option<(Vec<ServerKey>, Plan)>,
+        (keys, ends): (Vec<ServerKey>, Expires),
+    ) -> Result<Self, PublishError> {
+        let snapshot = snapshot.map(|(keys, plan)| (RoleName::Snapshot, keys, plan));
+        let timestamp = (RoleName::Timestamp, keys, Plan::Until(ends));
+        let files = snapshot.into_iter().chain(std::iter::once(timestamp)).map(|(role, keys, plan)| {
             let version = match repository.mark(&role) {
                 Some(mark) => mark.next().ok_or_else(|| NoPlan::LastVersion(role.clone()))?,
                 None => Version::FIRST,
             };
-            Ok(OwnFile { role, version, keys, ends })
+            Ok(OwnFile { role, version, keys, plan })
         });
         files.collect::<Result<_, NoPlan>>().map(Self).map_err(PublishError::from)
     }

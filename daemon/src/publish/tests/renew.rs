@@ -275,3 +275,24 @@ async fn whoever_reads_what_cannot_be_signed_uses_up_one_version_a_minute() {
     scene.clock.advance(Duration::from_secs(60));
     assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(3));
 }
+
+#[tokio::test]
+async fn a_snapshot_that_was_found_due_is_published_as_it_was_planned_then() {
+    let (scene, _) = published().await;
+    scene.clock.advance(DAY * 1100);
+    let (publisher, name) = (scene.publisher(), gun(GUN));
+    let held = publisher.generation(&name).await.unwrap();
+    let now = i64::try_from(scene.clock.now_unix_seconds()).unwrap();
+    let find = || publisher.renewal(&name, &held, now).unwrap().unwrap();
+    let planned = find().snapshot.unwrap().1.document().signed_bytes().to_vec();
+    // It took a while until it had its turn, and so would end later.
+    scene.clock.advance(Duration::from_secs(10));
+
+    publisher.renewed(&name, Some(find()), scene.deadline()).await.unwrap();
+
+    assert_eq!(scene.current(RoleName::Snapshot).await.signed_bytes(), planned);
+    // What was found for another head is nothing now.
+    publisher.renewed(&name, Some(find()), scene.deadline()).await.unwrap();
+    assert_eq!(scene.current(RoleName::Snapshot).await.version(), version(2));
+    scene.walk().await;
+}
