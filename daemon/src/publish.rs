@@ -15,6 +15,7 @@ mod owner;
 mod read;
 mod record;
 mod renew;
+mod room;
 mod shelf;
 mod sign;
 mod signer;
@@ -38,20 +39,6 @@ pub(crate) use self::owner::{
     ShownProposed, ShownQuorum, ShownRole, ShownTarget, Wish,
 };
 pub(crate) use self::shelf::Shelf;
-
-/// The most roles of one repository; a head names them all in one row.
-const ROLES_MAX: usize = 512;
-/// The most roles that one child of targets may ever have had below it. Whoever holds its key names them, and the head
-/// keeps the versions of each for good: nobody is to fill it alone.
-const BELOW_MAX: usize = 128;
-/// The most roles that nobody delegates to and that a snapshot which was sent may name. Those of a snapshot that the daemon
-/// makes leave when others need the room; these stay for as long as they are named.
-const UNDELEGATED_MAX: usize = 128;
-/// The most bytes that the names of all roles have together that a repository ever had: the head keeps the version of each
-/// for good, and is one row.
-const NAMES_BYTES_MAX: usize = 256 * 1024;
-/// The most bytes that the current files of a repository may have together.
-const FILES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Trust data, for a door. Made for one request.
 #[derive(Clone, Copy)]

@@ -11,11 +11,10 @@ use trust::format::tuf::{Document, Expires, Gun, Key, Part, Repository, RoleName
 use trust::{Fault, Principal, Sha256Digest};
 
 use super::authorize::{Publication, Warrant};
+use super::room::with_room;
 use super::shelf::{Generation, Turn};
 use super::sign::ServerKey;
-use super::{
-    Asked, BELOW_MAX, FILES_BYTES_MAX, NAMES_BYTES_MAX, PublishError, Publisher, ROLES_MAX, Sent, UNDELEGATED_MAX, now_of,
-};
+use super::{Asked, PublishError, Publisher, Sent, now_of};
 use crate::house::{House, blocking};
 use crate::records::{ChangeKind, FileRef, Head, Proposal, ProposedFile};
 
@@ -337,67 +336,6 @@ async fn by_length<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + S
     if bytes < LONG_BYTES { Ok(work()) } else { blocking(work).await }
 }
 
-fn bytes_of(repository: &Repository) -> usize {
+pub(super) fn bytes_of(repository: &Repository) -> usize {
     repository.files().values().map(|file| file.raw().len()).sum()
-}
-
-/// The update, if the repository stays within its bounds with it. Files of roles that nobody delegates to any more stay as
-/// long as there is room for them: whoever is let in again goes on with what was signed before.
-fn with_room(held: &Repository, update: Update) -> Result<Update, Refusal> {
-    not_crowded(held, &update)?;
-    not_hoarding(&update)?;
-    if update.files().any(|file| update.begins_anew() || held.mark(file.role()).is_none()) {
-        nameable(update.repository().marks().keys())?;
-    }
-    let update = if bounded(update.repository()).is_ok() { update } else { update.without_undelegated() };
-    bounded(update.repository()).map(|()| update)
-}
-
-/// Whether those roles that are new have room below the child of targets that they belong to.
-fn not_crowded(held: &Repository, update: &Update) -> Result<(), Refusal> {
-    let top_of = |role: &RoleName| role.ancestors().nth(1);
-    let is_new = |role: &RoleName| update.begins_anew() || held.mark(role).is_none();
-    let mut below: BTreeMap<RoleName, usize> = BTreeMap::new();
-    for top in update.repository().marks().keys().filter_map(top_of) {
-        *below.entry(top).or_default() += 1;
-    }
-    let new = update.files().map(Document::role).filter(|role| is_new(role));
-    let crowded = new.filter_map(top_of).find(|top| below.get(top).is_some_and(|count| *count > BELOW_MAX));
-    crowded.map_or(Ok(()), |top| {
-        Err(Refusal::Validation(format!("at most {BELOW_MAX} roles may ever have been below {top}")))
-    })
-}
-
-/// Whether a snapshot that was sent names few roles that nobody delegates to.
-fn not_hoarding(update: &Update) -> Result<(), Refusal> {
-    let count = match update.snapshot_by() {
-        SnapshotBy::Client => update.repository().undelegated().len(),
-        SnapshotBy::Server => 0,
-    };
-    if count <= UNDELEGATED_MAX {
-        return Ok(());
-    }
-    let why = format!("the snapshot names {count} roles that nobody delegates to, of at most {UNDELEGATED_MAX}: leave them out");
-    Err(Refusal::BadSnapshot(why))
-}
-
-/// Whether a repository may have had all these roles; asked where one of them is new.
-pub(super) fn nameable<'r>(roles: impl Iterator<Item = &'r RoleName>) -> Result<(), Refusal> {
-    let bytes: usize = roles.map(|role| role.as_str().len()).sum();
-    if bytes <= NAMES_BYTES_MAX {
-        return Ok(());
-    }
-    let kib = NAMES_BYTES_MAX / 1024;
-    Err(Refusal::Validation(format!("the names of all roles that a repository ever had have at most {kib} KiB together")))
-}
-
-/// What one repository may have.
-pub(super) fn bounded(repository: &Repository) -> Result<(), Refusal> {
-    let bytes = bytes_of(repository);
-    let why = match repository.files().len() {
-        ..=ROLES_MAX if bytes <= FILES_BYTES_MAX => return Ok(()),
-        ..=ROLES_MAX => "the files of a repository have at most 64 MiB together".to_owned(),
-        _ => format!("a repository has at most {ROLES_MAX} roles"),
-    };
-    Err(Refusal::Validation(why))
 }

@@ -21,9 +21,10 @@ use super::{Changed, end_of};
 use crate::authorize::Action;
 use crate::publish::authorize::{OwnerWork, Publication, Warrant};
 use crate::publish::keys::Wanted;
+use crate::publish::room::bounded;
 use crate::publish::shelf::Turn;
 use crate::publish::sign::ServerKey;
-use crate::publish::update::{OwnFiles, Step, bounded, ends};
+use crate::publish::update::{OwnFiles, Step, ends};
 use crate::publish::{Asked, PublishError, Publisher, now_of, purpose_of};
 
 /// One generation as another server has it.

@@ -2,7 +2,7 @@
 
 use trust::format::tuf::plan::Change as Planned;
 
-use super::super::{BELOW_MAX, NAMES_BYTES_MAX, ROLES_MAX, UNDELEGATED_MAX};
+use super::super::room::{BELOW_MAX, NAMES_BYTES_MAX, ROLES_MAX, UNDELEGATED_MAX};
 use super::*;
 
 fn roles(names: impl IntoIterator<Item = String>) -> Vec<RoleName> {
