@@ -81,6 +81,12 @@ impl Publisher<'_> {
     }
 
     /// Notes, durably, which versions of targets are about to be signed, and by which keys.
+    ///
+    /// Not root's: a reservation that comes to nothing is burned, and the next root would have to leap over it, which clients
+    /// and the rules of an upload refuse. That repository could never change its keys again. No version of root comes twice with
+    /// other bytes to anybody who reads, even so. What is signed is read only once it is put in place; that is one write,
+    /// durable before the first reader sees it; and the row of a version is made once, so no other root gets into it. A crash
+    /// before that write leaves an intent in the log, and a root that nobody has.
     async fn reserve_for_owner(
         self,
         asked: &Asked,

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use trust::format::tuf::{Document, Key, KeyKind, RoleName};
 use trust::{Fault, FaultKind, Purpose, Sha256Digest};
 
-use super::scene::{GUN, OWNER, Scene, gun, version};
+use super::scene::{GUN, NOW, OWNER, Scene, gun, version};
 use crate::keys::KeySelector;
-use crate::publish::{Beginning, Changed, Delegating, Rotation, Wish};
+use crate::publish::authorize::Warrant;
+use crate::publish::update::ends;
+use crate::publish::{Asked, Beginning, Changed, Delegating, PublishError, Rotation, Wish};
 
 const EVERYTHING: &str = "permit (principal, action, resource);";
 
@@ -338,4 +340,28 @@ async fn what_was_deleted_goes_on_under_its_last_root_and_begins_anew_under_anot
     let anew = scene.begin(GUN, Beginning { root: Some(other), ..Beginning::default() }).await.unwrap();
     assert_eq!(anew.files[0], (RoleName::Root, version(1)));
     assert_ne!(scene.keys_of("root").await, root);
+}
+
+/// It is not reserved, for a gap between roots is one that no client gets over.
+#[tokio::test]
+async fn a_root_that_was_signed_when_the_process_was_killed_is_read_by_nobody_and_leaves_no_gap() {
+    let (scene, name) = (Scene::begun().await, gun(GUN));
+    let publisher = scene.publisher();
+    let held = publisher.generation(&name).await.unwrap();
+    let next = held.repository.next_root(&[], &ends(i64::try_from(NOW).unwrap(), 1000).unwrap()).unwrap();
+    let root = held.repository.authority(&RoleName::Root).unwrap();
+    let key = publisher.held_keys(&name, Purpose::Root).unwrap().pop().unwrap().listed_as((*root.keys()[0]).clone());
+    let asked = Asked { who: OWNER, gun: name.clone(), deadline: scene.deadline() };
+    let (lost, _) = publisher.signed(&asked, &Warrant::Renewal, &next, &[key]).await.unwrap();
+
+    let scene = scene.restarted().await;
+    let read = scene.publisher().by_version(&OWNER, &name, &RoleName::Root, lost.version()).await;
+    assert!(matches!(read, Err(PublishError::NotFound)), "{read:?}");
+    scene.rotate("root").await.unwrap();
+
+    let root = scene.current(RoleName::Root).await;
+    assert!(root.version() == lost.version() && root.raw() != lost.raw());
+    let records = scene.house.records();
+    let again = records.publish(&name, records.head(&name).await.unwrap(), &[lost], None, scene.house.anchor()).await;
+    assert!(again.is_err(), "a version has other bytes: {again:?}");
 }
