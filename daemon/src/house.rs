@@ -7,6 +7,7 @@ mod index;
 mod log;
 mod lost;
 mod orphans;
+mod record;
 mod root;
 mod sealing;
 mod start;
@@ -39,6 +40,7 @@ use crate::verification::Verifier;
 
 pub(crate) use doctor::{Examined, Keep};
 pub(crate) use orphans::Orphan;
+pub(crate) use record::no_more;
 pub(crate) use root::{Recovery, RootTarget};
 pub(crate) use sealing::{Opening, Progress, kek_state};
 pub(crate) use start::{StartError, log_context};

@@ -13,7 +13,6 @@ mod error;
 mod keys;
 mod owner;
 mod read;
-mod record;
 mod renew;
 mod room;
 mod shelf;
@@ -29,7 +28,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use trust::format::tuf::{Gun, Part, RoleName};
 use trust::{Fault, FaultKind, Principal};
 
+use crate::authorize::Grounds;
 use crate::house::House;
+use crate::permit::{Intent, Operation, Permit};
 
 pub(crate) use crate::records::{Change, ChangeKind, Window};
 
@@ -69,6 +70,19 @@ impl Asked {
             return Ok(());
         }
         Err(Fault::new(FaultKind::Late, "the time for it was over before its turn came").into())
+    }
+}
+
+impl Publisher<'_> {
+    /// Takes a place among the work in flight, and writes down what is about to be done.
+    async fn open_intent<O: Operation>(
+        self,
+        asked: &Asked,
+        operation: O,
+        grounds: Grounds,
+    ) -> Result<Intent<O>, Fault> {
+        let permit = Permit::grant(asked.who.clone(), operation, grounds, asked.deadline, self.0.take_flight()?);
+        self.0.open_intent(permit).await
     }
 }
 

@@ -81,8 +81,7 @@ impl House {
         if let Some(items) = permit.operation().batch_items() {
             self.audit().keep_batch(items).await.map_err(audit_fault)?;
         }
-        let open = permit.open(self.audit(), self.clock()).instrument(debug_span!("audit"));
-        let intent = open.await.map_err(audit_fault)?;
+        let intent = self.open_intent(permit).instrument(debug_span!("audit")).await?;
         let leaf = intent.leaf();
         let visit = match self.custodians().of(intent.operation().material()) {
             Ok(custody) => custody.sign(intent).instrument(debug_span!("custody", leaf)).await,

@@ -187,14 +187,18 @@ impl OutcomeLeaf {
         }
     }
 
-    /// The end of a completed change of a key: the key with its newest version, and its epoch, afterwards.
+    /// The end of a completed change of a key.
     pub(crate) fn of_key(time: u64, intent: u64, newest: KeyRef, epoch: u64) -> Self {
-        Self {
-            epoch: Some(epoch),
-            key: Some(newest.id.to_string()),
-            version: Some(newest.version.number()),
-            ..Self::new(time, intent, Ended::Done)
-        }
+        let mut outcome = Self::new(time, intent, Ended::Done);
+        outcome.name_key(newest, epoch);
+        outcome
+    }
+
+    /// Names the key with its newest version, and its epoch, afterwards.
+    pub(crate) fn name_key(&mut self, newest: KeyRef, epoch: u64) {
+        self.epoch = Some(epoch);
+        self.key = Some(newest.id.to_string());
+        self.version = Some(newest.version.number());
     }
 }
 

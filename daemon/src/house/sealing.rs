@@ -12,8 +12,8 @@ use trust_hsm::{
 };
 
 use super::start::unseal_fault;
-use super::{House, blocking};
-use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
+use super::{House, blocking, no_more};
+use crate::audit::IntentLeaf;
 use crate::authorize::Action;
 use crate::custody;
 use crate::keys::record_fault;
@@ -160,13 +160,10 @@ impl House {
         let permit = Permit::grant(principal.clone(), operation.into(), grounds, deadline, self.take_flight()?);
         let house = Arc::clone(self);
         self.detached(async move {
-            let intent = permit.open(house.audit(), house.clock()).await.map_err(super::audit_fault)?;
+            let intent = house.open_intent(permit).await?;
             let ended = work.await;
-            let result = if ended.is_ok() { Ended::Done } else { Ended::Failed };
-            let mut outcome = OutcomeLeaf::new(house.clock().now_unix_ms(), intent.leaf(), result);
-            outcome.reason = ended.as_ref().err().map(|fault| fault.kind().name().to_owned());
-            house.write_outcome(outcome).await?;
-            drop(intent.close());
+            let said = ended.as_ref().map(|_| &()).map_err(|fault| Some(fault.kind().name()));
+            drop(house.close_intent(intent, said, no_more).await?);
             ended
         })
         .await?

@@ -9,7 +9,7 @@ use trust::principal::Service;
 use trust::{Fault, FaultKind, KeyId, KeyRef, Principal, Sha256Digest, Trust, Use, UseChange};
 
 use super::{Change, ChangeRequest, KeyReceipt, afresh, record_fault};
-use crate::audit::{DistrustBody, Ended, IntentLeaf, OutcomeLeaf};
+use crate::audit::{DistrustBody, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Grounds, RequestFacts};
 use crate::custody;
 use crate::house::House;
@@ -175,20 +175,12 @@ impl House {
     }
 
     async fn change(&self, permit: Permit<Changing>) -> Result<KeyReceipt, Fault> {
-        let intent = permit.open(self.audit(), self.clock()).await.map_err(crate::house::audit_fault)?;
+        let intent = self.open_intent(permit).await?;
         let leaf = intent.leaf();
         let changed = self.commit(&intent).await;
-        let (changing, _flight) = intent.close();
-        let now = self.clock().now_unix_ms();
-        let outcome = match &changed {
-            Ok(view) => OutcomeLeaf::of_key(now, leaf, newest_of(view), view.state.epoch),
-            Err(fault) => {
-                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Failed);
-                outcome.reason = Some(fault.kind().name().to_owned());
-                outcome
-            }
-        };
-        self.write_outcome(outcome).await?;
+        let ended = changed.as_ref().map_err(|fault| Some(fault.kind().name()));
+        let more = |view: &KeyView, outcome: &mut OutcomeLeaf| outcome.name_key(newest_of(view), view.state.epoch);
+        let (changing, _flight) = self.close_intent(intent, ended, more).await?;
         let view = changed?;
         // Committed; true for everybody once the sessions that began before it have ended (D10).
         let material = view.newest().and_then(|version| version.materials.first());

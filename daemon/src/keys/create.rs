@@ -11,7 +11,7 @@ use super::adopt::Sought;
 use super::change::{KeyReplay, Replayed, key_hash, newest_of};
 use super::import::Envelope;
 use super::{KeyReceipt, KeySelector, NewKey, afresh, record_fault};
-use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
+use crate::audit::{IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Decision, Grounds, KeyFacts, RequestFacts};
 use crate::custody::{self, Custody};
 use crate::house::House;
@@ -236,24 +236,15 @@ impl House {
 
     /// Intent, key, record, outcome.
     pub(super) async fn give_birth(&self, permit: Permit<Birth>) -> Result<KeyReceipt, Fault> {
-        let intent = permit.open(self.audit(), self.clock()).await.map_err(crate::house::audit_fault)?;
+        let intent = self.open_intent(permit).await?;
         let leaf = intent.leaf();
         let born = self.bear(&intent).await;
-        let (birth, _flight) = intent.close();
-        let now = self.clock().now_unix_ms();
-        let outcome = match &born {
-            Ok(view) => {
-                let mut outcome = OutcomeLeaf::of_key(now, leaf, newest_of(view), view.state.epoch);
-                outcome.spki = view.newest().map(|version| version.public_key.spki_sha256().to_hex());
-                outcome
-            }
-            Err(fault) => {
-                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Failed);
-                outcome.reason = Some(fault.kind().name().to_owned());
-                outcome
-            }
+        let ended = born.as_ref().map_err(|fault| Some(fault.kind().name()));
+        let more = |view: &KeyView, outcome: &mut OutcomeLeaf| {
+            outcome.name_key(newest_of(view), view.state.epoch);
+            outcome.spki = view.newest().map(|version| version.public_key.spki_sha256().to_hex());
         };
-        self.write_outcome(outcome).await?;
+        let (birth, _flight) = self.close_intent(intent, ended, more).await?;
         let view = born?;
         info!(stage = "keys", key = %birth.key(), "key version made");
         Ok(KeyReceipt { view, leaf })

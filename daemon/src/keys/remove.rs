@@ -113,7 +113,7 @@ impl House {
     }
 
     async fn carry_removal(&self, permit: Permit<Removal>) -> Result<(), Fault> {
-        let intent = permit.open(self.audit(), self.clock()).await.map_err(crate::house::audit_fault)?;
+        let intent = self.open_intent(permit).await?;
         let (key, order) = (intent.operation().key, intent.operation().order.clone());
         let removed = match self.custodians().of(&order.material) {
             Ok(custody) => custody.destroy(order).await.map_err(custody::told),

@@ -11,6 +11,7 @@ use super::{Asked, PublishError, Publisher};
 use crate::audit::{IntentLeaf, SubjectBody};
 use crate::authorize::{Action, Grounds};
 use crate::custody::NotBegun;
+use crate::house::no_more;
 use crate::permit::{Intent, Operation};
 use crate::records::{ChangeKind, Head};
 
@@ -51,7 +52,7 @@ impl Publisher<'_> {
         let intent = self.open_intent(&asked, deletion, grounds).await?;
         let ended = self.bury(&intent).await;
         let said = ended.as_ref().map_err(|error| Some(error.name()));
-        let (deletion, _flight) = self.close_intent(intent, said).await?;
+        let (deletion, _flight) = self.0.close_intent(intent, said, no_more).await?;
         info!(stage = "publish", repository = %deletion.gun, is_done = ended.is_ok(), "trust data deleted");
         ended
     }

@@ -13,6 +13,7 @@ use super::pending::Standing;
 use crate::audit::{IntentLeaf, SubjectBody};
 use crate::authorize::{Action, Grounds};
 use crate::custody::NotBegun;
+use crate::house::no_more;
 use crate::permit::{Intent, Operation};
 use crate::publish::authorize::together;
 use crate::publish::shelf::Generation;
@@ -124,7 +125,7 @@ impl Publisher<'_> {
         let intent = self.open_intent(asked, removal, grounds).await?;
         let ended = self.removed(&intent).await;
         let said = ended.as_ref().map_err(|error| Some(error.name()));
-        let (Removal { gun, .. }, _flight) = self.close_intent(intent, said).await?;
+        let (Removal { gun, .. }, _flight) = self.0.close_intent(intent, said, no_more).await?;
         info!(stage = "publish", repository = %gun, %digest, ?going, is_done = ended.is_ok(), "a proposal goes");
         ended
     }
