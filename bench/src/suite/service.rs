@@ -67,6 +67,7 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
     let scene = Scene { ours, key, batch, doors: vec![(UNIX, unix), (MTLS, mtls)] };
     many(plan, &scene, report).await?;
     cost::run(plan, &scene, report).await?;
+    open::batches(plan, &scene, report).await?;
     one_by_one(plan, &scene, report).await?;
     open::run(plan, &scene, report).await
 }
@@ -115,9 +116,14 @@ impl Scene {
     }
 }
 
+/// Case and subject of a row of [`many`].
+fn of_many(short: &str) -> (String, String) {
+    (format!("Ed25519, {ITEMS} items, {BATCHES} in flight"), format!("trustd, {short}"))
+}
+
 /// Batches of 1024 as requests and as messages of a stream, through both doors, in turn.
 async fn many(plan: &Plan, scene: &Scene, report: &mut Report) -> Result<()> {
-    let case = format!("Ed25519, {ITEMS} items, {BATCHES} in flight");
+    let (case, _) = of_many("");
     if !case.contains(&plan.case) {
         return Ok(());
     }
@@ -125,7 +131,8 @@ async fn many(plan: &Plan, scene: &Scene, report: &mut Report) -> Result<()> {
     for (door, channel) in &scene.doors {
         for (method, is_stream) in [("VerifyBatch", false), ("VerifyStream", true)] {
             let (short, channel) = (format!("{method}, {door}"), channel.clone());
-            asked.push(Asked { subject: format!("trustd, {short}"), short, channel, is_stream });
+            let (_, subject) = of_many(&short);
+            asked.push(Asked { subject, short, channel, is_stream });
         }
     }
     let mut found = vec![Found::default(); asked.len()];
@@ -308,5 +315,17 @@ mod tests {
         assert!(report.samples(SUITE, cost::CASE, cost::SUBJECT, TIMES_AS_DEAR).unwrap()[0] > 0.0);
         let case = "Sign, Ed25519, open loop, 50 % of the closed one, 99th percentile";
         assert!(report.samples(SUITE, case, "trustd, Unix socket", "µs").unwrap()[0] > 0.0);
+        // The half is offered, and the answer to a batch is never there before it was verified.
+        let (closed, subject) = of_many("VerifyStream, Unix socket");
+        let most = report.samples(SUITE, &closed, &subject, "items/s").unwrap()[0];
+        let open = |what: &str, unit| {
+            let case =
+                format!("VerifyStream, Ed25519, 1024 items a message, open loop, 50 % of the closed one, {what}");
+            report.samples(SUITE, &case, &subject, unit).unwrap()[0]
+        };
+        let (answered, median, of_hundred) =
+            (open("answered", "items/s"), open("median", "µs"), open("99th percentile", "µs"));
+        assert!(answered > 0.0 && answered < most, "{answered} of {most}");
+        assert!(median > 100.0 && median <= of_hundred, "{median} {of_hundred}");
     }
 }
