@@ -248,6 +248,7 @@ impl House {
         batch.fits(&keys)?;
         let batch = Arc::new(batch);
         let verdicts = self.verifier().run(&batch, &keys, &at_work).await?;
+        let verdicts = self.recheck(verdicts, &batch, &keys)?;
         let verdicts = veil(verdicts, &batch, &keys);
         self.note_verdicts(&verdicts);
         Ok(verdicts)

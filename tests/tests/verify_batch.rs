@@ -219,6 +219,27 @@ async fn what_is_said_of_a_key_while_a_batch_waits_counts_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_key_while_a_batch_is_at_work_counts_for_all_of_it() {
+    // Ten seconds of one core.
+    const SLOW: usize = 60_000;
+    let address = free_address().unwrap();
+    let daemon = Daemon::with(&Setup { more: format!("metrics = \"{address}\"\n"), ..Setup::allowing_raw() }).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    let p384 = sign(&channel, "raw/p384", Algorithm::EcdsaP384Sha256, 1).await;
+    let batch = {
+        let channel = channel.clone();
+        tokio::spawn(async move { verify(&channel, slow(p384.name, SLOW)).await })
+    };
+    let at_work = || metric(address, "trustd_verify_items_at_work ").parse::<usize>().unwrap();
+    soon("all of it is at work", || at_work() == SLOW).unwrap();
+
+    Caller::new(channel.clone()).distrust("raw/p384").await.unwrap();
+
+    // Those whose arithmetic was done before, too: the answer comes after the distrust.
+    assert_eq!(verdicts(&batch.await.unwrap(), SLOW), vec![Some(VerifyFailure::Distrusted); SLOW]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_named_very_often_is_one_key() {
     let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
     let channel = daemon.channel().await.unwrap();

@@ -2,20 +2,22 @@
 
 use std::collections::HashMap;
 
-use trust::{Algorithm, Fault, FaultKind, KeyVersion, MlDsa65Key, Principal, Trust};
+use trust::{Algorithm, Fault, FaultKind, KeyId, KeyVersion, MlDsa65Key, Principal, Trust};
 
 use super::Refusal;
 use super::batch::{Batch, BatchKey, VerificationKey};
 use crate::authorize::Action;
 use crate::house::House;
-use crate::keys::{KeySelector, Sight};
-use crate::records::KeyView;
+use crate::keys::{KeySelector, Sight, record_fault};
+use crate::records::{KeyView, RecordError};
 
 /// A key of a batch, looked up.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     /// Or why none of its signatures counts.
     pub(super) key: Result<VerificationKey, Refusal>,
+    /// The key that it is of, where it is one of ours.
+    pub(super) id: Option<KeyId>,
     /// The length of its signatures; `None` where lengths differ, or where there is no key.
     pub(super) signature_bytes: Option<usize>,
     /// Whether its caller may not get it, and so must not learn whether there is one.
@@ -46,7 +48,8 @@ impl House {
         for key in keys {
             found.push(match key {
                 BatchKey::Given(key) => {
-                    Found { signature_bytes: key.signature_bytes(), key: Ok(key.clone()), is_veiled: false }
+                    let signature_bytes = key.signature_bytes();
+                    Found { key: Ok(key.clone()), id: None, signature_bytes, is_veiled: false }
                 }
                 BatchKey::Kept(selector, version) => match kept.get(selector) {
                     Some(same) => same.version(*version)?,
@@ -65,6 +68,24 @@ impl House {
         }
         Ok(found)
     }
+
+    /// Refuses the items under keys that were distrusted since they were looked up: a batch may be at work for long, most of
+    /// it in wait for the cores, and no item counts in an answer that comes after the distrust.
+    pub(super) fn recheck(
+        &self,
+        verdicts: Vec<Option<Refusal>>,
+        batch: &Batch,
+        keys: &[Found],
+    ) -> Result<Vec<Option<Refusal>>, Fault> {
+        let is_distrusted = |found: &Found| match found.id.map(|id| self.records().state_now(id)) {
+            None => Ok(false),
+            Some(Ok(state)) => Ok(state.trust != Trust::Trusted),
+            Some(Err(RecordError::Missing)) => Ok(true),
+            Some(Err(error)) => Err(record_fault(error)),
+        };
+        let distrusted = keys.iter().map(is_distrusted).collect::<Result<Vec<bool>, Fault>>()?;
+        Ok(distrust(verdicts, batch, &distrusted))
+    }
 }
 
 /// A kept key, as the caller may see it.
@@ -79,7 +100,7 @@ impl Kept {
     fn version(&self, version: Option<KeyVersion>) -> Result<Found, Fault> {
         let is_veiled = self.is_veiled;
         let Some(view) = &self.view else {
-            return Ok(Found { key: Err(Refusal::Veiled), signature_bytes: None, is_veiled });
+            return Ok(Found { key: Err(Refusal::Veiled), id: None, signature_bytes: None, is_veiled });
         };
         let of_version = match version {
             Some(wanted) => view.versions.iter().find(|version| version.key.version == wanted),
@@ -91,8 +112,21 @@ impl Kept {
             None if is_veiled => Err(Refusal::Veiled),
             None => return Err(Fault::new(FaultKind::Missing, "no such version of the key")),
         };
-        Ok(Found { key, signature_bytes: view.record.algorithm.signature_bytes(), is_veiled })
+        let signature_bytes = view.record.algorithm.signature_bytes();
+        Ok(Found { key, id: Some(view.record.id), signature_bytes, is_veiled })
     }
+}
+
+/// Refuses the items under keys that are distrusted, by their index.
+pub(super) fn distrust(mut verdicts: Vec<Option<Refusal>>, batch: &Batch, distrusted: &[bool]) -> Vec<Option<Refusal>> {
+    if distrusted.contains(&true) {
+        for (item, verdict) in verdicts.iter_mut().enumerate() {
+            if distrusted.get(batch.key_of(item)) == Some(&true) {
+                *verdict = Some(Refusal::Distrusted);
+            }
+        }
+    }
+    verdicts
 }
 
 /// Takes the reasons away from items under keys that the caller may not get.

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::lookup::distrust;
 use super::*;
 
 fn kept() -> BatchKey {
@@ -7,7 +8,7 @@ fn kept() -> BatchKey {
 }
 
 fn distrusted() -> Found {
-    Found { key: Err(Refusal::Distrusted), signature_bytes: Some(64), is_veiled: false }
+    Found { key: Err(Refusal::Distrusted), id: None, signature_bytes: Some(64), is_veiled: false }
 }
 
 #[test]
@@ -49,6 +50,20 @@ fn ends_that_fall_or_stop_short_are_refused() {
     assert_eq!(ranges(5, &[6, 5]), None);
     assert_eq!(ranges(0, &[]), Some(vec![]));
     assert_eq!(ranges(1, &[]), None);
+}
+
+#[test]
+fn what_is_distrusted_meanwhile_takes_its_own_items_along_and_no_others() {
+    let messages = Batch::items32(vec![0; 32 * 4].into()).unwrap();
+    let signatures = vec![0; 64 * 4].into();
+    let batch = Batch::new([kept(), kept()].into(), vec![0, 1, 1, 0], messages, signatures, Vec::new(), 4).unwrap();
+    let wrong = Some(Refusal::NotValid(NotValid::Wrong));
+    let found = || vec![None, None, wrong, wrong];
+    let gone = Some(Refusal::Distrusted);
+
+    assert_eq!(distrust(found(), &batch, &[false, false]), found());
+    assert_eq!(distrust(found(), &batch, &[false, true]), [None, gone, gone, wrong]);
+    assert_eq!(distrust(found(), &batch, &[true, true]), [gone; 4]);
 }
 
 #[test]
