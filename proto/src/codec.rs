@@ -1,7 +1,7 @@
 //! How messages are read off the wire: as prost reads them, but not where little on the wire is much in memory.
 //!
 //! A number of one byte takes four once it is read, and an empty message inside another one some fifty. A request of
-//! very many items is all numbers, so a hostile one is counted before anything is made of it.
+//! very many items is all numbers or all small messages, so a hostile one is counted before anything is made of it.
 
 use std::any::TypeId;
 use std::marker::PhantomData;
@@ -11,10 +11,13 @@ use prost::Message;
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::{ProstDecoder, ProstEncoder};
-use trust::{Fault, FaultKind};
+use trust::format::release::FILES_MAX;
+use trust::{Fault, FaultKind, Form};
 
 use crate::{fault, v1};
 
+/// The most statements of one `SignBatchRequest` that any daemon takes, however it is configured.
+pub const SIGN_ITEMS_MAX: usize = 8192;
 /// The most keys of one `VerifyBatchRequest`.
 pub const VERIFY_KEYS_MAX: usize = 4096;
 /// The most items of one `VerifyBatchRequest` that any daemon takes, however it is configured.
@@ -61,12 +64,41 @@ where
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        // A message lies in one piece. If it did not, its rest would be missing here, and it would be refused.
         if TypeId::of::<U>() == TypeId::of::<v1::VerifyBatchRequest>() {
-            // A message lies in one piece. If it did not, its rest would be missing here, and it would be refused.
             verify_batch_is_bounded(buffer.chunk())?;
+        } else if TypeId::of::<U>() == TypeId::of::<v1::SignBatchRequest>() {
+            sign_batch_is_bounded(buffer.chunk())?;
         }
         self.0.decode(buffer)
     }
+}
+
+/// Counts what a `SignBatchRequest` would be made of.
+fn sign_batch_is_bounded(message: &[u8]) -> Result<(), Status> {
+    let [mut statements, mut forms, mut files, mut blob_forms] = [0_usize; 4];
+    for field in Fields(message) {
+        let Field { number, value } = field?;
+        match number {
+            2 => statements = statements.saturating_add(inside(value, 1, |_| 1)?),
+            4 => forms = forms.saturating_add(value.numbers()),
+            6 => {
+                files = files.saturating_add(inside(value, 1, |_| 1)?);
+                blob_forms = blob_forms.saturating_add(inside(value, 4, Value::numbers)?);
+            }
+            _ => {}
+        }
+    }
+    if statements > SIGN_ITEMS_MAX {
+        return Err(malformed("items: 1 to the daemon's batch_items_max"));
+    }
+    if files > FILES_MAX {
+        return Err(malformed("release: at most 1024 files"));
+    }
+    if forms.max(blob_forms) > Form::ALL.len() {
+        return Err(malformed("forms: each at most once"));
+    }
+    Ok(())
 }
 
 /// Counts what a `VerifyBatchRequest` would be made of.
@@ -77,7 +109,7 @@ fn verify_batch_is_bounded(message: &[u8]) -> Result<(), Status> {
         match number {
             1 => keys = keys.saturating_add(1),
             2 => key_indexes = key_indexes.saturating_add(value.numbers()),
-            4 => message_ends = message_ends.saturating_add(packed_message_ends(value)?),
+            4 => message_ends = message_ends.saturating_add(inside(value, 2, Value::numbers)?),
             6 => signature_ends = signature_ends.saturating_add(value.numbers()),
             _ => {}
         }
@@ -91,17 +123,17 @@ fn verify_batch_is_bounded(message: &[u8]) -> Result<(), Status> {
     Ok(())
 }
 
-/// How many ends `PackedMessages` have.
-fn packed_message_ends(packed: Value<'_>) -> Result<usize, Status> {
-    let Value::Bytes(packed) = packed else { return Ok(0) };
-    let mut ends = 0_usize;
-    for field in Fields(packed) {
+/// What the fields of that number count, together, in a message that is a field of another one.
+fn inside<'a>(message: Value<'a>, wanted: usize, count: fn(Value<'a>) -> usize) -> Result<usize, Status> {
+    let Value::Bytes(message) = message else { return Ok(0) };
+    let mut counted = 0_usize;
+    for field in Fields(message) {
         let Field { number, value } = field?;
-        if number == 2 {
-            ends = ends.saturating_add(value.numbers());
+        if number == wanted {
+            counted = counted.saturating_add(count(value));
         }
     }
-    Ok(ends)
+    Ok(counted)
 }
 
 fn malformed(text: &str) -> Status {
@@ -176,10 +208,20 @@ fn number(rest: &mut &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{BatchKey, PackedMessages, VerifyBatchRequest, batch_key, verify_batch_request};
+    use crate::v1::{
+        BatchKey, PackedMessages, Release, ReleaseFile, SignBatchRequest, Statement, StatementList, VerifyBatchRequest,
+        batch_key, sign_batch_request, verify_batch_request,
+    };
 
     fn counted(message: &VerifyBatchRequest) -> Result<(), String> {
         verify_batch_is_bounded(&message.encode_to_vec()).map_err(|status| status.message().to_owned())
+    }
+
+    /// As a field of a message that says its length.
+    fn within(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut message = vec![number << 3 | 2];
+        prost::encode_length_delimiter(bytes.len(), &mut message).unwrap();
+        [&message, bytes].concat()
     }
 
     fn packed(ends: usize) -> Option<verify_batch_request::Messages> {
@@ -215,11 +257,6 @@ mod tests {
     fn what_is_written_in_many_pieces_counts_as_much() {
         let unpacked = |number: u8| [number << 3, 7].repeat(VERIFY_ITEMS_MAX + 1);
         let pieces = |number: u8| [number << 3 | 2, 2, 7, 7].repeat(VERIFY_ITEMS_MAX / 2 + 1);
-        let within = |number: u8, bytes: &[u8]| {
-            let mut message = vec![number << 3 | 2];
-            prost::encode_length_delimiter(bytes.len(), &mut message).unwrap();
-            [&message, bytes].concat()
-        };
         // In a group, which prost skips; and twice the half of it.
         let half = within(4, &[2 << 3, 7].repeat(VERIFY_ITEMS_MAX / 2 + 1));
         for hostile in [
@@ -240,11 +277,75 @@ mod tests {
         assert!(verify_batch_is_bounded(&half).is_ok());
     }
 
+    fn statements(count: usize) -> SignBatchRequest {
+        let list = StatementList { statements: vec![Statement::default(); count] };
+        SignBatchRequest { items: Some(sign_batch_request::Items::Statements(list)), ..SignBatchRequest::default() }
+    }
+
+    fn release(files: usize, forms: usize) -> SignBatchRequest {
+        let release =
+            Release { files: vec![ReleaseFile::default(); files], blob_forms: vec![1; forms], ..Release::default() };
+        SignBatchRequest { items: Some(sign_batch_request::Items::Release(release)), ..SignBatchRequest::default() }
+    }
+
+    #[test]
+    fn statements_that_some_daemon_takes_are_read_and_one_more_is_not() {
+        let counted = |message: &SignBatchRequest| {
+            sign_batch_is_bounded(&message.encode_to_vec()).map_err(|status| status.message().to_owned())
+        };
+        let forms = Form::ALL.len();
+        let raw = |messages: usize| SignBatchRequest {
+            items: Some(sign_batch_request::Items::RawMessages32(vec![0x12; 32 * messages].into())),
+            ..SignBatchRequest::default()
+        };
+
+        for message in [statements(SIGN_ITEMS_MAX), release(FILES_MAX, forms), raw(100_000), raw(0)] {
+            assert_eq!(counted(&SignBatchRequest { forms: vec![1; forms], ..message }), Ok(()));
+        }
+        for (message, refused) in [
+            (statements(SIGN_ITEMS_MAX + 1), "items: 1 to the daemon's batch_items_max"),
+            (release(FILES_MAX + 1, 0), "release: at most 1024 files"),
+            (release(1, forms + 1), "forms: each at most once"),
+            (SignBatchRequest { forms: vec![1; forms + 1], ..raw(1) }, "forms: each at most once"),
+        ] {
+            assert_eq!(counted(&message), Err(refused.to_owned()));
+        }
+    }
+
+    #[test]
+    fn statements_count_as_much_in_many_pieces_and_beside_other_items() {
+        let half = within(2, &[1 << 3 | 2, 0].repeat(SIGN_ITEMS_MAX / 2 + 1));
+        let files = within(6, &[1 << 3 | 2, 0].repeat(FILES_MAX / 2 + 1));
+        let raw = within(3, &[7; 32]);
+        for hostile in [
+            // Some MiB of nothing, as a list and as lists of one each.
+            within(2, &[1 << 3 | 2, 0].repeat(2_000_000)),
+            [2 << 3 | 2, 2, 1 << 3 | 2, 0].repeat(100_000),
+            half.repeat(2),
+            [&half[..], &raw, &half].concat(),
+            [&files[..], &raw, &files].concat(),
+            within(4, &[1; 100_000]),
+            [4 << 3, 1].repeat(100_000),
+            within(6, &within(4, &[1; 100_000])),
+        ] {
+            let refused = sign_batch_is_bounded(&hostile).unwrap_err();
+
+            assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{hostile:?}", hostile = &hostile[..8]);
+        }
+        for fine in [&half[..], &files, &[&raw[..], &half, &files].concat()] {
+            assert!(sign_batch_is_bounded(fine).is_ok());
+        }
+    }
+
     #[test]
     fn what_is_no_message_is_refused_as_prost_does() {
         for bytes in [&[0x08][..], &[0x0a, 5, 1], &[0x0f], &[0xff; 11], &[0x09, 1, 2], &[0x22, 1, 0x10]] {
             assert!(VerifyBatchRequest::decode(bytes).is_err(), "{bytes:?}");
             assert_eq!(verify_batch_is_bounded(bytes).unwrap_err().code(), tonic::Code::Internal, "{bytes:?}");
+        }
+        for bytes in [&[0x10][..], &[0x12, 5, 1], &[0x12, 1, 0x0a], &[0x32, 2, 0x22, 1], &[0x0f]] {
+            assert!(SignBatchRequest::decode(bytes).is_err(), "{bytes:?}");
+            assert_eq!(sign_batch_is_bounded(bytes).unwrap_err().code(), tonic::Code::Internal, "{bytes:?}");
         }
     }
 }

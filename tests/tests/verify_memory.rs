@@ -150,33 +150,43 @@ async fn what_is_short_on_the_wire_and_long_in_memory_is_refused_before_it_is_re
     const BYTES: usize = 8 * 1024 * 1024 - 64;
     let daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
     let (pid, channel) = (daemon.id().unwrap(), daemon.channel().await.unwrap());
-    let method = |name: &str| Method { service: "Verification".to_owned(), name: name.to_owned(), names_key: true };
+    let method =
+        |service: &str, name: &str| Method { service: service.to_owned(), name: name.to_owned(), names_key: true };
     let ends = vec![0; BYTES];
     // As long as the hostile ones, and short once it is read: what a request of such a length takes by itself.
     let honest = field(3, &ends);
-    let hostile = [field(2, &ends), field(4, &field(2, &ends)), field(6, &ends), [1 << 3 | 2, 0].repeat(BYTES / 2)];
-    let ask = async |name: &str, message: &[u8]| {
+    let verify = [field(2, &ends), field(4, &field(2, &ends)), field(6, &ends), [1 << 3 | 2, 0].repeat(BYTES / 2)];
+    // Statements of nothing, files of nothing, and one form again and again.
+    let nothing = [1 << 3 | 2, 0].repeat(BYTES / 2 - 8);
+    let sign = [field(2, &nothing), field(6, &nothing), field(4, &ends), field(6, &field(4, &ends[8..]))];
+    let methods = [
+        ("Verification", "VerifyBatch", &verify),
+        ("Verification", "VerifyStream", &verify),
+        ("Signing", "SignBatch", &sign),
+    ];
+    let ask = async |service: &str, name: &str, message: &[u8]| {
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-        post_frames(&channel, &method(name), [&[0][..], &length, message].concat()).await.unwrap()
+        post_frames(&channel, &method(service, name), [&[0][..], &length, message].concat()).await.unwrap()
     };
     // As often, because each thread keeps some of what it had.
-    for _ in &hostile {
-        for name in ["VerifyBatch", "VerifyStream"] {
-            assert_eq!(ask(name, &honest).await.code, Code::InvalidArgument);
+    for (service, name, hostile) in methods {
+        for _ in hostile {
+            assert_eq!(ask(service, name, &honest).await.code, Code::InvalidArgument);
         }
     }
     let before = most_resident_kib(pid);
 
-    for message in &hostile {
-        for name in ["VerifyBatch", "VerifyStream"] {
-            let answer = ask(name, message).await;
+    for (service, name, hostile) in methods {
+        for message in hostile {
+            let answer = ask(service, name, message).await;
             assert_eq!(answer.code, Code::InvalidArgument, "{name}: {}", answer.message);
-            let is_counted = answer.message.starts_with("items: ") || answer.message.starts_with("keys: ");
+            let is_counted =
+                ["items: ", "keys: ", "release: ", "forms: "].iter().any(|word| answer.message.starts_with(word));
             assert!(is_counted, "{name}: {}", answer.message);
         }
     }
 
-    // A key of theirs would take some fifty bytes: 200 MiB together.
+    // A key of theirs would take some fifty bytes, and a statement more: 200 MiB together.
     let after = most_resident_kib(pid);
     assert!(after <= before + 2 * GROWTH_KIB_MAX, "{before} KiB before, then {after} KiB");
 }

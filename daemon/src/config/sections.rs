@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use trust_hsm::TokenName;
-use trust_proto::codec::VERIFY_ITEMS_MAX;
+use trust_proto::codec::{SIGN_ITEMS_MAX, VERIFY_ITEMS_MAX};
 
 use super::reader::Section;
 use super::{
@@ -98,6 +98,7 @@ pub(super) fn days(number: u64) -> Option<Duration> {
 
 pub(super) fn limits(mut section: Section) -> Limits {
     let default = Limits::default();
+    let sign_items_max = u64::try_from(SIGN_ITEMS_MAX).unwrap_or(u64::MAX);
     let verify_items_max = u64::try_from(VERIFY_ITEMS_MAX).unwrap_or(u64::MAX);
     let limits = Limits {
         connections_max: section.count("connections_max", 1..=65_536, default.connections_max),
@@ -105,7 +106,7 @@ pub(super) fn limits(mut section: Section) -> Limits {
         work_max: section.count("work_max", 1..=65_536, default.work_max),
         request_time_max: section.milliseconds("request_ms_max", 100..=600_000, default.request_time_max),
         message_bytes_max: section.count("message_kib_max", 64..=65_536, default.message_bytes_max >> 10) << 10,
-        batch_items_max: section.count("batch_items_max", 1..=8192, default.batch_items_max),
+        batch_items_max: section.count("batch_items_max", 1..=sign_items_max, default.batch_items_max),
         verify_items_max: section.count("verify_items_max", 1..=verify_items_max, default.verify_items_max),
         verify_items_at_work_max: section.count(
             "verify_items_at_work_max",
