@@ -102,12 +102,15 @@ fn what_cannot_be_read_ends_a_batch_and_what_came_before_keeps_its_verdicts() {
 
     assert!(ran.stdout.starts_with("not verified item 1:") && ran.stdout.lines().count() == 1, "{ran}");
     assert!(ran.stderr.contains("1 of 2 items are verified"), "{ran}");
-    assert!(ran.stderr.contains("item 2 of the batch cannot be read"), "{ran}");
+    assert!(ran.stderr.contains("item 2 of the batch cannot be read: in line 3 there is no JSON object"), "{ran}");
     let ran = verify(&text, &["--output", "json"]).exited(2).unwrap();
     let report = ran.json().unwrap();
     assert_eq!((&report["complete"], &report["items"], &report["valid"]), (&json!(false), &json!(2), &json!(1)));
     let ran = verify("", &["--output", "json"]).exited(2).unwrap();
     assert_eq!(ran.json().unwrap()["items"], 0);
+    // Where nothing fits, it may be the key.
+    let ran = verify(&format!("{}\n", lines[1]).repeat(2), &[]).exited(1).unwrap();
+    assert!(ran.stderr.contains("is k.pub the key that signed them?"), "{ran}");
     // A signature that is none of Ed25519.
     let ran = verify("{\"message\":\"\",\"signature\":\"AAAA\"}", &["--output", "json"]).exited(1).unwrap();
     assert_eq!(ran.json().unwrap()["failed"], json!([{"index": 0, "reason": "encoding"}]));

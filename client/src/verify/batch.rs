@@ -35,21 +35,24 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Runs it.
 pub(super) async fn run(context: &Context, arguments: &VerifyArguments, from: &Path) -> Result<(), Failure> {
     let (source, length_bytes) = open(from)?;
-    let report = |key: String| {
+    let report = |key: String, doubt: String| {
         let bar = context.output.progress_bytes(length_bytes, "verifying");
-        Report::new(context.output, bar, key)
+        Report::new(context.output, bar, key, doubt)
     };
     match (&arguments.by.public_key, &arguments.by.key) {
         (Some(path), _) => {
             let key = here::Prepared::read(path)?;
-            let mut report = report(path.display().to_string());
+            let doubt = format!("is {} the key that signed them?", path.display());
+            let mut report = report(path.display().to_string(), doubt);
             let chunks = chunks(source, key.chunk_items_max());
             let done = here::verify(key, chunks, &mut report).await;
             report.finish(done.err())
         }
         (None, Some(name)) => {
             let daemon = believed::one_daemon(context).await?;
-            let mut report = report(format!("{name}, a key of {}", daemon.address));
+            // Of a key that may not be seen a daemon says no more than of one that is not there.
+            let doubt = format!("`trustctl key show {name}`: is it there, and the key that signed them?");
+            let mut report = report(format!("{name}, a key of {}", daemon.address), doubt);
             let done = there::verify(&daemon, name, chunks(source, ITEMS_MAX), &mut report).await;
             report.finish(done.err())
         }

@@ -38,7 +38,7 @@ pub(super) fn read(
     mut take: impl FnMut(Chunk) -> bool,
 ) -> Result<(), Failure> {
     let feed = Feed::new(&mut source, &mut may_wait, &mut take, items_max);
-    let mut source = Source { reader: BufReader::with_capacity(READ_BYTES, feed), read_bytes: 0 };
+    let mut source = Source { reader: BufReader::with_capacity(READ_BYTES, feed), read_bytes: 0, lines: 0 };
     let format = source.format()?;
     let mut index: u64 = 0;
     let (mut message, mut signature) = (Vec::new(), Vec::new());
@@ -80,6 +80,8 @@ struct Source<'a> {
     reader: BufReader<Feed<'a>>,
     /// Bytes that items were made of.
     read_bytes: u64,
+    /// Lines that were read, empty ones among them.
+    lines: u64,
 }
 
 impl Source<'_> {
@@ -246,7 +248,13 @@ mod tests {
             (b"{\"message\":\"%\",\"signature\":\"\"}".to_vec(), "not base64"),
             (b"{\"message\":\"\",\"signature\":\"\",\"kay\":1}".to_vec(), "kay"),
             (format!("{{\"message\":\"{long}\",\"signature\":\"\"}}").into_bytes(), "1 MiB"),
-            (vec![b' '; LINE_BYTES_MAX + 1], "a line is longer"),
+            (vec![b' '; LINE_BYTES_MAX + 1], "line 1 is longer"),
+            (
+                format!("{good}\n \n{{\"signature\":}}").into_bytes(),
+                "item 1 of the batch cannot be read: in line 4 there",
+            ),
+            (format!("{good}\n\n {{\"signature\":}}").into_bytes(), "expected value (column 15)"),
+            (b"[null,\"\",\"\"]".to_vec(), "in line 1 there is no JSON object"),
             (packed(3, 64, &[]), "kind 3"),
             (packed(1, 4097, &[]), "4096"),
             (packed(1, 64, &[]), "no item"),

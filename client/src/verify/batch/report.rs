@@ -75,13 +75,17 @@ pub(super) struct Report {
     bar: ProgressBar,
     /// Under whose key, in words.
     key: String,
+    /// What to look at where no item fits the key.
+    doubt: String,
     items: u64,
     failed: u64,
+    /// Of those that failed: how many by their signature, which another key may have made.
+    wrong: u64,
 }
 
 impl Report {
-    pub(super) const fn new(output: Output, bar: ProgressBar, key: String) -> Self {
-        Self { output, bar, key, items: 0, failed: 0 }
+    pub(super) const fn new(output: Output, bar: ProgressBar, key: String, doubt: String) -> Self {
+        Self { output, bar, key, doubt, items: 0, failed: 0, wrong: 0 }
     }
 
     /// The verdicts of the next items, in order, after so many bytes of the batch.
@@ -112,12 +116,13 @@ impl Report {
             }
         };
         self.failed = self.failed.saturating_add(1);
+        self.wrong = self.wrong.saturating_add(u64::from(reason == Reason::Wrong));
     }
 
     /// Says how many there were. What kept the rest from being verified goes before what failed.
     pub(super) fn finish(self, broken: Option<Failure>) -> Result<(), Failure> {
         self.bar.finish_and_clear();
-        let Self { output, key, items, failed, .. } = self;
+        let Self { output, key, doubt, items, failed, wrong, .. } = self;
         let valid = items.saturating_sub(failed);
         match output.format() {
             Format::Json => {
@@ -138,10 +143,13 @@ impl Report {
         }
         match broken {
             Some(failure) => Err(failure),
-            None if failed > 0 => Err(Failure::refused(
-                format!("{failed} of {items} items are not verified"),
-                "use none of them; the indexes above count the items of the batch from 0",
-            )),
+            None if failed > 0 => {
+                let mut remedy = "use none of them; the indexes above count the items of the batch from 0".to_owned();
+                if wrong == items {
+                    remedy = format!("{remedy}; {doubt}");
+                }
+                Err(Failure::refused(format!("{failed} of {items} items are not verified"), remedy))
+            }
             None => Ok(()),
         }
     }

@@ -41,39 +41,54 @@ pub(super) fn item(
         if read == 0 {
             return Ok(None);
         }
+        source.lines = source.lines.saturating_add(1);
         if read == LINE_BYTES_MAX && line.last() != Some(&b'\n') {
-            return Err(wrong(index, "a line is longer than a message of 1 MiB makes it"));
+            let why = format!("line {} is longer than a message of 1 MiB makes it", source.lines);
+            return Err(wrong(index, &why));
         }
         if !line.trim_ascii().is_empty() {
             break;
         }
     }
-    let parsed: Line = serde_json::from_slice(&line)
-        .map_err(|error| wrong(index, "it is no JSON object of message or item, and signature").because(error))?;
+    let number = source.lines;
+    let wrong = |why: &str| wrong(index, &format!("in line {number} {why}"));
+    let not_an_object = "there is no JSON object of message or item, and signature";
+    // serde takes an array of its fields for an object.
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        return Err(wrong(not_an_object));
+    }
+    let parsed: Line = serde_json::from_slice(line.trim_ascii_end())
+        .map_err(|error| wrong(&format!("{not_an_object}: {}", within_line(&error))))?;
     let decode = |text: &str, into: &mut Vec<u8>, what: &str| {
-        STANDARD
-            .decode_vec(text, into)
-            .map_err(|error| wrong(index, &format!("its {what} is not base64")).because(error))
+        STANDARD.decode_vec(text, into).map_err(|error| wrong(&format!("its {what} is not base64")).because(error))
     };
     decode(&parsed.signature, signature, "signature")?;
     if signature.len() > SIGNATURE_BYTES_MAX {
-        return Err(wrong(index, "its signature is longer than 4096 bytes"));
+        return Err(wrong("its signature is longer than 4096 bytes"));
     }
     match (parsed.message, parsed.item) {
         (Some(text), None) => {
             decode(&text, message, "message")?;
             if message.len() > MESSAGE_BYTES_MAX {
-                return Err(wrong(index, "its message is longer than 1 MiB"));
+                return Err(wrong("its message is longer than 1 MiB"));
             }
             Ok(Some(Kind::Message))
         }
         (None, Some(text)) => {
             let mut bytes = [0; 32];
             hex::decode_to_slice(text, &mut bytes)
-                .map_err(|error| wrong(index, "its item is not 64 hexadecimal digits").because(error))?;
+                .map_err(|error| wrong("its item is not 64 hexadecimal digits").because(error))?;
             message.extend_from_slice(&bytes);
             Ok(Some(Kind::Item32))
         }
-        (None, None) | (Some(_), Some(_)) => Err(wrong(index, "it has to have either message or item")),
+        (None, None) | (Some(_), Some(_)) => Err(wrong("it has to have either message or item")),
     }
+}
+
+/// What is wrong with a line, and where in it: to serde every line is the first one.
+fn within_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let what = text.strip_suffix(&place).unwrap_or(&text);
+    format!("{what} (column {})", error.column())
 }
