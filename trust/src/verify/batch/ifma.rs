@@ -2,6 +2,7 @@
 //!
 //! A reasoned exception from `deny(unsafe_code)`, as [`super::avx2`] is, and in the same way: each function is one
 //! instruction on values, without a pointer; [`Eight`] is private, and whatever makes one has asked the processor first.
+//! On a processor that has them, `make test-asan` runs this, too, under AddressSanitizer.
 #![expect(unsafe_code, reason = "instructions that only some processors have")]
 
 use std::arch::x86_64::{
@@ -199,5 +200,71 @@ impl FiftyTwo<8> for Eight {
         }
         // SAFETY: see above the impl of `Lanes`.
         unsafe { inside(f) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::lanes::steps;
+    use super::super::lanes::tests::Words;
+    use super::*;
+
+    fn is_there() -> bool {
+        std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512ifma")
+    }
+
+    /// Every step on these words; nothing where the processor has no AVX-512 IFMA.
+    fn check(a: [u64; 8], b: [u64; 8], c: [u64; 8]) {
+        #[target_feature(enable = "avx512f,avx512ifma")]
+        fn inside(a: [u64; 8], b: [u64; 8], c: [u64; 8]) {
+            steps::lanes::<Eight, 8>(a, b);
+            steps::fifty_two::<Eight, 8>(a, b, c);
+            steps::turning::<Eight, 8>(a, b, c);
+        }
+        if is_there() {
+            // SAFETY: the processor has AVX-512 F and IFMA, as was just asked.
+            unsafe { inside(a, b, c) }
+        }
+    }
+
+    /// A product and a square of limbs, which are compiled apart from what calls them.
+    fn check_limbs(f: &[[u64; 8]; 5], g: &[[u64; 8]; 5]) {
+        #[target_feature(enable = "avx512f,avx512ifma")]
+        fn inside(f: &[[u64; 8]; 5], g: &[[u64; 8]; 5]) {
+            let vectors = |limbs: &[[u64; 8]; 5]| limbs.map(|limb| Eight::gather(|lane| limb[lane]));
+            let expected = FiftyTwo::product(&f.map(Words), &g.map(Words)).map(Words::words);
+            assert_eq!(Eight::product(&vectors(f), &vectors(g)).map(Eight::words), expected);
+            let expected = FiftyTwo::square(&f.map(Words)).map(Words::words);
+            assert_eq!(Eight::square(&vectors(f)).map(Eight::words), expected);
+        }
+        if is_there() {
+            // SAFETY: the processor has AVX-512 F and IFMA, as was just asked.
+            unsafe { inside(f, g) }
+        }
+    }
+
+    #[test]
+    fn every_instruction_does_in_every_lane_what_words_do() {
+        steps::edges::<8>(check);
+    }
+
+    #[test]
+    fn a_processor_that_has_the_instructions_is_believed() {
+        assert_eq!(is_here(), is_there());
+    }
+
+    proptest! {
+        #[test]
+        fn any_words_do(a in any::<[u64; 8]>(), b in any::<[u64; 8]>(), c in any::<[u64; 8]>()) {
+            check(a, b, c);
+        }
+
+        #[test]
+        fn any_limbs_do(f in any::<[[u64; 8]; 5]>(), g in any::<[[u64; 8]; 5]>()) {
+            let short = |limbs: [[u64; 8]; 5]| limbs.map(|limb| limb.map(|word| word >> 13));
+            check_limbs(&short(f), &short(g));
+        }
     }
 }

@@ -90,6 +90,9 @@ pub(super) trait Turning<const N: usize>: Lanes<N> {
 }
 
 #[cfg(test)]
+pub(super) mod steps;
+
+#[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
@@ -252,5 +255,15 @@ pub(super) mod tests {
         fn add_high_product(self, f: Self, g: Self) -> Self {
             self.add(f.each(g, |a, b| product_of_52(a, b).1))
         }
+    }
+
+    /// So that what the instructions are tested with was run on machines that have none of them.
+    #[test]
+    fn words_multiply_as_instructions_have_to() {
+        steps::edges::<8>(|a, b, c| {
+            let short = |words: [u64; 8], bits: u32| words.map(|word| word >> (64 - bits));
+            steps::halves::<Words<8>, 8>(short(a, 32), short(b, 32));
+            steps::fifty_two::<Words<8>, 8>(short(c, 63), short(a, 52), short(b, 52));
+        });
     }
 }

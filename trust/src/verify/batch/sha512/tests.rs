@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 #[cfg(target_arch = "x86_64")]
 use crate::verify::batch::ifma;
-use crate::verify::batch::lanes::Lanes;
+use crate::verify::batch::lanes::{Lanes, steps};
 
 /// Words that run over, as those of a hash do: those of the field's tests panic there. In the last lane they are turned
 /// wrong by `FLAW`.
@@ -70,6 +70,15 @@ fn wrong_lanes_are_told_from_right_ones() {
     assert!(agrees::<Words<8>, 8>());
     assert!(!agrees::<Words<4, 1>, 4>());
     assert!(!agrees::<Words<8, { 1 << 63 }>, 8>());
+}
+
+/// So that what the instructions are tested with was run on machines that have none of them.
+#[test]
+fn the_steps_of_a_hash_are_those_of_the_standard() {
+    steps::edges::<8>(|a, b, c| {
+        steps::lanes::<Words<8>, 8>(a, b);
+        steps::turning::<Words<8>, 8>(a, b, c);
+    });
 }
 
 /// Everything that hashes several, and is on this machine.
