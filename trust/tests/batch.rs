@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -258,34 +260,53 @@ fn inputs_that_are_no_ed25519_signature_get_the_verdict_of_one() {
     }
 }
 
+/// A thousand items, some broken.
+fn random_cases(stream: &mut Stream, signing: &[SigningKey]) -> Vec<Case> {
+    let one = |_| {
+        let key = stream.below(signing.len());
+        let length = stream.below(80);
+        let message = stream.take::<80>()[..length].to_vec();
+        let mut case = Case { key, signature: signing[key].sign(&message).to_bytes(), message };
+        match stream.below(8) {
+            0 => case.signature[stream.below(64)] ^= 1 << stream.below(8),
+            1 => case.message.push(0),
+            2 => case.key = stream.below(signing.len()),
+            3 => case.signature[..32].copy_from_slice(&stream.take::<32>()),
+            _ => {}
+        }
+        case
+    };
+    (0..1000).map(one).collect()
+}
+
 #[test]
 fn random_items_sound_and_broken_get_the_strict_verdict() {
     let long = std::env::var("TRUSTD_TEST_LONG").as_deref() == Ok("1");
-    let rounds = if long { 10_000_000 / 1000 } else { 100_000 / 1000 };
-    let mut stream = Stream::new("random items");
+    let wanted = if long { 10_000_000 } else { 100_000 };
+    let mut stream = Stream::new("keys");
     let signing: Vec<_> = (0..5).map(|_| SigningKey::from_bytes(&stream.take())).collect();
     let keys: Vec<_> = signing.iter().map(|key| Prepared::new(key.verifying_key().as_bytes())).collect();
-    let (mut valid, mut all) = (0, 0);
-    for _ in 0..rounds {
-        let cases: Vec<_> = (0..1000)
-            .map(|_| {
-                let key = stream.below(keys.len());
-                let length = stream.below(80);
-                let message = stream.take::<80>()[..length].to_vec();
-                let mut case = Case { key, signature: signing[key].sign(&message).to_bytes(), message };
-                match stream.below(8) {
-                    0 => case.signature[stream.below(64)] ^= 1 << stream.below(8),
-                    1 => case.message.push(0),
-                    2 => case.key = stream.below(keys.len()),
-                    3 => case.signature[..32].copy_from_slice(&stream.take::<32>()),
-                    _ => {}
+    let (valid, all) = (AtomicUsize::new(0), AtomicUsize::new(0));
+
+    // Always so many streams, on however many cores: the items are the same everywhere.
+    std::thread::scope(|threads| {
+        for name in ["random 1", "random 2", "random 3", "random 4"] {
+            let (signing, keys, valid, all) = (&signing, &keys, &valid, &all);
+            threads.spawn(move || {
+                let mut stream = Stream::new(name);
+                for _ in 0..wanted / 4000 {
+                    let cases = random_cases(&mut stream, signing);
+                    valid.fetch_add(compare(keys, &cases), Ordering::Relaxed);
+                    let all = all.fetch_add(cases.len(), Ordering::Relaxed) + cases.len();
+                    if all.is_multiple_of(100_000) {
+                        println!("{all} of {wanted} items agree");
+                    }
                 }
-                case
-            })
-            .collect();
-        valid += compare(&keys, &cases);
-        all += cases.len();
-    }
-    assert_eq!(all, rounds * 1000);
+            });
+        }
+    });
+
+    let (valid, all) = (valid.into_inner(), all.into_inner());
+    assert_eq!(all, wanted);
     assert!(valid * 100 > all * 45 && valid * 100 < all * 65, "{valid} of {all}");
 }

@@ -170,40 +170,57 @@ impl Change {
     }
 }
 
+/// What was tried so far, and how many of it were valid.
+#[derive(Default)]
+struct Tried {
+    items: AtomicUsize,
+    valid: AtomicUsize,
+}
+
+/// Holds every path against the oracle on one batch.
+fn compare(made: &[Made], tried: &Tried) -> Result<(), TestCaseError> {
+    let signatures: Vec<_> = made.iter().map(Made::signature).collect();
+    let expected: Vec<_> = made.iter().zip(&signatures).map(|(made, signature)| made.oracle(signature)).collect();
+    let items: Vec<_> = made
+        .iter()
+        .zip(&signatures)
+        .map(|(made, signature)| {
+            let Prepared { public, table, .. } = &KEYS[made.key];
+            let key = if made.is_prepared { Key::Known(table) } else { Key::Plain(public) };
+            let input =
+                if made.is_digest { Input::Digest(Digest::Sha256([7; 32])) } else { Input::Message(&made.message) };
+            Item { key, input, signature }
+        })
+        .collect();
+    for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
+        prop_assert_eq!(&chunk_on(path, &items), &expected, "{:?}", path);
+    }
+    tried.items.fetch_add(made.len(), Ordering::Relaxed);
+    tried.valid.fetch_add(expected.iter().filter(|verdict| verdict.is_ok()).count(), Ordering::Relaxed);
+    Ok(())
+}
+
 #[test]
 fn every_path_says_of_each_item_what_verify_strict_says() {
     let long = std::env::var_os("TRUSTD_TEST_LONG").is_some_and(|value| value == "1");
     let wanted = if long { ITEMS_LONG } else { ITEMS };
-    let (tried, valid) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let tried = Tried::default();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     // Half of ITEMS_MAX in each batch, at the middle.
-    let cases = u32::try_from(wanted / (ITEMS_MAX / 2)).unwrap();
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
-    let mut runner = TestRunner::new(config);
+    let cases = u32::try_from((wanted / (ITEMS_MAX / 2)).div_ceil(threads)).unwrap();
+    let config = || ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
 
-    let answer = runner.run(&prop::collection::vec(item(), 0..=ITEMS_MAX), |made| {
-        let signatures: Vec<_> = made.iter().map(Made::signature).collect();
-        let expected: Vec<_> = made.iter().zip(&signatures).map(|(made, signature)| made.oracle(signature)).collect();
-        let items: Vec<_> = made
-            .iter()
-            .zip(&signatures)
-            .map(|(made, signature)| {
-                let Prepared { public, table, .. } = &KEYS[made.key];
-                let key = if made.is_prepared { Key::Known(table) } else { Key::Plain(public) };
-                let input =
-                    if made.is_digest { Input::Digest(Digest::Sha256([7; 32])) } else { Input::Message(&made.message) };
-                Item { key, input, signature }
-            })
-            .collect();
-        for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
-            prop_assert_eq!(&chunk_on(path, &items), &expected, "{:?}", path);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let batches = prop::collection::vec(item(), 0..=ITEMS_MAX);
+                TestRunner::new(config()).run(&batches, |made| compare(&made, &tried)).unwrap();
+            });
         }
-        tried.fetch_add(made.len(), Ordering::Relaxed);
-        valid.fetch_add(expected.iter().filter(|verdict| verdict.is_ok()).count(), Ordering::Relaxed);
-        Ok(())
     });
 
-    answer.unwrap();
-    let (tried, valid) = (tried.into_inner(), valid.into_inner());
+    let (tried, valid) = (tried.items.into_inner(), tried.valid.into_inner());
+    println!("{tried} items, {valid} of them valid");
     // Where hardly any were valid, or all, nothing was tried.
     assert!(tried >= wanted * 9 / 10 && valid > tried / 5 && valid < tried / 5 * 4, "{valid} of {tried}");
 }
