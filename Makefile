@@ -1,7 +1,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: demo demo-dct demo-hsm try-tpm test test-long bench install
+.PHONY: demo demo-dct demo-hsm try-tpm test test-asan test-long bench install
 
 # The whole story with a throwaway daemon, registry and engine; leaves nothing behind.
 demo:
@@ -30,8 +30,12 @@ test:
 	cargo test --package trust-hsm --features test-import --test residue --locked
 	cargo test --package trust-hsm --features test-import,test-leak --test residue --locked known_key
 
-# The same tests with larger counts: kill, power-cut and fuzz loops.
-test-long:
+# The vector code, where `unsafe` is, under AddressSanitizer.
+test-asan:
+	scripts/test_asan.sh
+
+# The same tests with larger counts: kill, power-cut and fuzz loops; some hours on two cores.
+test-long: test-asan
 	TRUSTD_TEST_LONG=1 $(MAKE) test
 
 # How fast it is, beside Debian's notary-signer and other libraries: bench-results/report.html and its rows.
