@@ -7,13 +7,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
+mod paths;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
-use trust::verify::batch::{self, Input, Item, Key, Path, Table};
+use trust::verify::batch::{self, Input, Item, Key, Table};
 use trust::{Algorithm, Digest, PublicKey, Signable, verify};
 
 /// File `name` of the vectors beside the repository; `None`, after saying so, where there are none.
@@ -89,7 +91,7 @@ fn by_every_path(
     let plain = Item { key: Key::Plain(key), input, signature };
     let mut verdicts = vec![("no table".to_owned(), batch::chunk(&[plain; 5]))];
     if let Some(table) = Table::new(key) {
-        for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
+        for path in paths::paths() {
             for (item, what) in [(Item { key: Key::Known(&table), ..plain }, "table"), (plain, "no table")] {
                 verdicts.push((format!("{path:?}, {what}"), batch::chunk_on(path, &[item; 5])));
                 verdicts.push((format!("{path:?}, {what}, among others"), at_every_place(path, item)));
