@@ -1,7 +1,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: demo demo-dct demo-hsm try-tpm test test-asan test-long bench install
+.PHONY: demo demo-dct demo-hsm try-tpm test test-asan test-long test-emulated bench install
 
 # The whole story with a throwaway daemon, registry and engine; leaves nothing behind.
 demo:
@@ -37,6 +37,10 @@ test-asan:
 # The same tests with larger counts: kill, power-cut and fuzz loops; some hours on two cores.
 test-long: test-asan
 	TRUSTD_TEST_LONG=1 $(MAKE) test
+
+# The batch verifier's path of AVX-512 IFMA, on an emulated processor that has it: some twenty minutes of a core.
+test-emulated:
+	scripts/test_emulated.sh
 
 # How fast it is, beside Debian's notary-signer and other libraries: bench-results/report.html and its rows.
 # QUICK=1: some cases of everything, within five minutes once it is built. OUT: another directory.

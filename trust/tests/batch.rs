@@ -16,7 +16,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha512};
 use trust::PublicKey;
 use trust::verify::NotValid;
-use trust::verify::batch::{Input, Item, Key, Path, Table, chunk_on};
+use trust::verify::batch::{Input, Item, Key, Table, chunk_on};
 
 /// One case: which of the keys, what was signed, the signature.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
-use trust::verify::batch::{self, Input, Item, Key, Table};
+use trust::verify::batch::{self, Input, Item, Key, Path, Table};
 use trust::{Algorithm, Digest, PublicKey, Signable, verify};
 
 /// File `name` of the vectors beside the repository; `None`, after saying so, where there are none.
