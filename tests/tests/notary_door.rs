@@ -15,6 +15,7 @@ mod tokens;
 use serde_json::{Value, json};
 use trust_tests::{Daemon, Setup};
 
+use connections::upload_head;
 use scene::{Plan, Scene, multipart};
 use tokens::REALM;
 

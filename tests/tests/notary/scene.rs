@@ -76,6 +76,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    fn read(mut bytes: Vec<u8>) -> Option<Self> {
+        let at = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+        Some(Self { status: status.unwrap_or(0), head, body: bytes.split_off(at + 4) })
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
@@ -225,11 +232,18 @@ impl Door {
         let _ = stream.write_all(request).and_then(|()| stream.flush());
         let mut bytes = Vec::new();
         let ended = stream.read_to_end(&mut bytes);
-        let at = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-        let Some(at) = at else { return Err(ended.err().unwrap_or_else(|| std::io::Error::other("no answer"))) };
-        let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-        Ok(Answer { status: status.unwrap_or(0), head, body: bytes.split_off(at + 4) })
+        Answer::read(bytes).ok_or_else(|| ended.err().unwrap_or_else(|| std::io::Error::other("no answer")))
+    }
+
+    /// Sends all of these bytes and reads all of the answer, where nothing may break off on the way.
+    pub fn exchange_whole(&self, request: &[u8]) -> std::io::Result<Answer> {
+        let mut stream = self.connect(&rustls::version::TLS13, None)?;
+        stream.write_all(request)?;
+        stream.flush()?;
+        let mut bytes = Vec::new();
+        // Without the end of TLS this is an error, too.
+        stream.read_to_end(&mut bytes)?;
+        Answer::read(bytes).ok_or_else(|| std::io::Error::other("no answer"))
     }
 
     /// The same with a request line, headers and a body.

@@ -1,6 +1,7 @@
 //! Who is connected: versions of TLS, certificates, and how much one address may take.
 
 use std::io::{Read as _, Write as _};
+use std::time::Duration;
 
 use trust_tests::Setup;
 
@@ -76,19 +77,98 @@ impl Uploads {
         scene::Door::converse(self.begun(last, gun, body.len(), &body), b"").unwrap().status
     }
 
-    fn is_full_for(&self, last: u8, gun: &str) {
-        trust_tests::wait::soon("no room for more", || self.status(last, gun) == 429).unwrap();
+    /// Bodies that do not end, from an address, until there is no room for another one, from `asking`. Whoever asks takes of
+    /// the room for a moment, and one of them may find none because of that: so there may be more than fit, and it is asked
+    /// more than once.
+    fn filled(&self, last: u8, asking: u8, gun: &str) -> Vec<scene::Connection> {
+        let mut stalled = Vec::new();
+        trust_tests::wait::until("no room for more", Duration::from_secs(90), || {
+            stalled.push(self.stalled(last, gun));
+            Ok((0..3).all(|_| self.status(asking, gun) == 429).then_some(()))
+        })
+        .unwrap();
+        stalled
     }
 }
 
 #[test]
 fn bodies_that_do_not_end_keep_no_other_address_out() {
     let uploads = Uploads::to(Setup::ALLOW_ALL);
-    let stalled = [1, 1].map(|last| uploads.stalled(last, "ex.io/a"));
+    let stalled = uploads.filled(1, 1, "ex.io/a");
 
-    uploads.is_full_for(1, "ex.io/a");
     assert_eq!(uploads.status(2, "ex.io/a"), 400);
     drop(stalled);
+}
+
+/// The head of an upload.
+pub(crate) fn upload_head(gun: &str, framing: &str) -> String {
+    let (headers, _) = multipart(&[]);
+    format!("POST /v2/{gun}/_trust/tuf/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}{framing}\r\n\r\n")
+}
+
+#[test]
+fn whoever_is_refused_in_the_middle_of_an_upload_reads_all_of_the_answer() {
+    let plan = Plan::open();
+    let scene = Scene::started(&Plan { notary: format!("{}upload_mib_max = 1\n", plan.notary), ..plan });
+    let body = vec![b'x'; 16 << 20];
+    let announced = [upload_head("ex.io/a", &format!("content-length: {}", body.len())).as_bytes(), &body].concat();
+    let chunk = format!("{}{:x}\r\n", upload_head("ex.io/a", "transfer-encoding: chunked"), body.len());
+    let chunked = [chunk.as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+
+    for turn in 0..8 {
+        for request in [&announced, &chunked] {
+            let answer = scene.exchange_whole(request).unwrap_or_else(|error| panic!("{turn}: {error}"));
+            assert_eq!((answer.status, answer.error().0.as_str()), (413, "MALFORMED_UPLOAD"), "{turn}");
+        }
+    }
+    // The same for what is not read as a request at all.
+    let head = format!("GET /v2/ HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(4 << 20));
+    for _ in 0..4 {
+        assert_eq!(scene.exchange_whole(head.as_bytes()).unwrap().status, 431);
+    }
+}
+
+#[test]
+fn many_who_find_no_room_for_their_uploads_are_all_told_so() {
+    let uploads = Uploads::to(Setup::ALLOW_ALL);
+    let stalled = uploads.filled(1, 1, "ex.io/a");
+    let head = upload_head("ex.io/a", &format!("content-length: {}", 1 << 20));
+    let request = [head.as_bytes(), &vec![b'x'; 1 << 20]].concat();
+
+    let door: &scene::Door = &uploads.0;
+    let answers = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(|| door.exchange_whole(&request))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+
+    for answer in answers {
+        let answer = answer.unwrap();
+        assert_eq!((answer.status, answer.error().0.as_str()), (429, "TOOMANYREQUESTS"));
+    }
+    drop(stalled);
+}
+
+#[test]
+fn whoever_asks_before_an_upload_is_told_to_go_on_or_refused() {
+    let plan = Plan::open();
+    let scene = Scene::started(&Plan { notary: format!("{}upload_mib_max = 1\n", plan.notary), ..plan });
+    let asking = |length: usize| {
+        let mut stream = scene.connect(&rustls::version::TLS13, None).unwrap();
+        let head = upload_head("ex.io/a", &format!("expect: 100-continue\r\ncontent-length: {length}"));
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+
+    let answer = scene::Door::converse(asking((1 << 20) + 1), b"").unwrap();
+    assert_eq!((answer.status, answer.error().0.as_str()), (413, "MALFORMED_UPLOAD"));
+
+    let (_, body) = multipart(&[("bogus", b"{}")]);
+    let mut stream = asking(body.len());
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let answer = scene::Door::converse(stream, &body).unwrap();
+    assert_eq!((answer.status, answer.error().0.as_str()), (400, "INVALID_ROLE"));
 }
 
 #[test]
@@ -96,9 +176,8 @@ fn bodies_of_those_who_may_publish_nothing_keep_nobody_out_who_may() {
     let uploads = Uploads::to(
         "permit (principal, action == Action::\"publish\", resource) when { resource.name == \"ex.io/ours\" };\n",
     );
-    let stalled = uploads.stalled(1, "ex.io/theirs");
+    let stalled = uploads.filled(1, 2, "ex.io/theirs");
 
-    uploads.is_full_for(2, "ex.io/theirs");
     assert_eq!((uploads.status(1, "ex.io/ours"), uploads.status(2, "ex.io/ours")), (400, 400));
     drop(stalled);
 }

@@ -5,14 +5,18 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use http::Request;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -35,6 +39,14 @@ const CONNECTION_MAX: Duration = Duration::from_secs(300);
 const DRAIN_MAX: Duration = Duration::from_secs(7);
 /// The longest head of a request, in bytes: a token has up to 16 KiB.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// For what a client still sends when its last answer is written.
+const PARTING_MAX: Duration = Duration::from_secs(30);
+/// Without a byte of it.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// The most of it that is read.
+const THROWN_AWAY_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// How much of it is read at a time, in bytes.
+const PIECE_BYTES: usize = 16 * 1024;
 /// Before the next try, when the machine has no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -135,15 +147,18 @@ async fn shake_hands(stream: TcpStream, tls: &TlsState) -> std::io::Result<(TlsS
 
 /// Answers the requests of a connection, one after the other, until it ends or has lived long enough.
 async fn converse(stream: TlsStream<TcpStream>, door: Arc<NotaryDoor>, visitor: Visitor, drain: CancellationToken) {
-    let service = service_fn(move |request| {
+    let has_body = Arc::new(AtomicBool::new(false));
+    let last_has_body = Arc::clone(&has_body);
+    let service = service_fn(move |request: Request<Incoming>| {
         let (door, visitor) = (Arc::clone(&door), visitor.clone());
+        last_has_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
         async move { Ok::<_, Infallible>(door.answer(request, &visitor).await) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(HEAD_BYTES_MAX);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
+        ended = &mut connection => Some(ended),
         () = drain.cancelled() => None,
         () = tokio::time::sleep(CONNECTION_MAX) => None,
     };
@@ -151,11 +166,41 @@ async fn converse(stream: TlsStream<TcpStream>, door: Arc<NotaryDoor>, visitor: 
         Some(ended) => ended,
         None => {
             // The request that is in flight is answered, and no other.
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(DRAIN_MAX, connection).await.unwrap_or(Ok(()))
+            Pin::new(&mut connection).graceful_shutdown();
+            tokio::time::timeout(DRAIN_MAX, &mut connection).await.unwrap_or(Ok(()))
         }
     };
+    // Behind a head that cannot be read may be anything.
+    let may_send = has_body.load(Ordering::Relaxed) || ended.as_ref().is_err_and(hyper::Error::is_parse);
     if let Err(error) = ended {
         debug!(%error, "a connection with a client of Notary broke");
     }
+    if may_send {
+        part(connection.into_parts().io.into_inner()).await;
+    }
+}
+
+/// Ends a connection so that its last answer arrives (RFC 9112 §9.6).
+///
+/// An upload may be answered before it is there. What comes for a socket that is closed already has the kernel reset the
+/// connection, and the client loses what it has not read yet. So our half is closed first, and what still comes is thrown
+/// away, undeciphered, until the client has closed its own, or a bound is reached.
+async fn part(mut stream: TlsStream<TcpStream>) {
+    let parting = async move {
+        // Done already, unless something broke.
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        let (mut plain, _) = stream.into_inner();
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut left = THROWN_AWAY_BYTES_MAX;
+        while left > 0 {
+            match tokio::time::timeout(SILENCE_MAX, plain.read(&mut piece)).await {
+                Ok(Ok(read)) if read > 0 => left = left.saturating_sub(read),
+                _ => return,
+            }
+        }
+    };
+    // Past the time there is nothing more that could be done for it.
+    let _ = tokio::time::timeout(PARTING_MAX, parting).await;
 }
