@@ -191,6 +191,13 @@ fn versions_do_not_leap_and_go_on_after_a_deletion() {
     owner.taken(&[("root", &root), ("targets", &owner.signed_targets(1 + 1_048_576 + 1))]);
     let after = ["timestamp", "snapshot"].map(version);
     assert!(after[0] > before[0] && after[1] > before[1], "{before:?} {after:?}");
+    // What was deleted is not there again with its owner, who shows the last root once more.
+    let by_hash = format!("targets.{}.json", trust::Sha256Digest::of(&first).to_hex());
+    for (file, status) in
+        [("1.targets.json", 404), ("1.timestamp.json", 404), (by_hash.as_str(), 404), ("1.root.json", 200)]
+    {
+        assert_eq!(owner.get(file).status, status, "{file}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Deletion: the files are gone for every reader; versions go on behind them, and the last root with its owner.
+//! Deletion: the files are gone for every reader, and for good; versions go on behind them, and the last root with its owner.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -252,13 +252,32 @@ async fn a_deleted_repository_goes_on_with_its_owner_behind_the_versions_it_had(
         assert!(matches!(gone, Err(PublishError::NotFound)));
     }
     let root = owner.repository.file(&RoleName::Root).unwrap().clone();
+    let last = owner.repository.file(&RoleName::Targets).unwrap().clone();
     let scene = scene.restarted().await;
-    scene.publish(&[root, owner.targets("v3")]).await.unwrap();
+    let twice = scene.publish(&[root.clone(), last.clone()]).await;
+    assert!(matches!(twice, Err(PublishError::Refused(Refusal::Outdated(RoleName::Targets)))), "{twice:?}");
+    scene.publish(&[root.clone(), owner.targets("v3")]).await.unwrap();
     let now = scene.walk().await;
     assert_eq!(now.file(&RoleName::Timestamp).unwrap().version(), version(3));
     assert_eq!(now.file(&RoleName::Targets).unwrap().version(), version(3));
-    let old = scene.publisher().by_version(&OWNER, &name, &RoleName::Targets, version(2)).await;
-    assert!(old.is_ok(), "what its owner published before is there again");
+    let publisher = scene.publisher();
+    let by_version = async |role: &RoleName, number| publisher.by_version(&OWNER, &name, role, version(number)).await;
+    for (role, numbers) in [(RoleName::Targets, 1..=2), (RoleName::Snapshot, 1..=2), (RoleName::Timestamp, 1..=2)] {
+        for number in numbers {
+            let old = by_version(&role, number).await;
+            assert!(matches!(old, Err(PublishError::NotFound)), "{role} {number}: {old:?}");
+        }
+    }
+    let old = publisher.by_hash(&OWNER, &name, &RoleName::Targets, Sha256Digest::of(last.raw())).await;
+    assert!(matches!(old, Err(PublishError::NotFound)), "{old:?}");
+    let again = by_version(&RoleName::Root, 1).await.unwrap();
+    assert_eq!(again.bytes, *root.raw(), "it was published once more");
+    let by_hash = publisher.by_hash(&OWNER, &name, &RoleName::Root, Sha256Digest::of(root.raw())).await.unwrap();
+    assert_eq!(by_hash.bytes, *root.raw());
+    assert_eq!(
+        by_version(&RoleName::Targets, 3).await.unwrap().bytes,
+        *owner.repository.file(&RoleName::Targets).unwrap().raw()
+    );
 }
 
 #[tokio::test]

@@ -154,13 +154,6 @@ impl Publisher<'_> {
         let head = next_head(step, &repository, house.clock().now_unix_seconds());
         let timestamp = repository.file(&RoleName::Timestamp).ok_or(NoPlan::Missing(RoleName::Timestamp))?;
         let change = ChangeKind::Update { version: timestamp.version(), sha256: timestamp.sha256() };
-        // The last root of a repository that was deleted is there still.
-        let is_there = |file: &Document| {
-            !step.begins_anew
-                && *file.role() == RoleName::Root
-                && step.before.buried.is_some_and(|root| root.version == file.version())
-        };
-        let new: Vec<Document> = new.into_iter().filter(|file| !is_there(file)).collect();
         let put = house.records().publish(&asked.gun, head, &new, Some(change), house.anchor()).await;
         let head = put.inspect_err(|error| warn!(stage = "publish", %error, "signed versions are not published"))?;
         info!(stage = "publish", repository = %asked.gun, version = timestamp.version().number(), "published");
@@ -175,7 +168,16 @@ impl Publisher<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step<'a> {
     pub(super) before: &'a Head,
+    /// Whether it goes on under no root that was there before.
     pub(super) begins_anew: bool,
+}
+
+impl Step<'_> {
+    /// The life of what is published: another one behind each deletion, whoever goes on, so that nothing that was deleted
+    /// is found again by version or by hash.
+    fn life(self) -> u32 {
+        self.before.life.saturating_add(u32::from(self.begins_anew || !self.before.is_alive()))
+    }
 }
 
 /// The files that the daemon makes, in the order in which they are made.
@@ -273,7 +275,7 @@ fn next_head(step: Step<'_>, repository: &Repository, now_unix_seconds: u64) -> 
     let proposal = before.proposal.clone().filter(|proposal| waits(proposal));
     let ends_at = repository.file(&RoleName::Timestamp).map_or(0, |file| file.expires().unix_seconds());
     Head {
-        life: before.life.saturating_add(u32::from(step.begins_anew)),
+        life: step.life(),
         files,
         marks,
         buried: None,

@@ -39,7 +39,8 @@ const INLINE_TOTAL_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "the publisher states every part of it")]
 pub struct Head {
-    /// Which line of owners: one more with each that begins anew.
+    /// Which of its lives, part of the name of each file's rows: one more with each beginning, for the first time or after a
+    /// deletion.
     pub life: u32,
     /// One more with each change, from 1; 0 for one that was never written.
     pub serial: u64,

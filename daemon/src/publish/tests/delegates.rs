@@ -321,6 +321,7 @@ async fn what_was_deleted_goes_on_under_its_last_root_and_begins_anew_under_anot
     let scene = Scene::begun().await;
     scene.sign_tag("1.0").await.unwrap();
     let (root, targets) = (scene.keys_of("root").await, scene.keys_of("targets").await);
+    let first = scene.current(RoleName::Root).await;
     let delete = async || scene.publisher().delete(&OWNER, &gun(GUN), scene.deadline()).await.unwrap();
 
     delete().await;
@@ -329,8 +330,9 @@ async fn what_was_deleted_goes_on_under_its_last_root_and_begins_anew_under_anot
     assert_eq!(again.leaves.len(), 2, "there is a certificate already");
     assert_eq!((scene.keys_of("root").await, scene.keys_of("targets").await), (root.clone(), targets));
     assert_eq!(scene.signed_by("targets").await, Some(Vec::new()));
-    let first = scene.publisher().by_version(&OWNER, &gun(GUN), &RoleName::Root, version(1)).await.unwrap();
-    let first = Document::read(&RoleName::Root, &first.bytes).unwrap();
+    let gone = scene.publisher().by_version(&OWNER, &gun(GUN), &RoleName::Root, version(1)).await;
+    assert!(matches!(gone, Err(PublishError::NotFound)), "{gone:?}");
+    // Whoever knew it follows.
     let authority = first.as_root().unwrap().authority(&RoleName::Root).unwrap();
     scene.current(RoleName::Root).await.verify(&authority).unwrap();
     scene.sign_tag("1.0").await.unwrap();
