@@ -58,7 +58,8 @@ async fn init(context: &Context, arguments: TrustInit) -> Result<(), Failure> {
     let answer = context.daemon().await?.content_trust().init_trust(request).await;
     let answer = answer.map_err(|status| {
         Failure::from(status).refusal_remedied_by(
-            "`trustctl trust inspect REPOSITORY` shows trust data that is there, `trustctl key list` keys you may use",
+            "`trustctl trust inspect REPOSITORY` shows trust data that is there, `trustctl key list` keys you may use; \
+             which names are served says the daemon's configuration",
         )
     })?;
     context.output.show(&TrustChange::read("begun", repository, answer.into_inner().change)?)

@@ -22,7 +22,7 @@ pub(super) async fn run(context: &Context, arguments: &ImportRepository) -> Resu
     let answer = daemon.content_trust().adopt_trust(request(&repository, found)).await;
     let answer = answer.map_err(|status| {
         let remedy = "keys come first: `trustctl migrate notary import keys`; `trustctl trust inspect REPOSITORY` shows \
-                      trust data that is there";
+                      trust data that is there; which names are served says the daemon's configuration";
         Failure::from(status).refusal_remedied_by(remedy)
     })?;
     let about = format!("{repository} from {server}");

@@ -245,10 +245,7 @@ impl NotaryDoor {
 
     /// A repository whose name is served here.
     fn name(&self, name: Name) -> Result<Gun, ()> {
-        let prefixes = &self.config.gun_prefixes;
-        let is_served =
-            |gun: &Gun| prefixes.is_empty() || prefixes.iter().any(|prefix| gun.as_str().starts_with(prefix));
-        name.filter(is_served).ok_or(())
+        name.filter(|gun| self.config.serves(gun)).ok_or(())
     }
 
     /// The same for whoever does not publish: nothing is known of another name.

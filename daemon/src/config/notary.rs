@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use trust::format::tuf::Gun;
+
 use super::TlsConfig;
 use super::reader::Section;
 use super::sections::client_cas;
@@ -44,6 +46,14 @@ pub struct NotaryConfig {
     pub upload_bytes_max: usize,
     /// Whether `/metrics` answers others than this machine's own.
     pub metrics: bool,
+}
+
+impl NotaryConfig {
+    /// Whether a repository of this name is served.
+    #[must_use]
+    pub fn serves(&self, gun: &Gun) -> bool {
+        self.gun_prefixes.is_empty() || self.gun_prefixes.iter().any(|prefix| gun.as_str().starts_with(prefix))
+    }
 }
 
 /// How clients of the Notary door say who they are.
@@ -147,7 +157,7 @@ fn is_quotable(text: &str) -> bool {
 
 fn is_prefix(text: &str) -> bool {
     (2..=PREFIX_BYTES_MAX).contains(&text.len())
-        && text.strip_suffix('/').is_some_and(|name| name.parse::<trust::format::tuf::Gun>().is_ok())
+        && text.strip_suffix('/').is_some_and(|name| name.parse::<Gun>().is_ok())
 }
 
 #[cfg(test)]
@@ -192,6 +202,21 @@ mod tests {
         ] {
             let found = faults(&bad);
             assert!(found.iter().any(|fault| fault.starts_with(place)), "{bad}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_begins_with_a_prefix_is_served_and_without_one_everything() {
+        let serves = |prefixes: &str, name: &str| {
+            let config = Config::parse(&format!("{HEAD}{DOOR}auth = \"certificate\"\n{prefixes}{CA}")).unwrap();
+            config.notary.unwrap().serves(&name.parse().unwrap())
+        };
+        let prefixes = "gun_prefixes = [\"a.io/\", \"b.io/team/\"]\n";
+
+        for (name, expected) in [("a.io/x", true), ("b.io/team/x", true), ("b.io/teams/x", false), ("c.a.io/x", false)]
+        {
+            assert_eq!(serves(prefixes, name), expected, "{name}");
+            assert!(serves("", name), "{name}");
         }
     }
 

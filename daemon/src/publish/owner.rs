@@ -107,6 +107,19 @@ impl Publisher<'_> {
 }
 
 impl Publisher<'_> {
+    /// Whether clients could read what begins here. Without a Notary listener it is for others to serve.
+    fn is_served(self, asked: &Asked) -> Result<(), Fault> {
+        let listener = self.0.config().notary.as_ref();
+        if listener.is_none_or(|listener| listener.serves(&asked.gun)) {
+            return Ok(());
+        }
+        let why = format!(
+            "nobody could read trust data of {}: gun_prefixes of [notary] has no beginning of that name",
+            asked.gun
+        );
+        Err(Fault::new(FaultKind::Refused, why))
+    }
+
     /// Does an owner's work to its end, though the caller may hang up.
     async fn for_owner<F>(self, asked: Asked, work: impl FnOnce(Arc<House>, Asked) -> F) -> Result<Changed, Fault>
     where

@@ -51,7 +51,7 @@ impl Publisher<'_> {
     /// Takes over the trust data of a repository. Work goes on to its end, though the caller may hang up.
     ///
     /// # Errors
-    /// [`Fault`] of kind refused where there is trust data already, where what is shown is not believed, and where
+    /// [`Fault`] of kind refused where there is trust data already, where no client could read it, where what is shown is not believed, and where
     /// neither the keys of its snapshot and timestamp nor those of its root are held; else what the stages say. Nothing
     /// is published then.
     pub(crate) async fn adopt(
@@ -74,6 +74,7 @@ impl Publisher<'_> {
         // Before anybody learns what is there, or what is thought of what was shown.
         self.allow(&asked.who, Action::AdoptTrust, &asked.gun)?;
         is_free(asked, is_alive)?;
+        self.is_served(asked)?;
         let Believed { old_roots, repository } =
             believed(&asked.gun, adoption, now_of(self.0)).map_err(not_believed)?;
         bounded(&repository).map_err(PublishError::from)?;

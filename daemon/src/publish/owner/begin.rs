@@ -62,8 +62,8 @@ impl Publisher<'_> {
     /// up.
     ///
     /// # Errors
-    /// [`Fault`] of kind refused where there is trust data already; else what the stages say. Nothing is published
-    /// then; keys that were made are taken the next time.
+    /// [`Fault`] of kind refused where there is trust data already, or would be none that clients can read; else what the
+    /// stages say. Nothing is published then; keys that were made are taken the next time.
     pub(crate) async fn begin(
         self,
         who: &Principal,
@@ -81,6 +81,7 @@ impl Publisher<'_> {
         // Before anybody learns what is there, and before keys are made.
         Warrant::Owner(work.clone()).grounds(self.0)?;
         is_free(asked, &generation)?;
+        self.is_served(asked)?;
         let last = generation.repository.unburied();
         let root = self.root_to_begin_with(asked, &work, last.as_ref(), beginning).await?;
         let last = last.as_ref().filter(|_| matches!(root, RootKeys::Last(_)));

@@ -76,6 +76,19 @@ async fn what_another_server_published_goes_on_behind_its_versions() {
 }
 
 #[tokio::test]
+async fn what_the_notary_listener_does_not_serve_is_not_taken_over() {
+    let shown = gone(EVERYTHING).await.1;
+    for (prefix, why) in [("registry.example.com/other/", "gun_prefixes"), ("registry.example.com/", "of root's own")] {
+        let scene = Scene::serving(prefix).await;
+
+        let refused = scene.adopt(&shown).await.unwrap_err();
+
+        assert_eq!(refused.kind(), FaultKind::Refused);
+        assert!(refused.public().contains(why), "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn where_its_keys_are_not_held_a_root_that_lists_ours_follows() {
     let (scene, shown) = gone(EVERYTHING).await;
     for purpose in OWN {

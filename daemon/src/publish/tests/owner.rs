@@ -45,6 +45,20 @@ impl Scene {
 }
 
 #[tokio::test]
+async fn what_the_notary_listener_does_not_serve_is_not_begun() {
+    for (prefix, is_served) in [("registry.example.com/other/", false), ("registry.example.com/team/", true)] {
+        let scene = Scene::serving(prefix).await;
+
+        let begun = scene.begin(GUN, Beginning::default()).await;
+
+        let why = begun.as_ref().err().map(|fault| (fault.kind(), fault.public().contains("gun_prefixes")));
+        assert_eq!(why, (!is_served).then_some((FaultKind::Refused, true)), "{begun:?}");
+        assert_eq!(scene.house.records().trust_key_count().unwrap().0 > 0, is_served, "no key is made for nothing");
+        assert_eq!(scene.intents().await.is_empty(), !is_served);
+    }
+}
+
+#[tokio::test]
 async fn an_owner_without_a_key_begins_signs_and_revokes() {
     let scene = Scene::new().await;
 

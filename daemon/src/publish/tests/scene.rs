@@ -77,6 +77,17 @@ impl Scene {
         Self { house, clock, store, config, directory }
     }
 
+    /// With a Notary listener that serves repositories below this prefix.
+    pub(super) async fn serving(prefix: &str) -> Self {
+        let text = format!(
+            "data_directory = \"/d\"\nlog_origin = \"log.example.org\"\nsocket = \"/s\"\n[root_kek]\nfile = \"/k\"\n\
+             [notary]\nlisten = \"127.0.0.1:4443\"\ncertificate = \"/c\"\nkey = \"/k\"\nauth = \"none\"\n\
+             gun_prefixes = [\"{prefix}\"]\n"
+        );
+        let notary = Config::parse(&text).unwrap().notary;
+        Self::with("permit (principal, action, resource);", |config| config.notary = notary).await
+    }
+
     /// The same store and log, as the next process finds them.
     pub(super) async fn restarted(self) -> Self {
         let Self { house, clock, store, config, directory } = self;
