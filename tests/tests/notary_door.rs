@@ -200,6 +200,7 @@ fn the_changefeed_reads_its_parameters_as_go_does() {
             ("", words("", "invalid syntax")),
             ("records=abc", words("abc", "invalid syntax")),
             ("records=99999999999", words("99999999999", "value out of range")),
+            ("records=%00%22%c3%a9", words(r#"\x00\"é"#, "invalid syntax")),
             ("records=2&change_id=x", "{}".to_owned()),
         ] {
             let answer = scene.ask(&format!("GET {place}?{query}"));

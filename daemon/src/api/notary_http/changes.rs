@@ -41,7 +41,7 @@ pub(super) fn window(query: &str) -> Result<Window, NotServed> {
             PosOverflow | NegOverflow => "value out of range",
             _ => "invalid syntax",
         };
-        let quoted: String = records.chars().flat_map(char::escape_debug).collect();
+        let quoted: String = records.chars().map(quoted).collect();
         NotServed::Parameters(Some(format!("invalid records parameter: strconv.ParseInt: parsing \"{quoted}\": {why}")))
     })?;
     let id = match parameter(query, "change_id").unwrap_or_default() {
@@ -60,6 +60,26 @@ pub(super) fn window(query: &str) -> Result<Window, NotServed> {
 /// The first value of a parameter, decoded.
 fn parameter(query: &str, wanted: &str) -> Option<String> {
     url::form_urlencoded::parse(query.as_bytes()).find_map(|(name, value)| (name == wanted).then(|| value.into_owned()))
+}
+
+/// A character as Go's `strconv.Quote` has it.
+fn quoted(character: char) -> String {
+    match character {
+        '\x07' => "\\a".to_owned(),
+        '\x08' => "\\b".to_owned(),
+        '\t' => "\\t".to_owned(),
+        '\n' => "\\n".to_owned(),
+        '\x0b' => "\\v".to_owned(),
+        '\x0c' => "\\f".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '"' | '\\' => format!("\\{character}"),
+        ' '..='~' => character.to_string(),
+        '\0'..='\x7f' => format!("\\x{:02x}", u32::from(character)),
+        // Behind another one, a mark that joins it is printable, too.
+        _ if format!("a{character}").escape_debug().count() == 2 => character.to_string(),
+        ..='\u{ffff}' => format!("\\u{:04x}", u32::from(character)),
+        _ => format!("\\U{:08x}", u32::from(character)),
+    }
 }
 
 /// A page as JSON.
@@ -122,6 +142,9 @@ mod tests {
             ("records=abc", "parsing \"abc\": invalid syntax"),
             ("records=99999999999", "parsing \"99999999999\": value out of range"),
             ("records=a%22b", "parsing \"a\\\"b\": invalid syntax"),
+            ("records=%00%07%0b%7f%5c'%20", r#"parsing "\x00\a\v\x7f\\' ": invalid syntax"#),
+            ("records=%c3%a9e%cc%81%f0%9f%98%80", "parsing \"ée\u{301}😀\": invalid syntax"),
+            ("records=%c2%85%e2%80%8b%f3%a0%80%81", r#"parsing "\u0085\u200b\U000e0001": invalid syntax"#),
         ] {
             let expected = format!("invalid records parameter: strconv.ParseInt: {expected}");
             assert_eq!(words(query), Some(expected), "{query}");
