@@ -13,6 +13,7 @@ mod scene;
 #[path = "../../trust/tests/tuf/workshop.rs"]
 mod workshop;
 
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -119,11 +120,17 @@ fn what_says_too_little_or_a_thing_twice_is_refused() {
     role_twice["delegations"]["roles"] = json!([role, role]);
     let mut misnamed = below();
     misnamed["delegations"]["keys"]["0".repeat(64)] = bob.entry.clone();
+    let mut numbers = targets(2);
+    numbers["targets"]["v2"]["hashes"]["sha256"] = vec![7; 32].into();
+    let mut unreachable = below();
+    unreachable["delegations"]["roles"][0]["threshold"] = json!(1_u64 << 32);
     let mut unwritable = targets(2);
     unwritable["targets"]["a\n"] = unwritable["targets"]["v2"].clone();
 
     for (what, signed) in [
         ("hashes", hashless),
+        ("a hash in numbers", numbers),
+        ("a threshold", unreachable),
         ("private", private),
         ("a key twice", key_twice),
         ("a delegation twice", role_twice),
@@ -217,4 +224,51 @@ fn signatures_of_pycrypto_count_for_nothing() {
         "ErrBadTargets: valid signatures did not meet threshold for targets/a",
     );
     owner.taken(&[("targets/a", &by(line))]);
+}
+
+#[test]
+fn signatures_of_keys_on_p_224_count_for_nothing() {
+    let scene = Scene::started(&Plan::open());
+    let directory = TempDir::new().unwrap();
+    let owner = Owner::of(&scene, "curves");
+    let (short, long) = (OpensslKey::p224(directory.path()), OpensslKey::p384(directory.path()));
+    let mut top = delegating(1, "targets/a", &TestKey::ed25519(6));
+    top["delegations"]["keys"] = json!({&short.id: short.entry, &long.id: long.entry});
+    top["delegations"]["roles"][0]["keyids"] = json!([short.id, long.id]);
+    owner.taken(&[("root", &owner.signed_root(1)), ("targets", &file(&top, &[&owner.targets]))]);
+    let by = |key: &OpensslKey| {
+        serde_json::to_vec(&json!({"signed": targets(1), "signatures": [key.sign(&targets(1))]})).unwrap()
+    };
+
+    owner
+        .refused(&[("targets/a", &by(&short))], "ErrBadTargets: valid signatures did not meet threshold for targets/a");
+    owner.taken(&[("targets/a", &by(&long))]);
+}
+
+#[test]
+fn a_root_certificate_has_one_name() {
+    let scene = Scene::started(&Plan::open());
+    let owner = Owner::of(&scene, "names");
+    let in_names_of = |names: &[&str]| {
+        let mut params = CertificateParams::default();
+        // Of two of one type the library keeps the last.
+        let types = [DnType::CommonName, DnType::CustomDnType(vec![2, 5, 4, 3])];
+        params.distinguished_name = DistinguishedName::new();
+        names.iter().zip(types).for_each(|(name, kind)| params.distinguished_name.push(kind, *name));
+        let pair = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&pair).unwrap().pem();
+        Owner { root: TestKey::within(&pem, &pair), ..Owner::of(&scene, "names") }
+    };
+    let first = owner.signed_targets(1);
+
+    let gun = owner.gun.as_str();
+    for names in [["ex.io/other", gun], [gun, "ex.io/other"], [gun, gun]] {
+        let two = in_names_of(&names);
+        two.refused(
+            &[("root", &two.signed_root(1)), ("targets", &first)],
+            "ErrBadRoot: could not validate the path to a trusted root: unable to retrieve valid leaf certificates",
+        );
+    }
+    let one = in_names_of(&[gun]);
+    one.taken(&[("root", &one.signed_root(1)), ("targets", &first)]);
 }

@@ -167,6 +167,23 @@ fn a_body_that_is_no_upload_is_refused_and_breaks_nothing() {
 }
 
 #[test]
+fn a_length_that_no_upload_has_is_refused_whatever_it_is() {
+    let scene = Scene::started(&Plan::open());
+
+    for (length, status) in [
+        (1_u128 << 63, 413),
+        (u128::from(u64::MAX) - 2, 413),
+        (u128::from(u64::MAX) - 1, 431),
+        (u128::from(u64::MAX), 431),
+        (1 << 64, 400),
+    ] {
+        let head = upload_head("ex.io/a", &format!("content-length: {length}"));
+        let answer = scene.exchange_whole(head.as_bytes()).unwrap();
+        assert_eq!((answer.status, answer.body.is_empty()), (status, status != 413), "{length}");
+    }
+}
+
+#[test]
 fn repositories_of_other_names_are_not_served() {
     let scene = Scene::started(&Plan::open());
 

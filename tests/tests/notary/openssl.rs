@@ -13,26 +13,34 @@ pub struct OpensslKey {
     pub id: String,
     pub entry: Value,
     path: PathBuf,
-    is_rsa: bool,
+    /// None for RSA.
+    coordinate_bytes: Option<usize>,
 }
 
 impl OpensslKey {
     pub fn rsa(directory: &Path, bits: u32) -> Self {
         let path = directory.join(format!("rsa-{bits}.pem"));
-        Self::made(path, &["-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")], true)
+        Self::made(path, &["-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")], None)
+    }
+
+    pub fn p224(directory: &Path) -> Self {
+        let path = directory.join("p224.pem");
+        Self::made(path, &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-224"], Some(28))
     }
 
     pub fn p384(directory: &Path) -> Self {
-        Self::made(directory.join("p384.pem"), &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"], false)
+        let path = directory.join("p384.pem");
+        Self::made(path, &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"], Some(48))
     }
 
-    fn made(path: PathBuf, arguments: &[&str], is_rsa: bool) -> Self {
+    fn made(path: PathBuf, arguments: &[&str], coordinate_bytes: Option<usize>) -> Self {
         openssl(program::openssl().unwrap().arg("genpkey").args(arguments).arg("-out").arg(&path));
         let public = path.with_extension("der");
         let mut command = program::openssl().unwrap();
         openssl(command.args(["pkey", "-pubout", "-outform", "DER", "-in"]).arg(&path).arg("-out").arg(&public));
-        let entry = entry(if is_rsa { "rsa" } else { "ecdsa" }, &std::fs::read(public).unwrap());
-        Self { id: id_of(&entry), entry, path, is_rsa }
+        let kind = if coordinate_bytes.is_none() { "rsa" } else { "ecdsa" };
+        let entry = entry(kind, &std::fs::read(public).unwrap());
+        Self { id: id_of(&entry), entry, path, coordinate_bytes }
     }
 
     /// A line of a file's signatures, over SHA-256.
@@ -41,15 +49,14 @@ impl OpensslKey {
         std::fs::write(&input, canonical_of(signed)).unwrap();
         let mut command = program::openssl().unwrap();
         command.args(["dgst", "-sha256", "-sign"]).arg(&self.path).arg("-out").arg(&output);
-        if self.is_rsa {
+        if self.coordinate_bytes.is_none() {
             command.args(["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"]);
         }
         openssl(command.arg(&input));
         let signature = std::fs::read(output).unwrap();
-        if self.is_rsa {
-            json!({"keyid": self.id, "method": "rsapss", "sig": base64(&signature)})
-        } else {
-            json!({"keyid": self.id, "method": "ecdsa", "sig": base64(&fixed(&signature, 48))})
+        match self.coordinate_bytes {
+            None => json!({"keyid": self.id, "method": "rsapss", "sig": base64(&signature)}),
+            Some(bytes) => json!({"keyid": self.id, "method": "ecdsa", "sig": base64(&fixed(&signature, bytes))}),
         }
     }
 }

@@ -93,6 +93,13 @@ pub(crate) const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
         &["JSON that readers do not agree about", "the size of metadata", "a line of `signatures`"],
     ),
     ("tests/tests/notary_differences.rs", "signatures_of_pycrypto_count_for_nothing", &["signatures by PyCrypto"]),
+    ("tests/tests/notary_differences.rs", "signatures_of_keys_on_p_224_count_for_nothing", &["signatures by PyCrypto"]),
+    ("tests/tests/notary_differences.rs", "a_root_certificate_has_one_name", &["a certificate of root with two names"]),
+    (
+        "tests/tests/notary_door.rs",
+        "a_length_that_no_upload_has_is_refused_whatever_it_is",
+        &["a `Content-Length` of 2⁶³ or more"],
+    ),
     (
         "tests/tests/notary_differences.rs",
         "a_clients_snapshot_names_every_delegation_and_nothing_but_roles",
@@ -108,6 +115,8 @@ pub(crate) const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
             "a key under a name that is not its hash",
             "control characters in names",
             "a file that is neither sound nor signed",
+            "hashes as lists of numbers",
+            "a threshold above 2³²−1",
         ],
     ),
     ("daemon/src/api/notary_http/upload.rs", "a_boundary_is_named_by_a_content_type", &["the form of an upload"]),

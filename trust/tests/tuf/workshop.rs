@@ -62,7 +62,11 @@ impl TestKey {
     /// A new key in a certificate.
     pub fn certified(says: &Certificate<'_>) -> Self {
         let pair = KeyPair::generate().unwrap();
-        let pem = certificate(says, &pair);
+        Self::within(&certificate(says, &pair), &pair)
+    }
+
+    /// A key of P-256 in a certificate that there is.
+    pub fn within(pem: &str, pair: &KeyPair) -> Self {
         let entry = entry("ecdsa-x509", pem.as_bytes());
         Self { id: id_of(&entry), entry, pair: Pair::P256(pair.serialize_der()) }
     }

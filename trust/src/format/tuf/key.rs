@@ -86,7 +86,8 @@ struct Inner {
     id: Sha256Digest,
     kind: Option<KeyKind>,
     public: Vec<u8>,
-    /// `None` for a key whose signatures never count: of an unknown kind, RSA below 2048 bits, or no key at all.
+    /// `None` for a key whose signatures never count: of an unknown kind, on another curve, or no key at all. RSA below 2048
+    /// bits has one, which never verifies.
     usable: Option<Usable>,
 }
 
@@ -360,7 +361,7 @@ pub(super) fn ec_point(bare: &[u8]) -> Option<(Curve, &[u8])> {
 
 fn rsa(bare: &[u8]) -> Option<Verifier> {
     let key = rsa_numbers(bare)?;
-    // Neither takes a modulus below 2048 bits.
+    // Neither takes a signature by a modulus below 2048 bits.
     Some(Verifier::Rsa {
         pss: ParsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, key).ok()?,
         pkcs1: ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key).ok()?,
