@@ -177,6 +177,11 @@ impl Scene {
 }
 
 impl Door {
+    /// That of another server that shows a certificate of the same authority.
+    pub fn at(&self, address: SocketAddr) -> Self {
+        Self { address, ..self.clone() }
+    }
+
     /// A connection over this version of TLS.
     pub fn connect(
         &self,

@@ -120,7 +120,7 @@ pub(crate) const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("daemon/src/api/notary_http/upload.rs", "a_boundary_is_named_by_a_content_type", &["the form of an upload"]),
-    ("trust/tests/format_tuf.rs", "one_key_under_two_names_counts_once", &["one key in two forms"]),
+    ("trust/tests/format_tuf/signatures.rs", "one_key_under_two_names_counts_once", &["one key in two forms"]),
     (
         "daemon/src/publish/tests/renew.rs",
         "what_only_its_owner_can_sign_anew_is_read_without_a_turn",

@@ -92,14 +92,17 @@ impl TestKey {
     }
 
     pub fn sign(&self, signed: &Value) -> Value {
-        let bytes = canonical_of(signed);
+        self.sign_bytes(&canonical_of(signed))
+    }
+
+    pub fn sign_bytes(&self, bytes: &[u8]) -> Value {
         match &self.pair {
             Pair::Ed25519(key) => {
-                json!({"keyid": self.id, "method": "eddsa", "sig": base64(&key.sign(&bytes).to_bytes())})
+                json!({"keyid": self.id, "method": "eddsa", "sig": base64(&key.sign(bytes).to_bytes())})
             }
             Pair::P256(pkcs8) => {
                 let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).unwrap();
-                let signature = key.sign(&SystemRandom::new(), &bytes).unwrap();
+                let signature = key.sign(&SystemRandom::new(), bytes).unwrap();
                 json!({"keyid": self.id, "method": "ecdsa", "sig": base64(signature.as_ref())})
             }
         }
