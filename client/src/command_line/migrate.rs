@@ -97,7 +97,7 @@ pub(crate) struct ImportRepository {
 /// `migrate notary import signer-keys`
 #[derive(Debug, Args)]
 pub(crate) struct ImportSigner {
-    /// The dump: mysqldump DATABASE private_keys; nobody else may read the file.
+    /// The dump, by mysqldump DATABASE private_keys or pg_dump --table private_keys DATABASE; nobody else may read the file.
     #[arg(long, value_name = "FILE")]
     pub(crate) dump: PathBuf,
     /// A file with a passphrase of the signer, which is tried for each key; may be given again. Without it, it is asked

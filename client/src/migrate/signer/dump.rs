@@ -1,6 +1,7 @@
-//! A dump of the key table of the original signer: `mysqldump` (or `mariadb-dump`) of `private_keys` (SPEC §1.7).
+//! A dump of the key table of the original signer, `private_keys` (SPEC §1.7), by `mysqldump` (or `mariadb-dump`) or
+//! `pg_dump`.
 //!
-//! Of SQL only what such a dump has is read: the names of the columns, and rows of literals.
+//! Of SQL only what such a dump has is read: the names of the columns, and rows of literals, or of `COPY`'s text.
 
 use std::collections::HashMap;
 
@@ -10,6 +11,9 @@ use crate::failure::Failure;
 
 /// The table.
 const TABLE: &str = "private_keys";
+const MAKE_IT: &str = "make it with: mysqldump DATABASE private_keys, or: pg_dump --table private_keys DATABASE";
+/// The columns that hold bytes: PostgreSQL writes them in hexadecimal.
+const BYTES: [&str; 2] = ["public", "private"];
 /// The most rows, and columns of one.
 const ROWS_MAX: usize = 100_000;
 const COLUMNS_MAX: usize = 64;
@@ -57,22 +61,17 @@ pub(super) fn rows(dump: &[u8]) -> Result<Vec<Row>, Failure> {
         match statement {
             Statement::Create => columns = text.created().ok_or_else(unreadable)?,
             Statement::Insert => text.inserted(&columns, &mut rows).ok_or_else(unreadable)?,
+            Statement::Copy => text.copied(&mut rows).ok_or_else(unreadable)?,
         }
     }
     if rows.is_empty() {
-        return Err(Failure::usage(
-            format!("there are no rows of the table {TABLE} in the dump"),
-            "make it with: mysqldump DATABASE private_keys",
-        ));
+        return Err(Failure::usage(format!("there are no rows of the table {TABLE} in the dump"), MAKE_IT));
     }
     Ok(rows)
 }
 
 fn unreadable() -> Failure {
-    Failure::usage(
-        format!("the dump cannot be read where it has the table {TABLE}"),
-        "make it with: mysqldump DATABASE private_keys",
-    )
+    Failure::usage(format!("the dump cannot be read where it has the table {TABLE}"), MAKE_IT)
 }
 
 enum Statement {
@@ -80,6 +79,8 @@ enum Statement {
     Create,
     /// `INSERT INTO private_keys`
     Insert,
+    /// `COPY public.private_keys`
+    Copy,
 }
 
 /// What has not been read yet.
@@ -93,7 +94,11 @@ impl<'a> Text<'a> {
         loop {
             let line_end = self.rest.iter().position(|byte| *byte == b'\n').unwrap_or(self.rest.len());
             let line = self.rest.get(..line_end)?;
-            for (head, statement) in [("CREATE TABLE ", Statement::Create), ("INSERT INTO ", Statement::Insert)] {
+            for (head, statement) in [
+                ("CREATE TABLE ", Statement::Create),
+                ("INSERT INTO ", Statement::Insert),
+                ("COPY public.", Statement::Copy),
+            ] {
                 let behind = line.strip_prefix(head.as_bytes()).and_then(behind_table);
                 if let Some(behind) = behind {
                     let at = line.len().saturating_sub(behind.len());
@@ -149,10 +154,61 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// `(columns) FROM stdin;`, then a line for each row, its columns between tabs, and a line `\.`.
+    fn copied(&mut self, rows: &mut Vec<Row>) -> Option<()> {
+        self.skip(b"(").then_some(())?;
+        let columns = self.names()?;
+        (self.word(b"FROM") && self.word(b"stdin") && self.take(b";\n")).then_some(())?;
+        while !self.take(b"\\.\n") {
+            let mut row = HashMap::new();
+            for (number, column) in columns.iter().enumerate() {
+                if number > 0 {
+                    self.take(b"\t").then_some(())?;
+                }
+                let Some(field) = self.field()? else { continue };
+                let is_bytes = BYTES.contains(&column.as_str());
+                let field =
+                    if is_bytes { Zeroizing::new(hex::decode(field.strip_prefix(b"\\x")?).ok()?) } else { field };
+                row.insert(column.clone(), field);
+            }
+            self.take(b"\n").then_some(())?;
+            if rows.len() == ROWS_MAX {
+                return None;
+            }
+            rows.push(Row(row));
+        }
+        Some(())
+    }
+
+    /// A column of `COPY`'s text format; NULL is nothing.
+    fn field(&mut self) -> Option<Option<Zeroizing<Vec<u8>>>> {
+        let field = self.run(|byte| !matches!(byte, b'\t' | b'\n'))?;
+        if field == b"\\N" {
+            return Some(None);
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(field.len()));
+        let mut left = field.iter();
+        while let Some(byte) = left.next() {
+            bytes.push(match byte {
+                b'\\' => match left.next()? {
+                    b'b' => 8,
+                    b'f' => 12,
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'v' => 11,
+                    other => *other,
+                },
+                other => *other,
+            });
+        }
+        Some(Some(bytes))
+    }
+
     fn names(&mut self) -> Option<Vec<String>> {
         let end = self.rest.iter().position(|byte| *byte == b')')?;
         let body = std::str::from_utf8(self.rest.get(..end)?).ok()?;
-        let names: Vec<String> = body.split(',').map(|name| name.trim().trim_matches('`').to_owned()).collect();
+        let names: Vec<String> = body.split(',').map(|name| name.trim().trim_matches(['`', '"']).to_owned()).collect();
         self.rest = self.rest.get(end.saturating_add(1)..)?;
         (names.len() <= COLUMNS_MAX).then_some(names)
     }
@@ -273,6 +329,25 @@ mod tests {
         assert_eq!(**rows[0].0["public"], [0, b'\n', b'\'']);
         assert_eq!(**rows[1].0["public"], [0, 0xff]);
         assert_eq!(rows.iter().map(Row::is_deleted).collect::<Vec<_>>(), [false, true, false]);
+    }
+
+    #[test]
+    fn rows_of_postgresql_are_read_as_they_are_copied() {
+        let head = "CREATE TABLE public.private_keys (\n    id integer NOT NULL\n);\n\n\
+            COPY public.private_keys (id, key_id, \"private\", public, deleted_at) FROM stdin;\n";
+        let dump =
+            format!("{head}1\ta\\\\b\\t\t\\\\x00ff\t\\\\x\t\\N\n2\tc\t\\N\t\\\\x41\t2026-11-27 12:19:12\n\\.\n\n");
+
+        let found = rows(dump.as_bytes()).unwrap();
+
+        assert_eq!(found.iter().map(|row| row.text("key_id").unwrap()).collect::<Vec<_>>(), ["a\\b\t", "c"]);
+        assert_eq!((&**found[0].0["private"], &**found[1].0["public"]), (&[0, 0xff][..], &b"A"[..]));
+        assert!(found[0].0["public"].is_empty() && !found[1].0.contains_key("private"));
+        assert_eq!(found.iter().map(Row::is_deleted).collect::<Vec<_>>(), [false, true]);
+        for end in head.len()..dump.len() - 2 {
+            assert!(rows(&dump.as_bytes()[..end]).is_err(), "{end}");
+        }
+        assert!(rows(format!("{head}1\ta\tnot hexadecimal\t\\\\x\t\\N\n\\.\n").as_bytes()).is_err());
     }
 
     #[test]
