@@ -144,10 +144,7 @@ impl<'a> Text<'a> {
                 }
             }
             self.skip(b")").then_some(())?;
-            if rows.len() == ROWS_MAX {
-                return None;
-            }
-            rows.push(Row(row));
+            put(Row(row), rows)?;
             if !self.skip(b",") {
                 return self.skip(b";").then_some(());
             }
@@ -172,10 +169,7 @@ impl<'a> Text<'a> {
                 row.insert(column.clone(), field);
             }
             self.take(b"\n").then_some(())?;
-            if rows.len() == ROWS_MAX {
-                return None;
-            }
-            rows.push(Row(row));
+            put(Row(row), rows)?;
         }
         Some(())
     }
@@ -299,6 +293,11 @@ impl<'a> Text<'a> {
         let is_whole = self.rest.get(word.len()).is_none_or(|byte| !goes_on(byte));
         is_whole && self.take(word)
     }
+}
+
+/// One row more, if there may be one.
+fn put(row: Row, rows: &mut Vec<Row>) -> Option<()> {
+    (rows.len() < ROWS_MAX).then(|| rows.push(row))
 }
 
 /// What stands behind the table's name, where it is that table's.
