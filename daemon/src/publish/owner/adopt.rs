@@ -51,9 +51,9 @@ impl Publisher<'_> {
     /// Takes over the trust data of a repository. Work goes on to its end, though the caller may hang up.
     ///
     /// # Errors
-    /// [`Fault`] of kind refused where there is trust data already, where no client could read it, where what is shown is not believed, and where
-    /// neither the keys of its snapshot and timestamp nor those of its root are held; else what the stages say. Nothing
-    /// is published then.
+    /// [`Fault`] of kind refused where there is trust data already, where no client could read it, where what is shown is
+    /// not believed, and where neither the keys of its snapshot and timestamp nor those of its root are held; else what the
+    /// stages say. Nothing is published then.
     pub(crate) async fn adopt(
         self,
         who: &Principal,
