@@ -120,22 +120,22 @@ impl Subject {
 
 impl Lane {
     async fn once(&mut self, door: &Door, kind: Kind) -> Result<()> {
-        let gun = self.collection.gun.as_str();
-        if let Kind::GetAnew(role) = kind {
-            return door.connect().await?.get(&path(gun, role)).await.map(drop);
+        let gun = self.collection.gun.clone();
+        match kind {
+            Kind::Publish => {
+                let part = self.collection.next()?;
+                self.kept(door).await?.publish(gun.as_str(), &[part]).await
+            }
+            Kind::Get(role) => self.kept(door).await?.get(&path(gun.as_str(), role)).await.map(drop),
+            Kind::GetAnew(role) => door.connect().await?.get(&path(gun.as_str(), role)).await.map(drop),
         }
-        let connection = match &mut self.connection {
+    }
+
+    async fn kept(&mut self, door: &Door) -> Result<&mut Connection> {
+        Ok(match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(door.connect().await?),
-        };
-        match kind {
-            Kind::Get(role) | Kind::GetAnew(role) => connection.get(&path(gun, role)).await.map(drop),
-            Kind::Publish => {
-                let gun = self.collection.gun.clone();
-                let part = self.collection.next()?;
-                connection.publish(gun.as_str(), &[part]).await
-            }
-        }
+        })
     }
 }
 

@@ -70,8 +70,8 @@ impl Subject {
         match self {
             Self::Strict => STRICT.to_owned(),
             Self::DalekBatch => DALEK_BATCH.to_owned(),
-            Self::Plain(path) => format!("chunk, keys not prepared, {}", format!("{path:?}").to_lowercase()),
-            Self::Prepared(path) => format!("chunk, keys prepared, {}", format!("{path:?}").to_lowercase()),
+            Self::Plain(path) => format!("chunk, keys not prepared, {}", word_of(path)),
+            Self::Prepared(path) => format!("chunk, keys prepared, {}", word_of(path)),
             Self::ZebraBatch => ZEBRA.to_owned(),
         }
     }
@@ -121,6 +121,11 @@ pub(crate) fn run(plan: &Plan, others: &[PathBuf], report: &mut Report) -> Resul
     }
     targets::add(report, plan, &builds);
     Ok(())
+}
+
+/// What rows call a path.
+fn word_of(path: Path) -> String {
+    format!("{path:?}").to_lowercase()
 }
 
 fn case(mix: &str, size: usize) -> String {

@@ -116,14 +116,19 @@ impl Scene {
     }
 }
 
-/// Case and subject of a row of [`many`].
-fn of_many(short: &str) -> (String, String) {
-    (format!("Ed25519, {ITEMS} items, {BATCHES} in flight"), format!("trustd, {short}"))
+/// The case of the rows of [`many`].
+fn case_of_many() -> String {
+    format!("Ed25519, {ITEMS} items, {BATCHES} in flight")
+}
+
+/// Who is asked in them, by method and door.
+fn subject_of_many(short: &str) -> String {
+    format!("trustd, {short}")
 }
 
 /// Batches of 1024 as requests and as messages of a stream, through both doors, in turn.
 async fn many(plan: &Plan, scene: &Scene, report: &mut Report) -> Result<()> {
-    let (case, _) = of_many("");
+    let case = case_of_many();
     if !case.contains(&plan.case) {
         return Ok(());
     }
@@ -131,8 +136,7 @@ async fn many(plan: &Plan, scene: &Scene, report: &mut Report) -> Result<()> {
     for (door, channel) in &scene.doors {
         for (method, is_stream) in [("VerifyBatch", false), ("VerifyStream", true)] {
             let (short, channel) = (format!("{method}, {door}"), channel.clone());
-            let (_, subject) = of_many(&short);
-            asked.push(Asked { subject, short, channel, is_stream });
+            asked.push(Asked { subject: subject_of_many(&short), short, channel, is_stream });
         }
     }
     let mut found = vec![Found::default(); asked.len()];
@@ -316,7 +320,7 @@ mod tests {
         let case = "Sign, Ed25519, open loop, 50 % of the closed one, 99th percentile";
         assert!(report.samples(SUITE, case, "trustd, Unix socket", "µs").unwrap()[0] > 0.0);
         // The half is offered, and the answer to a batch is never there before it was verified.
-        let (closed, subject) = of_many("VerifyStream, Unix socket");
+        let (closed, subject) = (case_of_many(), subject_of_many("VerifyStream, Unix socket"));
         let most = report.samples(SUITE, &closed, &subject, "items/s").unwrap()[0];
         let open = |what: &str, unit| {
             let case =

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::{IN_FLIGHT, MTLS, SUITE, Scene, UNIX, median, of_many, stream, verdict};
+use super::{IN_FLIGHT, MTLS, SUITE, Scene, UNIX, case_of_many, median, stream, subject_of_many, verdict};
 use crate::load::{Measured, Offer, drive_open};
 use crate::report::{Missing, Place, Point, Report, Row, Y};
 use crate::spread::{Spread, count};
@@ -29,7 +29,7 @@ const LENGTH_MAX: Duration = Duration::from_secs(8);
 /// # Errors
 /// When the stream ends, or a verdict is wrong.
 pub(super) async fn batches(plan: &Plan, scene: &Scene, report: &mut Report) -> Result<()> {
-    let (closed, subject) = of_many(&format!("VerifyStream, {UNIX}"));
+    let (closed, subject) = (case_of_many(), subject_of_many(&format!("VerifyStream, {UNIX}")));
     let Some(items) = report.samples(SUITE, &closed, &subject, "items/s").and_then(Spread::of) else { return Ok(()) };
     let rate = items.median / count(ITEMS);
     let due_min = plan.cases(&[DUE_MIN], &[DUE_MIN_QUICK]).pop().context("no number of batches")?;
