@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::backend::Backend;
 use crate::load::{Load, drive_here};
+use crate::mix::{Batches, Mix};
 use crate::simd;
-use crate::suite::kernels::{Batches, Mix};
 
 /// The first word of such a process' command line.
 pub(crate) const WORD: &str = "beside";
@@ -20,29 +21,6 @@ pub(crate) const WORD: &str = "beside";
 const LINE_BYTES_MAX: u64 = 256;
 const KEYS_MAX: usize = 4096;
 const MILLISECONDS_MAX: u64 = 600_000;
-
-/// How curve25519-dalek was told to compute when a program was built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Backend {
-    /// With AVX-512 IFMA where the processor has it, else as the default.
-    Avx512,
-    /// With AVX2 where the processor has it; who sets nothing has this.
-    Default,
-}
-
-impl Backend {
-    const ALL: [Self; 2] = [Self::Avx512, Self::Default];
-    /// That of this program.
-    pub(crate) const HERE: Self = if cfg!(curve25519_dalek_backend = "avx512") { Self::Avx512 } else { Self::Default };
-
-    /// Its word, in the greeting and in names.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Avx512 => "avx512",
-            Self::Default => "default",
-        }
-    }
-}
 
 /// What another build is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::load::{Load, drive_here};
+use crate::plan::Plan;
 use crate::report::Whose;
-use crate::suite::Plan;
 
 /// One way, and how it is measured.
 pub(crate) struct Entrant<'a> {

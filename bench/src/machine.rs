@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::beside::Backend;
+use crate::backend::Backend;
 use crate::load::now;
 use crate::spread::{Spread, number};
 

@@ -3,6 +3,7 @@
 //! Everything runs for real, on this machine's disk and loopback, for a bounded time, and is stopped by its own id.
 //! It drives everything; nothing depends on it.
 
+mod backend;
 mod bare;
 mod beside;
 mod certificates;
@@ -13,9 +14,11 @@ mod door;
 mod library;
 mod load;
 mod machine;
+mod mix;
 mod ours;
 mod path;
 mod peer;
+mod plan;
 mod random;
 mod report;
 mod signed;
@@ -36,8 +39,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tempfile::TempDir;
 
 use compare::{Machines, Paths};
+use plan::{Effort, Plan};
 use report::{Bound, Outcome, Report, Target};
-use suite::{Effort, Plan};
 
 /// Measures trustd, prints a table and writes a report; each suite can run alone.
 #[derive(Debug, Parser)]

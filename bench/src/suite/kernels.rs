@@ -2,7 +2,6 @@
 //! every path that this processor has, beside ed25519-dalek in the same seconds, and beside libraries of other builds of
 //! this program, where such are named.
 
-mod mix;
 mod targets;
 
 use std::cell::RefCell;
@@ -12,14 +11,14 @@ use anyhow::{Context as _, Result};
 use trust::verify::batch::Path;
 
 use super::Plan;
-use crate::beside::{Backend, Other, Question, Task};
+use crate::backend::Backend;
+use crate::beside::{Other, Question, Task};
 use crate::contest::{Entrant, contest};
 use crate::machine::lacks;
+use crate::mix::{self, Batches, Mix, Prepared};
 use crate::report::{Missing, Place, Point, Report, Row, Whose, Y};
 use crate::spread::{count, paired};
 use crate::zebra;
-use mix::Prepared;
-pub(crate) use mix::{Batches, Mix};
 use targets::{Builds, beside};
 
 const SUITE: &str = "verify kernels";

@@ -5,7 +5,8 @@ use trust::verify::batch::Path;
 
 use super::super::{LEFT_OUT, Plan};
 use super::{DALEK_BATCH, DIFFERENT, ONE_KEY, SIMD, STRICT, SUITE, Subject, ZEBRA, case, of_build};
-use crate::beside::{Backend, Other, Task};
+use crate::backend::Backend;
+use crate::beside::{Other, Task};
 use crate::machine::{has_ifma, lacks};
 use crate::report::{Aim, Bound, Outcome, Report, Row, Target};
 use crate::spread::{Spread, paired};

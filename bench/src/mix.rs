@@ -10,7 +10,7 @@ use crate::{simd, zebra};
 /// Signatures that are made of each mix; a batch is as many of them as its size says, and the next one the next.
 pub(crate) const SIGNED: usize = 4096;
 /// Nobody prepares more keys than these for one batch.
-pub(super) const PREPARED_MAX: usize = 16;
+pub(crate) const PREPARED_MAX: usize = 16;
 
 /// Item i is of key i modulo their number.
 pub(crate) struct Mix {
@@ -29,7 +29,7 @@ struct Known {
 
 /// Whether a key's table is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Prepared {
+pub(crate) enum Prepared {
     No,
     Yes,
 }
@@ -67,7 +67,7 @@ impl Mix {
     }
 
     /// Whether every key has a table.
-    pub(super) fn is_prepared(&self) -> bool {
+    pub(crate) fn is_prepared(&self) -> bool {
         self.keys.iter().all(|key| key.table.is_some())
     }
 
@@ -101,7 +101,7 @@ impl Mix {
     }
 
     /// Whether zebra finds all of them good, by rules of its own (ZIP 215); it makes one of all items of a key.
-    pub(super) fn zebra_batch(&self, from: usize, size: usize) -> Result<bool> {
+    pub(crate) fn zebra_batch(&self, from: usize, size: usize) -> Result<bool> {
         let batch = self.batch(from, size)?;
         let items = batch.keys.iter().zip(batch.messages).zip(batch.signatures);
         zebra::verify_batch(
@@ -117,7 +117,7 @@ impl Mix {
     }
 
     /// Whether we find each of them good.
-    pub(super) fn ours(&self, path: Path, prepared: Prepared, from: usize, size: usize) -> Result<bool> {
+    pub(crate) fn ours(&self, path: Path, prepared: Prepared, from: usize, size: usize) -> Result<bool> {
         let batch = self.batch(from, size)?;
         let mut items = Vec::with_capacity(size);
         for ((known, message), signature) in batch.keys.into_iter().zip(batch.messages).zip(batch.bytes) {
