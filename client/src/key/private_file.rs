@@ -102,11 +102,16 @@ impl PrivateFile {
 impl Held {
     /// The content of the file at `path`. What lines before a PEM's body say of the key is left to others.
     pub(crate) fn of(path: &Path, bytes: &[u8]) -> Result<Self, Failure> {
-        let Some((pem, lines)) = std::str::from_utf8(bytes).ok().and_then(apart) else {
-            return Self::pkcs8(path, bytes);
-        };
-        match lines.iter().find(|(name, _)| *name == "DEK-Info") {
-            Some((_, how)) => Self::older(path, &pem, how),
+        match std::str::from_utf8(bytes).ok().and_then(apart) {
+            Some((pem, words)) => Self::of_pem(path, &pem, &words),
+            None => Self::pkcs8(path, bytes),
+        }
+    }
+
+    /// The same of a PEM whose lines were told [`apart`] from its body.
+    pub(crate) fn of_pem(path: &Path, pem: &str, words: &[(&str, &str)]) -> Result<Self, Failure> {
+        match words.iter().find(|(name, _)| *name == "DEK-Info") {
+            Some((_, how)) => Self::older(path, pem, how),
             None => Self::pkcs8(path, pem.as_bytes()),
         }
     }

@@ -27,8 +27,8 @@ impl DockerKey {
     pub(super) fn read(path: &Path, private: &Path) -> Result<Self, Failure> {
         let bytes = read_secret(path, FILE_BYTES_MAX)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| not_readable(path))?;
-        let (_, lines) = apart(text).ok_or_else(|| not_readable(path))?;
-        let word = |name: &str| lines.iter().find(|(found, _)| *found == name).map(|(_, word)| *word);
+        let (pem, words) = apart(text).ok_or_else(|| not_readable(path))?;
+        let word = |name: &str| words.iter().find(|(found, _)| *found == name).map(|(_, word)| *word);
         let place = Place::of(path.strip_prefix(private).unwrap_or(path));
         let role = word("role").or(place.role).ok_or_else(|| {
             Failure::usage(
@@ -37,7 +37,7 @@ impl DockerKey {
             )
         })?;
         let gun = word("gun").filter(|gun| !gun.is_empty()).or(place.gun).map(str::parse).transpose()?;
-        let held = Held::of(path, &bytes)?;
+        let held = Held::of_pem(path, &pem, &words)?;
         Ok(Self { id: place.id.to_owned(), role: role.to_owned(), gun, held })
     }
 
