@@ -1,6 +1,6 @@
 //! A caller's word that two requests are one (D14).
 
-use trust::{Malformed, Sha256Digest};
+use trust::{Fault, FaultKind, Malformed, Sha256Digest};
 
 /// 1 to 64 characters of the caller's choice: `[A-Za-z0-9._:-]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -46,6 +46,11 @@ impl RequestHash {
     pub(crate) fn finish(self) -> Sha256Digest {
         Sha256Digest::of(&self.0)
     }
+}
+
+/// An idempotency key that came back with other content.
+pub(crate) fn other_content() -> Fault {
+    Fault::new(FaultKind::Conflict, "the idempotency key was used for another request")
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::statement::Statement;
 
 use receipt::SignedItem;
 pub(crate) use receipt::{Receipt, SignedForm};
-pub(crate) use replay::{Keep, other_content};
+pub(crate) use replay::Keep;
 
 /// What a door read: parsed and bounded.
 #[derive(Debug, Clone)]

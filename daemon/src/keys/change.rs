@@ -13,10 +13,9 @@ use crate::audit::{DistrustBody, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Grounds, RequestFacts};
 use crate::custody;
 use crate::house::House;
-use crate::idempotency::{IdempotencyKey, RequestHash};
+use crate::idempotency::{IdempotencyKey, RequestHash, other_content};
 use crate::permit::{Intent, Operation, Permit};
 use crate::records::{KeyView, Replay, StateChange};
-use crate::signing::other_content;
 
 /// Keys that are read at once.
 const SCAN: usize = 256;

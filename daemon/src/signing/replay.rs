@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use trust::format::release::ReleaseFile;
-use trust::{Fault, FaultKind, Form, KeyRef, KeyVersion, Sha256Digest, Signature};
+use trust::{Fault, Form, KeyRef, KeyVersion, Sha256Digest, Signature};
 
 use super::{Receipt, SignedForm, SigningRequest};
 use crate::house::House;
-use crate::idempotency::{IdempotencyKey, RequestHash};
+use crate::idempotency::{IdempotencyKey, RequestHash, other_content};
 use crate::keys::record_fault;
 use crate::order::{Shape, SignOrder};
 use crate::records::Replay;
@@ -135,11 +135,6 @@ impl House {
         };
         self.records().remember_replay(replay).await.map_err(record_fault)
     }
-}
-
-/// An idempotency key that came back with other content.
-pub(crate) fn other_content() -> Fault {
-    Fault::new(FaultKind::Conflict, "the idempotency key was used for another request")
 }
 
 fn add_file(hash: RequestHash, file: &ReleaseFile) -> RequestHash {
