@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Config, RootConfig};
 use crate::house::log_context;
 use crate::records::{LogKey, Records};
+use crate::root::PASSPHRASE_BYTES_MIN;
 use crate::store::{SledOptions, SledStore, Store};
 
 pub(crate) use import::import;
@@ -29,8 +30,6 @@ pub(crate) use making::{UNFINISHED, private_directory, was_cut_short};
 
 /// How long the log's key may take.
 const GENERATE_PATIENCE: Duration = Duration::from_secs(30);
-/// A passphrase is the whole root: no shorter one is taken, in bytes.
-pub(crate) const PASSPHRASE_BYTES_MIN: usize = 8;
 
 /// Makes the data directory of `config`. `passphrase` is needed only where the configuration wants one.
 pub(crate) async fn init(config: &Config, passphrase: Option<Zeroizing<Vec<u8>>>) -> Result<VerifierKey> {

@@ -12,6 +12,9 @@ use trust_hsm::{Custodian as _, CustodyError, KeyRing, RootPlace, RootSource, Un
 use crate::config::{Config, RootConfig};
 use crate::house::{House, Opening, StartError};
 
+/// A passphrase is the whole root: no shorter one is taken, in bytes.
+pub(crate) const PASSPHRASE_BYTES_MIN: usize = 8;
+
 /// Where the root key of the directory is. Refuses one that this configuration cannot reach, with the remedy.
 pub(crate) fn place(config: &Config) -> Result<RootPlace> {
     let (_, place) = root_place(&config.ring()).context("read the KEK ring")?;

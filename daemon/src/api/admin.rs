@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{Door, answer};
 use crate::authorize::Action;
 use crate::house::{Progress, Recovery, RootTarget, kek_state};
-use crate::init::PASSPHRASE_BYTES_MIN;
+use crate::root::PASSPHRASE_BYTES_MIN;
 
 #[tonic::async_trait]
 impl v1::admin_server::Admin for Door {
