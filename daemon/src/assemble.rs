@@ -1,6 +1,7 @@
 //! The one place that names concrete backends and puts the house together.
 
 mod chores;
+mod opening;
 mod signals;
 mod tokens;
 
@@ -89,7 +90,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     background.spawn(Arc::clone(&audit).publish());
 
     // Before anything is written: a log that was put back is left as it is.
-    root::open_house(&house, &config, root_place).await?;
+    opening::open_house(&house, &config, root_place).await?;
     announce(&house).await?;
 
     // Before the doors open: whoever finds them open may send a signal, and it must not end the daemon.

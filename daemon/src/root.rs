@@ -1,16 +1,13 @@
 //! Where the root key is: the ring says that, the configuration says how it is reached.
 
-use std::error::Error as _;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use tracing::warn;
-use trust::{Fault, FaultKind};
 use trust_hsm::worker::{TokenWorker, unseal_through};
-use trust_hsm::{Custodian as _, CustodyError, KeyRing, RootPlace, RootSource, Unsealed, WrappedRoot, root_place};
+use trust_hsm::{Custodian as _, CustodyError, KeyRing, RootPlace, Unsealed, WrappedRoot, root_place};
 
 use crate::config::{Config, RootConfig};
-use crate::house::{House, Opening, StartError};
 
 /// A passphrase is the whole root: no shorter one is taken, in bytes.
 pub(crate) const PASSPHRASE_BYTES_MIN: usize = 8;
@@ -70,46 +67,6 @@ pub(crate) fn words(place: &RootPlace) -> String {
 
 pub(crate) fn names(wraps: &[WrappedRoot]) -> String {
     wraps.iter().map(|wrap| wrap.token.as_str()).collect::<Vec<_>>().join(" or ")
-}
-
-/// Opens everything with the root key, or leaves it sealed where somebody or something else must open it.
-pub(crate) async fn open_house(house: &House, config: &Config, place: RootPlace) -> Result<()> {
-    if differs(&place, config) {
-        warn!(root = words(&place), "[root_kek] of the configuration names another place; the ring's own holds");
-    }
-    match (place, &config.root_kek) {
-        (RootPlace::File, RootConfig::File(path)) => {
-            let opened = house.open_up(Opening::Secret(RootSource::File { path: path.clone() })).await;
-            opened.map_err(|fault| refused(fault, format!("open the house with the root key {}", path.display())))
-        }
-        (RootPlace::File, _) => bail!("the root key is in a file that the configuration does not name"),
-        (RootPlace::Passphrase, _) => {
-            warn!("sealed: nothing is signed until `trustctl unseal`");
-            Ok(())
-        }
-        (RootPlace::Token { wraps, has_passphrase }, _) => {
-            match house.open_up(Opening::Token).await {
-                Ok(()) => Ok(()),
-                // It will not pass, and nobody can help from outside: another token, or another store.
-                Err(fault) if fault.kind() == FaultKind::Refused && !has_passphrase => {
-                    let token = names(&wraps);
-                    Err(refused(fault, format!("open the house by the token {token}, which has its root key wrapped")))
-                }
-                Err(fault) => {
-                    warn!(%fault, "sealed: until the root key's token serves, or `trustctl unseal`");
-                    Ok(())
-                }
-            }
-        }
-    }
-}
-
-/// Why the start stops; where it is known what can be done, in two lines.
-fn refused(fault: Fault, step: String) -> anyhow::Error {
-    match fault.source().and_then(|cause| cause.downcast_ref::<StartError>()) {
-        Some(error) => anyhow!("{step}: {error}\n{}", error.remedy()),
-        None => anyhow::Error::new(fault).context(step),
-    }
 }
 
 /// Opens the ring by the first of the tokens that does it. Blocks.
