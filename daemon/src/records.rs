@@ -36,6 +36,7 @@ use trust_hsm::{Material, TokenName};
 use crate::clock::Clock;
 use crate::store::{self, Store, StoreError};
 
+pub(crate) use self::error::record_fault;
 pub use self::error::{RecordError, UnsealError};
 pub use self::published::{
     Change, ChangeKind, FileRef, Head, OwnMarks, Proposal, ProposalSigner, ProposedFile, Stamped, StampedPage,

@@ -19,8 +19,8 @@ use trust::{
 use crate::authorize::Action;
 use crate::config::Limits;
 use crate::house::House;
-use crate::keys::{KeySelector, Sight, record_fault};
-use crate::records::{KeyView, Records};
+use crate::keys::{KeySelector, Sight};
+use crate::records::{KeyView, Records, record_fault};
 use crate::tables::Tables;
 
 use budget::{AtWork, Budgets};

@@ -9,6 +9,7 @@ use trust::{Fault, FaultKind, Principal};
 use super::{House, audit_fault, blocking};
 use crate::authorize::Action;
 use crate::backup::{BackupError, Export, Recipients};
+use crate::records::record_fault;
 
 impl House {
     /// Begins a backup of the keys as they are now, encrypted to the configured recipients. That it was begun, and by
@@ -32,7 +33,7 @@ impl House {
         // A rotation between ring and rows would leave rows that this ring does not open.
         let _one = self.sealing.lock().await;
         let (checkpoint, _) = self.audit().checkpoint().await.map_err(audit_fault)?;
-        let snapshot = self.records().snapshot().await.map_err(crate::keys::record_fault)?;
+        let snapshot = self.records().snapshot().await.map_err(record_fault)?;
         let (ring, recipients) = (self.config().ring(), recipients.to_owned());
         let now = self.clock().now_unix_seconds();
         let begun = blocking(move || {
@@ -48,7 +49,7 @@ impl House {
 fn backup_fault(error: BackupError) -> Fault {
     match error {
         BackupError::KeyFile { .. } => Fault::new(FaultKind::Refused, error.to_string()),
-        BackupError::Records(error) => crate::keys::record_fault(error),
+        BackupError::Records(error) => record_fault(error),
         error => Fault::internal(error),
     }
 }

@@ -11,7 +11,7 @@ use trust_hsm::{RootPlace, TokenName, TokenObject};
 use super::House;
 use crate::authorize::Action;
 use crate::custody;
-use crate::keys::record_fault;
+use crate::records::record_fault;
 
 /// What the label of every object of ours begins with.
 const LABEL: &str = "trustd ";

@@ -16,9 +16,8 @@ use super::{House, blocking, no_more};
 use crate::audit::IntentLeaf;
 use crate::authorize::Action;
 use crate::custody;
-use crate::keys::record_fault;
 use crate::permit::{Operation, Permit};
-use crate::records::{Records, SealedVersion};
+use crate::records::{Records, SealedVersion, record_fault};
 
 /// Records that are rewrapped at once.
 const REWRAP_PAGE: usize = 256;

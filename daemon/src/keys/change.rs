@@ -8,14 +8,14 @@ use tracing::{Instrument as _, error, info};
 use trust::principal::Service;
 use trust::{Fault, FaultKind, KeyId, KeyRef, Principal, Sha256Digest, Trust, Use, UseChange};
 
-use super::{Change, ChangeRequest, KeyReceipt, afresh, record_fault};
+use super::{Change, ChangeRequest, KeyReceipt, afresh};
 use crate::audit::{DistrustBody, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Grounds, RequestFacts};
 use crate::custody;
 use crate::house::House;
 use crate::idempotency::{IdempotencyKey, RequestHash, other_content};
 use crate::permit::{Intent, Operation, Permit};
-use crate::records::{KeyView, Replay, StateChange};
+use crate::records::{KeyView, Replay, StateChange, record_fault};
 
 /// Keys that are read at once.
 const SCAN: usize = 256;

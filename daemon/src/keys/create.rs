@@ -10,14 +10,14 @@ use trust_hsm::{CustodyError, DestroyOrder, Generated, Material, SealContext, To
 use super::adopt::Sought;
 use super::change::{KeyReplay, Replayed, key_hash, newest_of};
 use super::import::Envelope;
-use super::{KeyReceipt, KeySelector, NewKey, afresh, record_fault};
+use super::{KeyReceipt, KeySelector, NewKey, afresh};
 use crate::audit::{IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Decision, Grounds, KeyFacts, RequestFacts};
 use crate::custody::{self, Custody};
 use crate::house::House;
 use crate::idempotency::{IdempotencyKey, RequestHash};
 use crate::permit::{Intent, Operation, Permit};
-use crate::records::{KeyRecord, KeyView, RecordError, Replay, VersionRecord};
+use crate::records::{KeyRecord, KeyView, RecordError, Replay, VersionRecord, record_fault};
 
 /// A key, or a version of one, that is to be made.
 pub(super) struct Birth {

@@ -2,10 +2,10 @@
 
 use trust::{Fault, FaultKind, KeyName, Principal};
 
-use super::{KeySelector, Page, record_fault};
+use super::{KeySelector, Page};
 use crate::authorize::{Action, Decision, Denial, Grounds, KeyFacts, RequestFacts};
 use crate::house::House;
-use crate::records::KeyView;
+use crate::records::{KeyView, record_fault};
 
 /// Keys that are read at once while a page is filled.
 const SCAN: usize = 256;

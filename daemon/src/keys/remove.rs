@@ -12,13 +12,12 @@ use trust::principal::Service;
 use trust::{Fault, FaultKind, KeyRef, Principal};
 use trust_hsm::{CustodianState, DestroyOrder, Material, Removed, TokenKey};
 
-use super::record_fault;
 use crate::audit::{Ended, IntentLeaf, OutcomeLeaf};
 use crate::authorize::Grounds;
 use crate::custody;
 use crate::house::House;
 use crate::permit::{Operation, Permit};
-use crate::records::{KeyView, VersionRecord};
+use crate::records::{KeyView, VersionRecord, record_fault};
 
 /// How long objects are left alone that could not be taken out: each attempt leaves leaves.
 const RETRY_AFTER: Duration = Duration::from_secs(15 * 60);

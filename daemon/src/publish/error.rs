@@ -4,7 +4,7 @@ use trust::format::tuf::plan::NoPlan;
 use trust::format::tuf::publish::Refusal;
 use trust::{Fault, FaultKind};
 
-use crate::records::RecordError;
+use crate::records::{RecordError, record_fault};
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,7 @@ impl From<RecordError> for PublishError {
             RecordError::TooLarge => {
                 Self::Refused(Refusal::Validation("the trust data is too large to be stored".to_owned()))
             }
-            error => crate::keys::record_fault(error).into(),
+            error => record_fault(error).into(),
         }
     }
 }

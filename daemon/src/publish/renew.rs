@@ -17,7 +17,7 @@ use super::sign::ServerKey;
 use super::update::{OwnFiles, Step, ends};
 use super::{Asked, PublishError, Publisher, now_of};
 use crate::house::House;
-use crate::records::Head;
+use crate::records::{Head, record_fault};
 
 /// After how long a timestamp is signed anew (D29).
 const RENEWED_AFTER: Duration = Duration::from_hours(24);
@@ -45,7 +45,7 @@ impl House {
         let (mut done, mut after) = (0, None);
         loop {
             let due = self.records().stamped_before(before, after, at_once).await;
-            let due = due.map_err(crate::keys::record_fault)?;
+            let due = due.map_err(record_fault)?;
             for _ in 0..due.damaged {
                 self.metrics().renewal_failed();
             }

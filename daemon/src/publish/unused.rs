@@ -14,8 +14,7 @@ use super::keys::is_named_here;
 use super::sign::ServerKey;
 use super::{PublishError, Publisher};
 use crate::house::House;
-use crate::keys::record_fault;
-use crate::records::{Head, KeyRecord, KeyState, KeyView};
+use crate::records::{Head, KeyRecord, KeyState, KeyView, record_fault};
 
 /// How many keys are looked at at once.
 const AT_ONCE_MAX: usize = 256;

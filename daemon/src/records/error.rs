@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trust::KeyRef;
+use trust::{Fault, FaultKind, KeyRef};
 
 use crate::store::StoreError;
 
@@ -95,6 +95,25 @@ impl From<StoreError> for RecordError {
             StoreError::Closed { reason } => Self::Closed { reason },
             StoreError::Damaged { reason } => Self::Damaged { reason },
         }
+    }
+}
+
+/// What the caller reads of a record error; the error itself is for the log.
+pub(crate) fn record_fault(error: RecordError) -> Fault {
+    match error {
+        RecordError::Sealed => Fault::new(FaultKind::Unavailable, "the daemon is sealed"),
+        RecordError::NameTaken => Fault::new(FaultKind::Taken, "a key of that name is there already"),
+        RecordError::PublicKeyTaken { .. } => {
+            Fault::new(FaultKind::Taken, "that public key belongs to another key").because(error)
+        }
+        RecordError::ReplayTaken => Fault::new(FaultKind::Conflict, "a request with that idempotency key is at work"),
+        RecordError::ReplaysFull => Fault::new(FaultKind::Busy, "too many idempotency keys are kept"),
+        RecordError::Missing => Fault::new(FaultKind::Missing, "no such key"),
+        RecordError::Moved => Fault::new(FaultKind::Conflict, "the key changed meanwhile"),
+        RecordError::Refused { why } => Fault::new(FaultKind::Refused, why),
+        RecordError::Full => Fault::new(FaultKind::Unavailable, "the disk is full").because(error),
+        RecordError::Closed { .. } => Fault::new(FaultKind::Unavailable, "the store is closed").because(error),
+        RecordError::TooLarge | RecordError::Damaged { .. } => Fault::internal(error),
     }
 }
 

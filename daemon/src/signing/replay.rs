@@ -7,9 +7,8 @@ use trust::{Fault, Form, KeyRef, KeyVersion, Sha256Digest, Signature};
 use super::{Receipt, SignedForm, SigningRequest};
 use crate::house::House;
 use crate::idempotency::{IdempotencyKey, RequestHash, other_content};
-use crate::keys::record_fault;
 use crate::order::{Shape, SignOrder};
-use crate::records::Replay;
+use crate::records::{Replay, record_fault};
 use crate::statement::Statement;
 
 const METHOD: &str = "sign";

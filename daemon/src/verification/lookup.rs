@@ -8,8 +8,8 @@ use super::Refusal;
 use super::batch::{Batch, BatchKey, VerificationKey};
 use crate::authorize::Action;
 use crate::house::House;
-use crate::keys::{KeySelector, Sight, record_fault};
-use crate::records::{KeyView, RecordError};
+use crate::keys::{KeySelector, Sight};
+use crate::records::{KeyView, RecordError, record_fault};
 
 /// A key of a batch, looked up.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use crate::publish::authorize::OwnerWork;
 use crate::publish::keys::{is_named_here, name_of};
 use crate::publish::sign::ServerKey;
 use crate::publish::{Asked, PublishError, Publisher};
-use crate::records::KeyView;
+use crate::records::{KeyView, record_fault};
 
 /// The purpose of keys that sign a role's files for its owner; none for the daemon's own two roles.
 pub(super) const fn purpose_for_owner(role: &RoleName) -> Option<Purpose> {
@@ -54,7 +54,7 @@ impl Publisher<'_> {
         }
         let generation = self.generation(&asked.gun).await?;
         let listed = listed(&generation.repository);
-        let held = self.0.records().keys_of(&asked.gun, purpose).map_err(crate::keys::record_fault)?;
+        let held = self.0.records().keys_of(&asked.gun, purpose).map_err(record_fault)?;
         for view in held {
             let fits = view.state.use_.may_sign()
                 && view.state.trust == trust::Trust::Trusted
