@@ -31,10 +31,10 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::custody::{Custodians, Custody};
 use crate::identity::{Caller, Identity};
-use crate::keys::Removals;
 use crate::metrics::Metrics;
 use crate::publish::Shelf;
 use crate::records::{LogAnchor, Records};
+use crate::removals::Removals;
 use crate::tables::Tables;
 use crate::verification::Verifier;
 

@@ -24,7 +24,6 @@ use crate::records::KeyView;
 pub(crate) use adopt::Sought;
 pub(crate) use import::Envelope;
 pub(crate) use lookup::Sight;
-pub(crate) use remove::Removals;
 
 /// How often work that met another state or policy than it was permitted under is authorized afresh.
 const ATTEMPTS_MAX: usize = 3;

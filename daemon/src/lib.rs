@@ -30,6 +30,7 @@ mod permit;
 mod publish;
 pub mod records;
 mod recover;
+mod removals;
 mod root;
 mod run;
 mod scrape;

@@ -3,8 +3,7 @@
 //! The state is durable first, and says that the key never signs again; so the objects may wait until their token is
 //! there, and what a crash interrupted is done again.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{Instrument as _, info, warn};
@@ -18,6 +17,7 @@ use crate::custody;
 use crate::house::House;
 use crate::permit::{Operation, Permit};
 use crate::records::{KeyView, VersionRecord, record_fault};
+use crate::removals::Later;
 
 /// How long objects are left alone that could not be taken out: each attempt leaves leaves.
 const RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -26,33 +26,6 @@ const RETRY_SOON: Duration = Duration::from_secs(10);
 /// How long a token must serve on after it showed no object before that is believed: far longer than a token that went
 /// away is taken for one that serves.
 const BELIEVE_AFTER: Duration = Duration::from_secs(20);
-
-/// When objects are looked for again that are in their token still, or may be; no more than wait to be removed.
-#[derive(Debug, Default)]
-pub(crate) struct Removals(Mutex<HashMap<KeyRef, Later>>);
-
-/// When one is looked for again.
-#[derive(Debug, Clone, Copy)]
-struct Later {
-    at: Duration,
-    /// The token has shown none, and has served since.
-    was_absent: bool,
-}
-
-impl Removals {
-    fn of(&self, key: KeyRef) -> Later {
-        let none = Later { at: Duration::ZERO, was_absent: false };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied().unwrap_or(none)
-    }
-
-    fn set(&self, key: KeyRef, later: Later) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, later);
-    }
-
-    fn clear(&self, key: KeyRef) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-    }
-}
 
 /// One version's objects that are to go.
 struct Removal {
