@@ -32,9 +32,9 @@ use crate::config::{Config, Limits};
 use crate::custody::{Custodians, Custody};
 use crate::identity::{Caller, Identity};
 use crate::metrics::Metrics;
-use crate::publish::Shelf;
 use crate::records::{LogAnchor, Records};
 use crate::removals::Removals;
+use crate::shelf::Shelf;
 use crate::tables::Tables;
 use crate::verification::Verifier;
 

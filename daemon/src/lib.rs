@@ -35,6 +35,7 @@ mod root;
 mod run;
 mod scrape;
 mod serving;
+mod shelf;
 mod signing;
 mod statement;
 pub mod store;

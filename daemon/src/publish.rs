@@ -39,7 +39,6 @@ pub(crate) use self::owner::{
     Adoption, Beginning, Brought, Changed, DelegateName, Delegating, Rotation, Shown, ShownKey, ShownProposal,
     ShownProposed, ShownQuorum, ShownRole, ShownTarget, Wish,
 };
-pub(crate) use self::shelf::Shelf;
 
 /// Trust data, for a door. Made for one request.
 #[derive(Clone, Copy)]

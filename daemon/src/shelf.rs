@@ -1,0 +1,132 @@
+//! Trust data at hand: what is current, parsed; whose turn it is; and what is left alone for a while.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
+use trust::format::tuf::{Gun, Repository};
+use trust::{Fault, FaultKind};
+
+use crate::records::Head;
+
+/// The most bytes of files on the shelf; beyond, it is cleared and filled anew.
+const BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// The most bytes of one repository on it.
+const ONE_BYTES_MAX: u64 = BYTES_MAX / 8;
+/// The most repositories on it.
+const REPOSITORIES_MAX: usize = 8192;
+/// How many wait for their turn at one repository; more are busy.
+const WAITING_MAX: usize = 64;
+/// From how many repositories on those that nobody waits for are forgotten.
+const TURNS_KEPT: usize = 1024;
+/// The most repositories that are left alone for a while.
+const RESTING_MAX: usize = 8192;
+
+/// A repository as one head names it.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) head: Head,
+    pub(crate) repository: Repository,
+}
+
+/// One for all doors.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    generations: Mutex<Generations>,
+    turns: Mutex<HashMap<Gun, Arc<tokio::sync::Mutex<()>>>>,
+    /// Until when what has expired is not signed anew, in time of the clock's `monotonic`.
+    resting: Mutex<HashMap<Gun, Duration>>,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
+    by_gun: HashMap<Gun, Arc<Generation>>,
+    bytes: u64,
+}
+
+/// The right to change a repository, until it is dropped.
+#[must_use]
+pub(crate) struct Turn {
+    _held: OwnedMutexGuard<()>,
+}
+
+impl Shelf {
+    /// The repository, where it is here as the head of that serial names it.
+    pub(crate) fn find(&self, gun: &Gun, serial: u64) -> Option<Arc<Generation>> {
+        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.by_gun.get(gun).filter(|generation| generation.head.serial == serial).cloned()
+    }
+
+    /// Whether a repository with this head is not too long for it.
+    pub(crate) fn has_place(head: &Head) -> bool {
+        bytes_of(head) <= ONE_BYTES_MAX
+    }
+
+    /// Puts a generation in the place of an older one.
+    pub(crate) fn put(&self, gun: &Gun, generation: Arc<Generation>) {
+        if !Self::has_place(&generation.head) {
+            return;
+        }
+        let added = bytes_of(&generation.head);
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        if generations.by_gun.get(gun).is_some_and(|held| held.head.serial > generation.head.serial) {
+            return;
+        }
+        let is_full = generations.by_gun.len() >= REPOSITORIES_MAX;
+        let old = if is_full || generations.bytes.saturating_add(added) > BYTES_MAX {
+            std::mem::take(&mut *generations)
+        } else {
+            Generations::default()
+        };
+        generations.bytes = generations.bytes.saturating_add(added);
+        if let Some(replaced) = generations.by_gun.insert(gun.clone(), generation) {
+            generations.bytes = generations.bytes.saturating_sub(bytes_of(&replaced.head));
+        }
+        drop(generations);
+        // Thousands of files: not while others wait for the lock.
+        drop(old);
+    }
+
+    /// Has what has expired of a repository not signed anew until then: each try that fails behind its reservation uses up
+    /// versions.
+    pub(crate) fn rest(&self, gun: &Gun, now: Duration, until: Duration) {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        if resting.len() >= RESTING_MAX {
+            resting.retain(|_, until| *until > now);
+        }
+        if resting.len() >= RESTING_MAX {
+            resting.clear();
+        }
+        resting.insert(gun.clone(), until);
+    }
+
+    /// Whether it is left alone still.
+    pub(crate) fn is_resting(&self, gun: &Gun, now: Duration) -> bool {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).get(gun).is_some_and(|until| *until > now)
+    }
+
+    /// Waits until nobody else changes the repository.
+    ///
+    /// # Errors
+    /// [`FaultKind::Busy`] where as many wait as may.
+    pub(crate) async fn turn(&self, gun: &Gun) -> Result<Turn, Fault> {
+        let lock = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            if turns.len() >= TURNS_KEPT {
+                turns.retain(|_, lock| Arc::strong_count(lock) > 1);
+            }
+            let lock = turns.entry(gun.clone()).or_default();
+            if Arc::strong_count(lock) > WAITING_MAX {
+                return Err(Fault::new(FaultKind::Busy, "too much at once"));
+            }
+            Arc::clone(lock)
+        };
+        Ok(Turn { _held: lock.lock_owned().await })
+    }
+}
+
+/// What a repository takes on the shelf: what was parsed of a file takes about as much as the file.
+fn bytes_of(head: &Head) -> u64 {
+    head.files.values().map(|place| place.length_bytes.saturating_mul(3)).fold(0, u64::saturating_add)
+}
