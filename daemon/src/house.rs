@@ -29,6 +29,7 @@ use crate::audit::{Audit, AuditError, History, RefusalLeaf};
 use crate::authorize::{Action, Authorizer, Decision, Pace, RequestFacts};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
+use crate::cores::Cores;
 use crate::custody::{Custodians, Custody};
 use crate::identity::{Caller, Identity};
 use crate::metrics::Metrics;
@@ -36,7 +37,6 @@ use crate::records::{LogAnchor, Records};
 use crate::removals::Removals;
 use crate::shelf::Shelf;
 use crate::tables::Tables;
-use crate::verification::Verifier;
 
 pub(crate) use doctor::{Examined, Keep};
 pub(crate) use orphans::Orphan;
@@ -50,7 +50,8 @@ pub(crate) use tokens::TokenView;
 pub(crate) struct House {
     pub(crate) parts: Parts,
     work: Arc<Semaphore>,
-    verifier: Verifier,
+    /// The cores, for whoever verifies.
+    cores: Cores,
     /// What the log said at the start, until it was compared with the store.
     history: Mutex<Option<Arc<History>>>,
     /// One seal, unseal or rotation at a time.
@@ -98,11 +99,11 @@ impl House {
     /// Takes the parts, and what the log said when it was opened.
     pub(crate) fn new(parts: Parts, history: History) -> Arc<Self> {
         let work = Arc::new(Semaphore::new(parts.config.limits.work_max));
-        let verifier = Verifier::new(&parts.config.limits, Arc::clone(&parts.tables));
+        let cores = Cores::new(parts.config.limits.verify_items_at_work_max);
         Arc::new(Self {
             parts,
             work,
-            verifier,
+            cores,
             history: Mutex::new(Some(Arc::new(history))),
             sealing: tokio::sync::Mutex::default(),
             held: AtomicBool::new(false),
@@ -203,9 +204,9 @@ impl House {
         })
     }
 
-    /// What verification stands on, beside the records.
-    pub(crate) const fn verifier(&self) -> &Verifier {
-        &self.verifier
+    /// The cores, for whoever verifies.
+    pub(crate) const fn cores(&self) -> &Cores {
+        &self.cores
     }
 
     /// Public keys that are prepared for verification.

@@ -14,6 +14,7 @@ mod check;
 pub mod clock;
 mod command_line;
 pub mod config;
+mod cores;
 mod custody;
 mod harden;
 mod health;

@@ -1,15 +1,12 @@
 //! Verification of public data: no secret, no intent, one verdict per item.
 
 mod batch;
-mod budget;
 mod lookup;
 
 use std::fmt;
-use std::num::NonZero;
 use std::ops::Range;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use trust::verify::{self, NotValid};
 use trust::{
@@ -17,13 +14,11 @@ use trust::{
 };
 
 use crate::authorize::Action;
-use crate::config::Limits;
+use crate::cores::{AtWork, Place};
 use crate::house::House;
 use crate::keys::{KeySelector, Sight};
 use crate::records::{KeyView, Records, record_fault};
-use crate::tables::Tables;
 
-use budget::{AtWork, Budgets};
 use lookup::{Found, veil};
 
 pub(crate) use batch::{Batch, BatchKey, VerificationKey};
@@ -36,97 +31,6 @@ const PART_COST_MAX: usize = 2048;
 
 /// Messages that are verified on an async thread, at most: hashed in less time than the arithmetic takes.
 const SHORT_BYTES_MAX: usize = 16 * 1024;
-
-/// A place on a core, and the item that has it.
-type Place = (AtWork, OwnedSemaphorePermit);
-
-/// What verification stands on, beside the records.
-pub(crate) struct Verifier {
-    /// Places for parts of batches that are being verified: one for each core.
-    places: Arc<Semaphore>,
-    cores: usize,
-    tables: Arc<Tables>,
-    budgets: Budgets,
-}
-
-impl Verifier {
-    /// Within these limits.
-    pub(crate) fn new(limits: &Limits, tables: Arc<Tables>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self {
-            places: Arc::new(Semaphore::new(cores)),
-            cores,
-            tables,
-            budgets: Budgets::new(limits.verify_items_at_work_max),
-        }
-    }
-
-    /// Items of all batches and streams that are at work now.
-    pub(crate) fn at_work(&self) -> usize {
-        self.budgets.at_work()
-    }
-
-    /// Waits for a place for one signature, with the others of this principal.
-    async fn place(&self, principal: &Principal) -> Result<Place, Fault> {
-        let at_work = self.budgets.take(principal, 1).await?;
-        let place = at_work.place(&self.places).await?;
-        Ok((at_work, place))
-    }
-
-    /// The verdicts of a batch, in order, by as many cores as are free.
-    async fn run(
-        &self,
-        batch: &Arc<Batch>,
-        keys: &Arc<Vec<Found>>,
-        at_work: &AtWork,
-    ) -> Result<Vec<Option<Refusal>>, Fault> {
-        let caller = CancellationToken::new();
-        let _hangs_up = caller.clone().drop_guard();
-        let parts = parts(batch.costs(keys), self.cores);
-        let mut running = Vec::with_capacity(parts.len());
-        for part in parts {
-            // Whoever hangs up while waiting here leaves nothing behind.
-            let place = at_work.place(&self.places).await?;
-            let (batch, keys, tables) = (Arc::clone(batch), Arc::clone(keys), Arc::clone(&self.tables));
-            let caller = caller.clone();
-            // Arithmetic for milliseconds would hold up every other request on this thread. The place goes with the work,
-            // which ends soon after its caller has gone: nobody can start more of it than there are places.
-            running.push(tokio::task::spawn_blocking(move || {
-                let _place = place;
-                let go_on = || !caller.is_cancelled();
-                let tables = batch.tables(part.clone(), &keys, &tables, go_on)?;
-                batch.verdicts(part, &keys, &tables, go_on)
-            }));
-        }
-        let mut verdicts = Vec::with_capacity(batch.items());
-        for part in running {
-            let part = part.await.map_err(|error| Fault::internal(format!("a verification thread: {error}")))?;
-            verdicts.extend(part.ok_or_else(|| Fault::new(FaultKind::Late, "the caller has gone"))?);
-        }
-        Ok(verdicts)
-    }
-}
-
-/// Cuts items of these costs into parts for so many cores, none smaller than is worth it, and none so large that whoever
-/// comes next waits long for its place.
-fn parts(costs: impl Iterator<Item = usize> + Clone, cores: usize) -> Vec<Range<usize>> {
-    let total = costs.clone().fold(0, usize::saturating_add);
-    let enough = total.div_ceil(cores.max(1)).clamp(PART_COST_MIN, PART_COST_MAX);
-    let mut parts = Vec::with_capacity(total / enough + 1);
-    let (mut part, mut of_part) = (0..0, 0);
-    for cost in costs {
-        part.end += 1;
-        of_part += cost;
-        if of_part >= enough {
-            parts.push(part.clone());
-            (part.start, of_part) = (part.end, 0);
-        }
-    }
-    if !part.is_empty() {
-        parts.push(part);
-    }
-    parts
-}
 
 /// What a door read.
 #[derive(Debug)]
@@ -210,7 +114,7 @@ impl House {
         if let Sight::Open(view) | Sight::Veiled(Some(view)) = &sight
             && !is_short(view, &request)
         {
-            place = Some(self.verifier().place(principal).await?);
+            place = Some(self.cores().place_of_one(principal).await?);
             // What is said of the key while this waits counts for it.
             sight = self.sight(principal, &request.key, Action::Verify).await?;
         }
@@ -243,14 +147,47 @@ impl House {
         self.allow(principal, Action::Verify)?;
         // Before the keys are looked up: what is said of one while a batch waits counts for it. Each has its price, too.
         let dues = batch.items().max(batch.keys().len());
-        let at_work = self.verifier().budgets.take(principal, dues).await?;
+        let at_work = self.cores().take(principal, dues).await?;
         let keys = Arc::new(self.look_up(principal, batch.keys()).await?);
         batch.fits(&keys)?;
         let batch = Arc::new(batch);
-        let verdicts = self.verifier().run(&batch, &keys, &at_work).await?;
+        let verdicts = self.verdicts(&batch, &keys, &at_work).await?;
         let verdicts = self.recheck(verdicts, &batch, &keys)?;
         let verdicts = veil(verdicts, &batch, &keys);
         self.note_verdicts(&verdicts);
+        Ok(verdicts)
+    }
+
+    /// The verdicts of a batch, in order, by as many cores as are free.
+    async fn verdicts(
+        &self,
+        batch: &Arc<Batch>,
+        keys: &Arc<Vec<Found>>,
+        at_work: &AtWork,
+    ) -> Result<Vec<Option<Refusal>>, Fault> {
+        let caller = CancellationToken::new();
+        let _hangs_up = caller.clone().drop_guard();
+        let parts = parts(batch.costs(keys), self.cores().count());
+        let mut running = Vec::with_capacity(parts.len());
+        for part in parts {
+            // Whoever hangs up while waiting here leaves nothing behind.
+            let place = self.cores().place(at_work).await?;
+            let (batch, keys, tables) = (Arc::clone(batch), Arc::clone(keys), Arc::clone(&self.parts.tables));
+            let caller = caller.clone();
+            // Arithmetic for milliseconds would hold up every other request on this thread. The place goes with the work,
+            // which ends soon after its caller has gone: nobody can start more of it than there are places.
+            running.push(tokio::task::spawn_blocking(move || {
+                let _place = place;
+                let go_on = || !caller.is_cancelled();
+                let tables = batch.tables(part.clone(), &keys, &tables, go_on)?;
+                batch.verdicts(part, &keys, &tables, go_on)
+            }));
+        }
+        let mut verdicts = Vec::with_capacity(batch.items());
+        for part in running {
+            let part = part.await.map_err(|error| Fault::internal(format!("a verification thread: {error}")))?;
+            verdicts.extend(part.ok_or_else(|| Fault::new(FaultKind::Late, "the caller has gone"))?);
+        }
         Ok(verdicts)
     }
 
@@ -312,6 +249,27 @@ impl House {
             }
         }
     }
+}
+
+/// Cuts items of these costs into parts for so many cores, none smaller than is worth it, and none so large that whoever
+/// comes next waits long for its place.
+fn parts(costs: impl Iterator<Item = usize> + Clone, cores: usize) -> Vec<Range<usize>> {
+    let total = costs.clone().fold(0, usize::saturating_add);
+    let enough = total.div_ceil(cores.max(1)).clamp(PART_COST_MIN, PART_COST_MAX);
+    let mut parts = Vec::with_capacity(total / enough + 1);
+    let (mut part, mut of_part) = (0..0, 0);
+    for cost in costs {
+        part.end += 1;
+        of_part += cost;
+        if of_part >= enough {
+            parts.push(part.clone());
+            (part.start, of_part) = (part.end, 0);
+        }
+    }
+    if !part.is_empty() {
+        parts.push(part);
+    }
+    parts
 }
 
 /// Whether the verdict takes a moment only: one version to try, and little to hash.

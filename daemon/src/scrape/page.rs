@@ -79,7 +79,7 @@ fn observe(house: &House) -> Registry {
         "Repositories whose timestamp is past half of its life, or of a clock that was ahead",
         late,
     );
-    level(&mut now, "verify_items_at_work", "Signatures that are being verified", size(house.verifier().at_work()));
+    level(&mut now, "verify_items_at_work", "Signatures that are being verified", size(house.cores().at_work()));
     let start = house.parts.started_at_unix_seconds;
     level(&mut now, "start_time_seconds", "When the daemon started, in Unix time", start);
     let states = Family::<StateLabels, Gauge>::default();

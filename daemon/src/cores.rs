@@ -1,18 +1,32 @@
-//! How many items of one principal are at work at once, in all its batches and streams together.
+//! The cores, for whoever verifies: places on them, and how many items of one principal are at work at once, in all its
+//! batches and streams together.
 //!
-//! Places on the cores are given in turn to whoever comes, and of one principal only one part of a batch waits for one at
+//! Places are given in turn to whoever comes, and of one principal only one part of a batch waits for one at
 //! a time: they go round among principals, however many batches each of them has brought.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use trust::{Fault, Principal};
 
+/// The cores, and who has them.
+#[derive(Debug)]
+pub(crate) struct Cores {
+    /// One for each.
+    places: Arc<Semaphore>,
+    count: usize,
+    budgets: Budgets,
+}
+
+/// A place on a core, and the item that has it.
+pub(crate) type Place = (AtWork, OwnedSemaphorePermit);
+
 /// The budgets of those who have items at work.
 #[derive(Debug)]
-pub(super) struct Budgets {
+struct Budgets {
     /// Of one principal; at least as many as the largest batch has.
     items_max: usize,
     by_principal: Mutex<HashMap<Principal, Weak<Share>>>,
@@ -31,10 +45,46 @@ struct Share {
 /// Items that are at work, until it is dropped.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct AtWork {
+pub(crate) struct AtWork {
     items: OwnedSemaphorePermit,
     share: Arc<Share>,
     of_all: Arc<AtomicUsize>,
+}
+
+impl Cores {
+    /// Of this machine, with so many items of one principal at work at most.
+    pub(crate) fn new(items_max: usize) -> Self {
+        let count = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self { places: Arc::new(Semaphore::new(count)), count, budgets: Budgets::new(items_max) }
+    }
+
+    /// How many there are.
+    pub(crate) const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many items of all are at work now.
+    pub(crate) fn at_work(&self) -> usize {
+        self.budgets.at_work()
+    }
+
+    /// Waits until the principal may have so many more at work; in the order in which it asked.
+    pub(crate) async fn take(&self, principal: &Principal, items: usize) -> Result<AtWork, Fault> {
+        self.budgets.take(principal, items).await
+    }
+
+    /// Waits for a place for some of these items, behind the others of this principal and then in turn with other
+    /// principals.
+    pub(crate) async fn place(&self, at_work: &AtWork) -> Result<OwnedSemaphorePermit, Fault> {
+        at_work.place(&self.places).await
+    }
+
+    /// Waits for a place for one signature, with the others of this principal.
+    pub(crate) async fn place_of_one(&self, principal: &Principal) -> Result<Place, Fault> {
+        let at_work = self.take(principal, 1).await?;
+        let place = self.place(&at_work).await?;
+        Ok((at_work, place))
+    }
 }
 
 impl Drop for AtWork {
@@ -44,20 +94,18 @@ impl Drop for AtWork {
 }
 
 impl AtWork {
-    /// Waits for one of the places, behind the others of this principal and then in turn with other principals.
-    pub(super) async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Fault> {
+    async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Fault> {
         let _turn = self.share.turn.acquire().await.map_err(Fault::internal)?;
         Arc::clone(places).acquire_owned().await.map_err(Fault::internal)
     }
 }
 
 impl Budgets {
-    pub(super) fn new(items_max: usize) -> Self {
+    fn new(items_max: usize) -> Self {
         Self { items_max, by_principal: Mutex::default(), at_work: Arc::default() }
     }
 
-    /// Waits until the principal may have so many more at work; in the order in which it asked.
-    pub(super) async fn take(&self, principal: &Principal, items: usize) -> Result<AtWork, Fault> {
+    async fn take(&self, principal: &Principal, items: usize) -> Result<AtWork, Fault> {
         let share = self.of(principal);
         // More than there ever are would wait for ever; the door has bounded the batch.
         let items = u32::try_from(items.min(self.items_max)).map_err(Fault::internal)?;
@@ -66,8 +114,7 @@ impl Budgets {
         Ok(AtWork { items, share, of_all: Arc::clone(&self.at_work) })
     }
 
-    /// How many items of all are at work now.
-    pub(super) fn at_work(&self) -> usize {
+    fn at_work(&self) -> usize {
         self.at_work.load(Ordering::Relaxed)
     }
 
