@@ -95,6 +95,11 @@ impl Identity {
         }
     }
 
+    /// What the TLS listener shows and asks for, where there is one.
+    pub(crate) fn tls(&self) -> Option<Arc<TlsState>> {
+        self.tls.clone()
+    }
+
     /// What the Notary listener shows and asks for, where there is one.
     pub(crate) fn notary_tls(&self) -> Option<Arc<TlsState>> {
         self.notary.as_ref().map(|notary| Arc::clone(&notary.tls))

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tracing::error;
 
+use crate::health;
 use crate::house::House;
 
 /// How often timestamps that are to be signed anew are looked for.
@@ -14,8 +16,21 @@ const DESTRUCTION_INTERVAL: Duration = Duration::from_secs(5);
 /// How often keys are looked for that were never used.
 const UNUSED_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
+/// Begins all of it.
+pub(super) fn begin(house: &Arc<House>, background: &mut JoinSet<()>) {
+    background.spawn(destructions(Arc::clone(house)));
+    background.spawn(renewals(Arc::clone(house)));
+    background.spawn(unused_keys(Arc::clone(house)));
+    background.spawn(Arc::clone(house).check_rows());
+    background.spawn(Arc::clone(house).save_index_at_times());
+    background.spawn(Arc::clone(house).follow_custody());
+    background.spawn(Arc::clone(house).follow_token());
+    background.spawn(health::probe_tokens(Arc::clone(house)));
+    background.spawn(health::watch(Arc::clone(house), house.parts.drain.clone()));
+}
+
 /// Destroys keys whose wait is over, in the store and in their tokens.
-pub(super) async fn destructions(house: Arc<House>) {
+async fn destructions(house: Arc<House>) {
     loop {
         tokio::time::sleep(DESTRUCTION_INTERVAL).await;
         if house.records().is_sealed() {
@@ -31,7 +46,7 @@ pub(super) async fn destructions(house: Arc<House>) {
 }
 
 /// Signs timestamps anew, also where nobody reads them (D29).
-pub(super) async fn renewals(house: Arc<House>) {
+async fn renewals(house: Arc<House>) {
     loop {
         unsealed_after(&house, RENEWAL_INTERVAL).await;
         if let Err(fault) = house.renew_timestamps().await {
@@ -41,7 +56,7 @@ pub(super) async fn renewals(house: Arc<House>) {
 }
 
 /// Takes away keys of trust data that were made for somebody and never used.
-pub(super) async fn unused_keys(house: Arc<House>) {
+async fn unused_keys(house: Arc<House>) {
     loop {
         unsealed_after(&house, UNUSED_INTERVAL).await;
         if let Err(fault) = house.discard_unused_keys().await {

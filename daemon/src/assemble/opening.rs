@@ -7,12 +7,13 @@ use tracing::warn;
 use trust::{Fault, FaultKind};
 use trust_hsm::{RootPlace, RootSource};
 
-use crate::config::{Config, RootConfig};
+use crate::config::RootConfig;
 use crate::house::{House, Opening, StartError};
 use crate::root;
 
 /// Opens everything with the root key, or leaves it sealed where somebody or something else must open it.
-pub(super) async fn open_house(house: &House, config: &Config, place: RootPlace) -> Result<()> {
+pub(super) async fn open_house(house: &House, place: RootPlace) -> Result<()> {
+    let config = house.config();
     if root::differs(&place, config) {
         warn!(root = root::words(&place), "[root_kek] of the configuration names another place; the ring's own holds");
     }
