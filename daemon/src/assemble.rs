@@ -1,4 +1,4 @@
-//! The one place that names concrete backends and puts the house together.
+//! Puts the house together over the backends that there are, serves it, and ends it.
 
 mod chores;
 mod doors;

@@ -2,7 +2,7 @@
 //! for that purpose, after writing down that it will.
 //!
 //! The way of one Sign: `api` → `authorize` → `audit` → `custody` → receipt.
-//! `assemble` alone names concrete backends.
+//! `init` and `assemble` alone name concrete backends.
 
 mod api;
 mod archive;
