@@ -4,7 +4,6 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -14,8 +13,7 @@ use trust_hsm::{
     Custodian, KeyRing, PassphraseCost, RootSource, SealContext, Session, SigningOrder, SoftwareCustodian,
 };
 use trust_tests::program::ours;
-use trustd::measure::LogAlone;
-use trustd::store::{Change, RowKey, SledOptions, SledStore, Store};
+use trustd::measure::{LogAlone, StoreAlone};
 
 use super::Plan;
 use crate::load::{drive, drive_threads};
@@ -24,8 +22,6 @@ use crate::spread::number;
 use crate::subject::message;
 
 const SUITE: &str = "parts";
-/// About as long as a key's row.
-const ROW_BYTES: usize = 300;
 /// Nobody waits for these; the number only has to be larger than any frame takes.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -41,27 +37,18 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
 
 /// Durable writes of one row each.
 async fn store(plan: &Plan, directory: &Path, report: &mut Report) -> Result<()> {
-    let sled = SledStore::create(directory, SledOptions::default()).context("make a store")?;
-    let store = Store::Sled(Arc::new(sled));
-    let next = Arc::new(AtomicU64::new(0));
+    let store = Arc::new(StoreAlone::create(directory).map_err(|error| anyhow!("make a store: {error}"))?);
     for in_flight in [1, 16, 64] {
         let mut samples = Vec::new();
         for _ in 0..plan.rounds {
-            let (store, next) = (store.clone(), Arc::clone(&next));
+            let store = Arc::clone(&store);
             let one = drive(plan.load(in_flight), move |_| {
-                let (store, number) = (store.clone(), next.fetch_add(1, Ordering::Relaxed));
-                async move {
-                    let key = RowKey::of_kind(b'b', number.to_be_bytes());
-                    store
-                        .write(vec![Change::Create { key, value: vec![7; ROW_BYTES] }])
-                        .await
-                        .context("write a row")?;
-                    Ok(())
-                }
+                let store = Arc::clone(&store);
+                async move { store.add_row().await.map_err(|error| anyhow!("write a row: {error}")) }
             });
             samples.push(one.await?.per_second);
         }
-        let case = format!("one row of {ROW_BYTES} bytes, {in_flight} in flight");
+        let case = format!("one row of {} bytes, {in_flight} in flight", StoreAlone::ROW_BYTES);
         report.add(Row::new(SUITE, case, "store: durable write".to_owned(), "1/s", samples));
     }
     Ok(())
