@@ -175,9 +175,8 @@ impl Index {
         self.entries.get(self.names.get(name)?)
     }
 
-    pub(super) fn by_public_key(&self, spki: Sha256Digest) -> Option<(KeyRef, &Arc<Entry>)> {
-        let key = self.public_keys.get(&spki)?;
-        Some((*key, self.entries.get(&key.id)?))
+    pub(super) fn by_public_key(&self, spki: Sha256Digest) -> Option<KeyRef> {
+        self.public_keys.get(&spki).copied()
     }
 
     pub(super) fn list(&self, after: Option<&KeyName>, limit: usize) -> Vec<Arc<Entry>> {

@@ -70,15 +70,6 @@ impl Records {
         self.read(|index| index.by_name(name).cloned())?.map(|entry| entry.view()).transpose()
     }
 
-    /// The key, and which version of it, with this public key.
-    ///
-    /// # Errors
-    /// [`RecordError::Sealed`], [`RecordError::Damaged`].
-    pub async fn key_by_public_key(&self, spki: Sha256Digest) -> Result<Option<(KeyRef, KeyView)>, RecordError> {
-        let found = self.read(|index| index.by_public_key(spki).map(|(key, entry)| (key, Arc::clone(entry))))?;
-        found.map(|(key, entry)| entry.view().map(|view| (key, view))).transpose()
-    }
-
     /// The keys whose name comes after `after`, in the order of their names; at most `limit`.
     ///
     /// # Errors

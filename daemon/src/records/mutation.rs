@@ -310,7 +310,7 @@ impl Scene<'_> {
     fn check_public_key(&self, version: &VersionRecord) -> Result<Sha256Digest, RecordError> {
         let spki = version.public_key.spki_sha256();
         let in_group = self.group.public_keys.get(&spki).copied();
-        match in_group.or_else(|| self.index.by_public_key(spki).map(|(key, _)| key)) {
+        match in_group.or_else(|| self.index.by_public_key(spki)) {
             Some(key) => Err(RecordError::PublicKeyTaken { key }),
             None => Ok(spki),
         }

@@ -198,8 +198,8 @@ async fn a_key_reads_back_after_reopening_as_it_was_made() {
     assert_eq!(read.public_key.spki_der(), made.public_key.spki_der());
     assert_eq!((read.key, read.leaf, read.materials.clone()), (made.key, 13, made.materials.clone()));
     assert_eq!(records.anchor().unwrap(), anchor(1));
-    let (key, view) = records.key_by_public_key(read.public_key.spki_sha256()).await.unwrap().unwrap();
-    assert_eq!((key, view.record.id), (read.key, id(1)));
+    let again = records.create_key(record(2, "b", &["r.example.com/*"]), version(2, 1, 1), anchor(2), None).await;
+    assert_eq!(again.unwrap_err(), RecordError::PublicKeyTaken { key: read.key });
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -14,7 +14,6 @@ use super::OpenError;
 #[must_use = "the directory is free again when this is dropped"]
 pub struct DirectoryLock {
     _file: File,
-    directory: PathBuf,
 }
 
 impl DirectoryLock {
@@ -36,15 +35,9 @@ impl DirectoryLock {
                 }
             })?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file, directory: directory.to_owned() }),
+            Ok(()) => Ok(Self { _file: file }),
             Err(Errno::WOULDBLOCK) => Err(OpenError::Locked { path }),
             Err(errno) => Err(OpenError::System { step: "lock", path, source: errno.into() }),
         }
-    }
-
-    /// The directory that is held.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.directory
     }
 }

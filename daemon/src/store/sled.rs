@@ -9,7 +9,7 @@ mod barrier;
 mod conf;
 mod engine;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -40,7 +40,6 @@ impl Default for SledOptions {
 /// A store in a directory.
 #[derive(Debug)]
 pub struct SledStore {
-    directory: PathBuf,
     shared: Arc<Shared>,
     inbox: Option<mpsc::Sender<Waiting>>,
     writer: Option<JoinHandle<()>>,
@@ -100,12 +99,6 @@ impl SledStore {
         Self::start(directory, engine::open(directory, options)?, options)
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     fn start(directory: &Path, engine: Engine, options: SledOptions) -> Result<Self, OpenError> {
         let shared = engine.shared();
         let (inbox, outbox) = mpsc::channel(options.queue_writes_max.max(1));
@@ -113,7 +106,7 @@ impl SledStore {
             .name("store-writer".to_owned())
             .spawn(move || engine.run(outbox))
             .map_err(|source| OpenError::System { step: "start the writer of", path: directory.to_owned(), source })?;
-        Ok(Self { directory: directory.to_owned(), shared, inbox: Some(inbox), writer: Some(writer) })
+        Ok(Self { shared, inbox: Some(inbox), writer: Some(writer) })
     }
 
     pub(super) async fn fetch(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
