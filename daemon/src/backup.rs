@@ -17,18 +17,18 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-pub use self::export::Export;
-pub use self::import::{Imported, import, write_ring};
+pub(crate) use self::export::Export;
+pub(crate) use self::import::{Imported, import, write_ring};
 
 use crate::records::RecordError;
 use crate::store::StoreError;
 
 /// The newest backup format this version reads; it writes this one.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// The longest KEK ring file a backup holds, in bytes.
-pub const RING_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const RING_BYTES_MAX: usize = 1024 * 1024;
 /// The longest checkpoint a backup holds, in bytes.
-pub const CHECKPOINT_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const CHECKPOINT_BYTES_MAX: usize = 64 * 1024;
 /// The most recipients or identities in a file.
 const KEYS_MAX: usize = 64;
 /// The longest file of recipients or identities, in bytes.
@@ -36,8 +36,7 @@ const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Why a backup was not made or read, by what the caller can do.
 #[derive(Debug, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "closed set, by what the caller can do")]
-pub enum BackupError {
+pub(crate) enum BackupError {
     /// The file of recipients or identities is not what it must be.
     #[error("{path}: {expected}")]
     KeyFile {
@@ -88,14 +87,14 @@ pub enum BackupError {
 
 /// Whom backups are encrypted to: never the KEK, so that who makes backups cannot read them.
 #[derive(Clone, Debug)]
-pub struct Recipients(Vec<age::x25519::Recipient>);
+pub(crate) struct Recipients(Vec<age::x25519::Recipient>);
 
 impl Recipients {
     /// Reads a file with one `age1…` recipient a line; empty lines and lines that start with `#` do not count.
     ///
     /// # Errors
     /// [`BackupError::KeyFile`] for anything else, and for a file without recipients.
-    pub fn read(path: &Path) -> Result<Self, BackupError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, BackupError> {
         const EXPECTED: &str = "one age recipient (age1…) a line, at least one, at most 64";
         let (text, _) = read_key_file(path)?;
         parse_lines(&text, path, EXPECTED).map(Self)
@@ -103,7 +102,7 @@ impl Recipients {
 }
 
 /// Who can read a backup.
-pub struct Identities(Vec<age::x25519::Identity>);
+pub(crate) struct Identities(Vec<age::x25519::Identity>);
 
 impl Identities {
     /// Reads a file with one `AGE-SECRET-KEY-1…` identity a line, as `age-keygen` writes it. Only its owner may be
@@ -111,7 +110,7 @@ impl Identities {
     ///
     /// # Errors
     /// [`BackupError::KeyFile`] for anything else.
-    pub fn read(path: &Path) -> Result<Self, BackupError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, BackupError> {
         const EXPECTED: &str = "one age identity (AGE-SECRET-KEY-1…) a line, at least one, at most 64";
         let (text, mode) = read_key_file(path)?;
         if mode & 0o077 != 0 {

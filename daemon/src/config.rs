@@ -14,14 +14,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use bounds::Limits;
-pub use fault::ConfigFault;
+pub(crate) use bounds::Limits;
+pub(crate) use fault::ConfigFault;
 pub(crate) use fault::Reading;
 use notary::notary;
-pub use notary::{BearerConfig, NotaryAuth, NotaryConfig};
+pub(crate) use notary::{BearerConfig, NotaryAuth, NotaryConfig};
 use reader::Section;
 use sections::{custody, keys, limits, logging, metrics, root_kek, tls, unix};
-pub use token::TokenConfig;
+pub(crate) use token::TokenConfig;
 use token::tokens;
 use trust_hsm::TokenName;
 
@@ -30,56 +30,53 @@ const FILE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Everything the daemon is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "assembled in one place")]
-pub struct Config {
+pub(crate) struct Config {
     /// Store, log and KEK ring, each below it; 0700.
-    pub data_directory: PathBuf,
+    pub(crate) data_directory: PathBuf,
     /// The log's name: a bare host name that stays.
-    pub log_origin: String,
+    pub(crate) log_origin: String,
     /// Where the root key comes from.
-    pub root_kek: RootConfig,
+    pub(crate) root_kek: RootConfig,
     /// The Unix socket.
-    pub unix: UnixConfig,
+    pub(crate) unix: UnixConfig,
     /// `[tls]`
-    pub tls: Option<TlsConfig>,
+    pub(crate) tls: Option<TlsConfig>,
     /// `[notary]`
-    pub notary: Option<NotaryConfig>,
+    pub(crate) notary: Option<NotaryConfig>,
     /// Who may do what.
-    pub policy: PolicyConfig,
+    pub(crate) policy: PolicyConfig,
     /// A loopback address.
-    pub metrics: Option<SocketAddr>,
+    pub(crate) metrics: Option<SocketAddr>,
     /// Whether a notary-server elsewhere may ask for signatures, too.
-    pub notary_signer: bool,
+    pub(crate) notary_signer: bool,
     /// age recipients, one a line.
-    pub backup_recipients: Option<PathBuf>,
+    pub(crate) backup_recipients: Option<PathBuf>,
     /// `[keys]`
-    pub keys: KeysConfig,
+    pub(crate) keys: KeysConfig,
     /// `[custody]`
-    pub custody: CustodyConfig,
+    pub(crate) custody: CustodyConfig,
     /// `[[token]]`
-    pub tokens: Vec<TokenConfig>,
+    pub(crate) tokens: Vec<TokenConfig>,
     /// `[limits]`
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// `[logging]`
-    pub logging: LoggingConfig,
+    pub(crate) logging: LoggingConfig,
 }
 
 /// How the custody worker is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
-pub struct CustodyConfig {
+pub(crate) struct CustodyConfig {
     /// Session threads.
-    pub sessions: usize,
+    pub(crate) sessions: usize,
     /// Opened keys the worker keeps.
-    pub opened_keys_max: usize,
+    pub(crate) opened_keys_max: usize,
     /// When a silent worker is replaced.
-    pub hang_after: Duration,
+    pub(crate) hang_after: Duration,
 }
 
 /// The root key's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed set")]
-pub enum RootConfig {
+pub(crate) enum RootConfig {
     /// A file of 32 bytes, mode 0600 or stricter.
     File(PathBuf),
     /// A person: the daemon starts sealed.
@@ -90,46 +87,42 @@ pub enum RootConfig {
 
 /// The Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
-pub struct UnixConfig {
+pub(crate) struct UnixConfig {
     /// Its path.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its mode.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// The group that owns it.
-    pub group: Option<String>,
+    pub(crate) group: Option<String>,
 }
 
 /// The TLS listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
-pub struct TlsConfig {
+pub(crate) struct TlsConfig {
     /// Where it listens.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// PEM chain of the server.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// PEM key of the server, mode 0600 or stricter.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
     /// Who vouches for clients.
-    pub client_cas: Vec<ClientCaConfig>,
+    pub(crate) client_cas: Vec<ClientCaConfig>,
 }
 
 /// One authority for clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
-pub struct ClientCaConfig {
+pub(crate) struct ClientCaConfig {
     /// The one SPIFFE trust domain it speaks for.
-    pub trust_domain: String,
+    pub(crate) trust_domain: String,
     /// PEM certificates.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// PEM or DER revocation list; stale means nobody comes in.
-    pub crl: Option<PathBuf>,
+    pub(crate) crl: Option<PathBuf>,
 }
 
 /// Who may do what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed set")]
-pub enum PolicyConfig {
+pub(crate) enum PolicyConfig {
     /// Root administers, whoever may open a door verifies.
     Default,
     /// The default, in which this uid administers, too.
@@ -140,28 +133,25 @@ pub enum PolicyConfig {
 
 /// Rules about keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
-pub struct KeysConfig {
+pub(crate) struct KeysConfig {
     /// Between `destroy` and destruction.
-    pub destroy_after: Duration,
+    pub(crate) destroy_after: Duration,
     /// How old a key of trust data becomes that was made for a repository and never used; `None`: as old as it likes.
-    pub unused_trust_keys_after: Option<Duration>,
+    pub(crate) unused_trust_keys_after: Option<Duration>,
 }
 
 /// What goes to stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
-pub struct LoggingConfig {
+pub(crate) struct LoggingConfig {
     /// For people or for programs.
-    pub format: LogFormat,
+    pub(crate) format: LogFormat,
     /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub level: String,
+    pub(crate) level: String,
 }
 
 /// The shape of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed set")]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// One object a line.
     Json,
     /// One sentence a line.
@@ -169,14 +159,6 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Reads the file at `path`.
-    ///
-    /// # Errors
-    /// Every fault it has.
-    pub fn load(path: &Path) -> Result<Self, Vec<ConfigFault>> {
-        Self::read(path).whole()
-    }
-
     /// Reads the file at `path` as far as it can be read.
     pub(crate) fn read(path: &Path) -> Reading {
         match text_of(path) {
@@ -189,7 +171,8 @@ impl Config {
     ///
     /// # Errors
     /// Every fault it has.
-    pub fn parse(text: &str) -> Result<Self, Vec<ConfigFault>> {
+    #[cfg(test)]
+    pub(crate) fn parse(text: &str) -> Result<Self, Vec<ConfigFault>> {
         Self::read_text(text).whole()
     }
 
@@ -235,7 +218,7 @@ impl Config {
     /// The configuration of a daemon that was given none: everything below `directory`, a socket at `socket`,
     /// `uid` administers.
     #[must_use]
-    pub fn without_file(directory: &Path, socket: &Path, uid: u32) -> Self {
+    pub(crate) fn without_file(directory: &Path, socket: &Path, uid: u32) -> Self {
         Self {
             data_directory: directory.to_owned(),
             log_origin: default_origin(),
@@ -257,37 +240,37 @@ impl Config {
 
     /// Where keys and their states are.
     #[must_use]
-    pub fn store_directory(&self) -> PathBuf {
+    pub(crate) fn store_directory(&self) -> PathBuf {
         self.data_directory.join("store")
     }
 
     /// The file of the index, with which a start is quick. Derived from the store: without it a start takes longer.
     #[must_use]
-    pub fn index_file(&self) -> PathBuf {
+    pub(crate) fn index_file(&self) -> PathBuf {
         self.data_directory.join("index")
     }
 
     /// Where the evidence is.
     #[must_use]
-    pub fn log_directory(&self) -> PathBuf {
+    pub(crate) fn log_directory(&self) -> PathBuf {
         self.data_directory.join("log")
     }
 
     /// The KEK ring's file, in a directory of its own: the custody worker may write there and nowhere else.
     #[must_use]
-    pub fn ring(&self) -> PathBuf {
+    pub(crate) fn ring(&self) -> PathBuf {
         self.data_directory.join("kek").join("ring")
     }
 
     /// The profile of the token with this name.
     #[must_use]
-    pub fn token_profile(&self, name: &TokenName) -> PathBuf {
+    pub(crate) fn token_profile(&self, name: &TokenName) -> PathBuf {
         self.token_marks().join(format!("{name}.profile"))
     }
 
     /// Where PINs that a token refused are remembered.
     #[must_use]
-    pub fn token_marks(&self) -> PathBuf {
+    pub(crate) fn token_marks(&self) -> PathBuf {
         self.data_directory.join("tokens")
     }
 }

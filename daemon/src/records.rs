@@ -36,20 +36,18 @@ use trust_hsm::{Material, TokenName};
 use crate::clock::Clock;
 use crate::store::{self, Store, StoreError};
 
-pub(crate) use self::error::record_fault;
-pub use self::error::{RecordError, UnsealError};
-pub use self::published::{
-    Change, ChangeKind, FileRef, Head, OwnMarks, Proposal, ProposalSigner, ProposedFile, Stamped, StampedPage,
-    StoredFile, Window,
+pub(crate) use self::error::{RecordError, UnsealError, record_fault};
+pub(crate) use self::published::{
+    Change, ChangeKind, FileRef, Head, OwnMarks, Proposal, ProposalSigner, ProposedFile, StoredFile, Window,
 };
-pub use self::replay::{Replay, ReplayLimits, StoredReplay};
-pub use self::saved::SaveError;
-pub use self::snapshot::{Snapshot, SnapshotRow};
-pub use self::types::{
+pub(crate) use self::replay::{Replay, ReplayLimits, StoredReplay};
+pub(crate) use self::saved::SaveError;
+pub(crate) use self::snapshot::Snapshot;
+pub(crate) use self::types::{
     KeyRecord, KeyState, KeyView, LogAnchor, LogKey, Provenance, RecordLimits, SealedVersion, StateChange,
     VersionRecord,
 };
-pub use self::unseal::Rows;
+pub(crate) use self::unseal::Rows;
 
 use self::crypto::Keys;
 use self::index::Index;
@@ -59,7 +57,7 @@ use self::writer::Waiting;
 
 /// The records of one store. Cheap to clone; clones are the same records.
 #[derive(Clone)]
-pub struct Records(Arc<Inner>);
+pub(crate) struct Records(Arc<Inner>);
 
 struct Inner {
     store: Store,
@@ -84,15 +82,15 @@ struct Open {
 
 impl Records {
     /// The newest format of records this version reads; it writes this one. 1 knew no published trust data.
-    pub const FORMAT: u32 = 2;
+    pub(crate) const FORMAT: u32 = 2;
     /// The most changes that wait for the writer; more wait for a place in the queue.
-    pub const QUEUE_MAX: usize = 1024;
+    pub(crate) const QUEUE_MAX: usize = 1024;
     /// The most items a page has; a larger limit is cut to this.
-    pub const PAGE_MAX: usize = 1024;
+    pub(crate) const PAGE_MAX: usize = 1024;
 
     /// The store's uuid: readable while sealed, authenticated at unseal.
     #[must_use]
-    pub fn store_uuid(&self) -> [u8; 16] {
+    pub(crate) fn store_uuid(&self) -> [u8; 16] {
         self.0.store_uuid
     }
 
@@ -100,7 +98,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn anchor(&self) -> Result<LogAnchor, RecordError> {
+    pub(crate) fn anchor(&self) -> Result<LogAnchor, RecordError> {
         self.read(|index| index.anchor.log)
     }
 
@@ -110,7 +108,7 @@ impl Records {
     /// # Errors
     /// [`RecordError::NameTaken`], [`RecordError::PublicKeyTaken`], [`RecordError::ReplayTaken`] and every other;
     /// nothing has changed then, but after [`RecordError::Closed`] that is not known.
-    pub async fn create_key(
+    pub(crate) async fn create_key(
         &self,
         record: KeyRecord,
         first: VersionRecord,
@@ -128,7 +126,7 @@ impl Records {
     /// # Errors
     /// [`RecordError::Moved`] when the epoch or the newest version is another, [`RecordError::Refused`] when the
     /// key is not active; as [`Records::create_key`].
-    pub async fn add_version(
+    pub(crate) async fn add_version(
         &self,
         expected_epoch: u64,
         version: VersionRecord,
@@ -147,7 +145,7 @@ impl Records {
     /// # Errors
     /// [`RecordError::Moved`] when the epoch is another, [`RecordError::Refused`] when the life of a key does not go
     /// that way; as [`Records::create_key`].
-    pub async fn set_state(
+    pub(crate) async fn set_state(
         &self,
         id: KeyId,
         expected_epoch: u64,
@@ -164,7 +162,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Damaged`].
-    pub async fn sealed_versions(
+    pub(crate) async fn sealed_versions(
         &self,
         after: Option<KeyRef>,
         limit: usize,
@@ -177,7 +175,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::TooLarge`] for more than [`Records::PAGE_MAX`]; as [`Records::create_key`].
-    pub async fn replace_materials(&self, items: Vec<(KeyRef, Vec<Material>)>) -> Result<usize, RecordError> {
+    pub(crate) async fn replace_materials(&self, items: Vec<(KeyRef, Vec<Material>)>) -> Result<usize, RecordError> {
         if items.len() > Self::PAGE_MAX {
             return Err(RecordError::TooLarge);
         }
@@ -188,7 +186,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn shred_pending(&self) -> Result<Vec<KeyId>, RecordError> {
+    pub(crate) fn shred_pending(&self) -> Result<Vec<KeyId>, RecordError> {
         self.read(Index::shred_pending)
     }
 
@@ -196,7 +194,7 @@ impl Records {
     ///
     /// # Errors
     /// As [`Records::create_key`].
-    pub async fn finish_shred(&self, ids: Vec<KeyId>) -> Result<usize, RecordError> {
+    pub(crate) async fn finish_shred(&self, ids: Vec<KeyId>) -> Result<usize, RecordError> {
         if ids.len() > Self::PAGE_MAX {
             return Err(RecordError::TooLarge);
         }
@@ -207,7 +205,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Damaged`].
-    pub fn object_pending(&self) -> Result<Vec<KeyView>, RecordError> {
+    pub(crate) fn object_pending(&self) -> Result<Vec<KeyView>, RecordError> {
         let entries = self.read(|index| index.object_pending(Self::PAGE_MAX))?;
         entries.iter().map(|entry| entry.view()).collect()
     }
@@ -216,7 +214,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn objects_in(&self, token: &TokenName) -> Result<HashSet<Vec<u8>>, RecordError> {
+    pub(crate) fn objects_in(&self, token: &TokenName) -> Result<HashSet<Vec<u8>>, RecordError> {
         self.read(|index| index.objects_in(token))
     }
 
@@ -224,7 +222,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Missing`], [`RecordError::Refused`] when the key is not destroyed; as [`Records::create_key`].
-    pub async fn forget_object(&self, key: KeyRef, anchor: LogAnchor) -> Result<usize, RecordError> {
+    pub(crate) async fn forget_object(&self, key: KeyRef, anchor: LogAnchor) -> Result<usize, RecordError> {
         self.change(Mutation::ForgetObject { key }, Some(anchor), None).await
     }
 
@@ -232,7 +230,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::ReplayTaken`], [`RecordError::ReplaysFull`]; as [`Records::create_key`].
-    pub async fn remember_replay(&self, replay: Replay) -> Result<(), RecordError> {
+    pub(crate) async fn remember_replay(&self, replay: Replay) -> Result<(), RecordError> {
         self.change(Mutation::Nothing, None, Some(replay)).await.map(|_| ())
     }
 
@@ -240,7 +238,7 @@ impl Records {
     ///
     /// # Errors
     /// As [`Records::create_key`].
-    pub async fn note_log(&self, anchor: LogAnchor) -> Result<(), RecordError> {
+    pub(crate) async fn note_log(&self, anchor: LogAnchor) -> Result<(), RecordError> {
         self.change(Mutation::Nothing, Some(anchor), None).await.map(|_| ())
     }
 
@@ -249,7 +247,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Closed`], [`RecordError::Damaged`].
-    pub async fn find_replay(
+    pub(crate) async fn find_replay(
         &self,
         principal: &trust::Principal,
         method: &str,
@@ -262,7 +260,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn log_key(&self) -> Result<Option<LogKey>, RecordError> {
+    pub(crate) fn log_key(&self) -> Result<Option<LogKey>, RecordError> {
         self.read(|index| index.log_key.as_ref().map(|(log_key, _)| log_key.clone()))
     }
 
@@ -270,7 +268,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::NameTaken`] when it is set; as [`Records::create_key`].
-    pub async fn set_log_key_once(&self, log_key: LogKey) -> Result<(), RecordError> {
+    pub(crate) async fn set_log_key_once(&self, log_key: LogKey) -> Result<(), RecordError> {
         self.change(Mutation::SetLogKey { log_key }, None, None).await.map(|_| ())
     }
 
@@ -278,7 +276,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Missing`] when there is no log key; as [`Records::create_key`].
-    pub async fn replace_log_material(&self, material: Material) -> Result<(), RecordError> {
+    pub(crate) async fn replace_log_material(&self, material: Material) -> Result<(), RecordError> {
         self.change(Mutation::ReplaceLogMaterial { material }, None, None).await.map(|_| ())
     }
 
@@ -286,7 +284,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn provenance(&self) -> Result<Option<Provenance>, RecordError> {
+    pub(crate) fn provenance(&self) -> Result<Option<Provenance>, RecordError> {
         self.read(|index| index.provenance.clone())
     }
 
@@ -295,7 +293,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Closed`], [`RecordError::Damaged`].
-    pub async fn snapshot(&self) -> Result<Snapshot, RecordError> {
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, RecordError> {
         let open = self.opened()?;
         // First the heads: a key that one of them names is there, and every file, too.
         let heads = snapshot::read_heads(&self.0.store, &open).await?;

@@ -13,23 +13,23 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use self::lock::DirectoryLock;
-pub use self::memory::Memory;
-pub use self::sled::{SledOptions, SledStore};
+pub(crate) use self::lock::DirectoryLock;
+pub(crate) use self::memory::Memory;
+pub(crate) use self::sled::{SledOptions, SledStore};
 
 /// The name of a row: 1 to 256 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RowKey(Vec<u8>);
+pub(crate) struct RowKey(Vec<u8>);
 
 impl RowKey {
     /// The longest row key, in bytes.
-    pub const BYTES_MAX: usize = 256;
+    pub(crate) const BYTES_MAX: usize = 256;
 
     /// Takes the bytes of a key.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`] when there are none, or more than [`RowKey::BYTES_MAX`].
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, StoreError> {
+    pub(crate) fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, StoreError> {
         let bytes = bytes.into();
         if bytes.is_empty() || bytes.len() > Self::BYTES_MAX {
             return Err(StoreError::TooLarge { what: "row key", bytes: bytes.len(), bytes_max: Self::BYTES_MAX });
@@ -39,14 +39,14 @@ impl RowKey {
 
     /// A key of a kind and bytes whose number is known to fit.
     #[must_use]
-    pub fn of_kind<const N: usize>(kind: u8, rest: [u8; N]) -> Self {
+    pub(crate) fn of_kind<const N: usize>(kind: u8, rest: [u8; N]) -> Self {
         const { assert!(N < Self::BYTES_MAX, "a kind and the rest are at most 256 bytes") };
         Self([&[kind], rest.as_slice()].concat())
     }
 
     /// The bytes.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
@@ -67,7 +67,7 @@ impl fmt::Debug for RowKey {
 /// Which write a row is from: grows with every write to the store, so that a row that was removed and made
 /// again is told from the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Revision(u64);
+pub(crate) struct Revision(u64);
 
 impl Revision {
     /// The revision of this number, which a store gave out earlier.
@@ -77,25 +77,23 @@ impl Revision {
 
     /// The number, 1 or more.
     #[must_use]
-    pub const fn number(self) -> u64 {
+    pub(crate) const fn number(self) -> u64 {
         self.0
     }
 }
 
 /// A value and the write it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a value and its revision, nothing else")]
-pub struct Row {
+pub(crate) struct Row {
     /// At most [`Store::VALUE_BYTES_MAX`] bytes.
-    pub value: Vec<u8>,
+    pub(crate) value: Vec<u8>,
     /// The write it is from.
-    pub revision: Revision,
+    pub(crate) revision: Revision,
 }
 
 /// One change of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed set: the three mutating verbs")]
-pub enum Change {
+pub(crate) enum Change {
     /// Adds a row; fails with [`StoreError::Taken`] when there is one.
     Create {
         /// Which row.
@@ -124,7 +122,7 @@ pub enum Change {
 impl Change {
     /// Which row it changes.
     #[must_use]
-    pub const fn key(&self) -> &RowKey {
+    pub(crate) const fn key(&self) -> &RowKey {
         match self {
             Self::Create { key, .. } | Self::Replace { key, .. } | Self::Remove { key, .. } => key,
         }
@@ -132,7 +130,7 @@ impl Change {
 
     /// The value it writes; none for a removal.
     #[must_use]
-    pub fn value(&self) -> Option<&[u8]> {
+    pub(crate) fn value(&self) -> Option<&[u8]> {
         match self {
             Self::Create { value, .. } | Self::Replace { value, .. } => Some(value),
             Self::Remove { .. } => None,
@@ -154,8 +152,7 @@ impl Change {
 
 /// Why a verb did nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "closed set, by what the caller can do")]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// There is a row of that key: choose another.
     #[error("row {key} is taken")]
     Taken {
@@ -197,8 +194,7 @@ pub enum StoreError {
 
 /// Why a store was not made or opened; the message says what to do.
 #[derive(Debug, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "closed set, by what the caller can do")]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// There is none: make one with `trustd init`, or mount what is missing.
     #[error("no store at {path}: make one with `trustd init`, or mount or restore what should be there")]
     Missing {
@@ -258,8 +254,7 @@ pub enum OpenError {
 
 /// A store. Cheap to clone; clones are the same store.
 #[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_enums, reason = "closed set: ARCHITECTURE §8 says what another store touches")]
-pub enum Store {
+pub(crate) enum Store {
     /// In memory: nothing outlives it.
     Memory(Arc<Memory>),
     /// In a directory, by sled.
@@ -268,15 +263,16 @@ pub enum Store {
 
 impl Store {
     /// The longest value, in bytes.
-    pub const VALUE_BYTES_MAX: usize = 512 * 1024;
+    pub(crate) const VALUE_BYTES_MAX: usize = 512 * 1024;
     /// The most bytes the values of one write may have together.
-    pub const WRITE_BYTES_MAX: usize = 8 * 1024 * 1024;
+    pub(crate) const WRITE_BYTES_MAX: usize = 8 * 1024 * 1024;
     /// The most rows a scan answers at once; a larger limit is cut to this.
-    pub const SCAN_ROWS_MAX: usize = 4096;
+    pub(crate) const SCAN_ROWS_MAX: usize = 4096;
 
     /// An empty store in memory.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a store for tests"))]
     #[must_use]
-    pub fn memory() -> Self {
+    pub(crate) fn memory() -> Self {
         Self::Memory(Arc::new(Memory::default()))
     }
 
@@ -286,7 +282,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Closed`] or [`StoreError::Damaged`].
-    pub async fn fetch(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
+    pub(crate) async fn fetch(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.fetch(key)),
             Self::Sled(sled) => sled.fetch(key).await,
@@ -301,7 +297,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Closed`] or [`StoreError::Damaged`].
-    pub async fn scan(
+    pub(crate) async fn scan(
         &self,
         prefix: &[u8],
         after: Option<&RowKey>,
@@ -322,7 +318,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; after each but [`StoreError::Closed`] nothing has changed. After that one it is not known
     /// until the store is opened again.
-    pub async fn write(&self, changes: Vec<Change>) -> Result<Revision, StoreError> {
+    pub(crate) async fn write(&self, changes: Vec<Change>) -> Result<Revision, StoreError> {
         check_sizes(&changes)?;
         match self {
             Self::Memory(memory) => memory.write(changes),

@@ -14,7 +14,7 @@ use crate::records::{Provenance, Snapshot};
 /// A backup being made: the keys of one instant, handed out in encrypted chunks.
 ///
 /// Dropping it early leaves nothing behind; what was handed out does not open as a whole backup.
-pub struct Export {
+pub(crate) struct Export {
     writer: Option<StreamWriter<Sink>>,
     sink: Sink,
     snapshot: Snapshot,
@@ -51,7 +51,7 @@ impl Export {
     ///
     /// # Errors
     /// [`BackupError::TooLarge`].
-    pub fn begin(
+    pub(crate) fn begin(
         snapshot: Snapshot,
         recipients: &Recipients,
         ring: Vec<u8>,
@@ -92,7 +92,7 @@ impl Export {
     ///
     /// # Errors
     /// [`BackupError::Records`].
-    pub async fn read_ahead(&mut self) -> Result<(), BackupError> {
+    pub(crate) async fn read_ahead(&mut self) -> Result<(), BackupError> {
         self.snapshot.read_ahead().await.map_err(BackupError::Records)
     }
 
@@ -100,7 +100,7 @@ impl Export {
     ///
     /// # Errors
     /// [`BackupError::Records`] when rows do not seal. The backup is then not whole.
-    pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, BackupError> {
+    pub(crate) fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, BackupError> {
         while self.writer.is_some() {
             match self.snapshot.next_rows(&self.provenance).map_err(BackupError::Records)? {
                 // What comes next has to be read first.

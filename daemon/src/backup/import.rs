@@ -14,18 +14,17 @@ use crate::store::{Change, RowKey, Store, StoreError};
 /// Not authenticated yet: the first unseal is, and `Records::provenance` then says the same or the import is not to
 /// be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
-pub struct Imported {
+pub(crate) struct Imported {
     /// The store's uuid: it stays the same, keys are sealed to it.
-    pub store_uuid: [u8; 16],
+    pub(crate) store_uuid: [u8; 16],
     /// The KEK ring's file.
-    pub ring: Vec<u8>,
+    pub(crate) ring: Vec<u8>,
     /// The last checkpoint of the old log, empty when there was none: the new log cites it.
-    pub checkpoint: String,
+    pub(crate) checkpoint: String,
     /// When the backup was made: seconds since the Unix epoch.
-    pub made_at_unix_seconds: u64,
+    pub(crate) made_at_unix_seconds: u64,
     /// How many keys it holds.
-    pub key_count: u64,
+    pub(crate) key_count: u64,
 }
 
 /// Reads a whole backup into `store`, which must be empty. The rows without which records do not open are written
@@ -33,7 +32,7 @@ pub struct Imported {
 ///
 /// # Errors
 /// [`BackupError`]; the store is then not whole and is to be removed.
-pub async fn import(input: impl Read, identities: &Identities, store: &Store) -> Result<Imported, BackupError> {
+pub(crate) async fn import(input: impl Read, identities: &Identities, store: &Store) -> Result<Imported, BackupError> {
     if !store.scan(&[], None, 1).await.map_err(BackupError::Store)?.is_empty() {
         return Err(BackupError::Damaged { what: "the store to import into is not empty" });
     }
@@ -77,7 +76,7 @@ pub async fn import(input: impl Read, identities: &Identities, store: &Store) ->
 ///
 /// # Errors
 /// [`BackupError::System`].
-pub fn write_ring(path: &Path, ring: &[u8]) -> Result<(), BackupError> {
+pub(crate) fn write_ring(path: &Path, ring: &[u8]) -> Result<(), BackupError> {
     let write = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(ring)?;

@@ -4,42 +4,41 @@ use std::time::Duration;
 
 /// Every bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "read where the bound holds")]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Open connections of one listener.
-    pub connections_max: usize,
+    pub(crate) connections_max: usize,
     /// Requests at work, all doors together.
-    pub in_flight_max: usize,
+    pub(crate) in_flight_max: usize,
     /// Signing and key work past its permit.
-    pub work_max: usize,
+    pub(crate) work_max: usize,
     /// The longest a request may take.
-    pub request_time_max: Duration,
+    pub(crate) request_time_max: Duration,
     /// The longest message on the wire, in bytes.
-    pub message_bytes_max: usize,
+    pub(crate) message_bytes_max: usize,
     /// Statements of a batch.
-    pub batch_items_max: usize,
+    pub(crate) batch_items_max: usize,
     /// Items of a batch to verify.
-    pub verify_items_max: usize,
+    pub(crate) verify_items_max: usize,
     /// Items of one principal that are verified at once, in all its batches and streams.
-    pub verify_items_at_work_max: usize,
+    pub(crate) verify_items_at_work_max: usize,
     /// Ed25519 public keys that are kept prepared for many verifications; 0: none.
-    pub verify_tables_max: usize,
+    pub(crate) verify_tables_max: usize,
     /// The most keys for trust data, in all repositories; two for each.
-    pub trust_keys_max: usize,
+    pub(crate) trust_keys_max: usize,
     /// Below so many free bytes on the log's disk refusals leave no leaves any more.
-    pub log_free_bytes_min: u64,
+    pub(crate) log_free_bytes_min: u64,
     /// Entries that wait for the log's writer.
-    pub log_waiting_max: usize,
+    pub(crate) log_waiting_max: usize,
     /// Work that waits for a session.
-    pub custody_waiting_max: usize,
+    pub(crate) custody_waiting_max: usize,
     /// Calls of one principal in a second, and messages of its streams of signatures.
-    pub rate_per_second: u32,
+    pub(crate) rate_per_second: u32,
     /// How many of them at once.
-    pub rate_burst: u32,
+    pub(crate) rate_burst: u32,
     /// Idempotency keys of one principal.
-    pub replays_per_principal_max: usize,
+    pub(crate) replays_per_principal_max: usize,
     /// Idempotency keys of all.
-    pub replays_max: usize,
+    pub(crate) replays_max: usize,
 }
 
 impl Default for Limits {

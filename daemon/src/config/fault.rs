@@ -31,12 +31,11 @@ impl From<ConfigFault> for Reading {
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "two texts")]
-pub struct ConfigFault {
+pub(crate) struct ConfigFault {
     /// `[section] key`, or a path.
-    pub place: String,
+    pub(crate) place: String,
     /// What is wrong, and what was expected.
-    pub what: String,
+    pub(crate) what: String,
 }
 
 impl fmt::Display for ConfigFault {

@@ -28,38 +28,36 @@ const UPLOAD_MIB: usize = 32;
 
 /// The listener for clients of Notary v1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
-pub struct NotaryConfig {
+pub(crate) struct NotaryConfig {
     /// Where it listens, what it shows, and who vouches for clients that have certificates.
-    pub tls: TlsConfig,
+    pub(crate) tls: TlsConfig,
     /// What the names of repositories begin with, each ending in `/`; empty: every name.
-    pub gun_prefixes: Vec<String>,
+    pub(crate) gun_prefixes: Vec<String>,
     /// How clients say who they are.
-    pub auth: NotaryAuth,
+    pub(crate) auth: NotaryAuth,
     /// How long caches may keep what is current.
-    pub current_max_age: Duration,
+    pub(crate) current_max_age: Duration,
     /// How long caches may keep what is asked for by hash or version.
-    pub consistent_max_age: Duration,
+    pub(crate) consistent_max_age: Duration,
     /// Open connections.
-    pub connections_max: usize,
+    pub(crate) connections_max: usize,
     /// The longest body of a request, in bytes.
-    pub upload_bytes_max: usize,
+    pub(crate) upload_bytes_max: usize,
     /// Whether `/metrics` answers others than this machine's own.
-    pub metrics: bool,
+    pub(crate) metrics: bool,
 }
 
 impl NotaryConfig {
     /// Whether a repository of this name is served.
     #[must_use]
-    pub fn serves(&self, gun: &Gun) -> bool {
+    pub(crate) fn serves(&self, gun: &Gun) -> bool {
         self.gun_prefixes.is_empty() || self.gun_prefixes.iter().any(|prefix| gun.as_str().starts_with(prefix))
     }
 }
 
 /// How clients of the Notary door say who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed set")]
-pub enum NotaryAuth {
+pub(crate) enum NotaryAuth {
     /// Whoever comes is let in, as nobody; whoever shows a certificate, by that.
     None,
     /// By a client certificate; there is no handshake without one.
@@ -70,16 +68,15 @@ pub enum NotaryAuth {
 
 /// Whose tokens are believed (the registry's token authentication).
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
-pub struct BearerConfig {
+pub(crate) struct BearerConfig {
     /// Where clients get tokens: a URL.
-    pub realm: String,
+    pub(crate) realm: String,
     /// What this door is called in tokens.
-    pub service: String,
+    pub(crate) service: String,
     /// Who issues them.
-    pub issuer: String,
+    pub(crate) issuer: String,
     /// PEM certificates of the issuer, or of the authorities above it.
-    pub rootcertbundle: PathBuf,
+    pub(crate) rootcertbundle: PathBuf,
 }
 
 /// Reads the table.

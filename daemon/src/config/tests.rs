@@ -97,7 +97,7 @@ fn a_configuration_is_a_regular_file_with_an_end() {
     for (path, expected) in
         [(Path::new("/dev/zero"), "a regular file"), (&pipe, "a regular file"), (&long, "at most 256 KiB")]
     {
-        let faults = Config::load(path).unwrap_err();
+        let faults = Config::read(path).whole().unwrap_err();
 
         assert!(faults.iter().all(|fault| fault.what.contains(expected)), "{faults:?}");
     }

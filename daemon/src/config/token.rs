@@ -23,43 +23,42 @@ const TEXT_BYTES_MAX: usize = 4096;
 
 /// One token of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "read by the assembler")]
-pub struct TokenConfig {
+pub(crate) struct TokenConfig {
     /// What keys call it, for ever.
-    pub name: TokenName,
+    pub(crate) name: TokenName,
     /// The module's shared library.
-    pub module: PathBuf,
+    pub(crate) module: PathBuf,
     /// The token in it.
-    pub token: TokenSelector,
+    pub(crate) token: TokenSelector,
     /// The file with the user PIN; without one an operator logs in.
-    pub pin_file: Option<PathBuf>,
+    pub(crate) pin_file: Option<PathBuf>,
     /// Session threads; the token's profile, or else the default, says it where this does not.
-    pub sessions: Option<usize>,
+    pub(crate) sessions: Option<usize>,
     /// When a silent worker is replaced; likewise.
-    pub hang_after: Option<Duration>,
+    pub(crate) hang_after: Option<Duration>,
     /// Whether the daemon does not start without it.
-    pub required: bool,
+    pub(crate) required: bool,
     /// The module's environment: names, and files or addresses.
-    pub environment: Vec<(String, OsString)>,
+    pub(crate) environment: Vec<(String, OsString)>,
     /// What the module may read.
-    pub readable: Vec<PathBuf>,
+    pub(crate) readable: Vec<PathBuf>,
     /// Where the module may change everything.
-    pub writable: Vec<PathBuf>,
+    pub(crate) writable: Vec<PathBuf>,
     /// Where the module may connect to with TCP.
-    pub connect: Vec<SocketAddr>,
+    pub(crate) connect: Vec<SocketAddr>,
     /// The Unix sockets it is for.
-    pub sockets: Vec<PathBuf>,
+    pub(crate) sockets: Vec<PathBuf>,
     /// The devices it may use.
-    pub devices: Vec<PathBuf>,
+    pub(crate) devices: Vec<PathBuf>,
 }
 
 impl TokenConfig {
     /// Session threads where nobody says how many.
-    pub const SESSIONS: usize = SESSIONS;
+    pub(crate) const SESSIONS: usize = SESSIONS;
     /// When a silent worker is replaced where nobody says it.
-    pub const HANG_AFTER: Duration = HANG_AFTER;
+    pub(crate) const HANG_AFTER: Duration = HANG_AFTER;
     /// The most session threads.
-    pub const SESSIONS_MAX: usize = 64;
+    pub(crate) const SESSIONS_MAX: usize = 64;
 }
 
 /// Every `[[token]]`.

@@ -83,7 +83,7 @@ impl Anchor {
 impl LogAnchor {
     /// The empty tree: its root is the SHA-256 of nothing (RFC 6962 §2.1).
     #[must_use]
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { size: 0, root: trust::Sha256Digest::of(b"") }
     }
 }

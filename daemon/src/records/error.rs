@@ -8,8 +8,7 @@ use crate::store::StoreError;
 
 /// Why a record was not read or changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "closed set, by what the caller can do")]
-pub enum RecordError {
+pub(crate) enum RecordError {
     /// Somebody must unseal the store.
     #[error("the store is sealed")]
     Sealed,
@@ -119,8 +118,7 @@ pub(crate) fn record_fault(error: RecordError) -> Fault {
 
 /// Why records were not made, found or unsealed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "closed set, by what the caller can do")]
-pub enum UnsealError {
+pub(crate) enum UnsealError {
     /// There are none in this store.
     #[error("the store holds no records: it was not made to its end, or is not trustd's")]
     Missing,

@@ -14,7 +14,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn knows_version(&self, key: KeyRef) -> Result<bool, RecordError> {
+    pub(crate) fn knows_version(&self, key: KeyRef) -> Result<bool, RecordError> {
         self.read(|index| index.entry(key.id).is_some_and(|entry| key.version <= entry.state.newest))
     }
 
@@ -22,7 +22,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn knows_epoch(&self, id: KeyId, epoch: u64) -> Result<bool, RecordError> {
+    pub(crate) fn knows_epoch(&self, id: KeyId, epoch: u64) -> Result<bool, RecordError> {
         self.read(|index| index.entry(id).is_some_and(|entry| epoch <= entry.state.epoch))
     }
 
@@ -31,7 +31,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Missing`].
-    pub fn state_for(&self, key: KeyRef, material: &Material) -> Result<(KeyState, bool), RecordError> {
+    pub(crate) fn state_for(&self, key: KeyRef, material: &Material) -> Result<(KeyState, bool), RecordError> {
         let found = |index: &Index| {
             index.entry(key.id).map(|entry| (entry.state.clone(), entry.has_material(key.version, material)))
         };
@@ -42,7 +42,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Missing`].
-    pub fn state_now(&self, id: KeyId) -> Result<KeyState, RecordError> {
+    pub(crate) fn state_now(&self, id: KeyId) -> Result<KeyState, RecordError> {
         self.read(|index| index.entry(id).map(|entry| entry.state.clone()))?.ok_or(RecordError::Missing)
     }
 
@@ -50,7 +50,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn key_count(&self) -> Result<usize, RecordError> {
+    pub(crate) fn key_count(&self) -> Result<usize, RecordError> {
         self.read(Index::key_count)
     }
 
@@ -58,7 +58,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Damaged`].
-    pub async fn key_by_id(&self, id: KeyId) -> Result<Option<KeyView>, RecordError> {
+    pub(crate) async fn key_by_id(&self, id: KeyId) -> Result<Option<KeyView>, RecordError> {
         self.read(|index| index.entry(id).cloned())?.map(|entry| entry.view()).transpose()
     }
 
@@ -66,7 +66,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Damaged`].
-    pub async fn key_by_name(&self, name: &KeyName) -> Result<Option<KeyView>, RecordError> {
+    pub(crate) async fn key_by_name(&self, name: &KeyName) -> Result<Option<KeyView>, RecordError> {
         self.read(|index| index.by_name(name).cloned())?.map(|entry| entry.view()).transpose()
     }
 
@@ -74,7 +74,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Damaged`].
-    pub async fn list(&self, after: Option<&KeyName>, limit: usize) -> Result<Vec<KeyView>, RecordError> {
+    pub(crate) async fn list(&self, after: Option<&KeyName>, limit: usize) -> Result<Vec<KeyView>, RecordError> {
         let entries = self.read(|index| index.list(after, limit.min(Self::PAGE_MAX)))?;
         entries.iter().map(|entry| entry.view()).collect()
     }
@@ -86,7 +86,11 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Damaged`].
-    pub async fn trusted_for(&self, repository: &Repository, purpose: Purpose) -> Result<Vec<KeyView>, RecordError> {
+    pub(crate) async fn trusted_for(
+        &self,
+        repository: &Repository,
+        purpose: Purpose,
+    ) -> Result<Vec<KeyView>, RecordError> {
         let entries = self.read(|index| index.trusted_for(repository, purpose, Self::PAGE_MAX))?;
         entries.iter().map(|entry| entry.view()).collect()
     }
@@ -95,7 +99,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Damaged`].
-    pub fn keys_of(&self, gun: &Gun, purpose: Purpose) -> Result<Vec<KeyView>, RecordError> {
+    pub(crate) fn keys_of(&self, gun: &Gun, purpose: Purpose) -> Result<Vec<KeyView>, RecordError> {
         let entries = self.read(|index| index.of_gun(gun, purpose))?;
         entries.iter().take(Self::PAGE_MAX).map(|entry| entry.view()).collect()
     }
@@ -104,7 +108,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Damaged`].
-    pub fn key_by_trust_id(&self, id: Sha256Digest) -> Result<Option<(KeyRef, KeyView)>, RecordError> {
+    pub(crate) fn key_by_trust_id(&self, id: Sha256Digest) -> Result<Option<(KeyRef, KeyView)>, RecordError> {
         let found = self.read(|index| index.by_trust_id(id).map(|(key, entry)| (key, Arc::clone(entry))))?;
         found.map(|(key, entry)| Ok((key, entry.view()?))).transpose()
     }
@@ -113,7 +117,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn trust_key_count(&self) -> Result<(usize, usize), RecordError> {
+    pub(crate) fn trust_key_count(&self) -> Result<(usize, usize), RecordError> {
         self.read(Index::trust_key_count)
     }
 }

@@ -23,9 +23,8 @@ use super::mutation::Mutation;
 use super::stored::Held;
 use super::{LogAnchor, Open, RecordError, Records, layout};
 
-pub use self::feed::{Change, ChangeKind, Window};
-pub use self::proposal::{Proposal, ProposalSigner, ProposedFile};
-pub use self::stamped::{Stamped, StampedPage};
+pub(crate) use self::feed::{Change, ChangeKind, Window};
+pub(crate) use self::proposal::{Proposal, ProposalSigner, ProposedFile};
 
 pub(super) use self::plan::{HeadDraft, Publishing};
 pub(super) use self::stored::{gun_of_change, read_slot};
@@ -37,51 +36,48 @@ const INLINE_TOTAL_BYTES_MAX: usize = 1024 * 1024;
 
 /// What is published of one repository, and what outlives it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "the publisher states every part of it")]
-pub struct Head {
+pub(crate) struct Head {
     /// Which of its lives, part of the name of each file's rows: one more with each beginning, for the first time or after a
     /// deletion.
-    pub life: u32,
+    pub(crate) life: u32,
     /// One more with each change, from 1; 0 for one that was never written.
-    pub serial: u64,
+    pub(crate) serial: u64,
     /// The current file of each role; none after a deletion.
-    pub files: BTreeMap<RoleName, FileRef>,
+    pub(crate) files: BTreeMap<RoleName, FileRef>,
     /// The highest version that each role ever had, or that was reserved for it.
-    pub marks: BTreeMap<RoleName, Version>,
+    pub(crate) marks: BTreeMap<RoleName, Version>,
     /// The last root of a repository that was deleted.
-    pub buried: Option<FileRef>,
+    pub(crate) buried: Option<FileRef>,
     /// Keys of the daemon that have been used for it, or are about to be.
-    pub signers: BTreeSet<KeyId>,
+    pub(crate) signers: BTreeSet<KeyId>,
     /// How many changes its feed has.
-    pub changes: u64,
+    pub(crate) changes: u64,
     /// Until when its timestamp counts, in seconds of Unix time; 0 without one.
-    pub timestamp_ends_at_unix_seconds: i64,
+    pub(crate) timestamp_ends_at_unix_seconds: i64,
     /// What waits for more signatures; at most one.
-    pub proposal: Option<Box<Proposal>>,
+    pub(crate) proposal: Option<Box<Proposal>>,
 }
 
 /// A file that is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "all there is to say")]
-pub struct FileRef {
+pub(crate) struct FileRef {
     /// Its version.
-    pub version: Version,
+    pub(crate) version: Version,
     /// Of its bytes.
-    pub sha256: Sha256Digest,
+    pub(crate) sha256: Sha256Digest,
     /// How many bytes it has.
-    pub length_bytes: u64,
+    pub(crate) length_bytes: u64,
     /// When it was stored: seconds since the Unix epoch.
-    pub stored_at_unix_seconds: u64,
+    pub(crate) stored_at_unix_seconds: u64,
 }
 
 /// A file with its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "all there is to say")]
-pub struct StoredFile {
+pub(crate) struct StoredFile {
     /// Which one.
-    pub place: FileRef,
+    pub(crate) place: FileRef,
     /// As it was published.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// What the index keeps of a head.
@@ -96,14 +92,13 @@ pub(super) struct HeadSlot {
 
 /// The highest versions that those files ever had, or were reserved for them, that the daemon makes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "all there is to say")]
-pub struct OwnMarks {
+pub(crate) struct OwnMarks {
     /// Of the snapshot.
-    pub snapshot: Option<Version>,
+    pub(crate) snapshot: Option<Version>,
     /// Of the timestamp.
-    pub timestamp: Option<Version>,
+    pub(crate) timestamp: Option<Version>,
     /// Whether there is trust data now.
-    pub is_alive: bool,
+    pub(crate) is_alive: bool,
 }
 
 impl OwnMarks {
@@ -129,7 +124,7 @@ impl Published {
 impl FileRef {
     /// Of a file that is stored at `now`.
     #[must_use]
-    pub fn of(file: &Document, now_unix_seconds: u64) -> Self {
+    pub(crate) fn of(file: &Document, now_unix_seconds: u64) -> Self {
         Self {
             version: file.version(),
             sha256: file.sha256(),
@@ -142,19 +137,19 @@ impl FileRef {
 impl Head {
     /// Whether there is trust data now.
     #[must_use]
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.files.contains_key(&RoleName::Root)
     }
 
     /// Says that a role has, or is about to have, this version.
-    pub fn raise(&mut self, role: &RoleName, version: Version) {
+    pub(crate) fn raise(&mut self, role: &RoleName, version: Version) {
         let mark = self.marks.entry(role.clone()).or_insert(version);
         *mark = version.max(*mark);
     }
 
     /// Takes all files away, and what waits for signatures; versions go on behind their marks, and the last root with its
     /// owner.
-    pub fn bury(&mut self) {
+    pub(crate) fn bury(&mut self) {
         self.buried = self.files.get(&RoleName::Root).copied();
         self.files.clear();
         self.proposal = None;
@@ -167,7 +162,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Closed`], [`RecordError::Damaged`].
-    pub async fn head(&self, gun: &Gun) -> Result<Head, RecordError> {
+    pub(crate) async fn head(&self, gun: &Gun) -> Result<Head, RecordError> {
         let open = self.opened()?;
         let hash = layout::gun_hash(&open.keys, gun);
         if let Some(head) = self.head_once(&open, gun, hash).await? {
@@ -199,7 +194,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn head_serial(&self, gun: &Gun) -> Result<u64, RecordError> {
+    pub(crate) fn head_serial(&self, gun: &Gun) -> Result<u64, RecordError> {
         let open = self.opened()?;
         let hash = layout::gun_hash(&open.keys, gun);
         self.read(|index| index.published.heads.get(&hash).map_or(0, |slot| slot.serial))
@@ -210,7 +205,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn own_marks(&self, gun: &Gun) -> Result<OwnMarks, RecordError> {
+    pub(crate) fn own_marks(&self, gun: &Gun) -> Result<OwnMarks, RecordError> {
         let open = self.opened()?;
         let hash = layout::gun_hash(&open.keys, gun);
         self.read(|index| index.published.heads.get(&hash).map(|slot| slot.marks).unwrap_or_default())
@@ -222,7 +217,7 @@ impl Records {
     /// # Errors
     /// [`RecordError::Moved`] when the head is of another serial; [`RecordError::TooLarge`] for a head with too many
     /// roles; as [`Records::create_key`].
-    pub async fn publish(
+    pub(crate) async fn publish(
         &self,
         gun: &Gun,
         head: Head,
@@ -260,7 +255,7 @@ impl Records {
     ///
     /// # Errors
     /// As [`Records::head`].
-    pub async fn file(
+    pub(crate) async fn file(
         &self,
         gun: &Gun,
         life: u32,
@@ -288,7 +283,7 @@ impl Records {
     ///
     /// # Errors
     /// As [`Records::head`].
-    pub async fn version_of(
+    pub(crate) async fn version_of(
         &self,
         gun: &Gun,
         life: u32,

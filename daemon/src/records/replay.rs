@@ -14,14 +14,13 @@ use super::{Inner, Open, RecordError, layout, stored};
 
 /// Bounds of what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "the configuration states every part of it")]
-pub struct ReplayLimits {
+pub(crate) struct ReplayLimits {
     /// How long an answer is kept.
-    pub keep: Duration,
+    pub(crate) keep: Duration,
     /// The most answers kept for one principal.
-    pub per_principal_max: usize,
+    pub(crate) per_principal_max: usize,
     /// The most answers kept in all.
-    pub total_max: usize,
+    pub(crate) total_max: usize,
 }
 
 impl Default for ReplayLimits {
@@ -32,33 +31,31 @@ impl Default for ReplayLimits {
 
 /// An answer to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
-pub struct Replay {
+pub(crate) struct Replay {
     /// Who asked.
-    pub principal: Principal,
+    pub(crate) principal: Principal,
     /// What was called: `trust.v1.Keys/CreateKey`.
-    pub method: String,
+    pub(crate) method: String,
     /// The caller's idempotency key.
-    pub key: String,
+    pub(crate) key: String,
     /// Hash of the request.
-    pub request_hash: Sha256Digest,
+    pub(crate) request_hash: Sha256Digest,
     /// The answer, at most [`Replay::RESPONSE_BYTES_MAX`] bytes.
-    pub response: Vec<u8>,
+    pub(crate) response: Vec<u8>,
 }
 
 impl Replay {
     /// The longest answer that is kept, in bytes.
-    pub const RESPONSE_BYTES_MAX: usize = 500 * 1024;
+    pub(crate) const RESPONSE_BYTES_MAX: usize = 500 * 1024;
 }
 
 /// An answer that was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
-pub struct StoredReplay {
+pub(crate) struct StoredReplay {
     /// Hash of the request that was answered: another one under the same key is a conflict.
-    pub request_hash: Sha256Digest,
+    pub(crate) request_hash: Sha256Digest,
     /// The answer.
-    pub response: Vec<u8>,
+    pub(crate) response: Vec<u8>,
 }
 
 /// The row of an answer. Borrowed: what is read of it lies in a buffer that is wiped.

@@ -44,8 +44,7 @@ const REPLAY_BYTES: u64 = 128;
 
 /// Why the index was not written into its file.
 #[derive(Debug, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "closed set, by what the caller can do")]
-pub enum SaveError {
+pub(crate) enum SaveError {
     /// The records are sealed, or do not encode.
     #[error("take the index")]
     Records(#[from] RecordError),

@@ -15,7 +15,7 @@ use super::{LogAnchor, Open, Provenance, RecordError, layout, load};
 use crate::store::{RowKey, Store};
 
 /// Rows of a backup, made one page after the other.
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     open: Arc<Open>,
     store: Store,
     store_uuid: [u8; 16],
@@ -34,7 +34,7 @@ pub struct Snapshot {
 }
 
 /// A row of a backup: its key and its sealed value.
-pub type SnapshotRow = (RowKey, Vec<u8>);
+pub(crate) type SnapshotRow = (RowKey, Vec<u8>);
 
 /// A row that is not sealed yet.
 type PlainRow = (RowKey, Vec<u8>);
@@ -97,13 +97,13 @@ impl Snapshot {
 
     /// How many keys it has.
     #[must_use]
-    pub fn key_count(&self) -> usize {
+    pub(crate) fn key_count(&self) -> usize {
         self.key_count
     }
 
     /// The store's uuid.
     #[must_use]
-    pub fn store_uuid(&self) -> [u8; 16] {
+    pub(crate) fn store_uuid(&self) -> [u8; 16] {
         self.store_uuid
     }
 
@@ -111,7 +111,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`RecordError::Closed`], [`RecordError::Damaged`].
-    pub async fn read_ahead(&mut self) -> Result<(), RecordError> {
+    pub(crate) async fn read_ahead(&mut self) -> Result<(), RecordError> {
         while self.ahead.is_empty()
             && let Some(kind) = self.kinds.last()
         {
@@ -135,7 +135,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`RecordError::Closed`] when the system gives no random bytes.
-    pub fn next_rows(&mut self, provenance: &Provenance) -> Result<Option<Vec<SnapshotRow>>, RecordError> {
+    pub(crate) fn next_rows(&mut self, provenance: &Provenance) -> Result<Option<Vec<SnapshotRow>>, RecordError> {
         let mut rows = Vec::new();
         let mut bytes = 0_usize;
         while bytes < Self::PAGE_BYTES {

@@ -13,46 +13,44 @@ use super::{RecordError, ReplayLimits};
 
 /// How far the log was when a change was made: the tree that holds the leaf of that change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a size and its root, nothing else")]
-pub struct LogAnchor {
+pub(crate) struct LogAnchor {
     /// How many leaves the tree has.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Its RFC 6962 root.
-    pub root: Sha256Digest,
+    pub(crate) root: Sha256Digest,
 }
 
 /// What is fixed about a key for life.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
-pub struct KeyRecord {
+pub(crate) struct KeyRecord {
     /// Its opaque name.
-    pub id: KeyId,
+    pub(crate) id: KeyId,
     /// What people call it.
-    pub name: KeyName,
+    pub(crate) name: KeyName,
     /// What it is for.
-    pub purpose: Purpose,
+    pub(crate) purpose: Purpose,
     /// How it signs.
-    pub algorithm: Algorithm,
+    pub(crate) algorithm: Algorithm,
     /// For which repositories.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     /// Which shapes of signature it leaves behind.
-    pub forms: Vec<Form>,
+    pub(crate) forms: Vec<Form>,
     /// When it was made: seconds since the Unix epoch.
-    pub created_at_unix_seconds: u64,
+    pub(crate) created_at_unix_seconds: u64,
     /// The token that its private half is in, in every version; `None` for software custody.
-    pub token: Option<TokenName>,
+    pub(crate) token: Option<TokenName>,
 }
 
 impl KeyRecord {
     /// Where its private half is: `software`, or the token's name in the configuration.
     #[must_use]
-    pub fn custodian(&self) -> &str {
+    pub(crate) fn custodian(&self) -> &str {
         self.token.as_ref().map_or("software", TokenName::as_str)
     }
 
     /// What the material of one of its versions is sealed to.
     #[must_use]
-    pub fn seal_context(&self, store: [u8; 16], version: KeyVersion) -> SealContext {
+    pub(crate) fn seal_context(&self, store: [u8; 16], version: KeyVersion) -> SealContext {
         SealContext {
             store,
             key: KeyRef { id: self.id, version },
@@ -65,36 +63,34 @@ impl KeyRecord {
 
 /// One version of a key.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
-pub struct VersionRecord {
+pub(crate) struct VersionRecord {
     /// Key and version.
-    pub key: KeyRef,
+    pub(crate) key: KeyRef,
     /// The public half; stays for ever.
-    pub public_key: PublicKey,
+    pub(crate) public_key: PublicKey,
     /// Where the private half is; empty after destruction. A token keeps its object named until it is gone.
-    pub materials: Vec<Material>,
+    pub(crate) materials: Vec<Material>,
     /// When it was made: seconds since the Unix epoch.
-    pub created_at_unix_seconds: u64,
+    pub(crate) created_at_unix_seconds: u64,
     /// Index of the log leaf that announced it.
-    pub leaf: u64,
+    pub(crate) leaf: u64,
     /// How the private half came to where it is.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
 }
 
 /// What may change about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
-pub struct KeyState {
+pub(crate) struct KeyState {
     /// May it sign?
-    pub use_: Use,
+    pub(crate) use_: Use,
     /// Do its signatures count?
-    pub trust: Trust,
+    pub(crate) trust: Trust,
     /// One more at each change, from 1.
-    pub epoch: u64,
+    pub(crate) epoch: u64,
     /// The version that signs.
-    pub newest: KeyVersion,
+    pub(crate) newest: KeyVersion,
     /// Destroyed, but old pages of the store may still hold its sealed material under a living KEK version.
-    pub shred_pending: bool,
+    pub(crate) shred_pending: bool,
 }
 
 impl KeyState {
@@ -127,80 +123,74 @@ impl KeyState {
 
 /// A key as it is now. Cheap to clone.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
-pub struct KeyView {
+pub(crate) struct KeyView {
     /// What is fixed.
-    pub record: Arc<KeyRecord>,
+    pub(crate) record: Arc<KeyRecord>,
     /// What may change.
-    pub state: KeyState,
+    pub(crate) state: KeyState,
     /// Every version, from the first to the newest.
-    pub versions: Arc<Vec<VersionRecord>>,
+    pub(crate) versions: Arc<Vec<VersionRecord>>,
 }
 
 impl KeyView {
     /// Whether the key is destroyed, and the token may still have its objects.
     #[must_use]
-    pub fn object_pending(&self) -> bool {
+    pub(crate) fn object_pending(&self) -> bool {
         self.state.use_ == Use::Destroyed && self.versions.iter().any(|version| !version.materials.is_empty())
     }
 
     /// The version that signs.
     #[must_use]
-    pub fn newest(&self) -> Option<&VersionRecord> {
+    pub(crate) fn newest(&self) -> Option<&VersionRecord> {
         self.versions.last()
     }
 }
 
 /// The new answers to the two questions about a key; unchanged ones are repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "two questions, two answers")]
-pub struct StateChange {
+pub(crate) struct StateChange {
     /// May it sign?
-    pub use_: Use,
+    pub(crate) use_: Use,
     /// Do its signatures count?
-    pub trust: Trust,
+    pub(crate) trust: Trust,
 }
 
 /// The key that signs checkpoints.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
-pub struct LogKey {
+pub(crate) struct LogKey {
     /// Its identity in sealing contexts; no key API knows it.
-    pub key: KeyRef,
+    pub(crate) key: KeyRef,
     /// The public half.
-    pub public_key: PublicKey,
+    pub(crate) public_key: PublicKey,
     /// The private half.
-    pub material: Material,
+    pub(crate) material: Material,
     /// The origin it signs for; a new key means a new origin.
-    pub origin: String,
+    pub(crate) origin: String,
 }
 
 /// A key version whose material can be wrapped anew.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "every part is read by the caller")]
-pub struct SealedVersion {
+pub(crate) struct SealedVersion {
     /// The key, for its sealing context.
-    pub record: Arc<KeyRecord>,
+    pub(crate) record: Arc<KeyRecord>,
     /// The version.
-    pub version: VersionRecord,
+    pub(crate) version: VersionRecord,
 }
 
 /// Where a store came from: written into every backup, sealed and counted like any row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::exhaustive_structs, reason = "the caller states every part of it")]
-pub struct Provenance {
+pub(crate) struct Provenance {
     /// When the backup was made: seconds since the Unix epoch.
-    pub made_at_unix_seconds: u64,
+    pub(crate) made_at_unix_seconds: u64,
     /// The last signed checkpoint of the log then, empty when there was none. The log of the import cites it.
-    pub checkpoint: String,
+    pub(crate) checkpoint: String,
     /// SHA-256 of the KEK ring's file then.
-    pub ring_sha256: [u8; 32],
+    pub(crate) ring_sha256: [u8; 32],
 }
 
 /// Bounds of the records, from the configuration.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::exhaustive_structs, reason = "the configuration states every part of it")]
-pub struct RecordLimits {
+pub(crate) struct RecordLimits {
     /// Bounds of the idempotency replays.
-    pub replays: ReplayLimits,
+    pub(crate) replays: ReplayLimits,
 }

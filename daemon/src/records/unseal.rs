@@ -17,8 +17,7 @@ use crate::store::Store;
 /// Whether every row was read at an unseal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "rows that were not read have to be: see `Records::check_rows`"]
-#[expect(clippy::exhaustive_enums, reason = "closed set: read, or not yet")]
-pub enum Rows {
+pub(crate) enum Rows {
     /// Each was, and is as it was left.
     Read,
     /// The index came from its file; [`Records::check_rows`] reads them.
@@ -30,7 +29,7 @@ impl Records {
     ///
     /// # Errors
     /// [`UnsealError::NotEmpty`] when there are records already; else [`UnsealError::Store`].
-    pub async fn create(
+    pub(crate) async fn create(
         store: Store,
         store_uuid: [u8; 16],
         key: &StoreKey,
@@ -47,7 +46,7 @@ impl Records {
     ///
     /// # Errors
     /// [`UnsealError::Missing`] when there are none, [`UnsealError::TooNew`] when a newer trustd made them.
-    pub async fn open(store: Store, limits: RecordLimits, clock: Clock) -> Result<Self, UnsealError> {
+    pub(crate) async fn open(store: Store, limits: RecordLimits, clock: Clock) -> Result<Self, UnsealError> {
         let store_uuid = load::read_format(&store).await?;
         let (inbox, outbox) = mpsc::channel(Self::QUEUE_MAX);
         let inner = Arc::new(Inner {
@@ -70,7 +69,7 @@ impl Records {
     /// # Errors
     /// [`UnsealError::WrongKey`] for another store's key, [`UnsealError::Tampered`] when rows are not as they were
     /// left, naming them as far as what remains tells; else [`UnsealError::Store`]. Nothing is unsealed then.
-    pub async fn unseal(&self, key: &StoreKey) -> Result<(), UnsealError> {
+    pub(crate) async fn unseal(&self, key: &StoreKey) -> Result<(), UnsealError> {
         let keys = Arc::new(Keys::derive(key, self.0.store_uuid));
         let _gate = self.0.gate.lock().await;
         let index = load::load(&self.0.store, &keys).await?;
@@ -83,7 +82,7 @@ impl Records {
     ///
     /// # Errors
     /// As [`Records::unseal`].
-    pub async fn unseal_from(&self, file: &Path, key: &StoreKey) -> Result<Rows, UnsealError> {
+    pub(crate) async fn unseal_from(&self, file: &Path, key: &StoreKey) -> Result<Rows, UnsealError> {
         let keys = Arc::new(Keys::derive(key, self.0.store_uuid));
         let _gate = self.0.gate.lock().await;
         let (anchor, revision) = load::read_anchor(&self.0.store, &keys).await?;
@@ -111,7 +110,7 @@ impl Records {
     ///
     /// # Errors
     /// As [`Records::unseal`]; the caller seals the records then, and removes the file of the index.
-    pub async fn check_rows(&self) -> Result<Option<u64>, UnsealError> {
+    pub(crate) async fn check_rows(&self) -> Result<Option<u64>, UnsealError> {
         match self.opened() {
             Ok(open) => recheck::run(&self.0, &open, recheck::PAGE_ROWS).await,
             Err(_) => Ok(None),
@@ -123,7 +122,7 @@ impl Records {
     ///
     /// # Errors
     /// [`SaveError`]; an older file is left as it is, or is whole.
-    pub async fn save_index(&self, file: &Path, free_bytes_min: u64) -> Result<u64, SaveError> {
+    pub(crate) async fn save_index(&self, file: &Path, free_bytes_min: u64) -> Result<u64, SaveError> {
         let open = self.opened()?;
         let file = file.to_owned();
         let saved = tokio::task::spawn_blocking(move || {
@@ -137,18 +136,18 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn last_change(&self) -> Result<u64, RecordError> {
+    pub(crate) fn last_change(&self) -> Result<u64, RecordError> {
         self.read(|index| index.anchor.sequence)
     }
 
     /// Forgets keys and index; a change that is being written is finished first or fails.
-    pub fn seal(&self) {
+    pub(crate) fn seal(&self) {
         *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether nothing can be read now.
     #[must_use]
-    pub fn is_sealed(&self) -> bool {
+    pub(crate) fn is_sealed(&self) -> bool {
         self.opened().is_err()
     }
 }

@@ -12,20 +12,20 @@ use super::OpenError;
 /// Held while this process owns a data directory, with the store and the log in it. Dropping it lets go.
 #[derive(Debug)]
 #[must_use = "the directory is free again when this is dropped"]
-pub struct DirectoryLock {
+pub(crate) struct DirectoryLock {
     _file: File,
 }
 
 impl DirectoryLock {
     /// The lock file's name in the directory.
-    pub const FILE: &str = "lock";
+    pub(crate) const FILE: &str = "lock";
 
     /// Takes the directory, which must exist; does not wait.
     ///
     /// # Errors
     /// [`OpenError::Locked`] when another process has it, [`OpenError::Missing`] when there is no such directory,
     /// else [`OpenError::System`].
-    pub fn take(directory: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn take(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(Self::FILE);
         let file =
             OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path).map_err(|source| {

@@ -8,7 +8,7 @@ use super::{Change, Revision, Row, RowKey, StoreError};
 
 /// Rows in a map under one lock.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<Rows>);
+pub(crate) struct Memory(Mutex<Rows>);
 
 #[derive(Debug, Default)]
 struct Rows {

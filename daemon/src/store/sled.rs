@@ -20,15 +20,14 @@ use super::{Change, OpenError, Revision, Row, RowKey, StoreError};
 
 /// How a sled store is opened.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::exhaustive_structs, reason = "the configuration states every part of it")]
-pub struct SledOptions {
+pub(crate) struct SledOptions {
     /// The most bytes sled's page cache may have. The records have their own index, so little is enough.
-    pub cache_bytes_max: u64,
+    pub(crate) cache_bytes_max: u64,
     /// Writes are refused with [`StoreError::Full`] while the disk has fewer free bytes than this, so that sled
     /// never meets the end of the disk itself and what is there can always be opened again.
-    pub free_bytes_min: u64,
+    pub(crate) free_bytes_min: u64,
     /// The most writes that wait; more wait for a place in the queue.
-    pub queue_writes_max: usize,
+    pub(crate) queue_writes_max: usize,
 }
 
 impl Default for SledOptions {
@@ -39,7 +38,7 @@ impl Default for SledOptions {
 
 /// A store in a directory.
 #[derive(Debug)]
-pub struct SledStore {
+pub(crate) struct SledStore {
     shared: Arc<Shared>,
     inbox: Option<mpsc::Sender<Waiting>>,
     writer: Option<JoinHandle<()>>,
@@ -77,7 +76,7 @@ impl Shared {
 
 impl SledStore {
     /// The newest store format this version reads; it writes this one.
-    pub const FORMAT: u32 = 1;
+    pub(crate) const FORMAT: u32 = 1;
     /// The most writes that share one barrier.
     const GROUP_WRITES_MAX: usize = 256;
 
@@ -85,7 +84,7 @@ impl SledStore {
     ///
     /// # Errors
     /// [`OpenError::NotEmpty`] when something is there; else [`OpenError::System`].
-    pub fn create(directory: &Path, options: SledOptions) -> Result<Self, OpenError> {
+    pub(crate) fn create(directory: &Path, options: SledOptions) -> Result<Self, OpenError> {
         Self::start(directory, engine::create(directory, options)?, options)
     }
 
@@ -95,7 +94,7 @@ impl SledStore {
     ///
     /// # Errors
     /// [`OpenError`]; nothing is repaired and nothing else changes.
-    pub fn open(directory: &Path, options: SledOptions) -> Result<Self, OpenError> {
+    pub(crate) fn open(directory: &Path, options: SledOptions) -> Result<Self, OpenError> {
         Self::start(directory, engine::open(directory, options)?, options)
     }
 

@@ -9,22 +9,20 @@ use super::{not_as_left, stored};
 
 /// A change of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "all there is to say")]
-pub struct Change {
+pub(crate) struct Change {
     /// Its number among all changes.
-    pub id: u64,
+    pub(crate) id: u64,
     /// When it was made: milliseconds since the Unix epoch.
-    pub made_at_unix_ms: u64,
+    pub(crate) made_at_unix_ms: u64,
     /// Of which repository.
-    pub gun: Gun,
+    pub(crate) gun: Gun,
     /// What it was.
-    pub kind: ChangeKind,
+    pub(crate) kind: ChangeKind,
 }
 
 /// What a change was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed set: SPEC §2.12")]
-pub enum ChangeKind {
+pub(crate) enum ChangeKind {
     /// Trust data was deleted.
     Deletion,
     /// Something was published, or signed anew: its timestamp.
@@ -38,8 +36,7 @@ pub enum ChangeKind {
 
 /// Which changes are asked for; they are answered with the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed set: SPEC §2.12")]
-pub enum Window {
+pub(crate) enum Window {
     /// The oldest `count` with a number above `id`.
     After {
         /// 0 for the first ones.
@@ -58,13 +55,13 @@ pub enum Window {
 
 impl Records {
     /// The most changes of one answer.
-    pub const CHANGES_MAX: usize = 1000;
+    pub(crate) const CHANGES_MAX: usize = 1000;
 
     /// Changes of one repository, or of all.
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Closed`], [`RecordError::Damaged`].
-    pub async fn changes(&self, gun: Option<&Gun>, window: Window) -> Result<Vec<Change>, RecordError> {
+    pub(crate) async fn changes(&self, gun: Option<&Gun>, window: Window) -> Result<Vec<Change>, RecordError> {
         let open = self.opened()?;
         let feed = match gun {
             None => Feed { records: self, keys: &open.keys, gun: None, length: self.last_change_of_all()? },

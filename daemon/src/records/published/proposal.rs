@@ -14,56 +14,53 @@ use super::{FileRef, Place, not_as_left};
 
 /// What waits for signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "the publisher states every part of it")]
-pub struct Proposal {
+pub(crate) struct Proposal {
     /// Who began it, as leaves spell it.
-    pub begun_by: String,
+    pub(crate) begun_by: String,
     /// When: seconds since the Unix epoch.
-    pub begun_at_unix_seconds: u64,
+    pub(crate) begun_at_unix_seconds: u64,
     /// Until when it may be signed: seconds since the Unix epoch.
-    pub ends_at_unix_seconds: u64,
+    pub(crate) ends_at_unix_seconds: u64,
     /// What is done, in the word that policies see.
-    pub operation: String,
+    pub(crate) operation: String,
     /// The names that are signed, or signed no more.
-    pub targets: Vec<String>,
+    pub(crate) targets: Vec<String>,
     /// Parents before their children.
-    pub files: Vec<ProposedFile>,
+    pub(crate) files: Vec<ProposedFile>,
     /// Who had them signed, one after the other; not known of proposals of before that was kept.
-    pub signers: Vec<ProposalSigner>,
+    pub(crate) signers: Vec<ProposalSigner>,
 }
 
 /// Who had files of a proposal signed. The policy may be asked about it once more, in the same words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "the publisher states every part of it")]
-pub struct ProposalSigner {
+pub(crate) struct ProposalSigner {
     /// Who it was.
-    pub who: Principal,
+    pub(crate) who: Principal,
     /// Whether somebody else had begun it.
-    pub is_approval: bool,
+    pub(crate) is_approval: bool,
     /// Whether the signatures were made elsewhere, by keys that the daemon does not hold.
-    pub is_brought: bool,
+    pub(crate) is_brought: bool,
     /// The bare keys, each with the role whose file it signed.
-    pub keys: Vec<(RoleName, Sha256Digest)>,
+    pub(crate) keys: Vec<(RoleName, Sha256Digest)>,
 }
 
 /// A file of a proposal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "the publisher states every part of it")]
-pub struct ProposedFile {
+pub(crate) struct ProposedFile {
     /// Whose file it is.
-    pub role: RoleName,
+    pub(crate) role: RoleName,
     /// The file with the signatures that it has.
-    pub file: FileRef,
+    pub(crate) file: FileRef,
     /// SHA-256 of what the signatures cover, as the log has it.
-    pub digest: Sha256Digest,
+    pub(crate) digest: Sha256Digest,
     /// The role's file that it is to take the place of; none for the first one.
-    pub base: Option<Sha256Digest>,
+    pub(crate) base: Option<Sha256Digest>,
 }
 
 impl Proposal {
     /// What it is known by: whoever signs says what was looked at. It stays the same while signatures are collected.
     #[must_use]
-    pub fn digest(&self) -> Sha256Digest {
+    pub(crate) fn digest(&self) -> Sha256Digest {
         let lines = self.files.iter().map(|file| format!("{} {}\n", file.role, file.digest));
         Sha256Digest::of(lines.collect::<Vec<_>>().concat().as_bytes())
     }
@@ -74,7 +71,7 @@ impl Records {
     ///
     /// # Errors
     /// As [`Records::publish`].
-    pub async fn keep_proposed(&self, gun: &Gun, life: u32, file: &Document) -> Result<FileRef, RecordError> {
+    pub(crate) async fn keep_proposed(&self, gun: &Gun, life: u32, file: &Document) -> Result<FileRef, RecordError> {
         self.raise_format().await?;
         let open = self.opened()?;
         self.keep_chunks(&open.keys, &Place::of(&open.keys, gun, life), file).await?;
@@ -85,7 +82,7 @@ impl Records {
     ///
     /// # Errors
     /// As [`Records::head`].
-    pub async fn proposed(&self, gun: &Gun, life: u32, proposed: &ProposedFile) -> Result<Vec<u8>, RecordError> {
+    pub(crate) async fn proposed(&self, gun: &Gun, life: u32, proposed: &ProposedFile) -> Result<Vec<u8>, RecordError> {
         let open = self.opened()?;
         let place = Place::of(&open.keys, gun, life);
         let bytes = self.chunks(&open.keys, &place, &proposed.role, &proposed.file).await?;

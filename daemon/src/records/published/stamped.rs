@@ -10,21 +10,20 @@ const AHEAD_SECONDS: i64 = 24 * 60 * 60;
 
 /// Where a repository stands among those whose timestamps are to be signed anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stamped {
+pub(crate) struct Stamped {
     ends_at: i64,
     hash: [u8; 32],
 }
 
 /// Some of the repositories whose timestamps are to be signed anew.
 #[derive(Debug)]
-#[expect(clippy::exhaustive_structs, reason = "all there is to say")]
-pub struct StampedPage {
+pub(crate) struct StampedPage {
     /// Those whose heads can be read.
-    pub guns: Vec<Gun>,
+    pub(crate) guns: Vec<Gun>,
     /// How many heads could not.
-    pub damaged: usize,
+    pub(crate) damaged: usize,
     /// The last one that was looked at; none where there is none any more.
-    pub last: Option<Stamped>,
+    pub(crate) last: Option<Stamped>,
 }
 
 impl Records {
@@ -34,7 +33,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`], [`RecordError::Closed`].
-    pub async fn stamped_before(
+    pub(crate) async fn stamped_before(
         &self,
         unix_seconds: u64,
         after: Option<Stamped>,
@@ -76,7 +75,7 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordError::Sealed`].
-    pub fn timestamps(&self, now_unix_seconds: u64) -> Result<(u64, u64), RecordError> {
+    pub(crate) fn timestamps(&self, now_unix_seconds: u64) -> Result<(u64, u64), RecordError> {
         self.read(|index| {
             let now = i64::try_from(now_unix_seconds).unwrap_or(i64::MAX);
             let mut counts = (0_u64, 0_u64);
