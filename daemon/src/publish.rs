@@ -73,6 +73,11 @@ impl Asked {
 }
 
 impl Publisher<'_> {
+    /// Whether there is trust data now. Nothing is read for it.
+    fn is_alive(self, gun: &Gun) -> Result<bool, PublishError> {
+        Ok(self.0.records().own_marks(gun)?.is_alive)
+    }
+
     /// Takes a place among the work in flight, and writes down what is about to be done.
     async fn open_intent<O: Operation>(
         self,

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
-use trust::format::tuf::{Gun, Repository};
+use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
+use trust::format::tuf::{Gun, Repository, RoleName};
 use trust::{Fault, FaultKind};
 
 use crate::records::Head;
@@ -16,6 +16,9 @@ const BYTES_MAX: u64 = 128 * 1024 * 1024;
 const ONE_BYTES_MAX: u64 = BYTES_MAX / 8;
 /// The most repositories on it.
 const REPOSITORIES_MAX: usize = 8192;
+/// The most bytes of files, in MiB, that are being read from the store at the same time: parsed they take several times as
+/// much, and whoever asks sends a line for them. All files of one repository are not longer.
+const READING_MIB_MAX: u32 = 64;
 /// How many wait for their turn at one repository; more are busy.
 const WAITING_MAX: usize = 64;
 /// From how many repositories on those that nobody waits for are forgotten.
@@ -35,6 +38,7 @@ pub(crate) struct Generation {
 pub(crate) struct Shelf {
     generations: Mutex<Generations>,
     turns: Mutex<HashMap<Gun, Arc<tokio::sync::Mutex<()>>>>,
+    reading: Reading,
     /// Until when what has expired is not signed anew, in time of the clock's `monotonic`.
     resting: Mutex<HashMap<Gun, Duration>>,
 }
@@ -43,6 +47,16 @@ pub(crate) struct Shelf {
 struct Generations {
     by_gun: HashMap<Gun, Arc<Generation>>,
     bytes: u64,
+}
+
+/// Places for what is read from the store, one for each MiB.
+#[derive(Debug)]
+struct Reading(Semaphore);
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self(Semaphore::new(usize::try_from(READING_MIB_MAX).unwrap_or(usize::MAX)))
+    }
 }
 
 /// The right to change a repository, until it is dropped.
@@ -88,6 +102,15 @@ impl Shelf {
         drop(old);
     }
 
+    /// Waits until so many bytes may be read from the store, too.
+    ///
+    /// # Errors
+    /// None that can come: the places are never closed.
+    pub(crate) async fn room_to_read(&self, length_bytes: u64) -> Result<SemaphorePermit<'_>, Fault> {
+        let mib = u32::try_from(length_bytes >> 20).unwrap_or(u32::MAX).saturating_add(1).min(READING_MIB_MAX);
+        self.reading.0.acquire_many(mib).await.map_err(Fault::internal)
+    }
+
     /// Has what has expired of a repository not signed anew until then: each try that fails behind its reservation uses up
     /// versions.
     pub(crate) fn rest(&self, gun: &Gun, now: Duration, until: Duration) {
@@ -128,5 +151,11 @@ impl Shelf {
 
 /// What a repository takes on the shelf: what was parsed of a file takes about as much as the file.
 fn bytes_of(head: &Head) -> u64 {
-    head.files.values().map(|place| place.length_bytes.saturating_mul(3)).fold(0, u64::saturating_add)
+    length_of(head, |_| true).saturating_mul(3)
+}
+
+/// How long the files of these roles are together, in bytes.
+pub(crate) fn length_of(head: &Head, is_wanted: impl Fn(&RoleName) -> bool) -> u64 {
+    let wanted = head.files.iter().filter(|(role, _)| is_wanted(role));
+    wanted.map(|(_, place)| place.length_bytes).fold(0, u64::saturating_add)
 }

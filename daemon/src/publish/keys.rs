@@ -41,8 +41,7 @@ impl Publisher<'_> {
         deadline: Duration,
     ) -> Result<Key, PublishError> {
         let purpose = purpose_of(role).ok_or(PublishError::NotFound)?;
-        let is_new = !self.generation(gun).await?.head.is_alive();
-        self.may_publish(who, gun, role, is_new)?;
+        self.may_publish(who, gun, role, !self.is_alive(gun)?)?;
         self.key_for(who, gun, (role, purpose), Wanted::Current, deadline).await
     }
 
@@ -72,7 +71,7 @@ impl Publisher<'_> {
         wanted: Wanted,
         deadline: Duration,
     ) -> Result<Key, PublishError> {
-        if let Some(key) = self.find_key(gun, role, &*self.generation(gun).await?, wanted)? {
+        if let Some(key) = self.find_key(gun, role, &*self.outlined(gun).await?, wanted)? {
             return Ok(key);
         }
         let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
@@ -90,7 +89,7 @@ impl Publisher<'_> {
         wanted: Wanted,
     ) -> Result<Key, PublishError> {
         let _turn = self.0.shelf().turn(&asked.gun).await?;
-        let generation = self.generation(&asked.gun).await?;
+        let generation = self.outlined(&asked.gun).await?;
         if let Some(key) = self.find_key(&asked.gun, role, &generation, wanted)? {
             return Ok(key);
         }

@@ -6,7 +6,7 @@ use trust::format::tuf::{Document, Gun, Repository, RoleName};
 
 use super::{PublishError, Publisher};
 use crate::records::{Head, RecordError, Records};
-use crate::shelf::Shelf;
+use crate::shelf::{Shelf, length_of};
 
 pub(super) use crate::shelf::{Generation, Turn};
 
@@ -95,18 +95,33 @@ impl Publisher<'_> {
         self.shelved(gun, head).await.map(Look::Whole)
     }
 
+    /// The repository as it is now; of one that has no place on the shelf its outline.
+    pub(super) async fn outlined(self, gun: &Gun) -> Result<Arc<Generation>, PublishError> {
+        match self.look(gun).await? {
+            Look::Whole(generation) => Ok(generation),
+            Look::Head(head) => self.outline(gun, head).await,
+        }
+    }
+
     /// Of a repository that has no place on the shelf: what says whether its snapshot and timestamp count, and who may
     /// sign others.
     pub(super) async fn outline(self, gun: &Gun, head: Head) -> Result<Arc<Generation>, PublishError> {
         let is_wanted = |role: &RoleName| matches!(role, RoleName::Root | RoleName::Snapshot | RoleName::Timestamp);
+        let _places = self.0.shelf().room_to_read(length_of(&head, is_wanted)).await?;
         Ok(Arc::new(Generation::read_roles(self.0.records(), gun, head, is_wanted).await?))
     }
 
     /// Reads all that a head names, for the shelf.
     async fn shelved(self, gun: &Gun, head: Head) -> Result<Arc<Generation>, PublishError> {
+        let shelf = self.0.shelf();
+        let _places = shelf.room_to_read(length_of(&head, |_| true)).await?;
+        // Whoever waited finds what somebody before has read.
+        if let Some(generation) = shelf.find(gun, head.serial) {
+            return Ok(generation);
+        }
         let generation = Arc::new(Generation::read(self.0.records(), gun, head).await?);
         if generation.head.is_alive() {
-            self.0.shelf().put(gun, Arc::clone(&generation));
+            shelf.put(gun, Arc::clone(&generation));
         }
         Ok(generation)
     }

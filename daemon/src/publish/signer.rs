@@ -92,7 +92,7 @@ impl Publisher<'_> {
         warrant.grounds(house)?;
         // Nobody publishes the repository here meanwhile.
         let _turn = house.shelf().turn(&asked.gun).await?;
-        let mut head = self.generation(&asked.gun).await?.head.clone();
+        let mut head = house.records().head(&asked.gun).await?;
         if head.is_alive() {
             return Err(refused(format!(
                 "the trust data of {} is published here, and signed for nobody else",

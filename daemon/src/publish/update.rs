@@ -44,7 +44,7 @@ impl Publisher<'_> {
     }
 
     async fn take(self, asked: &Asked, parts: Vec<Part>) -> Result<(), PublishError> {
-        let is_new = !self.generation(&asked.gun).await?.head.is_alive();
+        let is_new = !self.is_alive(&asked.gun)?;
         let warrant = |is_new| Warrant::Publication(Publication::of(&asked.who, &asked.gun, &parts, is_new));
         // Every role is authorized before anybody learns what the rules say to it.
         let mut asking = warrant(is_new);

@@ -105,7 +105,7 @@ impl Publisher<'_> {
 
     /// Whoever may publish nothing here does not learn what waits.
     pub(super) async fn turn_at_proposal(self, asked: &Asked) -> Result<(Turn, Grounds), PublishError> {
-        let is_new = !self.generation(&asked.gun).await?.head.is_alive();
+        let is_new = !self.is_alive(&asked.gun)?;
         let grounds = self.may_publish(&asked.who, &asked.gun, &RoleName::Timestamp, is_new)?;
         Ok((self.0.shelf().turn(&asked.gun).await?, grounds))
     }

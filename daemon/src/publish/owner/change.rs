@@ -72,7 +72,7 @@ impl Publisher<'_> {
     }
 
     async fn change_now(self, asked: &Asked, wish: &Wish, named: Vec<RoleName>) -> Result<Changed, Fault> {
-        let is_new = !self.generation(&asked.gun).await?.head.is_alive();
+        let is_new = !self.is_alive(&asked.gun)?;
         // Whoever may publish nothing here does not learn what is there.
         self.may_publish(&asked.who, &asked.gun, &RoleName::Timestamp, is_new)?;
         let turn = self.0.shelf().turn(&asked.gun).await?;

@@ -41,6 +41,29 @@ async fn of_a_repository_that_is_too_long_for_the_shelf_only_what_is_asked_for_i
 }
 
 #[tokio::test]
+async fn a_repository_that_is_too_long_for_the_shelf_is_read_for_nobody_who_may_not_change_it() {
+    let (scene, mut owner) = published().await;
+    let long = owner.targets_saying("long", Some(Value::from("x".repeat(6 * 1024 * 1024))));
+    scene.publish(std::slice::from_ref(&long)).await.unwrap();
+    let listed = scene.key(&RoleName::Timestamp).await;
+    // Whoever reads the targets fails.
+    scene.damage(b"b").await;
+
+    let (publisher, name) = (scene.publisher(), &*GUN_NAME);
+    assert_eq!(scene.key(&RoleName::Timestamp).await, listed);
+    let another = publisher.rotate_key(&OWNER, name, &RoleName::Timestamp, scene.deadline()).await.unwrap();
+    assert_ne!(another, listed);
+    let unread = scene.publish(&[owner.targets("v3")]).await;
+    assert!(matches!(unread, Err(PublishError::Internal(_))), "{unread:?}");
+    scene.put_policy("permit (principal, action == Action::\"read-trust\", resource);");
+    let denied = scene.publish(&[owner.targets("v4")]).await;
+    assert!(matches!(denied, Err(PublishError::Denied { .. })), "{denied:?}");
+    let wish = Wish::Revoke { name: "long".to_owned() };
+    let denied = publisher.change(&OWNER, name, wish, Vec::new(), scene.deadline()).await.unwrap_err();
+    assert_eq!(denied.kind(), FaultKind::Forbidden, "{denied:?}");
+}
+
+#[tokio::test]
 async fn a_repository_that_is_too_long_for_the_shelf_is_signed_anew_when_it_is_read() {
     let (scene, mut owner) = published().await;
     let long = owner.targets_saying("long", Some(Value::from("x".repeat(6 * 1024 * 1024))));
