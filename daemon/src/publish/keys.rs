@@ -145,6 +145,7 @@ impl Publisher<'_> {
         // One that was brought here is for the root that lists it, and is given to nobody as new.
         let is_unused = |held: &ServerKey| {
             held.was_made_here()
+                && held.view.state.trust == trust::Trust::Trusted
                 && !generation.head.signers.contains(&held.view.record.id)
                 && !listed(held.key.id())
                 && !self.0.may_go_soon(&held.view.record)

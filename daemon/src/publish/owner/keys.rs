@@ -267,7 +267,8 @@ impl Publisher<'_> {
     }
 }
 
-/// Why a key cannot come into a role of this repository.
+/// Why a key cannot come into a role of this repository. One that is distrusted signs what lists it already, so that it
+/// can be taken out of that.
 fn unfit(view: &KeyView, purpose: Purpose, gun: &Gun) -> Option<(&'static str, String)> {
     if view.record.purpose != purpose {
         return Some(("purpose", format!("the key is for {} and signs nothing else", view.record.purpose)));
@@ -277,6 +278,9 @@ fn unfit(view: &KeyView, purpose: Purpose, gun: &Gun) -> Option<(&'static str, S
     }
     if !view.state.use_.may_sign() {
         return Some(("state", format!("the key is {}", view.state.use_)));
+    }
+    if view.state.trust != trust::Trust::Trusted {
+        return Some(("state", "the key is distrusted".to_owned()));
     }
     None
 }

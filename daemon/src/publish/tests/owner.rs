@@ -1,6 +1,7 @@
 //! Repositories whose root and targets keys the daemon holds.
 
 use trust::format::tuf::{KeyKind, RoleName};
+use trust::state::DistrustReason;
 use trust::{FaultKind, Purpose, Scope, Sha256Digest, Trust, Use};
 
 use super::scene::{GUN, OWNER, Scene, gun, version};
@@ -26,6 +27,15 @@ impl Scene {
     pub(super) async fn set_use(&self, purpose: Purpose, use_: Use) {
         for view in self.house.records().keys_of(&gun(GUN), purpose).unwrap() {
             let (to, anchor) = (StateChange { use_, trust: Trust::Trusted }, self.house.anchor());
+            self.house.records().set_state(view.record.id, view.state.epoch, to, anchor, None).await.unwrap();
+        }
+    }
+
+    /// From now on these keys are in other hands: nobody has disabled them yet.
+    async fn distrust(&self, purpose: Purpose) {
+        let trust = Trust::Distrusted { reason: DistrustReason::KeyCompromise, since_leaf: 0 };
+        for view in self.house.records().keys_of(&gun(GUN), purpose).unwrap() {
+            let (to, anchor) = (StateChange { use_: view.state.use_, trust: trust.clone() }, self.house.anchor());
             self.house.records().set_state(view.record.id, view.state.epoch, to, anchor, None).await.unwrap();
         }
     }
@@ -135,6 +145,23 @@ async fn a_key_of_another_purpose_repository_or_state_begins_nothing() {
         assert_eq!((refused.kind(), refused.public()), (kind, words));
     }
     assert!(scene.intents().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_distrusted_key_comes_into_no_role_and_is_told_to_nobody_as_new() {
+    let scene = Scene::new().await;
+    let (root, unused) = (scene.make("team/root", Purpose::Root, &[GUN]).await, scene.key(&RoleName::Timestamp).await);
+    scene.distrust(Purpose::Root).await;
+    scene.distrust(Purpose::Timestamp).await;
+
+    let refused = scene.begin(GUN, Beginning { root: Some(root), ..Beginning::default() }).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.public()), (FaultKind::Refused, "the key is distrusted"));
+    assert_ne!(scene.key(&RoleName::Timestamp).await, unused);
+
+    // What lists one already goes on, so that it can be taken out.
+    scene.begin(GUN, Beginning::default()).await.unwrap();
+    scene.distrust(Purpose::Targets).await;
+    scene.sign_tag("1.0").await.unwrap();
 }
 
 #[tokio::test]
