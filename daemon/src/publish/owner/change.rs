@@ -53,7 +53,7 @@ impl Wish {
 impl Publisher<'_> {
     /// Signs a name in these roles, or takes that back, and publishes it; where the caller may use too few keys of one of
     /// them, proposes it. Without roles: in those whose keys the daemon holds and the caller may use; of what is taken
-    /// back, in all that sign it.
+    /// back, in those of them that sign it, and in those that docker pulls by whoever holds their keys.
     ///
     /// # Errors
     /// [`Fault`] of kind missing without trust data, refused where a role, its keys or the name are not there; else what
@@ -116,7 +116,19 @@ impl Publisher<'_> {
             if roles.iter().any(|role| counts(repository, role) == Some(true)) {
                 roles.retain(|role| counts(repository, role) == Some(true));
             }
-            return if roles.is_empty() { Err(not_signed(name, None)) } else { Ok(roles) };
+            if roles.is_empty() {
+                return Err(not_signed(name, None));
+            }
+            // What docker does not pull by is its holder's to take back, and keeps nobody from taking back the rest.
+            let mut ours = Vec::new();
+            for role in &roles {
+                let is_pulled_by = *role == RoleName::Targets || *role == RoleName::releases();
+                let Some(authority) = repository.authority(role) else { continue };
+                if is_pulled_by || self.share_of(asked, work, role, &authority)? != Share::Nothing {
+                    ours.push(role.clone());
+                }
+            }
+            return Ok(if ours.is_empty() { roles } else { ours });
         }
         let children = repository.targets(&RoleName::Targets).map(|targets| targets.delegations());
         let (mut roles, mut shared) = (Vec::new(), Vec::new());

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use trust::format::tuf::plan::{Change, NewTarget, Unsigned};
 use trust::format::tuf::{Document, Key, KeyKind, RoleName};
-use trust::{Fault, FaultKind, Purpose, Sha256Digest};
+use trust::{Algorithm, Fault, FaultKind, Purpose, Sha256Digest, Signature};
 
 use super::scene::{GUN, NOW, OWNER, Scene, gun, version};
 use crate::keys::KeySelector;
@@ -27,6 +28,14 @@ fn role(name: &str) -> RoleName {
 fn kept(seed: u8) -> Key {
     let pair = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
     Key::new(KeyKind::Ed25519, pair.verifying_key().as_bytes().to_vec()).unwrap()
+}
+
+/// A file signed by the key of `seed`.
+fn signed_with(seed: u8, unsigned: &Unsigned) -> Document {
+    let pair = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
+    let signature = ed25519_dalek::Signer::sign(&pair, unsigned.document().signed_bytes()).to_bytes().to_vec();
+    let stamp = kept(seed).stamp(&Signature::new(Algorithm::Ed25519, signature).unwrap()).unwrap();
+    unsigned.signed(&[stamp]).unwrap()
 }
 
 fn roles_of(changed: &Changed) -> Vec<String> {
@@ -314,6 +323,27 @@ async fn a_name_is_taken_back_where_it_counts() {
     assert_eq!(roles_of(&revoked), ["targets"]);
     let left = scene.wish(Wish::Revoke { name: "1.0".to_owned() }).await.unwrap_err();
     assert_eq!(left.kind(), FaultKind::Refused);
+}
+
+#[tokio::test]
+async fn what_another_holder_says_keeps_nobody_from_taking_a_name_back() {
+    let scene = Scene::begun().await;
+    scene.delegate(named("alice")).await.unwrap();
+    scene.delegate(Delegating { public_keys: vec![kept(1)], ..named("bob") }).await.unwrap();
+    let target = NewTarget { sha256: Sha256Digest::of(b"1.0"), length_bytes: 7_u32.into(), custom: None };
+    let puts = [Change::Put { name: "1.0".to_owned(), target }];
+    let expires = ends(i64::try_from(NOW).unwrap(), 1000).unwrap();
+    let unsigned = scene.walk().await.next_targets(&role("targets/bob"), &puts, &expires).unwrap();
+    scene.publish(&[signed_with(1, &unsigned)]).await.unwrap();
+    scene.sign_tag("1.0").await.unwrap();
+
+    let revoked = scene.wish(Wish::Revoke { name: "1.0".to_owned() }).await.unwrap();
+
+    assert_eq!(roles_of(&revoked), ["targets/alice", "targets/releases"]);
+    assert_eq!(scene.signed_by("targets/releases").await, Some(Vec::new()));
+    assert_eq!(scene.signed_by("targets/bob").await, Some(vec!["1.0".to_owned()]));
+    let left = scene.wish(Wish::Revoke { name: "1.0".to_owned() }).await.unwrap_err();
+    assert!(left.public().contains("the daemon has 0 of them"), "{left:?}");
 }
 
 #[tokio::test]
