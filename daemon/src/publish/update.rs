@@ -326,7 +326,7 @@ fn is_of_owner(held: &Repository, parts: &[Part], own: &BTreeSet<Sha256Digest>) 
 }
 
 /// Whether a client would take the repository as it is about to be published.
-async fn whole(asked: &Asked, repository: &Repository, now: i64) -> Result<(), PublishError> {
+pub(super) async fn whole(asked: &Asked, repository: &Repository, now: i64) -> Result<(), PublishError> {
     let (gun, repository) = (asked.gun.clone(), repository.clone());
     let bytes = bytes_of(&repository);
     let work = move || repository.check_whole(&gun, now).map_err(|not| Refusal::Validation(not.to_string()));
@@ -334,7 +334,10 @@ async fn whole(asked: &Asked, repository: &Repository, now: i64) -> Result<(), P
 }
 
 /// Does the work here where it is about little, else off the threads that others wait for.
-async fn by_length<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+pub(super) async fn by_length<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Fault> {
     if bytes < LONG_BYTES { Ok(work()) } else { blocking(work).await }
 }
 

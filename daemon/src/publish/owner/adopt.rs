@@ -24,7 +24,7 @@ use crate::publish::keys::Wanted;
 use crate::publish::room::bounded;
 use crate::publish::shelf::Turn;
 use crate::publish::sign::ServerKey;
-use crate::publish::update::{OwnFiles, Step, ends};
+use crate::publish::update::{OwnFiles, Step, by_length, ends, whole};
 use crate::publish::{Asked, PublishError, Publisher, now_of, purpose_of};
 
 /// One generation as another server has it.
@@ -38,6 +38,13 @@ pub(crate) struct Adoption {
     pub(crate) snapshot: Vec<u8>,
     /// Targets and delegations.
     pub(crate) targets: BTreeMap<RoleName, Vec<u8>>,
+}
+
+impl Adoption {
+    fn length_bytes(&self) -> usize {
+        let single = [&self.timestamp, &self.snapshot];
+        self.roots.iter().chain(single).chain(self.targets.values()).map(Vec::len).sum()
+    }
 }
 
 /// The same, believed.
@@ -63,20 +70,22 @@ impl Publisher<'_> {
     ) -> Result<Changed, Fault> {
         let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
         let house = Arc::clone(self.0);
-        let work = async move { Publisher(&house).adopt_now(&asked, &adoption).await };
+        let work = async move { Publisher(&house).adopt_now(&asked, adoption).await };
         let ended = self.0.detached(work.in_current_span()).await?;
         self.0.metrics().published(end_of(&ended));
         ended
     }
 
-    async fn adopt_now(self, asked: &Asked, adoption: &Adoption) -> Result<Changed, Fault> {
-        let is_alive = self.generation(&asked.gun).await?.head.is_alive();
+    async fn adopt_now(self, asked: &Asked, adoption: Adoption) -> Result<Changed, Fault> {
+        let is_alive = self.is_alive(&asked.gun)?;
         // Before anybody learns what is there, or what is thought of what was shown.
         self.allow(&asked.who, Action::AdoptTrust, &asked.gun)?;
         is_free(asked, is_alive)?;
         self.is_served(asked)?;
-        let Believed { old_roots, repository } =
-            believed(&asked.gun, adoption, now_of(self.0)).map_err(not_believed)?;
+        let (gun, now) = (asked.gun.clone(), now_of(self.0));
+        let length_bytes = adoption.length_bytes();
+        let believing = by_length(length_bytes, move || believed(&gun, &adoption, now));
+        let Believed { old_roots, repository } = believing.await?.map_err(not_believed)?;
         bounded(&repository).map_err(PublishError::from)?;
         let publication = Publication::of(&asked.who, &asked.gun, &sent(&repository)?, true);
         let mut work = OwnerWork::adopting(publication);
@@ -130,7 +139,7 @@ impl Publisher<'_> {
         head.signers.extend(signers.iter().map(|key| key.view.record.id));
         let reserved = self.reserve(asked, &head, &own).await?;
         let (repository, made) = self.sign_all(asked, warrant, &own, &repository).await?;
-        repository.check_whole(&asked.gun, now).map_err(|not| refused(not.to_string()))?;
+        whole(asked, &repository, now).await?;
         new.extend(made);
         let step = Step { before: &reserved, begins_anew: true };
         self.put(turn, asked, step, repository, new).await?;
