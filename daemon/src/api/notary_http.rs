@@ -37,7 +37,7 @@ use crate::telemetry::RequestId;
 use crate::tls::Peer;
 
 use self::access::Wanted;
-use self::answer::Age;
+use self::answer::{Age, Readers};
 use self::body::{Bodies, Sender, Standing, VALUES_MAX};
 use self::pool::Held;
 use self::refusal::NotServed;
@@ -191,7 +191,9 @@ impl NotaryDoor {
             Age::Current => self.config.current_max_age,
             Age::Consistent => self.config.consistent_max_age,
         };
-        Ok(answer::metadata(served.bytes, served.stored_at_unix_seconds, age, max_age))
+        // A cache on the way does not ask the policy.
+        let readers = Readers::beside(who);
+        Ok(answer::metadata(served.bytes, served.stored_at_unix_seconds, readers, (age, max_age)))
     }
 
     async fn changes(

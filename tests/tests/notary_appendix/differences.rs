@@ -80,6 +80,11 @@ pub(crate) const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
         "what_is_published_is_read_by_name_version_and_hash_with_its_headers",
         &["`Last-Modified`"],
     ),
+    (
+        "daemon/src/api/notary_http/answer.rs",
+        "what_was_read_under_a_name_is_kept_for_nobody_else",
+        &["`Cache-Control` for whoever has a name"],
+    ),
     ("tests/tests/notary_door.rs", "the_door_says_how_it_is", &["`/metrics`"]),
     ("daemon/src/api/notary_http.rs", "only_whoever_is_on_this_machine_is_local", &["`/metrics`"]),
     (

@@ -7,6 +7,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LAST_MO
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use tracing::warn;
+use trust::Principal;
 use trust::format::tuf::{self, Expires};
 
 use super::Answer;
@@ -24,14 +25,39 @@ pub(super) enum Age {
     Consistent,
 }
 
+/// Who may be given an answer that a cache has kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// Everybody: whoever asked gave no name.
+    All,
+    /// Whoever asked: others may not be allowed to read it.
+    Asking,
+}
+
+impl Readers {
+    /// Those of what this principal was given.
+    pub(super) const fn beside(who: &Principal) -> Self {
+        if matches!(who, Principal::Anonymous(_)) { Self::All } else { Self::Asking }
+    }
+}
+
 /// A file of metadata, as it is stored.
-pub(super) fn metadata(bytes: Bytes, stored_at_unix_seconds: u64, age: Age, max_age: Duration) -> Answer {
+pub(super) fn metadata(
+    bytes: Bytes,
+    stored_at_unix_seconds: u64,
+    readers: Readers,
+    (age, max_age): (Age, Duration),
+) -> Answer {
     let mut answer = with(bytes, TEXT);
     let seconds = max_age.as_secs();
+    let whose = match readers {
+        Readers::All => format!("public, max-age={seconds}, s-maxage={seconds}"),
+        Readers::Asking => format!("private, max-age={seconds}"),
+    };
     let control = match (seconds, age) {
         (0, _) => "max-age=0, no-cache, no-store".to_owned(),
-        (_, Age::Current) => format!("public, max-age={seconds}, s-maxage={seconds}, must-revalidate"),
-        (_, Age::Consistent) => format!("public, max-age={seconds}, s-maxage={seconds}"),
+        (_, Age::Current) => format!("{whose}, must-revalidate"),
+        (_, Age::Consistent) => whose,
     };
     put(&mut answer, CACHE_CONTROL, &control);
     if seconds == 0 {
@@ -127,11 +153,15 @@ fn last_modified(unix_seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use trust::principal::Name;
+
     use super::*;
 
     #[test]
     fn caches_are_told_how_long_it_is_true() {
-        let of = |age, seconds| metadata(Bytes::from_static(b"{}"), 1_795_411_412, age, Duration::from_secs(seconds));
+        let of = |age, seconds| {
+            metadata(Bytes::from_static(b"{}"), 1_795_411_412, Readers::All, (age, Duration::from_secs(seconds)))
+        };
         let header = |answer: &Answer, name| {
             answer.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned())
         };
@@ -149,6 +179,22 @@ mod tests {
         let never = of(Age::Consistent, 0);
         assert_eq!(header(&never, CACHE_CONTROL).as_deref(), Some("max-age=0, no-cache, no-store"));
         assert_eq!(header(&never, PRAGMA).as_deref(), Some("no-cache"));
+    }
+
+    #[test]
+    fn what_was_read_under_a_name_is_kept_for_nobody_else() {
+        let of = |who: &Principal, age, seconds| {
+            let readers = Readers::beside(who);
+            let answer = metadata(Bytes::from_static(b"{}"), 0, readers, (age, Duration::from_secs(seconds)));
+            answer.headers()[CACHE_CONTROL].to_str().unwrap().to_owned()
+        };
+
+        let nobody = Principal::Anonymous(Name::parse("notary").unwrap());
+        let named = Principal::LocalUid(1000);
+        assert_eq!(of(&nobody, Age::Consistent, 60), "public, max-age=60, s-maxage=60");
+        assert_eq!(of(&named, Age::Consistent, 60), "private, max-age=60");
+        assert_eq!(of(&named, Age::Current, 60), "private, max-age=60, must-revalidate");
+        assert_eq!(of(&named, Age::Current, 0), "max-age=0, no-cache, no-store");
     }
 
     #[test]
