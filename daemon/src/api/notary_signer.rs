@@ -49,9 +49,9 @@ impl notary::key_management_server::KeyManagement for Door {
         let id = request.into_inner().id;
         let found = self.house.publisher().signer_key_info(&principal, key_id(&id)?);
         let key = match found {
-            Ok(key) => key,
+            Ok(key) if !key.has_ended => key,
             // As if it had been: so the original has it.
-            Err(PublishError::NotFound) => return Ok(Response::new(notary::Void {})),
+            Ok(_) | Err(PublishError::NotFound) => return Ok(Response::new(notary::Void {})),
             Err(error) => return Err(status(error, String::new)),
         };
         self.retire(principal, key.record, deadline).await.map_err(answer)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing::Instrument as _;
 use trust::format::tuf::publish::Refusal;
 use trust::format::tuf::{Document, Gun, Key, RoleName};
-use trust::{Algorithm, KeyId, Principal, Sha256Digest, Signature};
+use trust::{Algorithm, KeyId, Principal, Sha256Digest, Signature, Use};
 
 use super::authorize::{Elsewhere, Warrant, may_sign_elsewhere};
 use super::keys::Wanted;
@@ -28,6 +28,16 @@ pub(crate) struct SignerKey {
     pub(crate) key: Key,
     /// The role that it was made for.
     pub(crate) role: RoleName,
+    /// Whether it will never sign again.
+    pub(crate) has_ended: bool,
+}
+
+impl SignerKey {
+    fn of(held: ServerKey, role: RoleName) -> Self {
+        let record = held.view.record.id;
+        let has_ended = matches!(held.view.state.use_, Use::Retired | Use::DestroyScheduled { .. } | Use::Destroyed);
+        Self { record, key: held.key, role, has_ended }
+    }
 }
 
 impl Publisher<'_> {
@@ -54,7 +64,7 @@ impl Publisher<'_> {
     /// [`PublishError::NotFound`] when there is none, or the caller may not know of it; else [`PublishError`].
     pub(crate) fn signer_key_info(self, who: &Principal, id: Sha256Digest) -> Result<SignerKey, PublishError> {
         let (held, _, role) = self.held_elsewhere(who, id)?;
-        Ok(SignerKey { record: held.view.record.id, key: held.key, role })
+        Ok(SignerKey::of(held, role))
     }
 
     /// Signs the canonical form of the metadata of the key's own role.
@@ -74,7 +84,7 @@ impl Publisher<'_> {
         let warrant = Warrant::Elsewhere(Elsewhere { who: who.clone(), gun: gun.clone(), role: role.clone(), version });
         let asked = Asked { who: who.clone(), gun, deadline };
         let house = Arc::clone(self.0);
-        let key = SignerKey { record: held.view.record.id, key: held.key.clone(), role };
+        let key = SignerKey::of(held.clone(), role);
         let work = async move { Publisher(&house).sign_once_noted(&asked, &warrant, &file, &held).await };
         let signature = self.0.detached(work.in_current_span()).await??;
         Ok((key, signature))
