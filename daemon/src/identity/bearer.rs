@@ -102,12 +102,12 @@ struct NamedKey {
     kid: Option<String>,
 }
 
-/// The claims (RFC 7519 §4.1).
+/// The claims (RFC 7519 §4.1). Issuers in Go write `null` where they have nothing to say.
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
     #[serde(default)]
-    sub: String,
+    sub: Option<String>,
     aud: Audience,
     exp: i64,
     #[serde(default)]
@@ -130,7 +130,13 @@ struct Access {
     kind: String,
     name: String,
     #[serde(default)]
-    actions: Vec<String>,
+    actions: Option<Vec<String>>,
+}
+
+impl Access {
+    fn actions(&self) -> &[String] {
+        self.actions.as_deref().unwrap_or_default()
+    }
 }
 
 impl Bearer {
@@ -228,15 +234,16 @@ impl Bearer {
         if !has_begun || claims.exp <= now.saturating_sub(SKEW_SECONDS) {
             return Err(TokenRefusal::Time);
         }
-        let account = if claims.sub.is_empty() {
-            None
-        } else {
-            let account = RegistryAccount::new(&self.config.issuer, &claims.sub);
-            let account = account.map_err(|_| TokenRefusal::Form("its account is not written in printable ASCII"))?;
-            Some(Principal::RegistryAccount(account))
+        let account = match claims.sub.as_deref() {
+            None | Some("") => None,
+            Some(account) => {
+                let account = RegistryAccount::new(&self.config.issuer, account)
+                    .map_err(|_| TokenRefusal::Form("its account is not written in printable ASCII"))?;
+                Some(Principal::RegistryAccount(account))
+            }
         };
         let access = claims.access.unwrap_or_default();
-        if access.len() > ACCESS_MAX || access.iter().any(|entry| entry.actions.len() > ACCESS_MAX) {
+        if access.len() > ACCESS_MAX || access.iter().any(|entry| entry.actions().len() > ACCESS_MAX) {
             return Err(TokenRefusal::Form("it grants too much at once"));
         }
         Ok(Grant { account, access })
@@ -249,7 +256,7 @@ impl Grant {
         self.access
             .iter()
             .filter(|entry| entry.kind == kind && entry.name == name)
-            .any(|entry| entry.actions.iter().any(|granted| granted == action || granted == "*"))
+            .any(|entry| entry.actions().iter().any(|granted| granted == action || granted == "*"))
     }
 }
 

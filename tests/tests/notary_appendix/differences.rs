@@ -85,6 +85,12 @@ pub(crate) const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
         "what_was_read_under_a_name_is_kept_for_nobody_else",
         &["`Cache-Control` for whoever has a name"],
     ),
+    (
+        "daemon/src/identity/bearer/tests.rs",
+        "a_token_that_is_too_long_or_grants_too_much_is_not_taken",
+        &["a token of more than 16 KiB"],
+    ),
+    ("daemon/src/identity/bearer/tests.rs", "a_token_for_nobody_names_no_account", &["a token of more than 16 KiB"]),
     ("tests/tests/notary_door.rs", "the_door_says_how_it_is", &["`/metrics`"]),
     ("daemon/src/api/notary_http.rs", "only_whoever_is_on_this_machine_is_local", &["`/metrics`"]),
     (

@@ -148,6 +148,23 @@ fn a_token_says_who_it_is_for_and_what_it_grants() {
     let grant = scene.read(&es256(&signer, &all)).unwrap();
     assert!(grant.covers("repository", "a", "push") && grant.covers("repository", "a", "*"));
     assert!(scene.read(&es256(&signer, &changed("access", Value::Null))).is_ok());
+    let nothing = changed("access", json!([{"type": "repository", "name": "a", "actions": null}]));
+    assert!(!scene.read(&es256(&signer, &nothing)).unwrap().covers("repository", "a", "pull"));
+}
+
+#[test]
+fn a_token_that_is_too_long_or_grants_too_much_is_not_taken() {
+    let signer = Signer::new(&PKCS_ECDSA_P256_SHA256);
+    let scene = Scene::of(&[&signer]);
+    let granting = |entries: usize, actions: usize| {
+        let entry = json!({"type": "repository", "name": "a", "actions": vec!["pull"; actions]});
+        scene.read(&es256(&signer, &changed("access", json!(vec![entry; entries])))).map(|_| ())
+    };
+    let saying = |letters: usize| scene.read(&es256(&signer, &changed("jti", json!("x".repeat(letters))))).map(|_| ());
+
+    assert_eq!((granting(128, 1), granting(1, 256), saying(8 * 1024)), (Ok(()), Ok(()), Ok(())));
+    assert!(granting(1, 257).unwrap_err().contains("too much at once"));
+    assert!(saying(16 * 1024).unwrap_err().contains("16 KiB"));
 }
 
 #[test]
@@ -155,7 +172,9 @@ fn a_token_for_nobody_names_no_account() {
     let signer = Signer::new(&PKCS_ECDSA_P256_SHA256);
     let scene = Scene::of(&[&signer]);
 
-    assert!(scene.read(&es256(&signer, &changed("sub", json!("")))).unwrap().account.is_none());
+    for nobody in [json!(""), Value::Null] {
+        assert!(scene.read(&es256(&signer, &changed("sub", nobody))).unwrap().account.is_none());
+    }
     for bad in ["a b", "a\nb", "\u{e9}", "a@b@c d"] {
         assert!(scene.read(&es256(&signer, &changed("sub", json!(bad)))).unwrap_err().contains("printable"), "{bad}");
     }
