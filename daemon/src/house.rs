@@ -36,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::records::{LogAnchor, Records};
 use crate::removals::Removals;
 use crate::shelf::Shelf;
+use crate::strangers::Strangers;
 use crate::tables::Tables;
 
 pub(crate) use doctor::{Examined, Keep};
@@ -68,6 +69,8 @@ pub(crate) struct House {
     removals: Removals,
     /// Published trust data that is at hand.
     shelf: Shelf,
+    /// Keys for trust data that strangers had made.
+    strangers: Strangers,
     /// Told when an unseal did not read the rows: [`House::check_rows`] does.
     unread: Notify,
 }
@@ -100,6 +103,7 @@ impl House {
     pub(crate) fn new(parts: Parts, history: History) -> Arc<Self> {
         let work = Arc::new(Semaphore::new(parts.config.limits.work_max));
         let cores = Cores::new(parts.config.limits.verify_items_at_work_max);
+        let strangers = Strangers::new(&parts.config);
         Arc::new(Self {
             parts,
             work,
@@ -112,6 +116,7 @@ impl House {
             token_births: orphans::TokenBirths::default(),
             removals: Removals::default(),
             shelf: Shelf::default(),
+            strangers,
             unread: Notify::new(),
         })
     }
@@ -172,6 +177,11 @@ impl House {
     /// Published trust data that is at hand.
     pub(crate) const fn shelf(&self) -> &Shelf {
         &self.shelf
+    }
+
+    /// Keys for trust data that strangers had made.
+    pub(crate) const fn strangers(&self) -> &Strangers {
+        &self.strangers
     }
 
     /// Size and root of the durable log: what a change of the store is anchored to.

@@ -40,6 +40,7 @@ mod shelf;
 mod signing;
 mod statement;
 mod store;
+mod strangers;
 mod tables;
 mod telemetry;
 mod tls;

@@ -27,6 +27,7 @@ use trust::format::tuf::publish::Refusal;
 use trust::format::tuf::{Gun, RoleName, Version};
 use trust::{Principal, Sha256Digest};
 
+use crate::authorize::Pace;
 use crate::config::NotaryConfig;
 use crate::health::Trouble;
 use crate::house::House;
@@ -64,6 +65,12 @@ impl Visitor {
     fn is_local(&self) -> bool {
         self.address.to_canonical().is_loopback()
     }
+
+    /// Where somebody comes from who has no name, and is not on this machine: of those each address counts for itself.
+    fn stranger(&self, who: &Principal) -> Option<IpAddr> {
+        let is_stranger = matches!(who, Principal::Anonymous(_)) && !self.is_local();
+        is_stranger.then(|| pool::network(self.address.to_canonical()))
+    }
 }
 
 /// The door.
@@ -71,13 +78,17 @@ pub(crate) struct NotaryDoor {
     house: Arc<House>,
     config: NotaryConfig,
     bodies: Bodies,
+    /// How fast strangers may ask.
+    strangers: Pace<IpAddr>,
 }
 
 impl NotaryDoor {
     /// A door into `house`.
     pub(crate) fn new(house: Arc<House>, config: NotaryConfig) -> Self {
         let bodies = Bodies::new(config.upload_bytes_max);
-        Self { house, config, bodies }
+        let limits = house.limits();
+        let strangers = Pace::new(limits.rate_per_second, limits.rate_burst);
+        Self { house, config, bodies, strangers }
     }
 
     /// Answers one request, in time.
@@ -145,7 +156,8 @@ impl NotaryDoor {
             Route::Key { gun, role } => {
                 let gun = self.found(gun)?;
                 let who = self.who(&request, visitor, &Wanted::push(&gun))?;
-                let key = self.house.publisher().server_key(&who, &gun, &role.name(), deadline).await;
+                let from = visitor.stranger(&who);
+                let key = self.house.publisher().server_key(&who, from, &gun, &role.name(), deadline).await;
                 Ok(answer::key(&key.map_err(NotServed::of_other)?))
             }
             Route::RotateKey { gun, role } => {
@@ -321,5 +333,20 @@ mod tests {
         for address in ["192.0.2.1", "0.0.0.0", "2001:db8::1", "::ffff:192.0.2.1", "::"] {
             assert!(!is_local(address), "{address}");
         }
+    }
+
+    #[test]
+    fn strangers_are_told_apart_by_their_networks() {
+        let from = |address: &str, who: &Principal| {
+            let visitor = Visitor { address: address.parse().unwrap(), peer: None };
+            visitor.stranger(who).map(|address| address.to_string())
+        };
+        let nobody = Principal::Anonymous(trust::principal::Name::parse("notary").unwrap());
+
+        assert_eq!(from("192.0.2.1", &nobody).as_deref(), Some("192.0.2.1"));
+        assert_eq!(from("::ffff:192.0.2.1", &nobody).as_deref(), Some("192.0.2.1"));
+        assert_eq!(from("2001:db8::1", &nobody), from("2001:db8::2", &nobody));
+        assert_ne!(from("2001:db8::1", &nobody), from("2001:db8:0:1::1", &nobody));
+        assert_eq!((from("127.0.0.1", &nobody), from("192.0.2.1", &Principal::LocalUid(7))), (None, None));
     }
 }

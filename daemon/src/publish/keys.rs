@@ -1,5 +1,6 @@
 //! The daemon's keys for a repository's snapshot and timestamp: got, or made (SPEC §1.3 and §2.10).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,20 +30,21 @@ pub(super) enum Wanted {
 
 impl Publisher<'_> {
     /// The key for a role that root lists and the daemon holds; else one that was never used, which is made where there
-    /// is none.
+    /// is none. Strangers have a share by the address that they come `from`.
     ///
     /// # Errors
     /// [`PublishError::NotFound`] for a role whose keys are its owner's; else [`PublishError`].
     pub(crate) async fn server_key(
         self,
         who: &Principal,
+        from: Option<IpAddr>,
         gun: &Gun,
         role: &RoleName,
         deadline: Duration,
     ) -> Result<Key, PublishError> {
         let purpose = purpose_of(role).ok_or(PublishError::NotFound)?;
         self.may_publish(who, gun, role, !self.is_alive(gun)?)?;
-        self.key_for(who, gun, (role, purpose), Wanted::Current, deadline).await
+        self.key_for((who, from), gun, (role, purpose), Wanted::Current, deadline).await
     }
 
     /// Another key for a role; it counts when a root that lists it is published.
@@ -59,13 +61,13 @@ impl Publisher<'_> {
         let purpose = purpose_of(role).ok_or(PublishError::NotFound)?;
         self.allow(who, Action::RotateTrustKey, gun)?;
         let wanted = Wanted::Another(purpose.default_algorithm());
-        self.key_for(who, gun, (role, purpose), wanted, deadline).await
+        self.key_for((who, None), gun, (role, purpose), wanted, deadline).await
     }
 
     /// A key as wanted, which is made where there is none. The caller is one who may have it.
     pub(super) async fn key_for(
         self,
-        who: &Principal,
+        (who, from): (&Principal, Option<IpAddr>),
         gun: &Gun,
         (role, purpose): (&RoleName, Purpose),
         wanted: Wanted,
@@ -76,14 +78,14 @@ impl Publisher<'_> {
         }
         let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
         let (house, role) = (Arc::clone(self.0), role.clone());
-        let work = async move { Publisher(&house).make_key(&asked, &role, purpose, wanted).await };
+        let work = async move { Publisher(&house).make_key((&asked, from), &role, purpose, wanted).await };
         self.0.detached(work.in_current_span()).await?
     }
 
     /// Two who ask at the same time get the same key.
     async fn make_key(
         self,
-        asked: &Asked,
+        (asked, from): (&Asked, Option<IpAddr>),
         role: &RoleName,
         purpose: Purpose,
         wanted: Wanted,
@@ -94,6 +96,10 @@ impl Publisher<'_> {
             return Ok(key);
         }
         self.has_room(asked, &generation)?;
+        if from.is_some_and(|from| !self.0.strangers().may_have_made(from, self.0.clock().monotonic())) {
+            self.0.metrics().rate_limited();
+            return Err(PublishError::Busy);
+        }
         let algorithm = match wanted {
             Wanted::Current => purpose.default_algorithm(),
             Wanted::Another(algorithm) => algorithm,

@@ -55,7 +55,7 @@ impl Publisher<'_> {
     ) -> Result<Key, PublishError> {
         let purpose = purpose_of(role).ok_or(PublishError::NotFound)?;
         may_sign_elsewhere(self.0, who, gun, role, None)?;
-        self.key_for(who, gun, (role, purpose), Wanted::Another(algorithm), deadline).await
+        self.key_for((who, None), gun, (role, purpose), Wanted::Another(algorithm), deadline).await
     }
 
     /// The key that metadata knows by this id.

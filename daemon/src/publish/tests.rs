@@ -328,7 +328,7 @@ async fn a_key_is_made_once_and_another_only_when_the_first_is_in_use() {
     scene.publish(&[root]).await.unwrap();
     assert_eq!(scene.key(&RoleName::Timestamp).await, new);
     scene.walk().await;
-    let refused = scene.publisher().server_key(&OWNER, &GUN_NAME, &RoleName::Targets, scene.deadline()).await;
+    let refused = scene.publisher().server_key(&OWNER, None, &GUN_NAME, &RoleName::Targets, scene.deadline()).await;
     assert!(matches!(refused, Err(PublishError::NotFound)));
 }
 

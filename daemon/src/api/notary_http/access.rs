@@ -66,7 +66,7 @@ impl Wanted {
 }
 
 impl NotaryDoor {
-    /// Who asks, as certificate or token prove it now, held to its rate.
+    /// Who asks, as certificate or token prove it now, held to its rate: whoever has no name to that of their address.
     pub(super) fn who<T>(
         &self,
         request: &Request<T>,
@@ -74,7 +74,15 @@ impl NotaryDoor {
         wanted: &Wanted,
     ) -> Result<Principal, NotServed> {
         let who = self.proven(request, visitor, wanted)?;
-        self.house.pace(&who).map_err(|_| NotServed::Busy)?;
+        match visitor.stranger(&who) {
+            Some(from) => {
+                self.strangers.take(&from, self.house.clock().monotonic()).map_err(|_| {
+                    self.house.metrics().rate_limited();
+                    NotServed::Busy
+                })?;
+            }
+            None => self.house.pace(&who).map_err(|_| NotServed::Busy)?,
+        }
         Ok(who)
     }
 

@@ -102,7 +102,7 @@ fn take(share: &Arc<Semaphore>, units: usize) -> Option<OwnedSemaphorePermit> {
 }
 
 /// Whoever has one address of IPv6 has the other 2⁶⁴ of its network, too.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(long) => IpAddr::V6(Ipv6Addr::from_bits(long.to_bits() & (u128::MAX << 64))),

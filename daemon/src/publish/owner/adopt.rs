@@ -161,8 +161,9 @@ impl Publisher<'_> {
         let mut ours = Vec::new();
         for (role, is_held) in [(RoleName::Snapshot, snapshot), (RoleName::Timestamp, timestamp)] {
             if !is_held && let Some(purpose) = purpose_of(&role) {
-                let key: Key =
-                    self.key_for(&asked.who, &asked.gun, (&role, purpose), Wanted::Current, asked.deadline).await?;
+                let key: Key = self
+                    .key_for((&asked.who, None), &asked.gun, (&role, purpose), Wanted::Current, asked.deadline)
+                    .await?;
                 ours.push((role, Speakers::one(key)));
             }
         }

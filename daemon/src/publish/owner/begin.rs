@@ -144,7 +144,7 @@ impl Publisher<'_> {
     }
 
     async fn own_key(self, asked: &Asked, role: &RoleName, purpose: Purpose) -> Result<Key, PublishError> {
-        self.key_for(&asked.who, &asked.gun, (role, purpose), Wanted::Current, asked.deadline).await
+        self.key_for((&asked.who, None), &asked.gun, (role, purpose), Wanted::Current, asked.deadline).await
     }
 
     async fn begin_in_turn(self, turn: &Turn, asked: &Asked, warrant: &Warrant, keys: Keys) -> Result<Changed, Fault> {

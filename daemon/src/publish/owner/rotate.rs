@@ -111,7 +111,7 @@ impl Publisher<'_> {
         };
         self.allow(&asked.who, Action::RotateTrustKey, &asked.gun)?;
         let wanted = Wanted::Another(purpose.default_algorithm());
-        let key = self.key_for(&asked.who, &asked.gun, (role, purpose), wanted, asked.deadline).await?;
+        let key = self.key_for((&asked.who, None), &asked.gun, (role, purpose), wanted, asked.deadline).await?;
         Ok(Coming::Own(key))
     }
 

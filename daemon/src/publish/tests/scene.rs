@@ -142,7 +142,7 @@ impl Scene {
         let (mut owner, gun) = (Owner::for_gun(2, name), gun(name));
         let mut keys = Vec::new();
         for role in [RoleName::Snapshot, RoleName::Timestamp] {
-            keys.push(self.publisher().server_key(&OWNER, &gun, &role, self.deadline()).await.unwrap());
+            keys.push(self.publisher().server_key(&OWNER, None, &gun, &role, self.deadline()).await.unwrap());
         }
         let root = owner.root(keys.remove(0), keys.remove(0));
         self.publish_to(name, &[root, owner.targets("v1")]).await.unwrap();
@@ -186,7 +186,7 @@ impl Scene {
     }
 
     pub(super) async fn key(&self, role: &RoleName) -> Key {
-        self.publisher().server_key(&OWNER, &gun(GUN), role, self.deadline()).await.unwrap()
+        self.publisher().server_key(&OWNER, None, &gun(GUN), role, self.deadline()).await.unwrap()
     }
 
     pub(super) async fn current(&self, role: RoleName) -> Document {

@@ -22,7 +22,7 @@ async fn keys_that_nobody_published_with_go_and_make_room_for_others() {
     let snapshot = scene.key(&RoleName::Snapshot).await;
     scene.key(&RoleName::Timestamp).await;
     let other = gun(OTHER);
-    let ask = || scene.publisher().server_key(&OWNER, &other, &RoleName::Timestamp, scene.deadline());
+    let ask = || scene.publisher().server_key(&OWNER, None, &other, &RoleName::Timestamp, scene.deadline());
     assert!(matches!(ask().await, Err(PublishError::Denied { words: Some(_) })));
 
     scene.clock.advance(WEEK - Duration::from_secs(1));
@@ -41,8 +41,30 @@ async fn keys_that_nobody_published_with_go_and_make_room_for_others() {
     assert_eq!(scene.house.records().trust_key_count().unwrap(), (3, 1));
     // Whoever comes after all gets others.
     assert_ne!(scene.key(&RoleName::Snapshot).await, snapshot);
-    let full = scene.publisher().server_key(&OWNER, &GUN_NAME, &RoleName::Timestamp, scene.deadline()).await;
+    let full = scene.publisher().server_key(&OWNER, None, &GUN_NAME, &RoleName::Timestamp, scene.deadline()).await;
     assert!(matches!(full, Err(PublishError::Denied { .. })), "{full:?}");
+}
+
+#[tokio::test]
+async fn one_stranger_has_a_share_of_the_keys_and_others_the_rest() {
+    let scene = Scene::with("permit (principal, action, resource);", |config| config.limits.trust_keys_max = 8).await;
+    let ask = async |name: &str, from: &str| {
+        let (gun, from) = (gun(&format!("registry.example.com/{name}")), from.parse().unwrap());
+        scene.publisher().server_key(&OWNER, Some(from), &gun, &RoleName::Timestamp, scene.deadline()).await
+    };
+    let first = ask("a", "192.0.2.1").await.unwrap();
+    ask("b", "192.0.2.1").await.unwrap();
+
+    let third = ask("c", "192.0.2.1").await;
+    assert!(matches!(third, Err(PublishError::Busy)), "{third:?}");
+    assert_eq!(ask("a", "192.0.2.1").await.unwrap(), first, "it is there");
+    ask("c", "192.0.2.2").await.unwrap();
+    scene.key(&RoleName::Timestamp).await;
+    assert_eq!(scene.house.records().trust_key_count().unwrap(), (4, 4));
+    // In each time after which unused keys go there is another share.
+    scene.clock.advance(WEEK / 2);
+    ask("d", "192.0.2.1").await.unwrap();
+    assert!(ask("e", "192.0.2.1").await.is_err());
 }
 
 #[tokio::test]
@@ -54,7 +76,7 @@ async fn those_that_have_ended_are_counted_when_they_are_very_many() {
         assert_eq!(scene.house.discard_unused_keys().await.unwrap(), 1);
     }
 
-    let full = scene.publisher().server_key(&OWNER, &GUN_NAME, &RoleName::Timestamp, scene.deadline()).await;
+    let full = scene.publisher().server_key(&OWNER, None, &GUN_NAME, &RoleName::Timestamp, scene.deadline()).await;
 
     assert!(matches!(full, Err(PublishError::Denied { .. })), "{full:?}");
     assert_eq!(scene.house.records().trust_key_count().unwrap(), (10, 0));
