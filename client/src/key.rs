@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::repeat::{idempotency_key, until_answered};
+pub(crate) use shown::use_word;
 use shown::{KeyChange, KeyView, Keys, PublicView};
 
 /// The most keys of one page.

@@ -110,7 +110,8 @@ impl VersionView {
     }
 }
 
-const fn use_word(word: v1::Use) -> &'static str {
+/// The word for whether a key may sign.
+pub(crate) const fn use_word(word: v1::Use) -> &'static str {
     match word {
         v1::Use::Active => "active",
         v1::Use::Disabled => "disabled",

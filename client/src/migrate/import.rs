@@ -45,30 +45,45 @@ pub(super) async fn all<K>(
     }
     bar.finish_and_clear();
     context.output.show(&report)?;
-    if report.has_any() {
-        context.output.warning(&format!("{still_there}: destroy them, and their backups"));
+    if let Some(parting) = report.parting(still_there) {
+        context.output.warning(&parting);
     }
     Ok(ended(report.is_whole()))
 }
 
-/// A key that the daemon has already.
+/// A key of trust data that the daemon has already.
 struct Held {
     name: String,
+    purpose: Purpose,
     scope: Vec<String>,
+    /// Why nothing comes of it, in a word.
+    mute: Option<&'static str>,
+}
+
+impl Held {
+    /// None of a key that is for something else.
+    fn read(key: &v1::Key) -> Option<Self> {
+        let purpose = Purpose::from_wire(key.purpose).ok().filter(|purpose| purpose.is_of_trust_data())?;
+        let mute = match (key.trust(), key.r#use()) {
+            (v1::Trust::Distrusted, _) => Some("distrusted"),
+            (_, v1::Use::Active) => None,
+            (_, other) => Some(key::use_word(other)),
+        };
+        Some(Self { name: key.name.clone(), purpose, scope: key.scope.clone(), mute })
+    }
 }
 
 /// The daemon's keys of trust data that the caller may see, by the names that docker shows.
 async fn held(daemon: &Daemon) -> Result<BTreeMap<String, Held>, Failure> {
     let mut held = BTreeMap::new();
     for key in key::list_all(daemon).await? {
-        if !Purpose::from_wire(key.purpose).is_ok_and(Purpose::is_of_trust_data) {
-            continue;
-        }
-        for id in ids(&key) {
-            held.insert(id, Held { name: key.name.clone(), scope: key.scope.clone() });
-        }
+        held.extend(by_ids(&key));
     }
     Ok(held)
+}
+
+fn by_ids(key: &v1::Key) -> impl Iterator<Item = (String, Held)> {
+    ids(key).into_iter().filter_map(move |id| Some((id, Held::read(key)?)))
 }
 
 /// The names in metadata of a key's versions; those that this version cannot read have none.
@@ -133,12 +148,9 @@ impl<'c> Import<'c> {
         let outcome = match into_custody(self.daemon, imported, file.pkcs8).await {
             Ok(answer) => {
                 let key = answer.key.unwrap_or_default();
-                let found = ids(&key);
-                for id in &found {
-                    self.held.insert(id.clone(), Held { name: key.name.clone(), scope: key.scope.clone() });
-                }
+                self.held.extend(by_ids(&key));
                 // Another name in metadata than the file has: a renamed file.
-                let other = found.into_iter().next_back().filter(|found| *found != id);
+                let other = ids(&key).into_iter().next_back().filter(|found| *found != id);
                 Outcome::Imported { name: key.name, other_id: other }
             }
             Err(failure) if failure.exit() == Exit::Unreachable => return Err(failure),
@@ -148,14 +160,80 @@ impl<'c> Import<'c> {
     }
 }
 
-/// A key's scope is for life: one that is there for less cannot be made to be for more.
+/// Purpose and scope of a key are for life, and so is most of what ends it: one that is there for something else, or for
+/// nothing any more, is not what was to be brought.
 fn already(held: &Held, plan: &Plan) -> Outcome {
+    let name = &held.name;
+    let left = |why: &str, remedy: &str| {
+        Outcome::left_behind(&Failure::refused(format!("it is there already as {name}, {why}"), remedy))
+    };
+    if held.purpose != plan.purpose {
+        let remedy = "a key's purpose is for life: that role needs another key";
+        return left(&format!("for {} and not for {}", held.purpose, plan.purpose), remedy);
+    }
+    match held.mute {
+        Some("disabled") => return left("and is disabled", &format!("trustctl key enable {name}")),
+        Some(mute) => return left(&format!("and is {mute}"), "it does not come back: its roles need another key"),
+        None => {}
+    }
     let missing: Vec<String> = plan.scope().into_iter().filter(|gun| !held.scope.contains(gun)).collect();
     if missing.is_empty() {
-        return Outcome::AlreadyThere { name: held.name.clone() };
+        return Outcome::AlreadyThere { name: name.clone() };
     }
-    Outcome::left_behind(&Failure::refused(
-        format!("it is there already as {}, but not for {}", held.name, missing.join(", ")),
-        "a key's scope is for life: those repositories need another key",
-    ))
+    let remedy = "a key's scope is for life: those repositories need another key";
+    left(&format!("but not for {}", missing.join(", ")), remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUN: &str = "registry.example.com/team/app";
+
+    fn targets_key(change: impl FnOnce(&mut v1::Key)) -> v1::Key {
+        let mut key = v1::Key { name: "team/targets".to_owned(), scope: vec![GUN.to_owned()], ..v1::Key::default() };
+        key.purpose = Purpose::Targets.to_wire();
+        key.set_use(v1::Use::Active);
+        key.set_trust(v1::Trust::Trusted);
+        change(&mut key);
+        key
+    }
+
+    fn plan(guns: &[&str]) -> Plan {
+        let repositories = guns.iter().map(|gun| gun.parse().unwrap()).collect();
+        Plan { name: "notary/targets".parse().unwrap(), purpose: Purpose::Targets, repositories }
+    }
+
+    #[test]
+    fn a_key_is_there_when_it_can_do_what_it_was_to_be_brought_for() {
+        let of = |key: &v1::Key, guns: &[&str]| already(&Held::read(key).unwrap(), &plan(guns));
+        let there = of(&targets_key(|_| {}), &[GUN]);
+        assert!(matches!(&there, Outcome::AlreadyThere { name } if name == "team/targets"), "{there:?}");
+
+        let another = format!("{GUN}-2");
+        for (key, guns, expected) in [
+            (targets_key(|_| {}), &[GUN, another.as_str()][..], "not for registry.example.com/team/app-2"),
+            (
+                targets_key(|key| key.purpose = Purpose::Delegation.to_wire()),
+                &[GUN],
+                "for delegation and not for targets",
+            ),
+            (targets_key(|key| key.set_use(v1::Use::Disabled)), &[GUN], "is disabled"),
+            (targets_key(|key| key.set_use(v1::Use::Retired)), &[GUN], "is retired"),
+            (targets_key(|key| key.set_use(v1::Use::DestroyScheduled)), &[GUN], "is destroy-scheduled"),
+            (targets_key(|key| key.set_use(v1::Use::Destroyed)), &[GUN], "is destroyed"),
+            (targets_key(|key| key.set_trust(v1::Trust::Distrusted)), &[GUN], "is distrusted"),
+        ] {
+            let left = of(&key, guns);
+            assert!(matches!(&left, Outcome::LeftBehind { why, .. } if why.ends_with(expected)), "{left:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_signs_something_else_is_none_of_trust_data() {
+        assert!(Held::read(&targets_key(|key| key.purpose = Purpose::Timestamp.to_wire())).is_some());
+        for purpose in Purpose::ALL.iter().filter(|purpose| !purpose.is_of_trust_data()) {
+            assert!(Held::read(&targets_key(|key| key.purpose = purpose.to_wire())).is_none(), "{purpose}");
+        }
+    }
 }

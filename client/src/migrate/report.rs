@@ -49,14 +49,26 @@ impl Outcome {
 }
 
 impl Report {
-    /// Whether any is.
-    pub(super) fn has_any(&self) -> bool {
-        self.keys.iter().any(|key| !matches!(key.outcome, Outcome::LeftBehind { .. }))
-    }
-
     /// Whether every key is there now.
     pub(super) fn is_whole(&self) -> bool {
-        !self.keys.iter().any(|key| matches!(key.outcome, Outcome::LeftBehind { .. }))
+        self.left_behind() == 0
+    }
+
+    fn left_behind(&self) -> usize {
+        self.keys.iter().filter(|key| matches!(key.outcome, Outcome::LeftBehind { .. })).count()
+    }
+
+    /// What is to become of the files that the keys are `still_there` in; nothing to say where none came from them.
+    pub(super) fn parting(&self, still_there: &str) -> Option<String> {
+        let left = self.left_behind();
+        if left == self.keys.len() {
+            return None;
+        }
+        Some(if left == 0 {
+            format!("{still_there}: destroy them, and their backups, when you have seen that all is signed from here")
+        } else {
+            format!("{still_there}, and those that were left behind ({left}) may be nowhere else: destroy nothing yet")
+        })
     }
 }
 
@@ -109,5 +121,27 @@ impl KeyReport {
                 lines.push(paint.faint(&format!("  {remedy}")));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_destroy_what_was_left_behind() {
+        let of = |behind: &[bool]| {
+            let outcome = |is_behind: &bool| {
+                let failure = Failure::refused("it is there for something else", "another key");
+                if *is_behind { Outcome::left_behind(&failure) } else { Outcome::AlreadyThere { name: "a".to_owned() } }
+            };
+            let keys = behind.iter().map(|is_behind| KeyReport::new("id", "targets", outcome(is_behind))).collect();
+            Report { keys }.parting("the files still hold the private keys")
+        };
+
+        assert!(of(&[false, false]).unwrap().contains("destroy them"));
+        let partly = of(&[false, true, true]).unwrap();
+        assert!(partly.contains("left behind (2)") && partly.contains("destroy nothing"), "{partly}");
+        assert_eq!((of(&[true]), of(&[])), (None, None));
     }
 }
