@@ -8,6 +8,7 @@ mod cache;
 mod generation;
 mod lapsed;
 mod listed;
+mod room;
 mod tags;
 mod visit;
 

@@ -4,6 +4,7 @@ use trust::Repository;
 use trust::format::tuf::client::Client;
 use trust::format::tuf::{BYTES_MAX, Document, RoleName};
 
+use super::room::Room;
 use super::{Extent, not_configured, read, root_keys};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -63,12 +64,17 @@ pub(crate) async fn generation(
         let current = client.file(role)?;
         Some((role.to_string(), current.raw().to_vec()))
     });
+    let targets: Vec<_> = targets.collect();
+    let mut room = Room::new();
+    for (_, bytes) in &targets {
+        room.take(bytes.len())?;
+    }
     Ok(Generation {
         server: entry.url().to_owned(),
-        roots: roots(&read.server, client).await?,
+        roots: roots(&read.server, client, room).await?,
         timestamp: file(&RoleName::Timestamp)?,
         snapshot: file(&RoleName::Snapshot)?,
-        targets: targets.collect(),
+        targets,
         root_keys: root_keys(client),
         pinned: read.pinned,
     })
@@ -76,13 +82,14 @@ pub(crate) async fn generation(
 
 /// The current root and those before it, back to the first that the server has not. That each follows the one before
 /// is not looked at here: whoever takes them believes only a chain.
-async fn roots(server: &TrustServer, client: &Client) -> Result<Vec<Vec<u8>>, Failure> {
+async fn roots(server: &TrustServer, client: &Client, mut room: Room) -> Result<Vec<Vec<u8>>, Failure> {
     let current: &Document = client.file(&RoleName::Root).ok_or_else(incomplete)?;
     let mut roots = vec![current.raw().to_vec()];
     let mut version = current.version().number();
     while version > 1 && roots.len() < ROOTS_MAX {
         version = version.saturating_sub(1);
         let Some(root) = server.file(&format!("{version}.root"), BYTES_MAX).await? else { break };
+        room.take(root.len())?;
         roots.push(root);
     }
     roots.reverse();

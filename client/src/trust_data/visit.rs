@@ -7,6 +7,7 @@ use trust::format::tuf::{BYTES_MAX, Document, Gun, RoleName, Targets};
 
 use super::cache::{self, Cache};
 use super::pin;
+use super::room::Room;
 use crate::failure::{Exit, Failure};
 use crate::registry::TrustServer;
 use crate::time::now_unix_seconds;
@@ -103,7 +104,7 @@ impl<'a> Visit<'a> {
     /// # Errors
     /// Unreachable where the server is.
     pub(super) async fn take_delegations(&mut self) -> Result<Vec<String>, Failure> {
-        let mut notes = Vec::new();
+        let (mut notes, mut room) = (Vec::new(), Room::new());
         let mut waiting = VecDeque::from(self.delegations_of(&RoleName::Targets));
         for _ in 0..DELEGATIONS_MAX {
             let Some(role) = waiting.pop_front() else { return Ok(notes) };
@@ -113,6 +114,11 @@ impl<'a> Visit<'a> {
                     Err(failure) if failure.exit() == Exit::Unreachable => return Err(failure),
                     Err(failure) => notes.push(format!("{role}: {}", failure.what())),
                 }
+            }
+            let length = self.client.file(&role).map_or(0, |file| file.raw().len());
+            if let Err(full) = room.take(length) {
+                notes.push(full.what());
+                return Ok(notes);
             }
             waiting.extend(self.delegations_of(&role));
         }
