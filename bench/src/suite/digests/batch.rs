@@ -1,5 +1,7 @@
 //! A batch of signed items, some of which may be bad, and the ways to verify it.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, ensure};
 use ed25519_dalek::{Signature, VerifyingKey};
 use trust::verify::batch::{self, Item, Key, Path, Table, chunk_on};
@@ -44,6 +46,7 @@ struct Known {
     dalek: Option<VerifyingKey>,
 }
 
+#[derive(Clone)]
 struct Signed {
     key: usize,
     input: Signable,
@@ -52,9 +55,10 @@ struct Signed {
     is_good: bool,
 }
 
-/// Keys and what they signed: item i is of key i modulo their number.
+/// Keys and what they signed: item i is of key i modulo their number. Clones share the keys and their tables.
+#[derive(Clone)]
 pub(super) struct Batch {
-    keys: Vec<Known>,
+    keys: Arc<[Known]>,
     items: Vec<Signed>,
 }
 
@@ -139,6 +143,17 @@ impl Batch {
             }
         }
         self
+    }
+
+    /// Whether both look up the same tables: where one lies in memory costs more than what a bad item may.
+    #[cfg(test)]
+    pub(super) fn shares_tables(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.keys, &other.keys)
+    }
+
+    #[cfg(test)]
+    pub(super) fn bad_items(&self) -> usize {
+        self.items.iter().filter(|signed| !signed.is_good).count()
     }
 
     /// Verifies `count` items, over and over the same where there are fewer, and fails where a verdict is wrong. What is ours
