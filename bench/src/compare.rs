@@ -1,11 +1,13 @@
 //! Two runs beside each other: what became faster, what slower, and what is noise.
 //!
 //! The rule. The ratio of a row is its median in the new run over that in the old one; its interval comes from a
-//! bootstrap over the samples of both. A row is worse where the whole interval lies beyond the noise on the bad side.
+//! bootstrap over the samples of both. A row is worse where the whole interval lies beyond the noise on the bad side, and
+//! where that is more than chance does to some of so many rows.
 //! The noise is what the caller says it is, or what the peers' rows say about the machine where that is more: their
 //! code is the same in both runs.
 
 mod bootstrap;
+mod chance;
 mod run;
 
 use std::fmt::Write as _;
@@ -16,6 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::report::{TIMES_AS_DEAR, shown};
 use crate::spread::Spread;
 use bootstrap::{SAMPLES_MIN, interval};
+use chance::{Side, is_sure};
 use run::{Kept, Run};
 
 /// What a comparison found.
@@ -51,6 +54,8 @@ enum Verdict {
     /// A peer's row, or a number that is neither good nor bad.
     Aside,
     Same,
+    /// Its interval lies beyond the noise, as some of so many do by chance.
+    Unsure,
     Worse,
 }
 
@@ -61,6 +66,7 @@ impl Verdict {
             Self::Few => "too few samples",
             Self::Aside => "–",
             Self::Same => "same",
+            Self::Unsure => "unsure",
             Self::Worse => "WORSE",
         }
     }
@@ -132,8 +138,9 @@ impl Comparison {
             new.rows.iter().filter_map(|row| Some((old.rows.iter().find(|was| was.is_like(row))?, row))).collect();
         let drift = drift(&pairs);
         let noise = drift.map_or(asked, |drift| asked.max(drift));
-        let lines: Vec<Line> =
-            pairs.iter().enumerate().filter_map(|(number, (old, new))| Line::of(number, old, new, noise)).collect();
+        let rows = pairs.iter().filter(|(old, new)| why_not_judged(old, new).is_none()).count();
+        let line = |(number, (old, new)): (usize, &(&Kept, &Kept))| Line::of(number, old, new, (noise, rows));
+        let lines: Vec<Line> = pairs.iter().enumerate().filter_map(line).collect();
         if lines.is_empty() {
             return None;
         }
@@ -175,10 +182,11 @@ impl Comparison {
         }
         let _ = writeln!(
             text,
-            "\n{} rows: {} worse, {} better, {} the same, {} with too few samples; {} only in the old run, {} only in the new one.",
+            "\n{} rows: {} worse, {} better, {} unsure, {} the same, {} with too few samples; {} only in the old run, {} only in the new one.",
             self.lines.len(),
             self.count(Verdict::Worse),
             self.count(Verdict::Better),
+            self.count(Verdict::Unsure),
             self.count(Verdict::Same),
             self.count(Verdict::Few),
             self.only_old,
@@ -201,40 +209,50 @@ impl Comparison {
 }
 
 impl Line {
-    fn of(number: usize, old: &Kept, new: &Kept, noise: f64) -> Option<Self> {
+    /// `noise` is no change, as a share, and so many rows are judged.
+    fn of(number: usize, old: &Kept, new: &Kept, (noise, rows): (f64, usize)) -> Option<Self> {
         let (was, is) = (Spread::of(&old.samples)?, Spread::of(&new.samples)?);
         let seed = u64::try_from(number).unwrap_or(0);
         let ratio = interval(&old.samples, &new.samples, seed)?;
-        let verdict = if new.is_peers {
-            Verdict::Aside
-        } else if old.samples.len().min(new.samples.len()) < SAMPLES_MIN {
-            Verdict::Few
-        } else {
-            judge(Good::of(&new.unit), &ratio, noise)
-        };
+        let verdict = why_not_judged(old, new).unwrap_or_else(|| judge((old, new), &ratio, noise, rows));
         Some(Self { row: new.clone(), old: was.median, new: is.median, ratio, verdict })
     }
 }
 
-/// What an interval says where a share of `noise` says nothing.
-fn judge(good: Good, ratio: &Spread, noise: f64) -> Verdict {
-    // A rate that fell by a tenth takes 1/0.9 as long: the same change on both sides of one.
-    let (below, above) = (ratio.high < 1.0 - noise, ratio.low > 1.0 / (1.0 - noise));
-    match good {
-        Good::High if below => Verdict::Worse,
-        Good::High if above => Verdict::Better,
-        Good::Low if above => Verdict::Worse,
-        Good::Low if below => Verdict::Better,
-        Good::High | Good::Low => Verdict::Same,
-        Good::Neither => Verdict::Aside,
+/// Why nothing is said of a row; `None` where something is.
+fn why_not_judged(old: &Kept, new: &Kept) -> Option<Verdict> {
+    if new.is_peers || Good::of(&new.unit) == Good::Neither {
+        Some(Verdict::Aside)
+    } else {
+        (old.samples.len().min(new.samples.len()) < SAMPLES_MIN).then_some(Verdict::Few)
     }
 }
 
-/// How far from one the median ratio of the peers' rows is, as a share.
+/// What an interval says where a share of `noise` says nothing.
+fn judge((old, new): (&Kept, &Kept), ratio: &Spread, noise: f64, rows: usize) -> Verdict {
+    // A rate that fell by a tenth takes 1/0.9 as long: the same change on both sides of one.
+    let (low, high) = (1.0 - noise, 1.0 / (1.0 - noise));
+    let (side, factor) = if ratio.high < low {
+        (Side::Below, low)
+    } else if ratio.low > high {
+        (Side::Above, high)
+    } else {
+        return Verdict::Same;
+    };
+    match (Good::of(&new.unit), side) {
+        _ if !is_sure(side, factor, &old.samples, &new.samples, rows) => Verdict::Unsure,
+        (Good::High, Side::Above) | (Good::Low, Side::Below) => Verdict::Better,
+        (Good::High, Side::Below) | (Good::Low, Side::Above) => Verdict::Worse,
+        (Good::Neither, _) => Verdict::Aside,
+    }
+}
+
+/// How far from one the median ratio of the peers' rates is, as a share. Ratios that a run has of two of them stay what they
+/// are when the machine changes.
 fn drift(pairs: &[(&Kept, &Kept)]) -> Option<f64> {
     let ratios: Vec<f64> = pairs
         .iter()
-        .filter(|(_, new)| new.is_peers && Good::of(&new.unit) == Good::High)
+        .filter(|(_, new)| new.is_peers && new.unit.ends_with("/s"))
         .filter_map(|(old, new)| Some(Spread::of(&new.samples)?.median / Spread::of(&old.samples)?.median))
         .collect();
     let ratio = Spread::of(&ratios)?.median;

@@ -64,7 +64,43 @@ fn a_machine_that_became_slower_is_not_held_against_the_code() {
 
     assert!(!both.is_worse());
     assert!((both.noise - 0.15).abs() < 0.01, "{}", both.noise);
-    assert!(both.table().contains("2 rows: 0 worse, 0 better, 1 the same"), "{}", both.table());
+    assert!(both.table().contains("2 rows: 0 worse, 0 better, 0 unsure, 1 the same"), "{}", both.table());
+}
+
+#[test]
+fn ratios_of_peers_say_nothing_about_the_machine() {
+    let slower = HUNDRED.map(|value| value * 0.85);
+    let of = |rates: &[f64]| {
+        let peers = ["peer", "peer ÷ other", "peer ÷ third"].map(|name| row(name, "×", &HUNDRED));
+        let [mut first, second, third] = peers;
+        (first.unit, first.samples) = ("items/s".to_owned(), rates.to_vec());
+        run(vec![row("a", "1/s", rates), first, second, third])
+    };
+
+    let both = Comparison::of(&of(&HUNDRED), &of(&slower), 0.05).unwrap();
+
+    assert!(!both.is_worse() && (both.noise - 0.15).abs() < 0.01, "{}", both.noise);
+}
+
+#[test]
+fn two_runs_of_the_same_are_hardly_ever_told_apart_and_one_row_that_fell_is_found() {
+    let mut random = crate::random::Random::new(5);
+    let mut drawn = || -> Vec<Kept> {
+        let mut sample = || 100.0 + 60.0 * random.share();
+        (0..100).map(|number| row(&number.to_string(), "1/s", &[sample(), sample(), sample()])).collect()
+    };
+    let mut worse = 0;
+    for _ in 0..4 {
+        worse += u32::from(Comparison::of(&run(drawn()), &run(drawn()), 0.05).unwrap().is_worse());
+    }
+    let (mut old, mut new) = (drawn(), drawn());
+    (old[7].samples, new[7].samples) = (HUNDRED.to_vec(), HUNDRED.map(|value| value * 0.8).to_vec());
+
+    let both = Comparison::of(&run(old), &run(new), 0.05).unwrap();
+
+    assert_eq!(both.lines[7].verdict, Verdict::Worse);
+    // By their intervals alone nearly every one of them is.
+    assert!(worse <= 1, "{worse} of 4");
 }
 
 #[test]
