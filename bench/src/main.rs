@@ -64,8 +64,8 @@ struct CommandLine {
     /// `verify` have all of theirs.
     #[arg(long, value_name = "TEXT")]
     case: Option<String>,
-    /// How suites `kernels` and `digests` compute what is ours of Ed25519; else in every way that this processor has, and in
-    /// the fastest one. The verdicts are the same.
+    /// How suites `kernels`, `digests` and `verify` compute what is ours of Ed25519 in this process; else in every way that
+    /// this processor has, or in the fastest one. The verdicts are the same. A daemon takes the fastest one always.
     #[arg(long, value_enum, value_name = "NAME")]
     path: Option<path::Path>,
     /// Another build of this program, whose libraries suite `kernels` measures beside those of this one; may be named again.
@@ -136,6 +136,11 @@ enum Suite {
 }
 
 impl Suite {
+    /// Whether something of it is computed by the path that is named.
+    const fn takes_path(self) -> bool {
+        matches!(self, Self::Digests | Self::Kernels | Self::Verify)
+    }
+
     /// As it is named on the command line.
     fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
@@ -157,7 +162,7 @@ fn main() -> ExitCode {
                     return hold_against(old, new, *noise, machines, paths);
                 }
                 None => {
-                    if let Some(refusal) = line.path.and_then(path::Path::refusal) {
+                    if let Some(refusal) = line.path_refusal() {
                         eprintln!("trust-bench: {refusal}");
                         return ExitCode::from(2);
                     }
@@ -244,6 +249,15 @@ impl CommandLine {
         }
     }
 
+    /// Why `--path` cannot be had, or would change nothing; `None` where neither is so.
+    fn path_refusal(&self) -> Option<String> {
+        let path = self.path?;
+        let is_idle = !self.suite.is_empty() && !self.suite.iter().any(|suite| suite.takes_path());
+        let idle =
+            "no suite that is named computes by --path\n  kernels, digests and verify do; leave it out for others";
+        path.refusal().or_else(|| is_idle.then(|| idle.to_owned()))
+    }
+
     /// Of the daemon of suite `start`.
     fn keys(&self) -> u32 {
         self.keys.unwrap_or(if self.quick { 2_000 } else { suite::start::KEYS })
@@ -300,6 +314,22 @@ mod tests {
 
         assert_eq!(line.plan().path, Some(trust::verify::batch::Path::Portable));
         assert!(CommandLine::try_parse_from(["trust-bench", "--path", "sse"]).is_err());
+    }
+
+    #[test]
+    fn a_path_that_would_change_nothing_is_refused() {
+        let refusal = |words: &[&str]| {
+            let line = CommandLine::parse_from([&["trust-bench", "--path", "portable"], words].concat());
+            line.path_refusal()
+        };
+
+        for words in [&[][..], &["--suite", "verify"], &["--suite", "service", "--suite", "kernels"]] {
+            assert_eq!(refusal(words), None);
+        }
+        for suite in ["service", "sign", "libraries"] {
+            let refusal = refusal(&["--suite", suite]).unwrap();
+            assert!(refusal.contains("kernels") && refusal.lines().count() == 2, "{refusal}");
+        }
     }
 
     #[test]

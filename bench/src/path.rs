@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use trust::verify::batch;
 
 /// What a report calls it beside the machine.
-pub(crate) const FACT: &str = "path of kernels and digests";
+pub(crate) const FACT: &str = "path of kernels, digests and verify";
 
 /// A path as it is named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -66,7 +66,7 @@ fn another_build_is_measured_in_every_round_and_one_that_is_none_is_refused() {
 #[test]
 fn runs_by_two_paths_are_compared_on_purpose_only() {
     let ((portable, of_portable), (any, of_any)) = (run(&["--path", "portable"]), run(&[]));
-    assert_eq!(of_portable["machine"]["path of kernels and digests"], "portable");
+    assert_eq!(of_portable["machine"]["path of kernels, digests and verify"], "portable");
     assert!(subjects(&of_portable).contains(&"chunk, keys prepared, portable"));
     assert!(subjects(&of_any).contains(&"chunk, keys prepared, portable"));
 

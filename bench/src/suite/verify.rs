@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use tonic::transport::Channel;
-use trust::verify::batch::{Input, Item, Key, chunk};
+use trust::verify::batch::{Input, Item, Key, chunk_on};
 use trust::{Algorithm, Digest, HashFunction, PublicKey, Sha256Digest};
 use trust_proto::v1;
 use trust_proto::v1::verification_client::VerificationClient;
@@ -33,6 +33,14 @@ pub(super) struct Batch {
     ends: Vec<u32>,
 }
 
+/// Who verifies a batch.
+enum Who {
+    /// The function, on so many threads.
+    Here(usize),
+    /// The daemon, by one of its doors and with so many requests in flight.
+    Daemon(&'static str, Channel, usize),
+}
+
 /// Measures Ed25519 and ECDSA P-256.
 ///
 /// # Errors
@@ -44,35 +52,48 @@ pub(crate) async fn run(plan: &Plan, directory: &Path, report: &mut Report) -> R
         let key = ours.create_key(&format!("verify/{}", algorithm.name()), v1::Purpose::Raw, algorithm).await?;
         let channel = ours.unix(1).await?.pop().context("no connection")?;
         let batch = Arc::new(sign(channel, key, algorithm).await?);
-        for threads in [1, 2] {
-            let mut samples = Vec::new();
-            for _ in 0..plan.rounds {
-                let batch = Arc::clone(&batch);
-                samples.push(tokio::task::block_in_place(|| local(plan, threads, &batch))?);
-            }
-            let case = format!("{what}, {ITEMS} items, {threads} threads");
-            report.add(Row::new(SUITE, case, "the function".to_owned(), "items/s", samples));
-        }
+        let mut all = vec![Who::Here(1), Who::Here(2)];
         for (door, channel) in [
             ("trustd, Unix socket", ours.unix(1).await?.pop().context("no connection")?),
             ("trustd, mTLS", ours.mtls(1).await?.pop().context("no connection")?),
         ] {
-            for in_flight in plan.cases(&CASES, &CASES_QUICK) {
-                let mut samples = Vec::new();
-                for _ in 0..plan.rounds {
-                    let (channel, request) = (channel.clone(), request(&batch)?);
-                    let one = drive(plan.load(in_flight), move |_| {
-                        let (channel, request) = (channel.clone(), request.clone());
-                        async move { remote(channel, request).await }
-                    });
-                    samples.push(one.await?.per_second * number(u64::try_from(ITEMS)?));
-                }
-                let case = format!("{what}, {ITEMS} items, {in_flight} in flight");
-                report.add(Row::new(SUITE, case, door.to_owned(), "items/s", samples));
+            let cases = plan.cases(&CASES, &CASES_QUICK).into_iter();
+            all.extend(cases.map(|in_flight| Who::Daemon(door, channel.clone(), in_flight)));
+        }
+        let mut found = vec![Vec::new(); all.len()];
+        for round in 0..plan.rounds {
+            for place in Plan::order(round, all.len()) {
+                let (Some(who), Some(samples)) = (all.get(place), found.get_mut(place)) else { continue };
+                samples.push(who.measure(plan, &batch).await?);
             }
+        }
+        for (who, samples) in all.iter().zip(found) {
+            let (how, subject) = match who {
+                Who::Here(threads) => (format!("{threads} threads"), "the function"),
+                Who::Daemon(door, _, in_flight) => (format!("{in_flight} in flight"), *door),
+            };
+            let case = format!("{what}, {ITEMS} items, {how}");
+            report.add(Row::new(SUITE, case, subject.to_owned(), "items/s", samples));
         }
     }
     Ok(())
+}
+
+impl Who {
+    /// Items per second.
+    async fn measure(&self, plan: &Plan, batch: &Arc<Batch>) -> Result<f64> {
+        match self {
+            Self::Here(threads) => tokio::task::block_in_place(|| local(plan, *threads, batch)),
+            Self::Daemon(_, channel, in_flight) => {
+                let (channel, request) = (channel.clone(), request(batch)?);
+                let one = drive(plan.load(*in_flight), move |_| {
+                    let (channel, request) = (channel.clone(), request.clone());
+                    async move { remote(channel, request).await }
+                });
+                Ok(one.await?.per_second * number(u64::try_from(ITEMS)?))
+            }
+        }
+    }
 }
 
 /// Has the daemon sign a batch. For ECDSA the messages are hashed here: the items are digests.
@@ -118,11 +139,12 @@ impl Batch {
 }
 
 fn local(plan: &Plan, threads: usize, batch: &Arc<Batch>) -> Result<f64> {
+    let path = plan.path_or_best();
     drive_threads(threads, plan.load(threads), |_| {
         let batch = Arc::clone(batch);
         Ok(Box::new(move || {
             let items = batch.items()?;
-            ensure!(chunk(&items).iter().all(Result::is_ok), "a good signature counts as bad");
+            ensure!(chunk_on(path, &items).iter().all(Result::is_ok), "a good signature counts as bad");
             Ok(u64::try_from(items.len())?)
         }))
     })
