@@ -45,6 +45,11 @@ impl Measured {
         Self { per_second: number(latency.len()) / took.as_secs_f64(), latency }
     }
 
+    /// How many operations there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.latency.len()
+    }
+
     /// How long the operations took.
     pub(crate) fn latency(&self) -> Latency {
         let us = |percent| Duration::from_nanos(self.latency.value_at_percentile(percent)).as_secs_f64() * 1e6;
