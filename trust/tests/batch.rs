@@ -245,19 +245,21 @@ fn inputs_that_are_no_ed25519_signature_get_the_verdict_of_one() {
     let signature = signing.sign(b"m").to_bytes();
     let digest = Input::Digest(trust::Digest::Sha256([0; 32]));
     let message = Input::Message(b"m");
-    for (input, signature) in [
-        (message, &signature[..]),
-        (message, &signature[..63]),
-        (message, &[signature.as_slice(), &[0]].concat()[..]),
-        (message, &[][..]),
-        (digest, &signature[..]),
-        (digest, &[][..]),
+    for (input, signature, expected) in [
+        (message, &signature[..], Ok(())),
+        (message, &signature[..63], Err(NotValid::Encoding)),
+        (message, &[signature.as_slice(), &[0]].concat()[..], Err(NotValid::Encoding)),
+        (message, &[][..], Err(NotValid::Encoding)),
+        (digest, &signature[..], Err(NotValid::Input)),
+        (digest, &[][..], Err(NotValid::Input)),
     ] {
         let plain = Item { key: Key::Plain(&prepared.public), input, signature };
         let known = Item { key: Key::Known(&prepared.table), ..plain };
         for path in paths::paths() {
-            assert_eq!(chunk_on(path, &[known]), chunk_on(path, &[plain]));
-            assert_eq!(chunk_on(path, &[known; 9]), chunk_on(path, &[plain; 9]));
+            for item in [known, plain] {
+                assert_eq!(chunk_on(path, &[item]), [expected]);
+                assert_eq!(chunk_on(path, &[item; 9]), [expected; 9]);
+            }
         }
     }
 }
