@@ -73,6 +73,11 @@ impl Tables {
         Self { max, clock, known: Mutex::default() }
     }
 
+    /// Whether a key has or earns its table by so many items alone, if it may have one.
+    pub(crate) const fn prepares_at_once(&self, items: usize) -> bool {
+        self.max > 0 && items >= EARNED_AT
+    }
+
     /// The table of a key under which so many items are to be verified now, if it has one or earns it; made here, if it
     /// has to be, which takes a millisecond or two.
     pub(crate) fn earn(&self, key: &PublicKey, items: usize) -> Option<Arc<Table>> {

@@ -167,7 +167,7 @@ impl House {
     ) -> Result<Vec<Option<Refusal>>, Fault> {
         let caller = CancellationToken::new();
         let _hangs_up = caller.clone().drop_guard();
-        let parts = parts(batch.costs(keys), self.cores().count());
+        let parts = parts(batch.costs(keys, &self.parts.tables), self.cores().count());
         let mut running = Vec::with_capacity(parts.len());
         for part in parts {
             // Whoever hangs up while waiting here leaves nothing behind.

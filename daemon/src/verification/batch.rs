@@ -47,12 +47,13 @@ impl VerificationKey {
         }
     }
 
-    /// What an item under it costs, in some 5 µs: an Ed25519 signature under a prepared key.
-    fn cost(&self) -> usize {
+    /// What an item under it costs, in some 5 µs: an Ed25519 signature under a prepared key. `is_prepared` says whether it is
+    /// one by now.
+    fn cost(&self, is_prepared: bool) -> usize {
         match self {
             Self::Signs(key) => match key.algorithm().scheme() {
-                Scheme::Ed25519 => 1,
-                Scheme::EcdsaP256 | Scheme::RsaPkcs1 | Scheme::RsaPss => 8,
+                Scheme::Ed25519 if is_prepared => 1,
+                Scheme::Ed25519 | Scheme::EcdsaP256 | Scheme::RsaPkcs1 | Scheme::RsaPss => 8,
                 Scheme::EcdsaP384 => 16,
             },
             Self::MlDsa65(_) => 16,
@@ -190,10 +191,27 @@ impl Batch {
     }
 
     /// What each item costs, in the unit of [`VerificationKey::cost`]; `keys` are those of [`Batch::keys`], looked up.
-    pub(super) fn costs(&self, keys: &[Found]) -> impl Iterator<Item = usize> + Clone {
-        let of_keys: Arc<[usize]> =
-            keys.iter().map(|found| found.key.as_ref().map_or(1, VerificationKey::cost)).collect();
+    ///
+    /// A key with few items here counts as one that is not prepared, though it may be: a part becomes too small, and that
+    /// costs less than one that keeps everybody else waiting for ten times as long.
+    pub(super) fn costs(&self, keys: &[Found], tables: &Tables) -> impl Iterator<Item = usize> + Clone {
+        let items = self.items_of_keys(0..self.items(), keys.len());
+        let cost = |(found, items): (&Found, usize)| {
+            found.key.as_ref().map_or(1, |key| key.cost(tables.prepares_at_once(items)))
+        };
+        let of_keys: Arc<[usize]> = keys.iter().zip(items).map(cost).collect();
         (0..self.items()).map(move |item| of_keys.get(self.key_of(item)).copied().unwrap_or(1))
+    }
+
+    /// How many of some items each of the keys has.
+    fn items_of_keys(&self, range: Range<usize>, keys: usize) -> Vec<usize> {
+        let mut items = vec![0_usize; keys];
+        for item in range {
+            if let Some(items) = items.get_mut(self.key_of(item)) {
+                *items += 1;
+            }
+        }
+        items
     }
 
     /// The tables of its keys, as far as they have or earn them by the items of `range`; `keys` are those of
@@ -205,12 +223,7 @@ impl Batch {
         tables: &Tables,
         go_on: impl Fn() -> bool,
     ) -> Option<Vec<Option<Arc<Table>>>> {
-        let mut items = vec![0_usize; keys.len()];
-        for item in range {
-            if let Some(items) = items.get_mut(self.key_of(item)) {
-                *items += 1;
-            }
-        }
+        let items = self.items_of_keys(range, keys.len());
         let mut to_make = TABLES_MADE_MAX;
         let earn = |(found, items): (&Found, usize)| {
             let key = match &found.key {

@@ -82,15 +82,37 @@ fn a_batch_that_nobody_waits_for_is_given_up() {
     assert_eq!(asked.get(), 3);
 }
 
-#[test]
-fn a_part_makes_few_tables_and_none_for_nobody() {
-    let keys: Vec<Found> = (1..=40_u8)
+/// Forty of Ed25519.
+fn strangers() -> Vec<Found> {
+    (1..=40_u8)
         .map(|number| {
             let key = ed25519_dalek::SigningKey::from_bytes(&[number; 32]).verifying_key();
             let key = VerificationKey::Signs(PublicKey::from_ed25519_bytes(key.as_bytes()).unwrap());
             Found { key: Ok(key), ..distrusted() }
         })
-        .collect();
+        .collect()
+}
+
+#[test]
+fn items_of_keys_that_are_not_prepared_are_dearer_so_their_parts_are_smaller() {
+    // 64 items of the first key, and one of each of the others.
+    let key_indexes: Vec<u32> = std::iter::repeat_n(0, 63).chain(0..40).collect();
+    let items = key_indexes.len();
+    let messages = Batch::items32(vec![0; 32 * items].into()).unwrap();
+    let signatures = vec![0; 64 * items].into();
+    let batch = Batch::new(vec![kept(); 40].into(), key_indexes, messages, signatures, Vec::new(), items).unwrap();
+    let costs = |tables_max: usize| {
+        let tables = Tables::new(tables_max, crate::clock::Clock::manual(0));
+        batch.costs(&strangers(), &tables).collect::<Vec<_>>()
+    };
+
+    assert_eq!(costs(64), [vec![1; 64], vec![8; 39]].concat());
+    assert_eq!(costs(0), vec![8; items]);
+}
+
+#[test]
+fn a_part_makes_few_tables_and_none_for_nobody() {
+    let keys = strangers();
     let (named, key_indexes) = (vec![kept(); 40].into(), (0..40).flat_map(|key| [key; 64]).collect());
     let messages = Batch::items32(vec![0; 32 * 64 * 40].into()).unwrap();
     let signatures = vec![0; 64 * 64 * 40].into();
