@@ -79,7 +79,7 @@ impl Cores {
         at_work.place(&self.places).await
     }
 
-    /// Waits for a place for one signature, with the others of this principal.
+    /// Waits for a place for one signature, or for some keys that are read, with the others of this principal.
     pub(crate) async fn place_of_one(&self, principal: &Principal) -> Result<Place, Fault> {
         let at_work = self.take(principal, 1).await?;
         let place = self.place(&at_work).await?;

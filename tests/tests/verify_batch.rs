@@ -219,6 +219,55 @@ async fn what_is_said_of_a_key_while_a_batch_waits_counts_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_of_strangers_are_read_in_turn_and_only_for_those_who_may_verify() {
+    // Half a minute of one core.
+    const SLOW: usize = 180_000;
+    let address = free_address().unwrap();
+    let limits = format!("verify_items_max = {SLOW}\nverify_items_at_work_max = {SLOW}\n");
+    let more = format!("metrics = \"{address}\"\n[limits]\n{limits}");
+    let mut daemon = Daemon::with(&Setup { more, ..Setup::allowing_raw() }).unwrap();
+    let channel = daemon.channel().await.unwrap();
+    let p384 = sign(&channel, "raw/p384", Algorithm::EcdsaP384Sha256, 1).await;
+    let number = |name: &str| metric(address, name).parse::<usize>().unwrap();
+    // Keys that are none, as anybody sees who reads them.
+    let none = PublicKey { algorithm: Algorithm::EcdsaP384Sha384.into(), spki_der: vec![7; 120].into() };
+    let none = BatchKey { kind: Some(batch_key::Kind::PublicKey(none)) };
+    let strangers = VerifyBatchRequest { keys: vec![none; 4096], ..of_one_key("raw/p384", 1) };
+    let ask = |request: VerifyBatchRequest| {
+        let mut client = VerificationClient::new(channel.clone());
+        tokio::spawn(async move { client.verify_batch(request).await.map(|_| ()).map_err(|status| status.code()) })
+    };
+    assert_eq!(ask(strangers.clone()).await.unwrap(), Err(Code::InvalidArgument));
+    let busy = ask(slow(p384.name, SLOW));
+    soon("the whole budget is at work", || number("trustd_verify_items_at_work ") == SLOW).unwrap();
+
+    let waits = ask(strangers.clone());
+
+    // It stays there, as a batch of signatures does.
+    soon("the keys wait", || number("trustd_calls_in_flight ") == 2).unwrap();
+    for _ in 0..20 {
+        assert_eq!(number("trustd_verify_items_at_work "), SLOW);
+    }
+    assert!(!waits.is_finished());
+    busy.abort();
+    assert_eq!(waits.await.unwrap(), Err(Code::InvalidArgument));
+
+    std::fs::write(
+        daemon.directory().join("policy.cedar"),
+        "permit (principal, action == Action::\"read-status\", resource);",
+    )
+    .unwrap();
+    daemon.process().unwrap().signal(rustix::process::Signal::HUP);
+    let handle = tokio::runtime::Handle::current();
+    let denied = |request: &VerifyBatchRequest| {
+        let asked = ask(request.clone());
+        tokio::task::block_in_place(|| handle.block_on(asked)).unwrap() == Err(Code::PermissionDenied)
+    };
+    soon("the policy counts", || denied(&of_one_key("raw/p384", 1))).unwrap();
+    assert!(denied(&strangers));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_of_a_key_while_a_batch_is_at_work_counts_for_all_of_it() {
     // Ten seconds of one core.
     const SLOW: usize = 60_000;

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
 use trust::verify::NotValid;
-use trust::{Algorithm, Digest, Fault, HashFunction, KeyVersion, MlDsa65Key, PublicKey, Purpose, Repository, Signable};
+use trust::{
+    Algorithm, Digest, Fault, HashFunction, KeyVersion, MlDsa65Key, Principal, PublicKey, Purpose, Repository, Signable,
+};
 use trust_proto::codec::VERIFY_KEYS_MAX;
 use trust_proto::v1;
 use trust_proto::words::Word as _;
 
 use super::{Door, answer, malformed, selector};
 use crate::authorize::Action;
+use crate::house::{House, blocking};
 use crate::verification::{Batch, BatchKey, Refusal, Verdict, VerificationKey, VerifyRequest};
 
 #[tonic::async_trait]
@@ -38,7 +41,7 @@ impl v1::verification_server::Verification for Door {
     ) -> Result<Response<v1::VerifyBatchResponse>, Status> {
         let principal = self.caller(&request)?;
         let items_max = self.house.limits().verify_items_max;
-        let batch = read(request.into_inner(), None, items_max).await.map_err(answer)?;
+        let batch = read(&self.house, &principal, request.into_inner(), None, items_max).await.map_err(answer)?;
         let verdicts = self.house.verify_batch(&principal, batch).await.map_err(answer)?;
         Ok(Response::new(to_wire(&verdicts)))
     }
@@ -99,38 +102,69 @@ fn verify_request(wire: v1::VerifyRequest) -> Result<VerifyRequest, Fault> {
     })
 }
 
-/// Keys of a batch that is read where its call is, at most: below a tenth of a millisecond.
+/// Keys of a batch that are read where its call is, at most: below a tenth of a millisecond.
 const KEYS_READ_HERE_MAX: usize = 4;
-/// Its key indexes and ends, at most, all of which are looked at.
+/// Keys that are read at once on a core, before others have their turn there: some milliseconds of the dearest.
+const KEYS_OF_A_TURN: usize = 64;
+/// Key indexes and ends of a batch that is read where its call is, at most; all of them are looked at.
 const NUMBERS_READ_HERE_MAX: usize = 4096;
 
-/// Reads a batch, a large one off the async threads: thousands of keys to parse would hold up every other request on this
-/// one. Of a stream most messages have no keys, and another thread would cost more than they do.
+/// Reads a batch, a large one off the async threads, where it would hold up every other request. Of a stream most messages
+/// have no keys, and another thread would cost more than they do. `keys_before` are those of a stream's message before.
 async fn read(
-    wire: v1::VerifyBatchRequest,
+    house: &House,
+    principal: &Principal,
+    mut wire: v1::VerifyBatchRequest,
     keys_before: Option<Arc<[BatchKey]>>,
     items_max: usize,
 ) -> Result<Batch, Fault> {
+    let keys = match keys_before {
+        Some(keys) if wire.keys.is_empty() => keys,
+        _ => read_keys(house, principal, std::mem::take(&mut wire.keys)).await?,
+    };
     let ends = match &wire.messages {
         Some(v1::verify_batch_request::Messages::Packed(packed)) => packed.ends.len(),
         _ => 0,
     };
     let numbers = wire.key_indexes.len().saturating_add(wire.signature_ends.len()).saturating_add(ends);
-    if wire.keys.len() <= KEYS_READ_HERE_MAX && numbers <= NUMBERS_READ_HERE_MAX {
-        return batch(wire, keys_before, items_max);
+    if numbers <= NUMBERS_READ_HERE_MAX {
+        return batch(wire, keys, items_max);
     }
-    tokio::task::spawn_blocking(move || batch(wire, keys_before, items_max))
-        .await
-        .map_err(|error| Fault::internal(format!("a batch could not be read: {error}")))?
+    blocking(move || batch(wire, keys, items_max)).await?
 }
 
-/// `keys_before` are those of a stream's message before this one.
-fn batch(wire: v1::VerifyBatchRequest, keys_before: Option<Arc<[BatchKey]>>, items_max: usize) -> Result<Batch, Fault> {
-    let keys = match keys_before {
-        Some(keys) if wire.keys.is_empty() => keys,
-        _ if wire.keys.is_empty() || wire.keys.len() > VERIFY_KEYS_MAX => return Err(malformed("keys: 1 to 4096")),
-        _ => wire.keys.into_iter().map(batch_key).collect::<Result<_, _>>()?,
-    };
+/// Reads the keys of a batch. Thousands of them take as long as thousands of signatures, so they wait for the cores as these
+/// do, and are not read at all for whoever may verify nothing.
+async fn read_keys(house: &House, principal: &Principal, keys: Vec<v1::BatchKey>) -> Result<Arc<[BatchKey]>, Fault> {
+    if keys.is_empty() || keys.len() > VERIFY_KEYS_MAX {
+        return Err(malformed("keys: 1 to 4096"));
+    }
+    if keys.len() <= KEYS_READ_HERE_MAX {
+        return keys.into_iter().map(batch_key).collect();
+    }
+    house.allow(principal, Action::Verify)?;
+    let mut read = Vec::with_capacity(keys.len());
+    let mut keys = keys.into_iter();
+    loop {
+        let some: Vec<_> = keys.by_ref().take(KEYS_OF_A_TURN).collect();
+        if some.is_empty() {
+            return Ok(read.into());
+        }
+        // Of a name there is nothing to read.
+        let place = if some.iter().any(is_given) { Some(house.cores().place_of_one(principal).await?) } else { None };
+        let some = blocking(move || {
+            let _place = place;
+            some.into_iter().map(batch_key).collect::<Result<Vec<_>, _>>()
+        });
+        read.extend(some.await??);
+    }
+}
+
+const fn is_given(key: &v1::BatchKey) -> bool {
+    matches!(key.kind, Some(v1::batch_key::Kind::PublicKey(_) | v1::batch_key::Kind::MlDsa65SpkiDer(_)))
+}
+
+fn batch(wire: v1::VerifyBatchRequest, keys: Arc<[BatchKey]>, items_max: usize) -> Result<Batch, Fault> {
     let messages = match wire.messages.ok_or_else(|| malformed("messages: items32 or packed"))? {
         v1::verify_batch_request::Messages::Items32(bytes) => Batch::items32(bytes)?,
         v1::verify_batch_request::Messages::Packed(packed) => Batch::packed(packed.bytes, packed.ends)?,

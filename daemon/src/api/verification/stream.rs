@@ -104,7 +104,12 @@ impl Stream {
                 }
                 Next::Done(Err(fault)) => break Some(fault),
                 Next::Message(message) => {
-                    if let Err(fault) = self.take(message).await {
+                    // Its keys may have to wait for a core.
+                    let taken = tokio::select! {
+                        taken = self.take(message) => taken,
+                        () = answers.closed() => return,
+                    };
+                    if let Err(fault) = taken {
                         end = Some(Some(fault));
                     }
                 }
@@ -162,7 +167,8 @@ impl Stream {
         let until = self.held.mark();
         let principal = self.house.identify(&self.caller)?;
         self.house.pace(&principal)?;
-        let batch = read(message, self.keys.take(), self.house.limits().verify_items_max).await?;
+        let items_max = self.house.limits().verify_items_max;
+        let batch = read(&self.house, &principal, message, self.keys.take(), items_max).await?;
         self.keys = Some(Arc::clone(batch.keys()));
         let house = Arc::clone(&self.house);
         let work = async move {
