@@ -185,6 +185,15 @@ fn keys_of_the_original_signer_sign_here_what_its_server_had_them_sign() {
     assert_eq!(results(&keys), ["imported"; 3]);
     let again = imported(&user, include_bytes!("../samples/notary-signer/private_keys_hex.sql"), "another", 0);
     assert_eq!(results(&again), ["already-there"; 3]);
+    let copy = include_bytes!("../samples/notary-signer/private_keys_postgresql.sql");
+    assert_eq!(results(&imported(&user, copy, "a passphrase for tests", 0)), ["imported"; 3]);
+    for again in [
+        &include_bytes!("../samples/notary-signer/private_keys_postgresql_inserts.sql")[..],
+        include_bytes!("../samples/notary-signer/private_keys_postgresql_escape.sql"),
+    ] {
+        // By the names in the dump, which the daemon works out of the public keys that it has now.
+        assert_eq!(results(&imported(&user, again, "another", 0)), ["already-there"; 3]);
+    }
 
     // A root that lists them is taken, for the daemon signs with them.
     let listed = |id: &str| {

@@ -2,6 +2,7 @@
 //! `pg_dump`.
 //!
 //! Of SQL only what such a dump has is read: the names of the columns, and rows of literals, or of `COPY`'s text.
+//! PostgreSQL writes bytes as text, and where a server is not told otherwise a backslash in its strings is one.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,9 @@ use crate::failure::Failure;
 /// The table.
 const TABLE: &str = "private_keys";
 const MAKE_IT: &str = "make it with: mysqldump DATABASE private_keys, or: pg_dump --table private_keys DATABASE";
-/// The columns that hold bytes: PostgreSQL writes them in hexadecimal.
+/// With this and `on;` or `off;` `pg_dump` says how its strings are to be read.
+const STANDARD_STRINGS: &[u8] = b"SET standard_conforming_strings = ";
+/// The columns that hold bytes.
 const BYTES: [&str; 2] = ["public", "private"];
 /// The most rows, and columns of one.
 const ROWS_MAX: usize = 100_000;
@@ -55,7 +58,7 @@ impl Row {
 /// The rows of a dump.
 pub(super) fn rows(dump: &[u8]) -> Result<Vec<Row>, Failure> {
     let mut columns: Vec<String> = COLUMNS.iter().map(|&name| name.to_owned()).collect();
-    let mut text = Text { rest: dump };
+    let mut text = Text { rest: dump, is_postgresql: false, escapes: true };
     let mut rows = Vec::new();
     while let Some(statement) = text.statement() {
         match statement {
@@ -75,17 +78,21 @@ fn unreadable() -> Failure {
 }
 
 enum Statement {
-    /// `CREATE TABLE private_keys`
+    /// `CREATE TABLE private_keys (…);`
     Create,
-    /// `INSERT INTO private_keys`
+    /// `INSERT INTO private_keys VALUES …;`
     Insert,
-    /// `COPY public.private_keys`
+    /// `COPY public.private_keys (…) FROM stdin;`
     Copy,
 }
 
 /// What has not been read yet.
 struct Text<'a> {
     rest: &'a [u8],
+    /// Whether PostgreSQL wrote it.
+    is_postgresql: bool,
+    /// Whether a backslash in a string escapes.
+    escapes: bool,
 }
 
 impl<'a> Text<'a> {
@@ -94,13 +101,13 @@ impl<'a> Text<'a> {
         loop {
             let line_end = self.rest.iter().position(|byte| *byte == b'\n').unwrap_or(self.rest.len());
             let line = self.rest.get(..line_end)?;
-            for (head, statement) in [
-                ("CREATE TABLE ", Statement::Create),
-                ("INSERT INTO ", Statement::Insert),
-                ("COPY public.", Statement::Copy),
-            ] {
-                let behind = line.strip_prefix(head.as_bytes()).and_then(behind_table);
-                if let Some(behind) = behind {
+            if let Some(standard) = line.strip_prefix(STANDARD_STRINGS) {
+                (self.is_postgresql, self.escapes) = (true, standard == b"off;");
+            }
+            for (head, statement) in
+                [("CREATE TABLE ", Statement::Create), ("INSERT INTO ", Statement::Insert), ("COPY ", Statement::Copy)]
+            {
+                if let Some(behind) = line.strip_prefix(head.as_bytes()).and_then(|rest| self.behind_table(rest)) {
                     let at = line.len().saturating_sub(behind.len());
                     self.rest = self.rest.get(at..)?;
                     return Some(statement);
@@ -113,14 +120,27 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The names of the columns: each first in its line, in backquotes.
+    /// What stands behind the table's name, where it is that table's.
+    fn behind_table(&mut self, text: &'a [u8]) -> Option<&'a [u8]> {
+        let (first, behind) = identifier(text)?;
+        let Some(rest) = behind.strip_prefix(b".") else { return (first == TABLE.as_bytes()).then_some(behind) };
+        let (_, behind) = identifier(rest).filter(|(second, _)| *second == TABLE.as_bytes())?;
+        // A schema; `mysqldump` names no database before a table.
+        if !self.is_postgresql && !text.starts_with(b"`") {
+            (self.is_postgresql, self.escapes) = (true, false);
+        }
+        Some(behind)
+    }
+
+    /// The names of the columns: each first in its line, and a word in capitals there is none.
     fn created(&mut self) -> Option<Vec<String>> {
         let mut columns = Vec::new();
         let end = self.rest.iter().position(|byte| *byte == b';')?;
-        let body = std::str::from_utf8(self.rest.get(..end)?).ok()?;
-        for line in body.lines() {
-            if let Some((name, _)) = line.trim().strip_prefix('`').and_then(|rest| rest.split_once('`')) {
-                columns.push(name.to_owned());
+        for line in self.rest.get(..end)?.split(|byte| *byte == b'\n') {
+            let column =
+                identifier(line.trim_ascii_start()).filter(|(name, _)| !name.iter().any(u8::is_ascii_uppercase));
+            if let Some((column, _)) = column {
+                columns.push(std::str::from_utf8(column).ok()?.to_owned());
             }
         }
         self.rest = self.rest.get(end..)?;
@@ -140,7 +160,7 @@ impl<'a> Text<'a> {
                     self.skip(b",").then_some(())?;
                 }
                 if let Some(literal) = self.literal()? {
-                    row.insert(column.clone(), literal);
+                    row.insert(column.clone(), self.value(column, literal)?);
                 }
             }
             self.skip(b")").then_some(())?;
@@ -153,6 +173,7 @@ impl<'a> Text<'a> {
 
     /// `(columns) FROM stdin;`, then a line for each row, its columns between tabs, and a line `\.`.
     fn copied(&mut self, rows: &mut Vec<Row>) -> Option<()> {
+        self.is_postgresql = true;
         self.skip(b"(").then_some(())?;
         let columns = self.names()?;
         (self.word(b"FROM") && self.word(b"stdin") && self.take(b";\n")).then_some(())?;
@@ -162,11 +183,9 @@ impl<'a> Text<'a> {
                 if number > 0 {
                     self.take(b"\t").then_some(())?;
                 }
-                let Some(field) = self.field()? else { continue };
-                let is_bytes = BYTES.contains(&column.as_str());
-                let field =
-                    if is_bytes { Zeroizing::new(hex::decode(field.strip_prefix(b"\\x")?).ok()?) } else { field };
-                row.insert(column.clone(), field);
+                if let Some(field) = self.field()? {
+                    row.insert(column.clone(), self.value(column, field)?);
+                }
             }
             self.take(b"\n").then_some(())?;
             put(Row(row), rows)?;
@@ -197,6 +216,11 @@ impl<'a> Text<'a> {
             });
         }
         Some(Some(bytes))
+    }
+
+    /// What a column holds that was written so.
+    fn value(&self, column: &str, written: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
+        if self.is_postgresql && BYTES.contains(&column) { bytes(&written) } else { Some(written) }
     }
 
     fn names(&mut self) -> Option<Vec<String>> {
@@ -236,7 +260,7 @@ impl<'a> Text<'a> {
             let byte = match byte {
                 b'\'' if self.take(b"'") => b'\'',
                 b'\'' => return Some(bytes),
-                b'\\' => match self.next()? {
+                b'\\' if self.escapes => match self.next()? {
                     b'0' => 0,
                     b'n' => b'\n',
                     b'r' => b'\r',
@@ -300,64 +324,41 @@ fn put(row: Row, rows: &mut Vec<Row>) -> Option<()> {
     (rows.len() < ROWS_MAX).then(|| rows.push(row))
 }
 
-/// What stands behind the table's name, where it is that table's.
-fn behind_table(text: &[u8]) -> Option<&[u8]> {
-    let quoted = text.strip_prefix(b"`").and_then(|rest| rest.strip_prefix(TABLE.as_bytes()));
-    quoted.and_then(|rest| rest.strip_prefix(b"`")).or_else(|| {
-        let bare = text.strip_prefix(TABLE.as_bytes())?;
-        bare.first().is_none_or(|byte| matches!(byte, b' ' | b'(')).then_some(bare)
-    })
+/// A name, in quotes or not, and what stands behind it.
+fn identifier(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let quote = text.first().filter(|first| matches!(first, b'`' | b'"'));
+    let begin = usize::from(quote.is_some());
+    let rest = text.get(begin..)?;
+    let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let end = match quote {
+        Some(quote) => rest.iter().position(|byte| byte == quote)?,
+        None => rest.iter().position(|byte| !goes_on(byte)).unwrap_or(rest.len()),
+    };
+    let (name, behind) = rest.split_at_checked(end)?;
+    (!name.is_empty()).then_some((name, behind.get(begin..)?))
+}
+
+/// Bytes as PostgreSQL writes them: in hexadecimal; with `bytea_output = escape`, those that are not printed in octal.
+fn bytes(written: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    if let Some(digits) = written.strip_prefix(b"\\x") {
+        return hex::decode(digits).ok().map(Zeroizing::new);
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(written.len()));
+    let mut left = written;
+    while let Some((first, rest)) = left.split_first() {
+        let (byte, rest) = match (first, rest) {
+            (b'\\', [b'\\', rest @ ..]) => (b'\\', rest),
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', rest @ ..]) => {
+                (((a & 3) << 6) | ((b & 7) << 3) | (c & 7), rest)
+            }
+            (b'\\', _) => return None,
+            (other, rest) => (*other, rest),
+        };
+        bytes.push(byte);
+        left = rest;
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_read_as_they_are_dumped() {
-        let dump = b"-- INSERT INTO `private_keys` VALUES (1);\n\
-            INSERT INTO `other` VALUES ('INSERT INTO `private_keys`');\n\
-            CREATE TABLE `private_keys` (\n  `id` int,\n  `key_id` varchar(255),\n  `public` blob,\n  `deleted_at` timestamp,\n  PRIMARY KEY (`id`)\n);\n\
-            INSERT INTO `private_keys` VALUES\n(1,'a\\'b\\\\',_binary '\\0\\n''',NULL),\n(2,'c',0x00ff,'2026-11-27 12:19:12');\n\
-            INSERT INTO private_keys (key_id, id) VALUES ('d', -3);\n";
-
-        let rows = rows(dump).unwrap();
-
-        let ids: Vec<_> = rows.iter().map(|row| row.text("key_id").unwrap()).collect();
-        assert_eq!(ids, ["a'b\\", "c", "d"]);
-        assert_eq!(**rows[0].0["public"], [0, b'\n', b'\'']);
-        assert_eq!(**rows[1].0["public"], [0, 0xff]);
-        assert_eq!(rows.iter().map(Row::is_deleted).collect::<Vec<_>>(), [false, true, false]);
-    }
-
-    #[test]
-    fn rows_of_postgresql_are_read_as_they_are_copied() {
-        let head = "CREATE TABLE public.private_keys (\n    id integer NOT NULL\n);\n\n\
-            COPY public.private_keys (id, key_id, \"private\", public, deleted_at) FROM stdin;\n";
-        let dump =
-            format!("{head}1\ta\\\\b\\t\t\\\\x00ff\t\\\\x\t\\N\n2\tc\t\\N\t\\\\x41\t2026-11-27 12:19:12\n\\.\n\n");
-
-        let found = rows(dump.as_bytes()).unwrap();
-
-        assert_eq!(found.iter().map(|row| row.text("key_id").unwrap()).collect::<Vec<_>>(), ["a\\b\t", "c"]);
-        assert_eq!((&**found[0].0["private"], &**found[1].0["public"]), (&[0, 0xff][..], &b"A"[..]));
-        assert!(found[0].0["public"].is_empty() && !found[1].0.contains_key("private"));
-        assert_eq!(found.iter().map(Row::is_deleted).collect::<Vec<_>>(), [false, true]);
-        for end in head.len()..dump.len() - 2 {
-            assert!(rows(&dump.as_bytes()[..end]).is_err(), "{end}");
-        }
-        assert!(rows(format!("{head}1\ta\tnot hexadecimal\t\\\\x\t\\N\n\\.\n").as_bytes()).is_err());
-    }
-
-    #[test]
-    fn what_is_no_dump_is_refused_wherever_it_ends() {
-        let dump = include_bytes!("../../../../tests/samples/notary-signer/private_keys.sql");
-        assert_eq!(rows(dump).unwrap().len(), 3);
-        let from = dump.windows(6).position(|six| six == b"INSERT").unwrap() + 60;
-        for end in (from..dump.len()).step_by(7) {
-            // Behind the last row there is only what does not count.
-            let _ = rows(&dump[..end]).map(|rows| assert_eq!(rows.len(), 3));
-        }
-        assert!(rows(&dump[..from]).is_err() && rows(b"").is_err() && rows(b"\x00\xff\n").is_err());
-    }
-}
+mod tests;
