@@ -28,7 +28,7 @@ if [ "$(id -u)" -eq 0 ]; then
   [ -z "$hsm" ] || say "and of the token's world SoftHSM, OpenSC, minisign, OpenSSH and openssl."
   say "What is missing of them is named and installed now, with apt."
   scripts/install_test_tools.sh "--demo${hsm:+-hsm}"
-elif docker info >/dev/null 2>&1 && command -v docker-registry curl busybox >/dev/null; then
+elif docker info >/dev/null 2>&1 && has docker-registry curl busybox; then
   engine=shared
 fi
 if [ -n "$hsm" ] && [ "$engine" != own ]; then

@@ -21,8 +21,8 @@ if [ "$(id -u)" -eq 0 ]; then
   say "The story needs a docker engine, docker-registry, busybox, curl, openssl and a C compiler."
   say "What is missing of them is named and installed now, with apt."
   scripts/install_test_tools.sh --demo-content-trust
-elif ! docker info >/dev/null 2>&1 || ! command -v docker-registry curl busybox openssl >/dev/null; then
-  fail "it needs a docker engine, docker-registry, busybox, curl and openssl; as root it installs them: sudo make demo-dct"
+elif ! docker info >/dev/null 2>&1 || ! has docker-registry curl busybox openssl; then
+  fail "it needs a docker engine, docker-registry, busybox-static, curl and openssl; as root it installs them: sudo make demo-dct"
 fi
 docker_version=$(docker --version | sed -n 's/^Docker version \([0-9]*\).*/\1/p')
 if [ "${docker_version:-0}" -gt 28 ]; then

@@ -14,6 +14,7 @@
 #
 # Exit code 0: everything is there; 1: something is missing.
 set -euo pipefail
+. "$(dirname "$0")/programs.sh"
 
 # program → Debian package.
 declare -A packages=(
@@ -101,8 +102,10 @@ case "$mode" in
 esac
 # The administrator's programs are not on everybody's PATH, and a person's Rust is not on the administrator's.
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+owners_cargo=
 if [ -n "${SUDO_USER:-}" ]; then
-  PATH="$PATH:$(getent passwd "$SUDO_USER" | cut -d: -f6)/.cargo/bin"
+  owners_cargo="$(getent passwd "$SUDO_USER" | cut -d: -f6)/.cargo/bin"
+  PATH="$PATH:$owners_cargo"
 fi
 
 has_library() {
@@ -115,7 +118,7 @@ has_library() {
 missing_tools() {
   local tool
   for tool in "${!packages[@]}"; do
-    command -v "$tool" >/dev/null || has_library "$tool" || printf '%s\n' "$tool"
+    has "$tool" || has_library "$tool" || printf '%s\n' "$tool"
   done | sort
 }
 
@@ -124,7 +127,16 @@ complain() {
   printf 'missing: %s\n  %s\n' "$1" "$2" >&2
   unpackaged=1
 }
-command -v cargo >/dev/null || complain "cargo (Rust 1.95 or newer)" "install Rust: https://rustup.rs"
+wanted_rust=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$(dirname "$0")/../Cargo.toml")
+if ! command -v cargo >/dev/null; then
+  complain "cargo (Rust $wanted_rust or newer)" "install Rust: https://rustup.rs"
+elif [ ! -x "$owners_cargo/cargo" ]; then
+  # Debian's own is older than this, and says of our manifests only that they do not read.
+  found_rust=$(cargo --version 2>/dev/null | cut -d' ' -f2 || true)
+  if [ -n "$found_rust" ] && ! printf '%s\n' "$wanted_rust" "$found_rust" | sort -C -V; then
+    complain "Rust $wanted_rust or newer (found $found_rust)" "install a newer Rust: https://rustup.rs"
+  fi
+fi
 if [ -z "$mode" ] || [ "$mode" = --check ]; then
   go_version=$(go env GOVERSION 2>/dev/null || true)
   case "$go_version" in

@@ -3,6 +3,8 @@
 # daemon, registry and engine start and end. Sourced by demo.sh.
 # shellcheck disable=SC2154 # checkout and engine are demo.sh's
 
+. scripts/programs.sh
+
 bold= dim= plain=
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
   bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'
