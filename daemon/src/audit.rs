@@ -322,13 +322,18 @@ impl Audit {
         if self.published.verifier_key().is_none() {
             return Err(AuditError::NoCheckpoint);
         }
-        let mut newest = self.published.newest.subscribe();
+        let (mut newest, mut signs) = (self.published.newest.subscribe(), self.published.signs.subscribe());
         self.published.wanted.send_modify(|wanted| *wanted = size.max(*wanted));
-        let found = newest
-            .wait_for(|signed| signed.as_ref().is_some_and(|signed| signed.checkpoint().size >= size))
-            .await
-            .map_err(|_| closed())?;
-        found.clone().ok_or(AuditError::NoCheckpoint)
+        let holds = |signed: &Arc<SignedCheckpoint>| signed.checkpoint().size >= size;
+        let signed = async {
+            let found = newest.wait_for(|found| found.as_ref().is_some_and(holds)).await.map_err(|_| closed())?;
+            found.clone().ok_or(AuditError::NoCheckpoint)
+        };
+        tokio::select! {
+            signed = signed => signed,
+            // Sealed meanwhile: nobody knows when the next one is signed.
+            _ = signs.wait_for(|signs| !signs) => Err(AuditError::NoCheckpoint),
+        }
     }
 
     async fn place(&self) -> Result<tokio::sync::OwnedSemaphorePermit, AuditError> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
@@ -15,9 +16,12 @@ use crate::client::Trustctl;
 use crate::process::Running;
 use crate::program::{Ran, ours, run, run_with_input};
 use crate::raw::Caller;
+use crate::wait::until;
 
 /// Argon2id with its real parameters and an unoptimised build need a moment.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+/// The kernel stops a process as soon as each of its threads runs again.
+const STOPPED_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a daemon is set up before `trustd init`.
 #[derive(Debug, Clone, Default)]
@@ -210,6 +214,27 @@ impl Daemon {
             }
         }
         Ok(found)
+    }
+
+    /// Stops its custody workers, and waits until every thread of theirs has really stopped: until then one may still
+    /// answer.
+    ///
+    /// # Errors
+    /// When it does not run, or a worker does not stop.
+    pub fn stop_workers(&self) -> Result<()> {
+        for worker in self.workers()? {
+            let pid = i32::try_from(worker).ok().and_then(Pid::from_raw).context("the process id of a worker")?;
+            kill_process(pid, Signal::STOP).context("stop a worker")?;
+            until("a worker has stopped", STOPPED_LIMIT, || {
+                let threads = std::fs::read_dir(format!("/proc/{worker}/task"))?;
+                let has_stopped = threads.into_iter().all(|thread| {
+                    let stat = thread.and_then(|thread| std::fs::read_to_string(thread.path().join("stat")));
+                    stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+                });
+                Ok(has_stopped.then_some(()))
+            })?;
+        }
+        Ok(())
     }
 
     /// Everything it printed in all its runs.

@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use age::secrecy::ExposeSecret;
 use age::x25519::Identity;
@@ -320,4 +321,39 @@ async fn a_backup_is_on_record_and_needs_recipients() {
     std::fs::write(keeper.directory.path().join("recipients"), "age1nonsense\n").unwrap();
     let refused = backup(&daemon).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+}
+
+/// The checkpoint that a backup cites is not signed any more once somebody has sealed; nobody else waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_waits_for_its_checkpoint_holds_up_neither_seal_nor_unseal() {
+    let (keeper, limit) = (Keeper::new(), Duration::from_secs(20));
+    let setup = keeper.setup();
+    let more = format!("{}[custody]\nhang_after_ms = 1000\n", setup.more);
+    let daemon = Daemon::with(&Setup { passphrase: Some(PASSPHRASE.to_owned()), more, ..setup }).unwrap();
+    let user = daemon.caller().await.unwrap();
+    user.unseal(PASSPHRASE).await.unwrap();
+    user.create("raw/one").await.unwrap();
+    // The log's key signs in the worker, and so does nobody from here on.
+    daemon.stop_workers().unwrap();
+    let before = user.status().await.unwrap().log_size;
+    let seal = async {
+        while user.status().await.unwrap().log_size == before {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::timeout(limit, user.seal()).await.expect("it waits for the backup").unwrap();
+        let unsealed = async {
+            // Another worker takes the place of the one that hangs.
+            while let Err(status) = user.unseal(PASSPHRASE).await {
+                assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(limit, unsealed).await.expect("it waits for the backup");
+    };
+
+    let (backed_up, ()) = tokio::join!(backup(&daemon), seal);
+
+    assert_eq!(backed_up.unwrap_err().code(), Code::Unavailable);
+    user.sign("raw/one", b"open again").await.unwrap();
+    backup(&daemon).await.unwrap();
 }

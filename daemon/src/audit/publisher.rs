@@ -49,6 +49,8 @@ pub(super) struct Published {
     directory: PathBuf,
     origin: String,
     signer: Mutex<Option<Arc<LogSigner>>>,
+    /// Whether there is one.
+    pub(super) signs: watch::Sender<bool>,
     /// The newest signed checkpoint.
     pub(super) newest: watch::Sender<Option<Arc<SignedCheckpoint>>>,
     /// Leaves up to here are wanted in a checkpoint now.
@@ -73,6 +75,7 @@ impl Published {
             directory: directory.to_owned(),
             origin: origin.to_owned(),
             signer: Mutex::new(None),
+            signs: watch::Sender::new(false),
             newest: watch::Sender::new(None),
             wanted: watch::Sender::new(0),
             bundles: Mutex::new(Bundles { written: promised, unseen: promised }),
@@ -81,7 +84,9 @@ impl Published {
 
     /// Gives the log's key, or takes it away while the daemon is sealed.
     pub(super) fn set_signer(&self, signer: Option<LogSigner>) {
+        let signs = signer.is_some();
         *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = signer.map(Arc::new);
+        self.signs.send_replace(signs);
         self.wanted.send_modify(|_| {});
     }
 

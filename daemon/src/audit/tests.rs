@@ -114,6 +114,26 @@ async fn a_leaf_is_proved_in_a_signed_checkpoint_and_the_old_one_in_the_new() {
     publisher.abort();
 }
 
+#[tokio::test]
+async fn who_waits_for_a_checkpoint_when_the_log_loses_its_key_waits_no_longer() {
+    let directory = tempfile::tempdir().unwrap();
+    create(directory.path());
+    let (audit, _) = open(directory.path());
+    let audit = Arc::new(audit);
+    audit.set_signer(Some(signer()));
+    // Nobody publishes.
+    let waiting = tokio::spawn({
+        let audit = Arc::clone(&audit);
+        async move { audit.checkpoint().await.map(|_| ()) }
+    });
+    audit.published.wanted.subscribe().wait_for(|wanted| *wanted > 0).await.unwrap();
+
+    audit.set_signer(None);
+
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(10), waiting).await;
+    assert!(matches!(ended.unwrap().unwrap(), Err(AuditError::NoCheckpoint)));
+}
+
 /// Appends so many leaves and publishes once.
 async fn grow(audit: &Audit, leaves: u64) {
     for _ in 1..leaves {

@@ -30,9 +30,10 @@ impl House {
     }
 
     async fn export(&self, recipients: &Path) -> Result<Export, Fault> {
+        // First, for it may take its time: nobody who seals or unseals waits for it.
+        let (checkpoint, _) = self.audit().checkpoint().await.map_err(audit_fault)?;
         // A rotation between ring and rows would leave rows that this ring does not open.
         let _one = self.sealing.lock().await;
-        let (checkpoint, _) = self.audit().checkpoint().await.map_err(audit_fault)?;
         let snapshot = self.records().snapshot().await.map_err(record_fault)?;
         let (ring, recipients) = (self.config().ring(), recipients.to_owned());
         let now = self.clock().now_unix_seconds();
