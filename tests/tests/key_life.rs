@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use tonic::Code;
-use trust_proto::v1::{Key, Trust, Use, UseChange};
+use trust_proto::v1::keys_client::KeysClient;
+use trust_proto::v1::{ChangeUseRequest, Key, SignResponse, Trust, Use, UseChange};
 use trust_tests::raw::Caller;
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Setup};
@@ -71,50 +72,33 @@ async fn a_destroyed_key_is_shred_pending_until_a_kek_rotation_and_its_row_stays
     user.sign("raw/two", b"yes").await.unwrap();
 }
 
-/// Stops a process and waits until each of its threads has really stopped.
-fn stop(pid: u32) {
-    let target = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(target, rustix::process::Signal::STOP).unwrap();
-    until("the worker has stopped", Duration::from_secs(10), || {
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task"))?;
-        let stopped = threads.into_iter().all(|thread| {
-            let stat = thread.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default());
-            stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
-        });
-        Ok(stopped.then_some(()))
-    })
-    .unwrap();
-}
+type Hanging = Vec<tokio::task::JoinHandle<(Result<SignResponse, tonic::Status>, Instant)>>;
 
-/// D10: acknowledged means true. A sign that hangs in the worker may still come out, so `disable` waits for it.
-#[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "the order of two real answers is what is tested")]
-async fn disable_is_acknowledged_only_after_a_sign_that_hangs_in_the_worker_has_ended() {
-    let (daemon, user) = scene("[custody]\nhang_after_ms = 3000\n").await;
+/// Stops every worker and has signs reach them, or nearly; each says when it ended.
+#[expect(clippy::disallowed_methods, reason = "the order of real answers is what is tested")]
+async fn signs_that_hang(daemon: &Daemon, user: &Caller) -> Hanging {
     user.sign("raw/one", b"before").await.unwrap();
-    let workers = daemon.workers().unwrap();
-    workers.iter().copied().for_each(stop);
-    let signs: Vec<_> = (0..3_u8)
-        .map(|turn| {
-            let user = user.clone();
-            tokio::spawn(async move { (user.sign("raw/one", &[turn]).await, Instant::now()) })
-        })
-        .collect();
-    let begun = async {
-        while user.status().await.unwrap().log_size < 5 + 2 {
+    let has_grown_to = async |size: u64| {
+        while user.status().await.unwrap().log_size < size {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(2), begun).await.unwrap();
-    // Their intents are durable, so they are on their way into the worker, or in it.
+    // Of the log and the daemon 3, of the key and the signature 2 each.
+    tokio::time::timeout(Duration::from_secs(2), has_grown_to(7)).await.unwrap();
+    daemon.stop_workers().unwrap();
+    let signs = (0..3_u8).map(|turn| {
+        let user = user.clone();
+        tokio::spawn(async move { (user.sign("raw/one", &[turn]).await, Instant::now()) })
+    });
+    let signs = signs.collect();
+    tokio::time::timeout(Duration::from_secs(2), has_grown_to(8)).await.unwrap();
+    // An intent is durable, so its sign is on its way into the worker, or in it.
     tokio::time::sleep(Duration::from_millis(300)).await;
+    signs
+}
 
-    let asked = Instant::now();
-    let disabled = user.change("raw/one", UseChange::Disable).await.unwrap();
-    let acknowledged = Instant::now();
-
-    assert_eq!(disabled.r#use(), Use::Disabled);
-    assert!(acknowledged - asked > Duration::from_secs(1), "it did not wait: {:?}", acknowledged - asked);
+/// Each ended in time, or met the new state; how many of them had reached the worker.
+async fn ended_before(signs: Hanging, acknowledged: Instant) -> usize {
     let mut hung = 0;
     for sign in signs {
         let (signed, ended) = sign.await.unwrap();
@@ -129,7 +113,24 @@ async fn disable_is_acknowledged_only_after_a_sign_that_hangs_in_the_worker_has_
             _ => panic!("{refused:?}"),
         }
     }
-    assert!(hung > 0, "no sign hung in the worker");
+    hung
+}
+
+/// D10: acknowledged means true. A sign that hangs in the worker may still come out, so `disable` waits for it.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "the order of two real answers is what is tested")]
+async fn disable_is_acknowledged_only_after_a_sign_that_hangs_in_the_worker_has_ended() {
+    let (daemon, user) = scene("[custody]\nhang_after_ms = 3000\n").await;
+    let workers = daemon.workers().unwrap();
+    let signs = signs_that_hang(&daemon, &user).await;
+
+    let asked = Instant::now();
+    let disabled = user.change("raw/one", UseChange::Disable).await.unwrap();
+    let acknowledged = Instant::now();
+
+    assert_eq!(disabled.r#use(), Use::Disabled);
+    assert!(acknowledged - asked > Duration::from_secs(1), "it did not wait: {:?}", acknowledged - asked);
+    assert!(ended_before(signs, acknowledged).await > 0, "no sign hung in the worker");
     assert_eq!(user.sign("raw/one", b"after").await.unwrap_err().code(), Code::FailedPrecondition);
     // No outcome after the one of the disable says that something was signed.
     let leaves = user.leaves(0).await.unwrap();
@@ -137,4 +138,33 @@ async fn disable_is_acknowledged_only_after_a_sign_that_hangs_in_the_worker_has_
     let signed = |leaf: &&serde_json::Value| leaf["kind"] == "outcome" && leaf.get("signatures").is_some();
     assert_eq!(leaves[at..].iter().filter(signed).count(), 0, "{leaves:#?}");
     assert_ne!(daemon.workers().unwrap(), workers);
+}
+
+/// D10 and D14: who asks again, because the answer was lost, hears no sooner that it is true than who asked first.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "the order of real answers is what is tested")]
+async fn a_disable_that_is_asked_for_again_waits_for_the_sign_that_hangs_too() {
+    let (daemon, user) = scene("[custody]\nhang_after_ms = 3000\n").await;
+    let channel = daemon.channel().await.unwrap();
+    let disable = async || {
+        let request = ChangeUseRequest {
+            key: "raw/one".to_owned(),
+            change: UseChange::Disable.into(),
+            idempotency_key: "disable-1".to_owned(),
+        };
+        KeysClient::new(channel.clone()).change_use(request).await.unwrap().into_inner()
+    };
+    let signs = signs_that_hang(&daemon, &user).await;
+    let again = async {
+        // The change is committed, and nobody has heard so yet.
+        while user.get("raw/one").await.unwrap().r#use() != Use::Disabled {
+            tokio::task::yield_now().await;
+        }
+        (disable().await, Instant::now())
+    };
+
+    let (first, (again, acknowledged)) = tokio::join!(disable(), again);
+
+    assert_eq!(again.receipt, first.receipt);
+    assert!(ended_before(signs, acknowledged).await > 0, "no sign hung in the worker");
 }

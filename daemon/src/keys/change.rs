@@ -98,7 +98,11 @@ impl House {
         let hash = change_hash(&view, request.change);
         let method = request.change.name();
         let replay = match self.find_key_replay(&request.principal, method, request.idempotency, hash).await? {
-            KeyReplay::Done(receipt) => return Ok(receipt),
+            KeyReplay::Done(receipt) => {
+                // It is committed; whoever asked for it first may still wait until it is true.
+                self.bring_into_force(&receipt.view).await;
+                return Ok(receipt);
+            }
             KeyReplay::New(replay) => replay,
         };
         let to = self
@@ -181,15 +185,19 @@ impl House {
         let more = |view: &KeyView, outcome: &mut OutcomeLeaf| outcome.name_key(newest_of(view), view.state.epoch);
         let (changing, _flight) = self.close_intent(intent, ended, more).await?;
         let view = changed?;
-        // Committed; true for everybody once the sessions that began before it have ended (D10).
+        self.bring_into_force(&view).await;
+        info!(stage = "keys", key = %changing.key, change = changing.change.name(), "key changed");
+        Ok(KeyReceipt { view, leaf })
+    }
+
+    /// A state that is committed is true for everybody once the sessions that began before it have ended (D10).
+    async fn bring_into_force(&self, view: &KeyView) {
         let material = view.newest().and_then(|version| version.materials.first());
         self.custodians().settle_for(material).await;
         if !view.state.use_.may_sign() {
             // An opened key of a worker that is gone is gone, too.
-            let _ = self.custody().forget(changing.key.id).await;
+            let _ = self.custody().forget(view.record.id).await;
         }
-        info!(stage = "keys", key = %changing.key, change = changing.change.name(), "key changed");
-        Ok(KeyReceipt { view, leaf })
     }
 
     async fn commit(&self, intent: &Intent<Changing>) -> Result<KeyView, Fault> {
