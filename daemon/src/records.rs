@@ -234,6 +234,15 @@ impl Records {
         self.change(Mutation::Nothing, None, Some(replay)).await.map(|_| ())
     }
 
+    /// Keeps the answer in the place of the one that is kept under its idempotency key, where there is one.
+    ///
+    /// # Errors
+    /// As [`Records::remember_replay`].
+    pub(crate) async fn replace_replay(&self, replay: Replay) -> Result<(), RecordError> {
+        let tag = replay::tag_of(&self.opened()?.keys, &replay);
+        self.change(Mutation::AnswerAgain { tag, replay: Box::new(replay) }, None, None).await.map(|_| ())
+    }
+
     /// Notes how far the log is without changing a key: after a recovery the store must know of it (D17).
     ///
     /// # Errors

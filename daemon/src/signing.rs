@@ -83,6 +83,14 @@ impl House {
         }
         let intent = self.open_intent(permit).instrument(debug_span!("audit")).await?;
         let leaf = intent.leaf();
+        if let Some(keep) = &keep
+            && let Err(fault) = self.keep_intent(keep, leaf, intent.operation().key().version).await
+        {
+            let mut outcome = OutcomeLeaf::new(self.clock().now_unix_ms(), leaf, Ended::NotStarted);
+            outcome.reason = Some(reason_of(&fault));
+            self.write_outcome(outcome).await?;
+            return Err(fault);
+        }
         let visit = match self.custodians().of(intent.operation().material()) {
             Ok(custody) => custody.sign(intent).instrument(debug_span!("custody", leaf)).await,
             Err(error) => Some(Visit { intent, end: VisitEnd::NotBegun(NotBegun::Custody(error)) }),
@@ -95,7 +103,7 @@ impl House {
         };
         let (order, flight) = intent.close();
         let receipt = self.receipt(leaf, order, end).instrument(debug_span!("receipt", leaf)).await;
-        if let (Ok(receipt), Some(keep)) = (&receipt, keep) {
+        if let (Ok(receipt), Some(keep)) = (&receipt, &keep) {
             self.keep_receipt(keep, receipt).await?;
         }
         drop(flight);

@@ -126,6 +126,44 @@ async fn a_retried_sign_after_a_kill_gets_the_same_receipt() {
     assert_eq!(signs, 1);
 }
 
+/// D14: where the kill came between intent and receipt, the retry signs anew, and says which intent it retries.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_that_a_kill_cut_off_is_retried_under_an_intent_that_names_the_first() {
+    let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let user = daemon.caller().await.unwrap();
+    user.create("raw/one").await.unwrap();
+    let request =
+        |message: &[u8]| SignRequest { idempotency_key: "release-8".to_owned(), ..sign_request("raw/one", message) };
+    let database = daemon.data().join("store/db");
+    let changed = || std::fs::metadata(&database).unwrap().modified().unwrap();
+    let before = changed();
+    daemon.stop_workers().unwrap();
+    // The time of a file is not finer than this.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut hanging = SigningClient::new(daemon.channel().await.unwrap());
+    let cut_off = tokio::spawn(async move { hanging.sign(request(b"once")).await });
+    // The intent is kept in the store before the worker is asked, which does not answer.
+    until("the intent is kept", Duration::from_secs(20), || Ok((changed() != before).then_some(()))).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    daemon.kill().unwrap();
+    cut_off.await.unwrap().unwrap_err();
+    daemon.launch().unwrap();
+
+    let mut signing = SigningClient::new(daemon.channel().await.unwrap());
+    let other = signing.sign(request(b"another")).await.unwrap_err();
+    assert_eq!(other.code(), Code::Aborted, "{other:?}");
+    let signed = signing.sign(request(b"once")).await.unwrap().into_inner();
+    let user = daemon.caller().await.unwrap();
+    let leaves = user.leaves(0).await.unwrap();
+    let intents: Vec<u64> = (0..).zip(&leaves).filter(|(_, leaf)| leaf["operation"] == "sign").map(|(at, _)| at).collect();
+    let [first, second] = intents[..] else { panic!("{leaves:#?}") };
+    assert_eq!(signed.receipt.as_ref().unwrap().leaf, second);
+    assert_eq!(leaves[usize::try_from(second).unwrap()]["retry_of"], first);
+    // The receipt of the retry is kept in its place.
+    assert_eq!(signing.sign(request(b"once")).await.unwrap().into_inner(), signed);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_with_64_signs_in_flight_answers_or_refuses_each_and_ends_with_0() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();

@@ -9,7 +9,7 @@ use trust_hsm::Material;
 use super::crypto::Keys;
 use super::index::{Entry, Index};
 use super::published::{HeadDraft, Publishing};
-use super::replay::{self, ReplayLimits, Slot};
+use super::replay::{ReplayLimits, Slot};
 use super::stored::{self, Held, StoredKey, StoredLogKey, StoredState, Version};
 use super::{KeyRecord, KeyState, LogKey, RecordError, Replay, StateChange, VersionRecord, layout};
 use crate::store::RowKey;
@@ -17,6 +17,7 @@ use crate::store::RowKey;
 /// One change, as a caller asked for it.
 pub(super) enum Mutation {
     AddVersion { expected_epoch: u64, version: VersionRecord },
+    AnswerAgain { tag: [u8; 32], replay: Box<Replay> },
     CreateKey { record: Arc<KeyRecord>, first: VersionRecord },
     FinishShred { ids: Vec<KeyId> },
     ForgetObject { key: KeyRef },
@@ -42,7 +43,7 @@ pub(super) enum Effect {
     Head(Box<HeadDraft>),
     Key(Draft),
     LogKey(LogKey),
-    Replay { tag: [u8; 32], slot: Slot },
+    Replay { tag: [u8; 32], slot: Slot, is_new: bool },
 }
 
 /// A key as it will be.
@@ -67,7 +68,7 @@ pub(super) struct Group {
     names: HashSet<KeyName>,
     public_keys: HashMap<Sha256Digest, KeyRef>,
     replays: HashSet<[u8; 32]>,
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     log_key: bool,
     heads: HashSet<[u8; 32]>,
     changes: u64,
@@ -88,6 +89,7 @@ impl Mutation {
     pub(super) fn must_wait(&self, group: &Group) -> bool {
         match self {
             Self::AddVersion { version, .. } => group.ids.contains(&version.key.id),
+            Self::AnswerAgain { tag, .. } => group.has_replay(tag),
             Self::CreateKey { record, .. } => group.ids.contains(&record.id),
             Self::ForgetObject { key } => group.ids.contains(&key.id),
             Self::FinishShred { ids } => ids.iter().any(|id| group.ids.contains(id)),
@@ -104,6 +106,7 @@ impl Scene<'_> {
     pub(super) fn plan(&self, mutation: &Mutation, replay: Option<&Replay>) -> Result<Plan, RecordError> {
         let mut plan = match mutation {
             Mutation::AddVersion { expected_epoch, version } => self.add_version(*expected_epoch, version)?,
+            Mutation::AnswerAgain { tag, replay } => self.answer_again(*tag, replay)?,
             Mutation::CreateKey { record, first } => self.create_key(record, first)?,
             Mutation::ForgetObject { key } => self.forget_object(*key)?,
             Mutation::FinishShred { ids } => self.finish_shred(ids)?,
@@ -281,31 +284,6 @@ impl Scene<'_> {
         Ok(Plan { rows, effects: vec![Effect::LogKey(log_key)], count: 1 })
     }
 
-    fn keep(&self, replay: &Replay, plan: &mut Plan) -> Result<(), RecordError> {
-        if replay.response.len() > Replay::RESPONSE_BYTES_MAX {
-            return Err(RecordError::TooLarge);
-        }
-        let tag = replay::tag(self.keys, &replay.principal, &replay.method, &replay.key);
-        if self.group.replays.contains(&tag) {
-            return Err(RecordError::ReplayTaken);
-        }
-        let slot = Slot::of(self.keys, replay, self.now_unix_ms);
-        let plain = slot.encode(replay)?;
-        let key = layout::replay(tag);
-        match self.index.replays.held(&tag) {
-            None if !self.index.replays.has_room(&slot, &self.group.slots, self.limits) => {
-                return Err(RecordError::ReplaysFull);
-            }
-            None => plan.rows.push(create(key, plain)),
-            Some((held, made)) if replay::is_expired(made, self.now_unix_ms, self.limits.keep) => {
-                plan.rows.push(RowChange::Replace { key, held, plain });
-            }
-            Some(_) => return Err(RecordError::ReplayTaken),
-        }
-        plan.effects.push(Effect::Replay { tag, slot });
-        Ok(())
-    }
-
     /// A public key exists once in the whole store (D6).
     fn check_public_key(&self, version: &VersionRecord) -> Result<Sha256Digest, RecordError> {
         let spki = version.public_key.spki_sha256();
@@ -339,9 +317,9 @@ impl Group {
                     }
                 }
                 Effect::LogKey(_) => self.log_key = true,
-                Effect::Replay { tag, slot } => {
+                Effect::Replay { tag, slot, is_new } => {
                     self.replays.insert(*tag);
-                    self.slots.push(*slot);
+                    self.slots.extend(is_new.then_some(*slot));
                 }
             }
         }
@@ -358,7 +336,7 @@ impl Group {
     }
 }
 
-fn create(key: RowKey, plain: Vec<u8>) -> RowChange {
+pub(super) fn create(key: RowKey, plain: Vec<u8>) -> RowChange {
     RowChange::Create { key, plain }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use trust::{Principal, Sha256Digest};
 
 use super::crypto::Keys;
+use super::mutation::{Effect, Plan, RowChange, Scene, create};
 use super::stored::Held;
 use super::{Inner, Open, RecordError, layout, stored};
 
@@ -105,6 +106,11 @@ impl Slot {
     }
 }
 
+/// The name of the row of this answer.
+pub(super) fn tag_of(keys: &Keys, replay: &Replay) -> [u8; 32] {
+    tag(keys, &replay.principal, &replay.method, &replay.key)
+}
+
 /// The name of an answer's row.
 pub(super) fn tag(keys: &Keys, principal: &Principal, method: &str, key: &str) -> [u8; 32] {
     let principal = principal.to_string();
@@ -152,6 +158,48 @@ impl Replays {
     pub(super) fn expired(&self, now_unix_ms: u64, keep: Duration, limit: usize) -> Vec<([u8; 32], Held)> {
         let old = self.by_age.iter().take_while(|(made, _)| is_expired(*made, now_unix_ms, keep)).take(limit);
         old.filter_map(|(_, tag)| self.slots.get(tag).map(|(_, held)| (*tag, *held))).collect()
+    }
+}
+
+impl Scene<'_> {
+    /// Keeps an answer under a key that has none.
+    pub(super) fn keep(&self, replay: &Replay, plan: &mut Plan) -> Result<(), RecordError> {
+        let tag = tag_of(self.keys, replay);
+        let is_kept = self.index.replays.held(&tag).is_some_and(|(_, made)| !self.is_expired(made));
+        if is_kept { Err(RecordError::ReplayTaken) } else { self.put(tag, replay, plan) }
+    }
+
+    /// Keeps an answer in the place of whatever is kept under its key.
+    pub(super) fn answer_again(&self, tag: [u8; 32], replay: &Replay) -> Result<Plan, RecordError> {
+        let mut plan = Plan::default();
+        self.put(tag, replay, &mut plan)?;
+        Ok(plan)
+    }
+
+    fn put(&self, tag: [u8; 32], replay: &Replay, plan: &mut Plan) -> Result<(), RecordError> {
+        if replay.response.len() > Replay::RESPONSE_BYTES_MAX {
+            return Err(RecordError::TooLarge);
+        }
+        if self.group.has_replay(&tag) {
+            return Err(RecordError::ReplayTaken);
+        }
+        let slot = Slot::of(self.keys, replay, self.now_unix_ms);
+        let (key, plain) = (layout::replay(tag), slot.encode(replay)?);
+        let before = self.index.replays.held(&tag);
+        let is_new = before.is_none();
+        if is_new && !self.index.replays.has_room(&slot, &self.group.slots, self.limits) {
+            return Err(RecordError::ReplaysFull);
+        }
+        plan.rows.push(match before {
+            None => create(key, plain),
+            Some((held, _)) => RowChange::Replace { key, held, plain },
+        });
+        plan.effects.push(Effect::Replay { tag, slot, is_new });
+        Ok(())
+    }
+
+    fn is_expired(&self, made_at_unix_ms: u64) -> bool {
+        is_expired(made_at_unix_ms, self.now_unix_ms, self.limits.keep)
     }
 }
 

@@ -241,7 +241,7 @@ fn apply(index: &mut Index, fresh: &Fresh, effect: Effect) {
                 index.log_key = Some((log_key, held));
             }
         }
-        Effect::Replay { tag, slot } => {
+        Effect::Replay { tag, slot, .. } => {
             if let Some(held) = fresh.held(&layout::replay(tag)) {
                 index.replays.put(tag, slot, held);
             }

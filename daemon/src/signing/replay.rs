@@ -1,4 +1,10 @@
 //! Retries of a sign (D14): the stored receipt, or a new signature that says which intent it retries.
+//!
+//! The intent is kept under the idempotency key before the private key is used, the receipt in its place before it is
+//! answered: whatever a crash cut off in between, the retry knows what it retries.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use trust::format::release::ReleaseFile;
@@ -25,9 +31,12 @@ pub(crate) struct Keep {
     principal: trust::Principal,
     key: IdempotencyKey,
     request_hash: Sha256Digest,
+    /// Whether something is kept there already, of this request or of one before.
+    is_kept: Arc<AtomicBool>,
 }
 
-/// A receipt as it is kept. Without items it was too large, or had a failure: only the intent is known.
+/// A receipt as it is kept. Without items only the intent is known: nothing has come of it yet, or what came was too
+/// large or had a failure.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     leaf: u64,
@@ -54,9 +63,9 @@ impl Found {
         self.stored.as_ref().map(|stored| stored.leaf)
     }
 
-    /// What the new receipt is to be kept under; nothing where one is kept already.
+    /// What the new receipt is to be kept under.
     pub(super) fn keep(&self) -> Option<Keep> {
-        if self.stored.is_some() { None } else { self.keep.clone() }
+        self.keep.clone()
     }
 
     /// The stored receipt, for a caller who was authorized afresh for `order`.
@@ -98,18 +107,31 @@ impl House {
     pub(super) async fn find_receipt(&self, request: &SigningRequest) -> Result<Found, Fault> {
         let Some(key) = &request.idempotency else { return Ok(Found { keep: None, stored: None }) };
         let request_hash = hash(request);
-        let keep = Keep { principal: request.principal.clone(), key: key.clone(), request_hash };
         let found = self.records().find_replay(&request.principal, METHOD, key.as_str()).await.map_err(record_fault)?;
         let stored = match found {
             None => None,
             Some(replay) if replay.request_hash != request_hash => return Err(other_content()),
             Some(replay) => Some(postcard::from_bytes(&replay.response).map_err(Fault::internal)?),
         };
+        let is_kept = Arc::new(AtomicBool::new(stored.is_some()));
+        let keep = Keep { principal: request.principal.clone(), key: key.clone(), request_hash, is_kept };
         Ok(Found { keep: Some(keep), stored })
     }
 
+    /// Keeps the intent, durably, before the key is used. Refused where another request has kept one meanwhile.
+    pub(super) async fn keep_intent(&self, keep: &Keep, leaf: u64, version: KeyVersion) -> Result<(), Fault> {
+        let response = postcard::to_stdvec(&Stored { leaf, version: version.number(), items: Vec::new() });
+        let replay = keep.to_store(response.map_err(Fault::internal)?);
+        if keep.is_kept.load(Ordering::Relaxed) {
+            return self.records().replace_replay(replay).await.map_err(record_fault);
+        }
+        self.records().remember_replay(replay).await.map_err(record_fault)?;
+        keep.is_kept.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Keeps the receipt, durably, before it is answered.
-    pub(super) async fn keep_receipt(&self, keep: Keep, receipt: &Receipt) -> Result<(), Fault> {
+    pub(super) async fn keep_receipt(&self, keep: &Keep, receipt: &Receipt) -> Result<(), Fault> {
         let form = |signed: &SignedForm| StoredForm {
             form: signed.form.name().to_owned(),
             payload: signed.payload.clone(),
@@ -125,14 +147,19 @@ impl House {
             stored.items.clear();
             response = postcard::to_stdvec(&stored).map_err(Fault::internal)?;
         }
-        let replay = Replay {
-            principal: keep.principal,
+        self.records().replace_replay(keep.to_store(response)).await.map_err(record_fault)
+    }
+}
+
+impl Keep {
+    fn to_store(&self, response: Vec<u8>) -> Replay {
+        Replay {
+            principal: self.principal.clone(),
             method: METHOD.to_owned(),
-            key: keep.key.as_str().to_owned(),
-            request_hash: keep.request_hash,
+            key: self.key.as_str().to_owned(),
+            request_hash: self.request_hash,
             response,
-        };
-        self.records().remember_replay(replay).await.map_err(record_fault)
+        }
     }
 }
 

@@ -21,6 +21,30 @@ async fn an_answer_is_written_with_its_effect_and_found_after_reopening() {
 }
 
 #[tokio::test]
+async fn an_answer_takes_the_place_of_the_one_before_and_costs_no_more_room() {
+    let bench = bench().await;
+    for key in ["1", "2", "3"] {
+        bench.records.remember_replay(replay(1, key, b"begun")).await.unwrap();
+    }
+
+    bench.records.replace_replay(replay(1, "2", b"answer")).await.unwrap();
+
+    let full = bench.records.replace_replay(replay(1, "4", b"")).await;
+    assert_eq!(full.unwrap_err(), RecordError::ReplaysFull);
+    let records = bench.reopened().await.unwrap();
+    for (key, answer) in [("1", &b"begun"[..]), ("2", b"answer")] {
+        let found = records.find_replay(&Principal::LocalUid(1), "create", key).await.unwrap().unwrap();
+        assert_eq!(found.response, answer);
+    }
+    // It is as old as its last answer.
+    bench.clock.advance(Duration::from_hours(12));
+    records.replace_replay(replay(1, "1", b"late")).await.unwrap();
+    bench.clock.advance(Duration::from_hours(12));
+    assert!(records.find_replay(&Principal::LocalUid(1), "create", "1").await.unwrap().is_some());
+    assert_eq!(records.find_replay(&Principal::LocalUid(1), "create", "2").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_refused_change_keeps_no_answer() {
     let bench = bench().await;
     add(&bench.records, 1, "a").await;
