@@ -34,10 +34,10 @@ use crate::permit::Intent;
 use crate::records::Records;
 use crate::tables::Tables;
 
+pub(crate) use grace::{Grace, Ticket};
 pub(crate) use tokens::{Custodians, Mounted, Token, TokenStatus};
 pub(crate) use usage::Usage;
 
-use grace::Grace;
 use queue::Queue;
 use spread::Spread;
 use work::{Work, is_in_token};

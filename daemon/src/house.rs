@@ -30,7 +30,7 @@ use crate::authorize::{Action, Authorizer, Decision, Pace, RequestFacts};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::cores::Cores;
-use crate::custody::{Custodians, Custody};
+use crate::custody::{Custodians, Custody, Grace, Ticket};
 use crate::identity::{Caller, Identity};
 use crate::metrics::Metrics;
 use crate::records::{LogAnchor, Records};
@@ -63,6 +63,8 @@ pub(crate) struct House {
     root_trouble: Mutex<Option<String>>,
     /// Held for reading from the making of a key until it is in the store.
     births: tokio::sync::RwLock<()>,
+    /// Changes of keys, from the look at the policy's revision until they are in the store.
+    changes: Grace,
     /// Keys that are being made in tokens.
     token_births: orphans::TokenBirths,
     /// Objects of destroyed keys that are still in their token, or may be.
@@ -113,6 +115,7 @@ impl House {
             held: AtomicBool::new(false),
             root_trouble: Mutex::new(None),
             births: tokio::sync::RwLock::default(),
+            changes: Grace::default(),
             token_births: orphans::TokenBirths::default(),
             removals: Removals::default(),
             shelf: Shelf::default(),
@@ -234,6 +237,17 @@ impl House {
     /// While this is held no rotation destroys the version that a new key is sealed under.
     pub(crate) async fn birth(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
         self.births.read().await
+    }
+
+    /// Counts a change of keys in, before it is looked at whether its permit is older than the policy in force.
+    pub(crate) fn begin_change(&self) -> Ticket {
+        self.changes.enter()
+    }
+
+    /// Waits until no session and no change of keys still runs that began before this call (D10).
+    pub(crate) async fn settle(&self) {
+        self.custodians().settle().await;
+        self.changes.wait().await;
     }
 
     /// Runs work past a permit to its end, whether or not somebody still waits for it.

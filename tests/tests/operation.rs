@@ -79,6 +79,33 @@ async fn a_broken_policy_is_kept_out_and_the_old_one_stays() {
     assert!(format!("{started:#}").contains("no_such_attribute"), "{started:#}");
 }
 
+/// D10: a reload that was acknowledged is true of a key that is being made, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_waits_for_a_key_that_is_made_under_the_policy_before() {
+    let setup = Setup { more: "[custody]\nhang_after_ms = 6000\n".to_owned(), ..Setup::allowing_raw() };
+    let mut daemon = Daemon::with(&setup).unwrap();
+    let user = daemon.caller().await.unwrap();
+    let before = user.status().await.unwrap().log_size;
+    daemon.stop_workers().unwrap();
+    let mut keys = KeysClient::new(daemon.channel().await.unwrap());
+    let making = tokio::spawn(async move { keys.create_key(create("raw/one")).await });
+    while user.status().await.unwrap().log_size == before {
+        tokio::task::yield_now().await;
+    }
+    // Its intent is durable, so it is on its way into the worker, or in it.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    reload_policy(&mut daemon, "forbid(principal, action, resource);\n");
+    while user.get("raw/none").await.unwrap_err().code() != Code::PermissionDenied {
+        tokio::task::yield_now().await;
+    }
+    // The new policy decides. That it is in force for everybody is said no sooner than the key was not made.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!daemon.log().contains("policy reloaded"), "{}", daemon.log());
+    making.await.unwrap().unwrap_err();
+    until("the reload", Duration::from_secs(10), || Ok(daemon.log().contains("policy reloaded").then_some(()))).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_permits_nothing_denies_after_a_reload() {
     let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();

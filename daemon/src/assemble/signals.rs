@@ -69,8 +69,8 @@ async fn reload(house: &House) {
         Ok(true) => {
             // Before the wait, which may be cut short: what decides already is on record.
             let archived = archive_policy(house).await;
-            // In force for everybody once the sessions that began under the old one have ended (D10).
-            house.custodians().settle().await;
+            // In force for everybody once what began under the old one has ended (D10).
+            house.settle().await;
             match archived {
                 Ok(()) => info!(revision = %house.authorizer().revision(), "policy reloaded"),
                 Err(error) => error!(error = format!("{error:#}"), "the new policy is in force and not archived"),

@@ -202,6 +202,7 @@ impl House {
 
     async fn commit(&self, intent: &Intent<Changing>) -> Result<KeyView, Fault> {
         let changing = intent.operation();
+        let _counted = self.begin_change();
         if intent.policy_revision() != self.authorizer().revision() {
             return Err(custody::NotBegun::Stale.fault());
         }

@@ -252,6 +252,7 @@ impl House {
 
     async fn bear(&self, intent: &Intent<Birth>) -> Result<KeyView, Fault> {
         let birth = intent.operation();
+        let _counted = self.begin_change();
         if intent.policy_revision() != self.authorizer().revision() {
             return Err(custody::NotBegun::Stale.fault());
         }
