@@ -1,7 +1,7 @@
 //! Whether the daemon does all it is for, and whom that is told: callers, gRPC health, the service manager.
 //!
-//! The watchdog is fed only while the log's writer and custody get on with what waits for them. Custody's worker
-//! has a supervisor of its own, with less patience: it goes first.
+//! The watchdog is fed only while the log's writer and custody get on with what waits for them, and log and store can
+//! be written. Custody's worker has a supervisor of its own, with less patience: it goes first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use trust_hsm::CustodianState;
 use crate::custody::{Token, TokenStatus};
 use crate::house::House;
 use crate::notify;
+use crate::store::StoreTrouble;
 
 /// How often is looked.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -50,13 +51,25 @@ pub(crate) enum Trouble {
     LogFull,
     /// Somebody must unseal.
     Sealed,
+    /// A write of the store failed: no key changes until a restart.
+    StoreClosed,
+    /// The disk of the store is full; freeing space is enough.
+    StoreFull,
     /// A token does not serve; keys elsewhere do.
     Token,
 }
 
 impl Trouble {
     /// Every one.
-    pub(crate) const ALL: [Self; 5] = [Self::Custody, Self::LogClosed, Self::LogFull, Self::Sealed, Self::Token];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Custody,
+        Self::LogClosed,
+        Self::LogFull,
+        Self::Sealed,
+        Self::StoreClosed,
+        Self::StoreFull,
+        Self::Token,
+    ];
 
     /// The word for it in metrics.
     pub(crate) const fn name(self) -> &'static str {
@@ -65,6 +78,8 @@ impl Trouble {
             Self::LogClosed => "log-closed",
             Self::LogFull => "log-full",
             Self::Sealed => "sealed",
+            Self::StoreClosed => "store-closed",
+            Self::StoreFull => "store-full",
             Self::Token => "token",
         }
     }
@@ -76,6 +91,8 @@ impl Trouble {
             Self::LogClosed => "the log cannot be written",
             Self::LogFull => "the disk of the log is full",
             Self::Sealed => "sealed",
+            Self::StoreClosed => "the store cannot be written",
+            Self::StoreFull => "the disk of the store is full",
             Self::Token => "a token does not serve",
         }
     }
@@ -85,6 +102,7 @@ impl House {
     /// Everything that is wrong now.
     pub(crate) fn troubles(&self) -> Vec<Trouble> {
         let (_, custodian, _) = self.custody().status();
+        let store = self.records().store_trouble();
         Trouble::ALL
             .into_iter()
             .filter(|trouble| match trouble {
@@ -92,6 +110,8 @@ impl House {
                 Trouble::LogClosed => self.audit().is_closed(),
                 Trouble::LogFull => self.audit().is_full(),
                 Trouble::Sealed => self.is_sealed(),
+                Trouble::StoreClosed => store == Some(StoreTrouble::Closed),
+                Trouble::StoreFull => store == Some(StoreTrouble::Full),
                 Trouble::Token => self.custodians().tokens().iter().any(|token| token.trouble.is_some()),
             })
             .collect()
@@ -121,7 +141,7 @@ fn serves(service: &str, troubles: &[Trouble]) -> bool {
         // They are how the others are mended.
         "trust.v1.Admin" | "trust.v1.Hsm" => true,
         "trust.v1.Audit" => !troubles.contains(&Trouble::LogClosed),
-        // Nothing is reported as trusted while sealed (D21); it uses no private key.
+        // Nothing is reported as trusted while sealed (D21); it uses no private key, and writes nothing.
         "trust.v1.Verification" => !troubles.contains(&Trouble::Sealed),
         // Whoever asks for a key in the token hears of it; the others are served.
         _ => troubles.iter().all(|trouble| *trouble == Trouble::Token),
@@ -207,8 +227,9 @@ pub(crate) async fn watch(house: Arc<House>, drain: CancellationToken) {
         let log_waits = if troubles.contains(&Trouble::LogFull) { 0 } else { house.audit().waiting() };
         let log_stands = log.stands_still(log_waits, house.audit().groups(), now);
         let custody_stands = custody.stands_still(house.custody().waiting(), house.custody().taken(), now);
-        if troubles.contains(&Trouble::LogClosed) || log_stands > LOG_PATIENCE || custody_stands > custody_patience {
-            error!(?log_stands, ?custody_stands, "log or custody does not answer; the watchdog is not fed");
+        let is_closed = [Trouble::LogClosed, Trouble::StoreClosed].iter().any(|closed| troubles.contains(closed));
+        if is_closed || log_stands > LOG_PATIENCE || custody_stands > custody_patience {
+            error!(?log_stands, ?custody_stands, "log, store or custody does not answer; the watchdog is not fed");
         } else if watchdog.is_some() {
             notify::alive();
         }

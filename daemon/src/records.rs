@@ -34,7 +34,7 @@ use trust::{KeyId, KeyRef};
 use trust_hsm::{Material, TokenName};
 
 use crate::clock::Clock;
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Store, StoreError, StoreTrouble};
 
 pub(crate) use self::error::{RecordError, UnsealError, record_fault};
 pub(crate) use self::published::{
@@ -92,6 +92,11 @@ impl Records {
     #[must_use]
     pub(crate) fn store_uuid(&self) -> [u8; 16] {
         self.0.store_uuid
+    }
+
+    /// What keeps the store from being written now.
+    pub(crate) fn store_trouble(&self) -> Option<StoreTrouble> {
+        self.0.store.trouble()
     }
 
     /// How far the log was at the last change: the log must contain this tree (D17).

@@ -192,6 +192,15 @@ pub(crate) enum StoreError {
     },
 }
 
+/// What keeps a store from being written now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoreTrouble {
+    /// A write or a flush failed: nothing is written until the process starts again.
+    Closed,
+    /// The disk is full; freeing space is enough.
+    Full,
+}
+
 /// Why a store was not made or opened; the message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
@@ -268,6 +277,14 @@ impl Store {
     pub(crate) const WRITE_BYTES_MAX: usize = 8 * 1024 * 1024;
     /// The most rows a scan answers at once; a larger limit is cut to this.
     pub(crate) const SCAN_ROWS_MAX: usize = 4096;
+
+    /// What keeps it from being written now, as far as the last write has shown.
+    pub(crate) fn trouble(&self) -> Option<StoreTrouble> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Sled(sled) => sled.trouble(),
+        }
+    }
 
     /// An empty store in memory.
     #[cfg_attr(not(test), expect(dead_code, reason = "a store for tests"))]

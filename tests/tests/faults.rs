@@ -7,7 +7,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use trust::Sha256Digest;
 use trust_tests::disk::FileSystem;
-use trust_tests::flush::{Flush, bend, straighten};
+use trust_tests::flush::{Flush, bend, bend_of, straighten};
 use trust_tests::ledger::{Ledger, wait_for};
 use trust_tests::raw::Caller;
 use trust_tests::wait::until;
@@ -127,4 +127,27 @@ async fn after_a_flush_that_failed_nothing_is_signed_until_a_new_start() {
     let user = daemon.caller().await.unwrap();
     user.sign("raw/one", b"yes").await.unwrap();
     ledger.check_all(&daemon.channel().await.unwrap()).await.unwrap();
+}
+
+/// Signing goes on, for it writes nothing there; but whoever looks after the daemon must see that no key changes any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_could_not_be_flushed_is_named_by_status_until_a_new_start() {
+    let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    let user = daemon.caller().await.unwrap();
+    user.create("raw/one").await.unwrap();
+    let database = daemon.data().join("store/db");
+
+    let tracer =
+        bend_of(daemon.id().unwrap(), Flush::Fails, &database, &daemon.directory().join("strace.log")).unwrap();
+    let refused = user.create("raw/two").await.unwrap_err();
+    straighten(daemon.id().unwrap(), tracer).unwrap();
+
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert_eq!(user.create("raw/three").await.unwrap_err().code(), Code::Unavailable);
+    user.sign("raw/one", b"yes").await.unwrap();
+    assert_eq!(user.status().await.unwrap().health, "degraded: the store cannot be written");
+    daemon.restart().unwrap();
+    let user = daemon.caller().await.unwrap();
+    user.create("raw/three").await.unwrap();
+    assert_eq!(user.status().await.unwrap().health, "serving");
 }

@@ -278,6 +278,8 @@ impl NotaryDoor {
             Trouble::Sealed => Some(("Trust operational", "sealed")),
             Trouble::LogClosed => Some(("DB operational", "the log cannot be written")),
             Trouble::LogFull => Some(("DB operational", "the disk of the log is full")),
+            Trouble::StoreClosed => Some(("DB operational", "the store cannot be written")),
+            Trouble::StoreFull => Some(("DB operational", "the disk of the store is full")),
             // No key of a server's is in a token.
             Trouble::Token => None,
         };

@@ -9,14 +9,15 @@ mod barrier;
 mod conf;
 mod engine;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
 use self::engine::Engine;
-use super::{Change, OpenError, Revision, Row, RowKey, StoreError};
+use super::{Change, OpenError, Revision, Row, RowKey, StoreError, StoreTrouble};
 
 /// How a sled store is opened.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,7 @@ impl Default for SledOptions {
 /// A store in a directory.
 #[derive(Debug)]
 pub(crate) struct SledStore {
+    directory: PathBuf,
     shared: Arc<Shared>,
     inbox: Option<mpsc::Sender<Waiting>>,
     writer: Option<JoinHandle<()>>,
@@ -55,6 +57,8 @@ struct Waiting {
 struct Shared {
     tree: ::sled::Db,
     closed: RwLock<Option<Arc<str>>>,
+    /// How many free bytes the last write wanted and did not find; 0 where it did.
+    wanted_bytes: AtomicU64,
 }
 
 impl Shared {
@@ -98,6 +102,17 @@ impl SledStore {
         Self::start(directory, engine::open(directory, options)?, options)
     }
 
+    pub(super) fn trouble(&self) -> Option<StoreTrouble> {
+        if self.shared.check_open().is_err() {
+            return Some(StoreTrouble::Closed);
+        }
+        match self.shared.wanted_bytes.load(Ordering::Relaxed) {
+            0 => None,
+            // Somebody may have made room since.
+            wanted => engine::free_bytes(&self.directory).is_ok_and(|free| free < wanted).then_some(StoreTrouble::Full),
+        }
+    }
+
     fn start(directory: &Path, engine: Engine, options: SledOptions) -> Result<Self, OpenError> {
         let shared = engine.shared();
         let (inbox, outbox) = mpsc::channel(options.queue_writes_max.max(1));
@@ -105,7 +120,7 @@ impl SledStore {
             .name("store-writer".to_owned())
             .spawn(move || engine.run(outbox))
             .map_err(|source| OpenError::System { step: "start the writer of", path: directory.to_owned(), source })?;
-        Ok(Self { shared, inbox: Some(inbox), writer: Some(writer) })
+        Ok(Self { directory: directory.to_owned(), shared, inbox: Some(inbox), writer: Some(writer) })
     }
 
     pub(super) async fn fetch(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -250,7 +251,7 @@ fn apply(tree: &Db, batch: Batch) -> Result<(), String> {
 
 impl Engine {
     fn new(tree: Db, barrier: Barrier, directory: &Path, options: SledOptions, last: u64) -> Self {
-        let shared = Arc::new(Shared { tree, closed: RwLock::new(None) });
+        let shared = Arc::new(Shared { tree, closed: RwLock::new(None), wanted_bytes: AtomicU64::new(0) });
         Self { shared, barrier, directory: directory.to_owned(), free_bytes_min: options.free_bytes_min, last }
     }
 
@@ -326,15 +327,21 @@ impl Engine {
 
     /// sled does not survive the end of the disk in the middle of a write, so it is kept away from it.
     fn check_space(&self, bytes: usize) -> Result<(), StoreError> {
-        let disk = match rustix::fs::statvfs(&self.directory) {
-            Ok(disk) => disk,
+        let free = match free_bytes(&self.directory) {
+            Ok(free) => free,
             Err(errno) => return Err(self.shared.close(&format!("ask for the free space: {errno}"))),
         };
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         // Twice: sled may write a page that a row is in again.
         let wanted = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(self.free_bytes_min);
-        if free < wanted { Err(StoreError::Full) } else { Ok(()) }
+        let is_full = free < wanted;
+        self.shared.wanted_bytes.store(if is_full { wanted } else { 0 }, Ordering::Relaxed);
+        if is_full { Err(StoreError::Full) } else { Ok(()) }
     }
+}
+
+/// Free bytes on the disk of a directory.
+pub(super) fn free_bytes(directory: &Path) -> rustix::io::Result<u64> {
+    rustix::fs::statvfs(directory).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn bytes_of(waiting: &Waiting) -> usize {

@@ -197,9 +197,12 @@ async fn a_full_disk_refuses_writes_and_recovers_by_itself() {
     assert_eq!(store.write(create_row("a", b"1")).await, Err(StoreError::Full));
     assert_eq!(store.write(create_row("a", b"1")).await, Err(StoreError::Full));
     assert_eq!(fetch(&store, "a").await, None);
+    assert_eq!(store.trouble(), Some(StoreTrouble::Full));
     drop(store);
 
-    opened(&path).write(create_row("a", b"1")).await.unwrap();
+    let store = opened(&path);
+    store.write(create_row("a", b"1")).await.unwrap();
+    assert_eq!(store.trouble(), None);
 }
 
 #[tokio::test]
@@ -210,6 +213,7 @@ async fn a_closed_store_stays_closed_and_keeps_its_first_reason() {
     sled.shared.close("the second");
     let store = Store::Sled(Arc::new(sled));
 
+    assert_eq!(store.trouble(), Some(StoreTrouble::Closed));
     let closed = StoreError::Closed { reason: "the first".into() };
     assert_eq!(store.write(create_row("a", b"1")).await, Err(closed.clone()));
     assert_eq!(store.fetch(&RowKey::new("a").unwrap()).await, Err(closed.clone()));
