@@ -240,7 +240,10 @@ impl Custody {
     /// Drops the opened key.
     pub(crate) async fn forget(&self, key: KeyId) -> Result<(), CustodyError> {
         let (answer, forgotten) = oneshot::channel();
-        self.push(Work::Forget { key, answer })?;
+        let work = Work::Forget { key, answer };
+        let cost = work.cost();
+        // Also behind a full queue: it is one for each change, and a key that is gone must not stay open for it.
+        self.shared.queue.put_back(work, cost).map_err(|_| gone())?;
         forgotten.await.map_err(|_| gone())?
     }
 
@@ -391,3 +394,6 @@ pub(crate) fn fault(error: CustodyError) -> Fault {
         CustodyError::Corrupt { .. } | CustodyError::Failed { .. } => Fault::internal(error),
     }
 }
+
+#[cfg(test)]
+mod tests;
