@@ -1,6 +1,7 @@
 # The daemon and the client in a small image:
 #   docker build --tag trustd .
 #   docker run --rm -v trustd:/var/lib/trustd trustd init --config /etc/trustd/trustd.toml     (once)
+#   install -d -o 990 -g 990 -m 750 /run/trustd     (as root, at each start of the host: the socket comes there)
 #   docker run -v trustd:/var/lib/trustd -v /run/trustd:/run/trustd trustd
 FROM rust:1.95-bookworm AS build
 WORKDIR /src

@@ -307,9 +307,10 @@ impl Audit {
         rustix::fs::statvfs(&self.config.directory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// The last write met a full disk, and there still is no room.
+    /// The last write met a full disk, and there still is no room; or a quota, which the free bytes do not show, as long as
+    /// something waits for it.
     pub(crate) fn is_full(&self) -> bool {
-        self.shared.full.load(Ordering::Relaxed) && self.free_bytes() < FULL_BYTES
+        self.shared.full.load(Ordering::Relaxed) && (self.free_bytes() < FULL_BYTES || self.waiting() > 0)
     }
 
     /// A flush failed: the log takes nothing until the daemon starts again.

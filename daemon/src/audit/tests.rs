@@ -134,6 +134,21 @@ async fn who_waits_for_a_checkpoint_when_the_log_loses_its_key_waits_no_longer()
     assert!(matches!(ended.unwrap().unwrap(), Err(AuditError::NoCheckpoint)));
 }
 
+#[tokio::test]
+async fn a_quota_is_a_full_disk_as_long_as_a_leaf_waits_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    create(directory.path());
+    let (audit, _) = open(directory.path());
+    assert!(audit.free_bytes() > FULL_BYTES, "this test needs a disk with room");
+    // What the writer does when it is refused a write.
+    audit.shared.full.store(true, Ordering::Relaxed);
+
+    let waits = audit.place().await.unwrap();
+    assert!(audit.is_full());
+    drop(waits);
+    assert!(!audit.is_full());
+}
+
 /// Appends so many leaves and publishes once.
 async fn grow(audit: &Audit, leaves: u64) {
     for _ in 1..leaves {

@@ -52,6 +52,8 @@ impl House {
             if is_last {
                 return Ok(page);
             }
+            // The policy was asked about each: somebody else on this thread has a turn.
+            tokio::task::yield_now().await;
         }
     }
 
