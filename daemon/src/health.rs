@@ -61,15 +61,8 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Every one.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Custody,
-        Self::LogClosed,
-        Self::LogFull,
-        Self::Sealed,
-        Self::StoreClosed,
-        Self::StoreFull,
-        Self::Token,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Custody, Self::LogClosed, Self::LogFull, Self::Sealed, Self::StoreClosed, Self::StoreFull, Self::Token];
 
     /// The word for it in metrics.
     pub(crate) const fn name(self) -> &'static str {

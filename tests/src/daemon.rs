@@ -229,7 +229,9 @@ impl Daemon {
                 let threads = std::fs::read_dir(format!("/proc/{worker}/task"))?;
                 let has_stopped = threads.into_iter().all(|thread| {
                     let stat = thread.and_then(|thread| std::fs::read_to_string(thread.path().join("stat")));
-                    stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+                    stat.is_ok_and(|stat| {
+                        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+                    })
                 });
                 Ok(has_stopped.then_some(()))
             })?;

@@ -156,7 +156,8 @@ async fn a_sign_that_a_kill_cut_off_is_retried_under_an_intent_that_names_the_fi
     let signed = signing.sign(request(b"once")).await.unwrap().into_inner();
     let user = daemon.caller().await.unwrap();
     let leaves = user.leaves(0).await.unwrap();
-    let intents: Vec<u64> = (0..).zip(&leaves).filter(|(_, leaf)| leaf["operation"] == "sign").map(|(at, _)| at).collect();
+    let intents: Vec<u64> =
+        (0..).zip(&leaves).filter(|(_, leaf)| leaf["operation"] == "sign").map(|(at, _)| at).collect();
     let [first, second] = intents[..] else { panic!("{leaves:#?}") };
     assert_eq!(signed.receipt.as_ref().unwrap().leaf, second);
     assert_eq!(leaves[usize::try_from(second).unwrap()]["retry_of"], first);

@@ -103,7 +103,8 @@ async fn a_reload_waits_for_a_key_that_is_made_under_the_policy_before() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!daemon.log().contains("policy reloaded"), "{}", daemon.log());
     making.await.unwrap().unwrap_err();
-    until("the reload", Duration::from_secs(10), || Ok(daemon.log().contains("policy reloaded").then_some(()))).unwrap();
+    until("the reload", Duration::from_secs(10), || Ok(daemon.log().contains("policy reloaded").then_some(())))
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
