@@ -230,6 +230,15 @@ async fn open_records(config: &Config, clock: Clock) -> Result<Records> {
     Ok(Records::open(Store::Sled(Arc::new(store)), record_limits(config), clock).await?)
 }
 
+/// Makes an empty store where `config` says that it is.
+///
+/// # Errors
+/// Where something is there already, or the disk refuses it.
+pub(crate) fn create_store(config: &Config) -> Result<Store> {
+    let store = SledStore::create(&config.store_directory(), SledOptions::default())?;
+    Ok(Store::Sled(Arc::new(store)))
+}
+
 pub(crate) fn record_limits(config: &Config) -> RecordLimits {
     RecordLimits {
         replays: ReplayLimits {

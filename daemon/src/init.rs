@@ -6,7 +6,6 @@
 mod import;
 mod making;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,14 +14,13 @@ use trust::{KeyId, KeyRef, KeyVersion};
 use trust_hsm::{Custodian as _, KeyRing as _, Passphrase, PassphraseCost, RootSource, create_root_file, init_ring};
 use zeroize::Zeroizing;
 
-use crate::assemble::{record_limits, spawn_worker};
+use crate::assemble::{create_store, record_limits, spawn_worker};
 use crate::audit::{Audit, InitLeaf};
 use crate::clock::Clock;
 use crate::config::{Config, RootConfig};
 use crate::house::log_context;
 use crate::records::{LogKey, Records};
 use crate::root::PASSPHRASE_BYTES_MIN;
-use crate::store::{SledOptions, SledStore, Store};
 
 pub(crate) use import::import;
 use making::Making;
@@ -73,8 +71,7 @@ async fn fill(config: &Config, passphrase: Option<Zeroizing<Vec<u8>>>) -> Result
     };
     let unsealed = init_ring(&ring, store_uuid, &source()?, PassphraseCost::default())?;
 
-    let store = SledStore::create(&config.store_directory(), SledOptions::default())?;
-    let store = Store::Sled(Arc::new(store));
+    let store = create_store(config)?;
     let records = Records::create(store, store_uuid, &unsealed.store_key, record_limits(config), clock.clone()).await?;
     let worker = spawn_worker(config)?;
     let root = source()?;

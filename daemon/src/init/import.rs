@@ -7,21 +7,20 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use trust::Sha256Digest;
 use trust_hsm::{KeyRing as _, RootPlace, RootSource, root_place_in};
 
 use super::making::{Making, private_directory};
-use crate::assemble::{record_limits, spawn_worker};
+use crate::assemble::{create_store, record_limits, spawn_worker};
 use crate::audit::{Audit, InitLeaf};
 use crate::backup::{self, Identities, Imported};
 use crate::clock::Clock;
 use crate::config::{Config, RootConfig};
 use crate::records::Records;
 use crate::root;
-use crate::store::{SledOptions, SledStore, Store};
+use crate::store::Store;
 
 /// The longest checkpoint that leaf 0 of the new log cites, in bytes: escaped it must fit into a leaf.
 const CITED_BYTES_MAX: usize = 16 * 1024;
@@ -44,7 +43,7 @@ pub(crate) async fn import(config: &Config, identity: &Path, backup: &Path) -> R
     let ring = inner.ring();
     private_directory(ring.parent().context("the ring has a directory")?)?;
 
-    let store = Store::Sled(Arc::new(SledStore::create(&inner.store_directory(), SledOptions::default())?));
+    let store = create_store(inner)?;
     let imported = backup::import(BufReader::new(file), &identities, &store)
         .await
         .with_context(|| format!("import {}", backup.display()))?;
