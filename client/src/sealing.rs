@@ -10,7 +10,6 @@ use crate::context::Context;
 use crate::failure::{Failure, printable};
 use crate::output::{Paint, Shown};
 use crate::secret;
-use crate::time::rfc3339_or_none;
 
 /// Longest passphrase that is read, in bytes.
 const PASSPHRASE_BYTES_MAX: usize = 1024;
@@ -63,8 +62,6 @@ struct Keks {
 struct Kek {
     version: u32,
     state: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created_at: Option<String>,
 }
 
 impl Shown for Keks {
@@ -72,8 +69,7 @@ impl Shown for Keks {
         let root = format!("root key: {}", printable(&self.root));
         let lines = self.versions.iter().map(|kek| {
             let state = if kek.state == "current" { paint.good(&kek.state) } else { paint.faint(&kek.state) };
-            let since = kek.created_at.as_deref().map(|at| format!("  {at}")).unwrap_or_default();
-            format!("version {:4}{since}  {state}", kek.version)
+            format!("version {:4}  {state}", kek.version)
         });
         std::iter::once(root).chain(lines).collect::<Vec<_>>().join("\n")
     }
@@ -111,11 +107,7 @@ pub(crate) async fn kek(context: &Context, command: KekCommand) -> Result<(), Fa
     match command {
         KekCommand::List => {
             let answer = daemon.admin().list_keks(v1::ListKeksRequest {}).await?.into_inner();
-            let versions = answer.versions.into_iter().map(|kek| Kek {
-                version: kek.version,
-                state: kek.state,
-                created_at: rfc3339_or_none(kek.created_at_unix_seconds),
-            });
+            let versions = answer.versions.into_iter().map(|kek| Kek { version: kek.version, state: kek.state });
             context.output.show(&Keks { root: answer.root_kek, versions: versions.collect() })
         }
         KekCommand::Rotate(arguments) => {

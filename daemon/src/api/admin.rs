@@ -70,11 +70,7 @@ impl v1::admin_server::Admin for Door {
         let versions = self.house.keks(&principal).await.map_err(answer)?;
         let versions = versions
             .into_iter()
-            .map(|info| v1::KekVersion {
-                version: info.version.number(),
-                state: kek_state(info.state).to_owned(),
-                created_at_unix_seconds: 0,
-            })
+            .map(|info| v1::KekVersion { version: info.version.number(), state: kek_state(info.state).to_owned() })
             .collect();
         Ok(Response::new(v1::ListKeksResponse { versions, root_kek: self.house.root_words() }))
     }
