@@ -1,23 +1,30 @@
 //! Debian's notary-server 0.7 over TLS, with notary-signer as its signer and both in memory or in MariaDB.
 
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
 use trust_tests::process::Running;
 use trust_tests::program::tool;
+use trust_tests::wait::until;
 
 use super::{Backend, Notary, READY_LIMIT};
 use crate::certificates::{Certificates, free_port};
+
+const CONFIGURATION: &str = "server.json";
+/// How long its end may take once a connection to it broke.
+const ENDING_LIMIT: Duration = Duration::from_secs(2);
 
 /// A running server with its signer.
 #[derive(Debug)]
 pub(crate) struct NotaryServer {
     port: u16,
+    directory: PathBuf,
     // Dropped before its signer, whose database is its own, too.
-    _process: Running,
+    process: Running,
     _signer: Notary,
 }
 
@@ -27,7 +34,6 @@ impl NotaryServer {
     /// # Errors
     /// When a program is not installed, or does not start; with its log.
     pub(crate) fn start(directory: &Path, backend: Backend, certificates: &Certificates) -> Result<Self> {
-        let program = tool("notary-server", "apt-get install notary")?;
         std::fs::create_dir(directory).context("make the server's directory")?;
         let signer = Notary::start(&directory.join("signer"), backend, certificates)?;
         let storage = match signer.database() {
@@ -50,17 +56,34 @@ impl NotaryServer {
             "logging": {"level": "error"},
             "storage": storage,
         });
-        let path = directory.join("server.json");
-        std::fs::write(&path, configuration.to_string()).context("write the server's configuration")?;
-        let mut command = Command::new(program);
-        command.arg("-config").arg(path);
-        let mut process = Running::start(&mut command, &directory.join("log"))?;
-        process.ready(READY_LIMIT, || TcpStream::connect(("127.0.0.1", port)).ok())?;
-        Ok(Self { port, _process: process, _signer: signer })
+        std::fs::write(directory.join(CONFIGURATION), configuration.to_string())
+            .context("write the server's configuration")?;
+        Ok(Self { port, directory: directory.to_owned(), process: run(directory, port)?, _signer: signer })
+    }
+
+    /// Starts it again where it has ended by itself, and says whether it had. Asked for several repositories at once over
+    /// a database it writes a map from several threads, which Go ends a program for ("concurrent map writes").
+    ///
+    /// # Errors
+    /// When it does not start again; with its log.
+    pub(crate) fn revive(&mut self) -> Result<bool> {
+        if until("it has ended, or serves on", ENDING_LIMIT, || self.process.ended()).is_err() {
+            return Ok(false);
+        }
+        self.process = run(&self.directory, self.port)?;
+        Ok(true)
     }
 
     /// Its port on the loopback.
     pub(crate) const fn port(&self) -> u16 {
         self.port
     }
+}
+
+fn run(directory: &Path, port: u16) -> Result<Running> {
+    let mut command = Command::new(tool("notary-server", "apt-get install notary")?);
+    command.arg("-config").arg(directory.join(CONFIGURATION));
+    let mut process = Running::start(&mut command, &directory.join("log"))?;
+    process.ready(READY_LIMIT, || TcpStream::connect(("127.0.0.1", port)).ok())?;
+    Ok(process)
 }
