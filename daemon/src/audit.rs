@@ -26,6 +26,7 @@ use trust::Sha256Digest;
 use trust::tlog::{ENTRY_BYTES_MAX, SignedCheckpoint, VerifierKey, consistency_proof, inclusion_proof, root_at};
 
 use crate::clock::Clock;
+use crate::disk;
 
 pub(crate) use batch::batch_root;
 pub(crate) use error::{AuditError, OpenError};
@@ -304,7 +305,7 @@ impl Audit {
 
     /// Free bytes on the log's disk; 0 where it does not say.
     pub(crate) fn free_bytes(&self) -> u64 {
-        rustix::fs::statvfs(&self.config.directory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+        disk::free_bytes(&self.config.directory).unwrap_or(0)
     }
 
     /// The last write met a full disk, and there still is no room; or a quota, which the free bytes do not show, as long as

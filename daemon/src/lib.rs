@@ -16,6 +16,7 @@ mod command_line;
 mod config;
 mod cores;
 mod custody;
+mod disk;
 mod harden;
 mod health;
 mod house;

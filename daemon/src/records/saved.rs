@@ -27,6 +27,7 @@ use super::published::HeadSlot;
 use super::replay::Slot;
 use super::stored::{self, Held};
 use super::{LogKey, Provenance, RecordError};
+use crate::disk;
 use crate::store::Revision;
 
 /// What the file begins with: a word and the format.
@@ -120,12 +121,11 @@ fn check_room(directory: &Path, taken: &Taken, free_bytes_min: u64) -> Result<()
     let bytes = count(taken.entries.len()).saturating_mul(KEY_BYTES);
     let small = taken.replays.len().saturating_add(taken.heads.len());
     let bytes = bytes.saturating_add(count(small).saturating_mul(REPLAY_BYTES));
-    let disk = rustix::fs::statvfs(directory).map_err(|errno| SaveError::System {
+    let free = disk::free_bytes(directory).map_err(|errno| SaveError::System {
         step: "ask for the free space of",
         path: directory.to_owned(),
         source: errno.into(),
     })?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     if free < bytes.saturating_add(free_bytes_min) { Err(SaveError::Full) } else { Ok(()) }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::engine::Engine;
 use super::{Change, OpenError, Revision, Row, RowKey, StoreError, StoreTrouble};
+use crate::disk;
 
 /// How a sled store is opened.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +110,7 @@ impl SledStore {
         match self.shared.wanted_bytes.load(Ordering::Relaxed) {
             0 => None,
             // Somebody may have made room since.
-            wanted => engine::free_bytes(&self.directory).is_ok_and(|free| free < wanted).then_some(StoreTrouble::Full),
+            wanted => disk::free_bytes(&self.directory).is_ok_and(|free| free < wanted).then_some(StoreTrouble::Full),
         }
     }
 

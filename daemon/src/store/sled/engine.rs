@@ -20,6 +20,7 @@ use super::ballast;
 use super::barrier::{Barrier, sync_directory};
 use super::conf::{self, Conf};
 use super::{Shared, SledOptions, SledStore, Waiting};
+use crate::disk;
 use crate::store::{Change, OpenError, Revision, Row, RowKey, Store, StoreError, check_all};
 
 const FORMAT_ROW: &[u8] = b"\0format";
@@ -327,7 +328,7 @@ impl Engine {
 
     /// sled does not survive the end of the disk in the middle of a write, so it is kept away from it.
     fn check_space(&self, bytes: usize) -> Result<(), StoreError> {
-        let free = match free_bytes(&self.directory) {
+        let free = match disk::free_bytes(&self.directory) {
             Ok(free) => free,
             Err(errno) => return Err(self.shared.close(&format!("ask for the free space: {errno}"))),
         };
@@ -337,11 +338,6 @@ impl Engine {
         self.shared.wanted_bytes.store(if is_full { wanted } else { 0 }, Ordering::Relaxed);
         if is_full { Err(StoreError::Full) } else { Ok(()) }
     }
-}
-
-/// Free bytes on the disk of a directory.
-pub(super) fn free_bytes(directory: &Path) -> rustix::io::Result<u64> {
-    rustix::fs::statvfs(directory).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn bytes_of(waiting: &Waiting) -> usize {
