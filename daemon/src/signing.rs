@@ -86,9 +86,7 @@ impl House {
         if let Some(keep) = &keep
             && let Err(fault) = self.keep_intent(keep, leaf, intent.operation().key().version).await
         {
-            let mut outcome = OutcomeLeaf::new(self.clock().now_unix_ms(), leaf, Ended::NotStarted);
-            outcome.reason = Some(reason_of(&fault));
-            self.write_outcome(outcome).await?;
+            self.write_outcome(outcome_of(self.clock().now_unix_ms(), leaf, Ended::NotStarted, &fault)).await?;
             return Err(fault);
         }
         let visit = match self.custodians().of(intent.operation().material()) {
@@ -115,16 +113,12 @@ impl House {
         let now = self.clock().now_unix_ms();
         let (outcome, answer) = match end {
             VisitEnd::NotBegun(why) => {
-                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::NotStarted);
                 let fault = why.fault();
-                outcome.reason = Some(reason_of(&fault));
-                (outcome, Err(fault))
+                (outcome_of(now, leaf, Ended::NotStarted, &fault), Err(fault))
             }
             VisitEnd::Unknown(error) => {
-                let mut outcome = OutcomeLeaf::new(now, leaf, Ended::Unknown);
                 let fault = custody::fault(error);
-                outcome.reason = Some(reason_of(&fault));
-                (outcome, Err(fault))
+                (outcome_of(now, leaf, Ended::Unknown, &fault), Err(fault))
             }
             VisitEnd::Signed(signatures) => {
                 let receipt = Receipt::of(order, leaf, self.log_origin(), signatures);
@@ -150,6 +144,13 @@ impl House {
     pub(crate) async fn write_outcome(&self, outcome: OutcomeLeaf) -> Result<(), Fault> {
         self.audit().append_soon(Leaf::Outcome(outcome)).await.map_err(audit_fault)
     }
+}
+
+/// What is written of a sign that nothing came of.
+fn outcome_of(now: u64, leaf: u64, ended: Ended, fault: &Fault) -> OutcomeLeaf {
+    let mut outcome = OutcomeLeaf::new(now, leaf, ended);
+    outcome.reason = Some(reason_of(fault));
+    outcome
 }
 
 /// What the outcome of a visit says: the hash of each signature, or for a batch one root over all.
