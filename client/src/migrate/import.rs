@@ -56,20 +56,16 @@ struct Held {
     name: String,
     purpose: Purpose,
     scope: Vec<String>,
-    /// Why nothing comes of it, in a word.
-    mute: Option<&'static str>,
+    use_: v1::Use,
+    trust: v1::Trust,
 }
 
 impl Held {
     /// None of a key that is for something else.
     fn read(key: &v1::Key) -> Option<Self> {
         let purpose = Purpose::from_wire(key.purpose).ok().filter(|purpose| purpose.is_of_trust_data())?;
-        let mute = match (key.trust(), key.r#use()) {
-            (v1::Trust::Distrusted, _) => Some("distrusted"),
-            (_, v1::Use::Active) => None,
-            (_, other) => Some(key::use_word(other)),
-        };
-        Some(Self { name: key.name.clone(), purpose, scope: key.scope.clone(), mute })
+        let (use_, trust) = (key.r#use(), key.trust());
+        Some(Self { name: key.name.clone(), purpose, scope: key.scope.clone(), use_, trust })
     }
 }
 
@@ -171,10 +167,12 @@ fn already(held: &Held, plan: &Plan) -> Outcome {
         let remedy = "a key's purpose is for life: that role needs another key";
         return left(&format!("for {} and not for {}", held.purpose, plan.purpose), remedy);
     }
-    match held.mute {
-        Some("disabled") => return left("and is disabled", &format!("trustctl key enable {name}")),
-        Some(mute) => return left(&format!("and is {mute}"), "it does not come back: its roles need another key"),
-        None => {}
+    let ended = |word: &str| left(&format!("and is {word}"), "it does not come back: its roles need another key");
+    match (held.trust, held.use_) {
+        (v1::Trust::Distrusted, _) => return ended("distrusted"),
+        (_, v1::Use::Active) => {}
+        (_, v1::Use::Disabled) => return left("and is disabled", &format!("trustctl key enable {name}")),
+        (_, other) => return ended(key::use_word(other)),
     }
     let missing: Vec<String> = plan.scope().into_iter().filter(|gun| !held.scope.contains(gun)).collect();
     if missing.is_empty() {
