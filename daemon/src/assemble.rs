@@ -1,4 +1,4 @@
-//! Puts the house together over the backends that there are, serves it, and ends it.
+//! The one place that names concrete backends: it puts the house together over them, serves it, and ends it.
 
 mod chores;
 mod doors;

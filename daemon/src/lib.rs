@@ -2,7 +2,7 @@
 //! for that purpose, after writing down that it will.
 //!
 //! The way of one Sign: `api` → `authorize` → `audit` → `custody` → receipt.
-//! `init` and `assemble` alone name concrete backends.
+//! `assemble` alone names concrete backends.
 
 mod api;
 mod archive;
