@@ -22,7 +22,7 @@ mod tests;
 
 use trust::Reference;
 
-use crate::command_line::image::VerifyArguments;
+use crate::command_line::image::PullArguments;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::registry::{Access, Manifest, Place};
@@ -66,8 +66,8 @@ fn no_tag(typed: &str) -> Failure {
 }
 
 /// `trustctl image verify REF`
-pub(crate) async fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Failure> {
-    let target = target::Target::parse(&arguments.reference, arguments.named_as.as_deref())?;
-    let verified = verify::verify(context, &target.with_root(arguments.trust_root.clone())).await?;
+pub(crate) async fn verify(context: &Context, arguments: &PullArguments) -> Result<(), Failure> {
+    let target = target::Target::believed(&arguments.reference, &arguments.belief)?;
+    let verified = verify::verify(context, &target).await?;
     context.output.show(&verified)
 }

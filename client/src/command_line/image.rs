@@ -32,13 +32,10 @@ pub(crate) struct PushArguments {
     pub(crate) no_trust_data: bool,
 }
 
-/// `pull`
+/// What signatures are held to.
 #[derive(Debug, Args)]
-pub(crate) struct PullArguments {
-    /// The image: registry/repository:tag, or registry/repository@sha256:…
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-    /// The name that signatures have to give, where REF is a mirror of it.
+pub(crate) struct Belief {
+    /// The name that signatures have to give, where the image is a mirror of it.
     #[arg(long = "as", value_name = "REF")]
     pub(crate) named_as: Option<String>,
     /// The root of the repository's trust data that is believed: a file, or the name of its key as `docker trust
@@ -47,16 +44,21 @@ pub(crate) struct PullArguments {
     pub(crate) trust_root: Option<TrustRoot>,
 }
 
+/// `pull`, `image verify`
+#[derive(Debug, Args)]
+pub(crate) struct PullArguments {
+    /// The image: registry/repository:tag, or registry/repository@sha256:…
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    #[command(flatten)]
+    pub(crate) belief: Belief,
+}
+
 /// `run`
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// The name that signatures have to give, where the image is a mirror of it.
-    #[arg(long = "as", value_name = "REF")]
-    pub(crate) named_as: Option<String>,
-    /// The root of the repository's trust data that is believed: a file, or the name of its key as `docker trust
-    /// inspect` shows it. Without it the configured one, else the first that is seen.
-    #[arg(long, value_name = "FILE|KEY")]
-    pub(crate) trust_root: Option<TrustRoot>,
+    #[command(flatten)]
+    pub(crate) belief: Belief,
     /// Options of the engine's run, the image, and its command.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "RUN ARGUMENTS")]
     pub(crate) arguments: Vec<OsString>,
@@ -76,7 +78,7 @@ pub(crate) enum ImageCommand {
     /// Signs an image that is in the registry.
     Sign(SignArguments),
     /// Verifies an image in the registry; nothing is pulled.
-    Verify(VerifyArguments),
+    Verify(PullArguments),
 }
 
 /// `image sign`
@@ -87,19 +89,4 @@ pub(crate) struct SignArguments {
     pub(crate) reference: String,
     #[command(flatten)]
     pub(crate) how: SigningChoice,
-}
-
-/// `image verify`
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArguments {
-    /// The image: registry/repository:tag, or registry/repository@sha256:…
-    #[arg(value_name = "REF")]
-    pub(crate) reference: String,
-    /// The name that signatures have to give, where REF is a mirror of it.
-    #[arg(long = "as", value_name = "REF")]
-    pub(crate) named_as: Option<String>,
-    /// The root of the repository's trust data that is believed: a file, or the name of its key as `docker trust
-    /// inspect` shows it. Without it the configured one, else the first that is seen.
-    #[arg(long, value_name = "FILE|KEY")]
-    pub(crate) trust_root: Option<TrustRoot>,
 }

@@ -49,8 +49,7 @@ impl Shown for Pulled {
 
 /// `trustctl pull REF`
 pub(crate) async fn pull(context: &Context, arguments: &PullArguments) -> Result<(), Failure> {
-    let target = Target::parse(&arguments.reference, arguments.named_as.as_deref())?;
-    let target = target.with_root(arguments.trust_root.clone());
+    let target = Target::believed(&arguments.reference, &arguments.belief)?;
     let engine = Engine::find(context.engine).await?;
     let transport = transport(context, &target)?;
     if context.content_trust.decide(&context.config, target.judged_repository())? == ContentTrust::Off {
@@ -82,8 +81,7 @@ pub(crate) async fn run(context: &Context, arguments: &RunArguments) -> Result<E
 /// Becomes the engine; `Ok` holds why that did not happen.
 async fn started(context: &Context, arguments: &RunArguments) -> Result<Failure, Failure> {
     let line = RunLine::parse(&arguments.arguments)?;
-    let target = Target::parse(line.image(), arguments.named_as.as_deref())?;
-    let target = target.with_root(arguments.trust_root.clone());
+    let target = Target::believed(line.image(), &arguments.belief)?;
     let mut context = context.clone();
     if line.content_trust_off() {
         context.content_trust = ContentTrust::Off;

@@ -3,6 +3,7 @@
 use trust::format::cosign::Asked;
 use trust::{Reference, Repository, Sha256Digest};
 
+use crate::command_line::image::Belief;
 use crate::failure::Failure;
 use crate::registry::Place;
 use crate::trust_server::TrustRoot;
@@ -64,11 +65,13 @@ impl Target {
         Ok(Self { repository: here.repository, place, named, root: None })
     }
 
-    /// The same, its trust data held against this root.
-    #[must_use]
-    pub(crate) fn with_root(mut self, root: Option<TrustRoot>) -> Self {
-        self.root = root;
-        self
+    /// The same with what its signatures are held to.
+    ///
+    /// # Errors
+    /// A failure of usage.
+    pub(crate) fn believed(typed: &str, belief: &Belief) -> Result<Self, Failure> {
+        let target = Self::parse(typed, belief.named_as.as_deref())?;
+        Ok(Self { root: belief.trust_root.clone(), ..target })
     }
 
     /// Reads a reference with a tag, as `push` needs it.
