@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod changes;
 mod listener;
+mod patient;
 mod pool;
 mod refusal;
 mod route;

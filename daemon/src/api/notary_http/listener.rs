@@ -4,6 +4,8 @@
 //! at once; one address never has all places, nor all of those that a handshake takes.
 
 use std::convert::Infallible;
+use std::error::Error as _;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,8 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use super::patient::Patient;
 use super::pool::Pool;
-use super::{NotaryDoor, Visitor};
+use super::{Answer, NotaryDoor, Visitor};
 use crate::metrics::{DoorCounts, Entrance, TurnedAway};
 use crate::tls::{Peer, TlsState};
 
@@ -39,6 +42,12 @@ const CONNECTION_MAX: Duration = Duration::from_secs(300);
 const DRAIN_MAX: Duration = Duration::from_secs(7);
 /// The longest head of a request, in bytes: a token has up to 16 KiB.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Without a byte of an answer being read, as at the other doors (`Patience::unread`).
+///
+/// What is held meanwhile is the rest of one answer, at most 8 MiB: of a current file the shelf's own bytes, which all who
+/// read it share, and which live on here when the shelf has let them go; of an earlier version, and of a repository that
+/// has no place on the shelf, bytes of its own. Beside it there are 64 KiB in TLS, and what the kernel keeps to send.
+const UNREAD_MAX: Duration = Duration::from_secs(60);
 /// For what a client still sends when its last answer is written.
 const PARTING_MAX: Duration = Duration::from_secs(30);
 /// Without a byte of it.
@@ -119,7 +128,7 @@ impl Listener {
         let (drain, cut) = (drain.clone(), cut.clone());
         connections.spawn(async move {
             let shaken = tokio::select! {
-                shaken = tokio::time::timeout(HANDSHAKE_MAX, shake_hands(stream, &tls)) => shaken,
+                shaken = tokio::time::timeout(HANDSHAKE_MAX, shake_hands(stream, UNREAD_MAX, &tls)) => shaken,
                 () = drain.cancelled() => return,
             };
             drop(handshake);
@@ -128,31 +137,59 @@ impl Listener {
                 return counts.turned_away(Entrance::Notary, TurnedAway::Handshake);
             };
             let _connected = counts.connected(Entrance::Notary);
-            tokio::select! {
-                () = converse(stream, door, Visitor { address, peer }, drain) => {}
-                () = cut.cancelled() => {}
+            let visitor = Visitor { address, peer };
+            let answer = move |request| {
+                let (door, visitor) = (Arc::clone(&door), visitor.clone());
+                async move { door.answer(request, &visitor).await }
+            };
+            let parted = tokio::select! {
+                parted = converse(stream, answer, drain) => parted,
+                () = cut.cancelled() => Parted::Well,
+            };
+            if parted == Parted::Stalled {
+                counts.turned_away(Entrance::Notary, TurnedAway::Stalled);
             }
             drop(place);
         });
     }
 }
 
-async fn shake_hands(stream: TcpStream, tls: &TlsState) -> std::io::Result<(TlsStream<TcpStream>, Option<Arc<Peer>>)> {
+async fn shake_hands(
+    stream: TcpStream,
+    unread_max: Duration,
+    tls: &TlsState,
+) -> std::io::Result<(TlsStream<Patient>, Option<Arc<Peer>>)> {
     stream.set_nodelay(true)?;
-    let stream = TlsAcceptor::from(tls.server()).accept(stream).await?;
+    let stream = TlsAcceptor::from(tls.server()).accept(Patient::new(stream, unread_max)).await?;
     let (_, session) = stream.get_ref();
     let peer = session.peer_certificates().and_then(Peer::new).map(Arc::new);
     Ok((stream, peer))
 }
 
-/// Answers the requests of a connection, one after the other, until it ends or has lived long enough.
-async fn converse(stream: TlsStream<TcpStream>, door: Arc<NotaryDoor>, visitor: Visitor, drain: CancellationToken) {
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parted {
+    /// Its client read no further.
+    Stalled,
+    /// Otherwise.
+    Well,
+}
+
+/// Answers the requests of a connection, one after the other, until it ends, stalls, or has lived long enough.
+async fn converse<F>(
+    stream: TlsStream<Patient>,
+    answer: impl Fn(Request<Incoming>) -> F,
+    drain: CancellationToken,
+) -> Parted
+where
+    F: Future<Output = Answer>,
+{
     let has_body = Arc::new(AtomicBool::new(false));
     let last_has_body = Arc::clone(&has_body);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (door, visitor) = (Arc::clone(&door), visitor.clone());
         last_has_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
-        async move { Ok::<_, Infallible>(door.answer(request, &visitor).await) }
+        let answering = answer(request);
+        async move { Ok::<_, Infallible>(answering.await) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(HEAD_BYTES_MAX);
@@ -170,6 +207,11 @@ async fn converse(stream: TlsStream<TcpStream>, door: Arc<NotaryDoor>, visitor: 
             tokio::time::timeout(DRAIN_MAX, &mut connection).await.unwrap_or(Ok(()))
         }
     };
+    if ended.as_ref().is_err_and(is_stalled) {
+        debug!("a client of Notary reads no further");
+        // There is nothing to say to it: what it has not read yet is in front.
+        return Parted::Stalled;
+    }
     // Behind a head that cannot be read may be anything.
     let may_send = has_body.load(Ordering::Relaxed) || ended.as_ref().is_err_and(hyper::Error::is_parse);
     if let Err(error) = ended {
@@ -178,6 +220,13 @@ async fn converse(stream: TlsStream<TcpStream>, door: Arc<NotaryDoor>, visitor: 
     if may_send {
         part(connection.into_parts().io.into_inner()).await;
     }
+    Parted::Well
+}
+
+/// Whether a connection broke because its client took nothing: in our time ([`Patient`]), or in the kernel's.
+fn is_stalled(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::TimedOut)
 }
 
 /// Ends a connection so that its last answer arrives (RFC 9112 §9.6).
@@ -185,7 +234,7 @@ async fn converse(stream: TlsStream<TcpStream>, door: Arc<NotaryDoor>, visitor: 
 /// An upload may be answered before it is there. What comes for a socket that is closed already has the kernel reset the
 /// connection, and the client loses what it has not read yet. So our half is closed first, and what still comes is thrown
 /// away, undeciphered, until the client has closed its own, or a bound is reached.
-async fn part(mut stream: TlsStream<TcpStream>) {
+async fn part(mut stream: TlsStream<Patient>) {
     let parting = async move {
         // Done already, unless something broke.
         if stream.shutdown().await.is_err() {
@@ -204,3 +253,6 @@ async fn part(mut stream: TlsStream<TcpStream>) {
     // Past the time there is nothing more that could be done for it.
     let _ = tokio::time::timeout(PARTING_MAX, parting).await;
 }
+
+#[cfg(test)]
+mod tests;
