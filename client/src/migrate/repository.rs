@@ -26,12 +26,18 @@ pub(super) async fn run(context: &Context, arguments: &ImportRepository) -> Resu
         Failure::from(status).refusal_remedied_by(remedy)
     })?;
     let about = format!("{repository} from {server}");
-    context.output.show(&TrustChange::read("adopted", about, answer.into_inner().change)?)?;
+    let answer = answer.into_inner();
+    let change = TrustChange::read("adopted", about, answer.change)?.with_snapshot_keys(answer.snapshot_keys);
+    context.output.show(&change)?;
     let why = if pinned { "pinned root" } else { "the first root that was seen" };
     context.output.remark(&format!("  believed: {why} {root_keys}"));
     context.output.warning(&format!(
         "from now on nobody may publish to {server}: clients name this daemon (DOCKER_CONTENT_TRUST_SERVER)"
     ));
+    if let Some([what, remedy]) = change.snapshot_words(repository.as_str()) {
+        context.output.warning(&what);
+        context.output.remark(&remedy);
+    }
     Ok(())
 }
 

@@ -26,6 +26,9 @@ pub(crate) struct TrustChange {
     /// Roles whose files count no more until those who may sign them anew.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lapsed: Vec<String>,
+    /// Of what was taken over: the keys of its snapshot, where the daemon cannot sign it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    snapshot_keys: Vec<Key>,
     /// What waits; nothing of it is published.
     #[serde(skip_serializing_if = "Option::is_none")]
     proposal: Option<Proposal>,
@@ -49,7 +52,28 @@ impl TrustChange {
         let v1::TrustChange { lapsed, log_origin, leaves, proposal, .. } = change;
         let proposal = proposal.map(Proposal::read);
         let done = if proposal.is_some() { "proposed" } else { done };
-        Ok(Self { done, about, files, keys, lapsed, proposal, log_origin, leaves })
+        let snapshot_keys = Vec::new();
+        Ok(Self { done, about, files, keys, lapsed, snapshot_keys, proposal, log_origin, leaves })
+    }
+
+    /// The same with the keys of a snapshot that the daemon cannot sign.
+    pub(crate) fn with_snapshot_keys(mut self, keys: Vec<v1::TrustKey>) -> Self {
+        self.snapshot_keys = keys.into_iter().map(Key::read).collect();
+        self
+    }
+
+    /// Where the daemon cannot sign the snapshot: what that means, and what can be done.
+    pub(crate) fn snapshot_words(&self, repository: &str) -> Option<[String; 2]> {
+        let ids = self.snapshot_keys.iter().map(|key| printable(&key.id)).collect::<Vec<_>>().join(", ");
+        let what = format!(
+            "the daemon cannot sign the snapshot of {repository}: only who has its key can publish there ({ids})"
+        );
+        let remedy = format!(
+            "  is it an owner's key, nothing has to be done; is it the old server's, import it (trustctl migrate notary \
+             import signer-keys), or put the daemon's in its place: trustctl trust rotate {repository} snapshot, or \
+             where root's key is elsewhere notary key rotate {repository} snapshot --server-managed"
+        );
+        (!ids.is_empty()).then_some([what, remedy])
     }
 
     /// Whether readers see it.
@@ -90,6 +114,7 @@ impl Shown for TrustChange {
             let words = format!("  {role} counts no more until those who may sign it anew: trustctl trust witness");
             paint.bad(&words)
         }));
+        lines.extend(self.snapshot_keys.iter().map(|key| format!("  snapshot key {}", key.words(paint))));
         if self.leaves.is_empty() {
             return lines.join("\n");
         }
@@ -251,5 +276,29 @@ impl Shown for Inspected {
         }
         lines.extend(self.proposal.iter().flat_map(|proposal| proposal.lines(paint)));
         lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_the_daemon_cannot_sign_is_said_with_what_to_do() {
+        let adopted = |keys: Vec<v1::TrustKey>| {
+            let change = Some(v1::TrustChange::default());
+            TrustChange::read("adopted", "r.io/app".to_owned(), change).unwrap().with_snapshot_keys(keys)
+        };
+        let elsewhere = adopted(vec![v1::TrustKey { id: "ab".repeat(32), name: String::new() }]);
+
+        assert!(elsewhere.text(Paint::default()).contains("snapshot key abababababab  not here"));
+        let [what, remedy] = elsewhere.snapshot_words("r.io/app").unwrap();
+        assert!(what.contains("cannot sign the snapshot of r.io/app") && what.contains(&"ab".repeat(32)), "{what}");
+        for way in ["signer-keys", "trustctl trust rotate r.io/app snapshot", "snapshot --server-managed"] {
+            assert!(remedy.contains(way), "{way}: {remedy}");
+        }
+        let json = serde_json::to_value(&elsewhere).unwrap();
+        assert_eq!(json["snapshot_keys"][0]["id"], "ab".repeat(32));
+        assert!(adopted(Vec::new()).snapshot_words("r.io/app").is_none());
     }
 }

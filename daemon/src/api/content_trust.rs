@@ -52,8 +52,9 @@ impl v1::content_trust_server::ContentTrust for Door {
         let wire = request.into_inner();
         let gun = gun(&wire.repository).map_err(answer)?;
         let adoption = adoption(wire).map_err(answer)?;
-        let changed = self.house.publisher().adopt(&principal, &gun, adoption, deadline).await.map_err(answer)?;
-        Ok(Response::new(v1::AdoptTrustResponse { change: Some(self.change_to_wire(changed)) }))
+        let mut changed = self.house.publisher().adopt(&principal, &gun, adoption, deadline).await.map_err(answer)?;
+        let snapshot_keys = std::mem::take(&mut changed.snapshot_keys).into_iter().map(key_to_wire).collect();
+        Ok(Response::new(v1::AdoptTrustResponse { change: Some(self.change_to_wire(changed)), snapshot_keys }))
     }
 
     async fn sign_target(

@@ -60,6 +60,8 @@ pub(crate) struct Changed {
     pub(crate) keys: Vec<ShownKey>,
     /// Roles whose files count no more until somebody who may signs them anew.
     pub(crate) lapsed: Vec<RoleName>,
+    /// Of what was taken over: the keys of its snapshot, where the daemon holds too few of them to sign it.
+    pub(crate) snapshot_keys: Vec<ShownKey>,
     /// Where nothing of it is published yet: what waits for others to sign.
     pub(crate) proposal: Option<ShownProposal>,
 }

@@ -17,7 +17,7 @@ use trust::format::tuf::publish::Refusal;
 use trust::format::tuf::{Document, Gun, Key, Part, Repository, RoleName};
 use trust::{Fault, FaultKind, Principal};
 
-use super::{Changed, end_of};
+use super::{Changed, ShownKey, end_of};
 use crate::authorize::Action;
 use crate::publish::authorize::{OwnerWork, Publication, Warrant};
 use crate::publish::keys::Wanted;
@@ -133,6 +133,9 @@ impl Publisher<'_> {
         // A snapshot of the daemon's names what is there now; one of its owner's stays as it is.
         let snapshot = self.held_signers(asked, &repository, &RoleName::Snapshot)?;
         let snapshot = snapshot.map(|keys| Ok::<_, Fault>((keys, ends(now, TARGETS_SECONDS)?))).transpose()?;
+        if snapshot.is_none() {
+            changed.snapshot_keys = self.keys_of_snapshot(asked, &repository)?;
+        }
         let timestamp = self.signers(&asked.gun, &repository, &RoleName::Timestamp)?;
         let own = OwnFiles::plan(&repository, snapshot, (timestamp, ends(now, TIMESTAMP_SECONDS)?))?;
         let mut head = generation.head.clone();
@@ -182,6 +185,15 @@ impl Publisher<'_> {
             Err(PublishError::Refused(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The keys of a snapshot that the daemon does not sign: whoever publishes has to send it, signed with them. Whether
+    /// they are its owner's or the other server's, nothing here says.
+    fn keys_of_snapshot(self, asked: &Asked, repository: &Repository) -> Result<Vec<ShownKey>, PublishError> {
+        let role = RoleName::Snapshot;
+        let held = self.server_keys(&asked.gun, &role)?;
+        let authority = repository.authority(&role).ok_or(PublishError::NotFound)?;
+        Ok(authority.keys().iter().map(|key| self.shown_key(&asked.who, key, &held)).collect())
     }
 
     /// Root's own keys, for a root in which ours speak.

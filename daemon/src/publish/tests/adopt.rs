@@ -6,7 +6,7 @@ use trust::format::tuf::{Document, RoleName};
 use trust::{Fault, FaultKind, Purpose, Use};
 
 use super::scene::{GUN, OWNER, Scene, gun, version};
-use crate::publish::{Adoption, Beginning, Changed, PublishError};
+use crate::publish::{Adoption, Beginning, Changed, PublishError, Rotation};
 
 const EVERYTHING: &str = "permit (principal, action, resource);";
 const OWN: [Purpose; 2] = [Purpose::Snapshot, Purpose::Timestamp];
@@ -58,6 +58,7 @@ async fn what_another_server_published_goes_on_behind_its_versions() {
 
     assert_eq!(adopted.files, [(RoleName::Root, version(1)), (RoleName::Targets, version(3))]);
     assert!(adopted.leaves.is_empty(), "its keys are held: its root stays");
+    assert!(adopted.snapshot_keys.is_empty());
     let scene = scene.restarted().await;
     let whole = scene.walk().await;
     assert_eq!(whole.file(&RoleName::Root).unwrap().raw(), shown.roots[0]);
@@ -100,6 +101,7 @@ async fn where_its_keys_are_not_held_a_root_that_lists_ours_follows() {
 
     assert_eq!(adopted.files, [(RoleName::Targets, version(3)), (RoleName::Root, version(2))]);
     assert_eq!(adopted.leaves.len(), 1);
+    assert!(adopted.snapshot_keys.is_empty(), "the daemon signs it from now on");
     let roles: Vec<String> = scene.intents().await.drain(before..).map(|(_, role, number, _)| role + &number).collect();
     assert_eq!(roles, ["root2", "snapshot4", "timestamp4"]);
     let whole = scene.walk().await;
@@ -115,6 +117,27 @@ async fn where_its_keys_are_not_held_a_root_that_lists_ours_follows() {
     scene.delete().await;
     let again = scene.adopt(&next).await.unwrap();
     assert_eq!(again.files[0], (RoleName::Root, version(2)), "two roots, one after the other");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_the_daemon_cannot_sign_is_said_and_can_become_its_own() {
+    let (scene, shown) = gone(EVERYTHING).await;
+    scene.set_use(Purpose::Snapshot, Use::Disabled).await;
+
+    let adopted = scene.adopt(&shown).await.unwrap();
+
+    let root = Document::read(&RoleName::Root, &shown.roots[0]).unwrap();
+    let listed = root.as_root().unwrap().authority(&RoleName::Snapshot).unwrap().keys()[0].canonical_id();
+    assert_eq!(adopted.snapshot_keys.iter().map(|key| key.id).collect::<Vec<_>>(), [listed]);
+    let whole = scene.walk().await;
+    assert_eq!(whole.file(&RoleName::Snapshot).unwrap().raw(), shown.snapshot, "its owner's stays as it is");
+    let refused = scene.sign_tag("3.0").await.unwrap_err();
+    assert!(refused.public().contains("snapshot"), "{refused:?}");
+    // What the report says to do.
+    let snapshot = Rotation { role: RoleName::Snapshot, key: None, old: None, token: None };
+    scene.publisher().rotate(&OWNER, &gun(GUN), snapshot, scene.deadline()).await.unwrap();
+    scene.sign_tag("3.0").await.unwrap();
+    scene.walk().await;
 }
 
 #[tokio::test]
