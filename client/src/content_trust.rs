@@ -107,7 +107,8 @@ mod tests {
         assert_eq!(off.content_trust.decide(&off.config, &repository).unwrap_err().exit().code(), 1);
 
         off.config.pins.clear();
-        off.config.trust_servers = vec![TrustServerEntry::at("https://n.example.com".into(), None, &repository)];
+        let gun = repository.as_str().parse().unwrap();
+        off.config.trust_servers = vec![TrustServerEntry::at("https://n.example.com".into(), None, &gun)];
         let refused = off.content_trust.decide(&off.config, &repository).unwrap_err();
         assert_eq!(refused.exit().code(), 1);
         let another = Repository::parse("r.example.com/other").unwrap();

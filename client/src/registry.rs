@@ -103,14 +103,20 @@ pub(crate) enum Put {
 /// One repository of one registry, with the rights for one kind of access.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    exchange: Exchange,
+    channel: Channel,
     repository: Repository,
+}
+
+/// A server, and the rights for one kind of access to one repository there.
+#[derive(Debug)]
+struct Channel {
+    exchange: Exchange,
     access: Access,
     /// What a token is asked for: the repository as this server calls it.
     scope: String,
     credentials: CredentialFiles,
-    /// Whose credentials are shown: those of the registry, to its trust server, too.
-    credentials_of: Address,
+    /// Whose credentials are shown, and for which repository there: those of a registry to its trust server, too.
+    credentials_of: (Address, String),
     /// The header that opened the door last.
     authorization: Mutex<Option<HeaderValue>>,
 }
@@ -128,15 +134,15 @@ impl Registry {
     ) -> Result<Self, RegistryError> {
         let address = Address::of(repository.registry(), plain)?;
         let exchange = Exchange::new(address.clone(), &[], Patience::USUAL)?;
-        Ok(Self {
+        let channel = Channel {
             exchange,
-            repository: repository.clone(),
             access,
             scope: repository.path().to_owned(),
             credentials,
-            credentials_of: address,
+            credentials_of: (address, repository.to_string()),
             authorization: Mutex::new(None),
-        })
+        };
+        Ok(Self { channel, repository: repository.clone() })
     }
 
     /// Which repository this is.
@@ -146,7 +152,7 @@ impl Registry {
 
     /// True where it is spoken to without TLS: engines must be told.
     pub(crate) fn is_plain(&self) -> bool {
-        self.exchange.address().is_plain()
+        self.channel.exchange.address().is_plain()
     }
 
     /// The manifest at `place`, or `None` where the registry has none.
@@ -156,11 +162,11 @@ impl Registry {
     pub(crate) async fn manifest(&self, place: &Place) -> Result<Option<Manifest>, RegistryError> {
         let mut ask = Ask::new(Method::GET, self.url(&format!("manifests/{place}"))?, MANIFEST_BYTES_MAX);
         ask.headers.insert(ACCEPT, HeaderValue::from_static(MANIFEST_TYPES));
-        let answer = self.ask(&ask).await?;
+        let answer = self.channel.ask(&ask).await?;
         match answer.status {
             StatusCode::OK => self.received(place, answer).map(Some),
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(self.refused(&ask, &answer)),
+            _ => Err(self.channel.refused(&ask, &answer)),
         }
     }
 
@@ -169,13 +175,16 @@ impl Registry {
         if let Place::Digest(asked) = place
             && *asked != digest
         {
-            return Err(self.exchange.lied(format!("asked for the manifest {asked} it sends {digest}")));
+            return Err(self.channel.exchange.lied(format!("asked for the manifest {asked} it sends {digest}")));
         }
         if let Some(announced) = text(&answer.headers, DIGEST_HEADER)
             && announced != digest.to_string()
         {
             let announced = printable(&announced);
-            return Err(self.exchange.lied(format!("it announces manifest {announced} at {place} and sends {digest}")));
+            return Err(self
+                .channel
+                .exchange
+                .lied(format!("it announces manifest {announced} at {place} and sends {digest}")));
         }
         let media_type = text(&answer.headers, CONTENT_TYPE.as_str()).unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
@@ -189,19 +198,19 @@ impl Registry {
     /// [`RegistryError`]; `Lied` for another size or digest. The size is held before anything is hashed.
     pub(crate) async fn blob(&self, digest: &Sha256Digest, bytes: usize) -> Result<Option<Vec<u8>>, RegistryError> {
         let ask = Ask::new(Method::GET, self.url(&format!("blobs/{digest}"))?, bytes);
-        let answer = self.ask(&ask).await?;
+        let answer = self.channel.ask(&ask).await?;
         match answer.status {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
-            _ => return Err(self.refused(&ask, &answer)),
+            _ => return Err(self.channel.refused(&ask, &answer)),
         }
         if answer.body.len() != bytes {
             let sent = answer.body.len();
-            return Err(self.exchange.lied(format!("blob {digest} has {sent} bytes and should have {bytes}")));
+            return Err(self.channel.exchange.lied(format!("blob {digest} has {sent} bytes and should have {bytes}")));
         }
         let found = Sha256Digest::of(&answer.body);
         if found != *digest {
-            return Err(self.exchange.lied(format!("asked for the blob {digest} it sends {found}")));
+            return Err(self.channel.exchange.lied(format!("asked for the blob {digest} it sends {found}")));
         }
         Ok(Some(answer.body))
     }
@@ -227,21 +236,33 @@ impl Registry {
             Version::Any => None,
             Version::Tagged(etag) => ask.headers.insert(IF_MATCH, etag.clone()),
         };
-        let answer = self.ask(&ask).await?;
+        let answer = self.channel.ask(&ask).await?;
         match answer.status {
             StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => return Ok(Put::Moved),
             status if status.is_success() => {}
-            _ => return Err(self.refused(&ask, &answer)),
+            _ => return Err(self.channel.refused(&ask, &answer)),
         }
         if let Some(claimed) = text(&answer.headers, DIGEST_HEADER)
             && claimed != digest.to_string()
         {
             let claimed = printable(&claimed);
-            return Err(self.exchange.lied(format!("it stores the manifest {digest} under the digest {claimed}")));
+            return Err(self
+                .channel
+                .exchange
+                .lied(format!("it stores the manifest {digest} under the digest {claimed}")));
         }
         Ok(Put::Done { subject_listed: answer.headers.contains_key("oci-subject") })
     }
 
+    /// `…/v2/<path>/<rest>`; both consist of characters that need no escape.
+    fn url(&self, rest: &str) -> Result<Url, RegistryError> {
+        let base = self.channel.exchange.address().base();
+        base.join(&format!("{}/{rest}", self.repository.path()))
+            .map_err(|_| self.channel.exchange.detour(base, "a repository that makes no URL"))
+    }
+}
+
+impl Channel {
     /// Asks, and where the registry wants to know who we are, shows it and asks again, once.
     async fn ask(&self, ask: &Ask) -> Result<Answer, RegistryError> {
         let known = self.authorization.lock().await.clone();
@@ -259,18 +280,12 @@ impl Registry {
     }
 
     async fn renewed(&self, headers: &HeaderMap) -> Result<HeaderValue, RegistryError> {
-        let credential = self.credentials.find(&self.credentials_of, self.repository.as_str()).await?;
+        let (of, repository) = &self.credentials_of;
+        let credential = self.credentials.find(of, repository).await?;
         let (access, scope) = (self.access, self.scope.as_str());
         let value = authorization::authorize(&self.exchange, headers, credential.as_ref(), access, scope).await?;
         *self.authorization.lock().await = Some(value.clone());
         Ok(value)
-    }
-
-    /// `…/v2/<path>/<rest>`; both consist of characters that need no escape.
-    fn url(&self, rest: &str) -> Result<Url, RegistryError> {
-        let base = self.exchange.address().base();
-        base.join(&format!("{}/{rest}", self.repository.path()))
-            .map_err(|_| self.exchange.detour(base, "a repository that makes no URL"))
     }
 
     fn refused(&self, ask: &Ask, answer: &Answer) -> RegistryError {

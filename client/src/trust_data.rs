@@ -104,7 +104,8 @@ pub(crate) async fn vouched(context: &Context, asked: Question<'_>) -> Result<Op
             Some(_) => Err(not_configured(asked.repository)),
         };
     };
-    let Some(read) = read(context, entry, asked.repository, asked.root, Extent::Pulled).await? else {
+    let gun = asked.repository.as_str().parse()?;
+    let Some(read) = read(context, entry, &gun, asked.root, Extent::Pulled).await? else {
         return Ok(None);
     };
     let client = &read.client;
@@ -132,22 +133,21 @@ pub(crate) async fn vouched(context: &Context, asked: Question<'_>) -> Result<Op
 async fn read<'c>(
     context: &Context,
     entry: &'c TrustServerEntry,
-    repository: &trust::Repository,
+    gun: &Gun,
     root: Option<&TrustRoot>,
     extent: Extent,
 ) -> Result<Option<Read<'c>>, Failure> {
-    let gun: Gun = repository.as_str().parse()?;
     // Whoever names a root expects that there is one.
     let is_expected = entry.is_required() || root.is_some();
     let root = root.or(entry.root());
     let plain = if context.plain_http { PlainHttp::Asked } else { PlainHttp::LoopbackOnly };
     let credentials = CredentialFiles::from_environment();
-    let server = TrustServer::open(entry.url(), &entry.authorities()?, repository, plain, credentials)?;
-    let cache = Cache::open(context.config.places.state_or_fail()?, entry.url(), &gun, root)?;
-    let Some(mut visit) = Visit::begin(&server, &cache, gun, root).await? else {
+    let server = TrustServer::open(entry.url(), &entry.authorities()?, gun, plain, credentials)?;
+    let cache = Cache::open(context.config.places.state_or_fail()?, entry.url(), gun, root)?;
+    let Some(mut visit) = Visit::begin(&server, &cache, gun.clone(), root).await? else {
         if is_expected {
             return Err(Failure::refused(
-                format!("{repository} has no trust data at {}, and it is required", entry.url()),
+                format!("{gun} has no trust data at {}, and it is required", entry.url()),
                 "whoever owns the repository has to sign it: docker trust sign, or notary init",
             ));
         }
@@ -163,14 +163,14 @@ async fn read<'c>(
     if visit.is_first() && root.is_none() {
         let keys = root_keys_as_docker_has_them(visit.client());
         let why = "is believed because it is the first that was seen";
-        context.output.warning(&format!("the root of {repository} {why}: {keys}"));
+        context.output.warning(&format!("the root of {gun} {why}: {keys}"));
     }
     let notes = if extent == Extent::Whole { visit.take_delegations().await? } else { Vec::new() };
     let (client, lapsed) = visit.end();
     Ok(Some(Read { entry, server, client, pinned: root.is_some(), lapsed, notes }))
 }
 
-fn not_configured(repository: &trust::Repository) -> Failure {
+fn not_configured(repository: impl std::fmt::Display) -> Failure {
     Failure::usage(
         format!("no trust server is configured for {repository}"),
         "[[trust_servers]] in config.toml says where its trust data is, and with --trust-root which root to believe",

@@ -11,7 +11,7 @@ mod shown;
 
 use tonic::Code;
 use trust::format::tuf::RoleName;
-use trust::{KeyName, Reference, Repository};
+use trust::{Gun, KeyName, Reference, Repository};
 use trust_proto::v1;
 
 use crate::command_line::trust::{TrustCommand, TrustInit, TrustInspect, TrustSign};
@@ -140,7 +140,9 @@ async fn revoke(context: &Context, arguments: &TrustSign) -> Result<(), Failure>
 async fn inspect(context: &Context, arguments: &TrustInspect) -> Result<(), Failure> {
     let typed = &arguments.repository;
     let by_tag = typed.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    let (repository, tag) = if by_tag {
+    let (repository, tag) = if arguments.exact {
+        (typed.parse::<Gun>()?.to_string(), String::new())
+    } else if by_tag {
         let reference = image::tagged(typed)?;
         (reference.repository.to_string(), reference.tag.to_string())
     } else {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 use trust::scope::RepositoryPattern;
-use trust::{Malformed, Repository, Sha256Digest};
+use trust::{Gun, Malformed, Repository, Sha256Digest};
 
 use crate::failure::Failure;
 use crate::files;
@@ -64,10 +64,10 @@ impl TryFrom<String> for TrustRoot {
 }
 
 impl TrustServerEntry {
-    /// One that a call names, for one repository.
-    pub(crate) fn at(url: String, ca: Option<PathBuf>, repository: &Repository) -> Self {
-        let pattern = Some(RepositoryPattern::Exact(repository.clone()));
-        Self { repository: repository.to_string(), url, ca, root: None, required: true, pattern }
+    /// One that a call names, for the one repository that it is about.
+    pub(crate) fn at(url: String, ca: Option<PathBuf>, gun: &Gun) -> Self {
+        let pattern = Repository::parse(gun.as_str()).ok().map(RepositoryPattern::Exact);
+        Self { repository: gun.to_string(), url, ca, root: None, required: true, pattern }
     }
 
     /// The same, read: paths lie beside the file that names them, in `directory`.

@@ -213,3 +213,33 @@ fn keys_of_the_original_signer_sign_here_what_its_server_had_them_sign() {
     let fresh = Owner::of(&scene, "team/other");
     assert!(keys.iter().all(|key| key["id"] != fresh.timestamp.0.as_str()), "{:?}", fresh.timestamp);
 }
+
+#[test]
+fn a_repository_whose_name_is_no_images_moves_by_its_exact_name() {
+    const FILES: &str = "demo/files";
+    let original = Original::start();
+    let owner = original.client();
+    let file = owner.file("one", "one\n").unwrap();
+    done(&owner, &["init", "--publish", FILES]);
+    done(&owner, &["add", "--publish", FILES, "v1", &file]);
+    let notary = "auth = \"none\"\ngun_prefixes = [\"demo/\"]\n".to_owned();
+    let scene = Scene::started(&Plan { notary, ..Plan::open() });
+    let user = scene.daemon.user().unwrap();
+    let passphrase = user.write_secret("passphrase", b"a passphrase for tests").unwrap();
+    let directory = owner.home().join("trust");
+    let (directory, url) = (directory.to_str().unwrap(), original.url());
+    let named = ["--passphrase-file", &passphrase, "--repository", FILES, "--exact"];
+    trustctl(&user, &[&["keys", "--from", directory], &named[..]].concat()).ok().unwrap();
+
+    // As a name of an image it is another repository's.
+    let other = trustctl(&user, &["repository", FILES, "--from", &url]).exited(1).unwrap();
+    assert!(other.stderr.contains("docker.io/demo/files") && other.stderr.contains("--exact"), "{other}");
+    trustctl(&user, &["repository", "--exact", FILES, "--from", &url]).ok().unwrap();
+
+    let inspect = ["--output", "json", "trust", "inspect", "--exact", FILES];
+    let shown = user.run(&inspect).unwrap().ok().unwrap().json().unwrap();
+    assert_eq!((&shown["repository"], &shown["targets"][0]["tag"]), (&json!(FILES), &json!("v1")), "{shown}");
+    user.run(&["trust", "rotate", "--exact", FILES, "targets"]).unwrap().ok().unwrap();
+    user.run(&["trust", "witness", "--exact", FILES, "targets"]).unwrap().ok().unwrap();
+    assert!(done(&owner.moved_to(scene.url(), Some(scene.ca())), &["list", FILES]).stdout.contains("v1"));
+}

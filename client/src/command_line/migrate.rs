@@ -6,6 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
 use super::image::SigningChoice;
+use super::trust::TrustName;
 use crate::trust_server::TrustRoot;
 
 /// `migrate …`
@@ -71,6 +72,9 @@ pub(crate) struct ImportKeys {
     /// may be given again.
     #[arg(long, value_name = "REPOSITORY")]
     pub(crate) repository: Vec<String>,
+    /// Take these as they stand, for names that are no images': demo/files, and not docker.io/demo/files.
+    #[arg(long, requires = "repository")]
+    pub(crate) exact: bool,
     /// The daemon's token that they go into; the daemon's own custody where none is given.
     #[arg(long, value_name = "NAME")]
     pub(crate) token: Option<String>,
@@ -79,9 +83,8 @@ pub(crate) struct ImportKeys {
 /// `migrate notary import repository`
 #[derive(Debug, Args)]
 pub(crate) struct ImportRepository {
-    /// The repository: registry/repository.
-    #[arg(value_name = "REPOSITORY")]
-    pub(crate) repository: String,
+    #[command(flatten)]
+    pub(crate) name: TrustName,
     /// The server that has its trust data: https://HOST, or with a port https://HOST:PORT. Without it the one that `[[trust_servers]]` names.
     #[arg(long, value_name = "URL")]
     pub(crate) from: Option<String>,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use trust::{Gun, Malformed, Repository};
 
 /// `trust …`
 #[derive(Debug, Subcommand)]
@@ -87,12 +88,37 @@ pub(crate) struct DelegateList {
     pub(crate) repository: String,
 }
 
-/// `trust rotate`
+/// The name of a repository's trust data, which may be no image's.
 #[derive(Debug, Args)]
-pub(crate) struct TrustRotate {
+pub(crate) struct TrustName {
     /// The repository: registry/repository.
     #[arg(value_name = "REPOSITORY")]
     pub(crate) repository: String,
+    /// Take REPOSITORY as it stands, for a name that is no image's: demo/files, and not docker.io/demo/files.
+    #[arg(long)]
+    pub(crate) exact: bool,
+}
+
+impl TrustName {
+    /// The name.
+    ///
+    /// # Errors
+    /// Of what is none.
+    pub(crate) fn gun(&self) -> Result<Gun, Malformed> {
+        if self.exact { self.repository.parse() } else { Repository::normalise(&self.repository)?.as_str().parse() }
+    }
+
+    /// The name as another command takes it.
+    pub(crate) fn typed(&self) -> String {
+        if self.exact { format!("--exact {}", self.repository) } else { self.repository.clone() }
+    }
+}
+
+/// `trust rotate`
+#[derive(Debug, Args)]
+pub(crate) struct TrustRotate {
+    #[command(flatten)]
+    pub(crate) name: TrustName,
     /// root, targets, snapshot, timestamp, or targets/NAME.
     #[arg(value_name = "ROLE")]
     pub(crate) role: String,
@@ -111,9 +137,8 @@ pub(crate) struct TrustRotate {
 /// `trust witness`
 #[derive(Debug, Args)]
 pub(crate) struct TrustWitness {
-    /// The repository: registry/repository.
-    #[arg(value_name = "REPOSITORY")]
-    pub(crate) repository: String,
+    #[command(flatten)]
+    pub(crate) name: TrustName,
     /// root, targets, or targets/NAME. Look at what they say first: `trust inspect`.
     #[arg(required = true, value_name = "ROLE")]
     pub(crate) role: Vec<String>,
@@ -179,4 +204,7 @@ pub(crate) struct TrustInspect {
     /// The repository, or one tag of it: registry/repository or registry/repository:tag.
     #[arg(value_name = "REPOSITORY")]
     pub(crate) repository: String,
+    /// Take REPOSITORY as it stands, for a name that is no image's: demo/files, and not docker.io/demo/files.
+    #[arg(long)]
+    pub(crate) exact: bool,
 }

@@ -8,7 +8,7 @@ pub(super) mod docker_key;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use trust::{Gun, Repository};
+use trust::{Gun, Malformed, Repository};
 
 use self::directory::{KeyFiles, Listed};
 use self::docker_key::DockerKey;
@@ -30,8 +30,10 @@ pub(super) async fn run(context: &Context, arguments: &ImportKeys) -> Result<Exi
             file.display()
         ));
     }
-    let named = arguments.repository.iter().map(|typed| Ok(Repository::normalise(typed)?.as_str().parse::<Gun>()?));
-    let named = named.collect::<Result<Vec<_>, Failure>>()?;
+    let named = arguments.repository.iter().map(|typed| {
+        if arguments.exact { typed.parse::<Gun>() } else { Repository::normalise(typed)?.as_str().parse() }
+    });
+    let named = named.collect::<Result<Vec<_>, Malformed>>()?;
     let mut passphrases = Passphrases::read(&arguments.passphrase_file)?;
     let directory = Directory { private, listed, named };
     let still_there = format!("{} still holds the private keys", arguments.from.display());

@@ -39,7 +39,7 @@ impl Registry {
         while pages.len() < PAGES_MAX {
             let mut ask = Ask::new(Method::GET, url.clone(), MANIFEST_BYTES_MAX);
             ask.headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.oci.image.index.v1+json"));
-            let answer = self.ask(&ask).await?;
+            let answer = self.channel.ask(&ask).await?;
             match answer.status {
                 StatusCode::OK => {}
                 // distribution 2.8 gives a page of text; others say that they do not know the method or the path.
@@ -51,7 +51,7 @@ impl Registry {
                 {
                     return Ok(Referrers::NoApi);
                 }
-                _ => return Err(self.refused(&ask, &answer)),
+                _ => return Err(self.channel.refused(&ask, &answer)),
             }
             let next = self.next_page(&url, &answer)?;
             pages.push(answer.body);
@@ -65,10 +65,10 @@ impl Registry {
     fn next_page(&self, url: &Url, answer: &Answer) -> Result<Option<Url>, RegistryError> {
         let links = answer.headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
         let Some(target) = links.flat_map(|value| value.split(',')).find_map(next) else { return Ok(None) };
-        let next = url.join(target).map_err(|_| self.exchange.detour(url, "a next page that is no URL"))?;
-        match self.exchange.way(&next)? {
+        let next = url.join(target).map_err(|_| self.channel.exchange.detour(url, "a next page that is no URL"))?;
+        match self.channel.exchange.way(&next)? {
             Way::Home => Ok(Some(next)),
-            Way::Abroad => Err(self.exchange.detour(&next, "a next page at another host")),
+            Way::Abroad => Err(self.channel.exchange.detour(&next, "a next page at another host")),
         }
     }
 }

@@ -12,7 +12,7 @@ const IMPATIENT: Patience =
 fn registry_at(host: &str, credentials: CredentialFiles) -> Registry {
     let repository = Repository::parse(&format!("{host}/team/app")).unwrap();
     let mut registry = Registry::open(&repository, Access::PullAndPush, PlainHttp::LoopbackOnly, credentials).unwrap();
-    registry.exchange = Exchange::new(registry.exchange.address().clone(), &[], IMPATIENT).unwrap();
+    registry.channel.exchange = Exchange::new(registry.channel.exchange.address().clone(), &[], IMPATIENT).unwrap();
     registry
 }
 

@@ -3,11 +3,11 @@
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use tokio::sync::Mutex;
-use trust::Repository;
+use trust::{Gun, Repository};
 
 use super::address::{Address, PlainHttp};
 use super::exchange::{Ask, Exchange, Patience};
-use super::{Access, CredentialFiles, Registry, RegistryError};
+use super::{Access, Channel, CredentialFiles, RegistryError};
 
 /// So many changes are asked for at once; a server may give fewer.
 const CHANGES: usize = 1000;
@@ -16,11 +16,14 @@ const CHANGES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// One repository's trust data on one server.
 #[derive(Debug)]
-pub(crate) struct TrustServer(Registry);
+pub(crate) struct TrustServer {
+    channel: Channel,
+    gun: Gun,
+}
 
 /// Everything that changed on one server.
 #[derive(Debug)]
-pub(crate) struct TrustFeed(Registry);
+pub(crate) struct TrustFeed(Channel);
 
 /// One change of it.
 #[derive(Debug, Deserialize)]
@@ -56,18 +59,20 @@ struct Changes {
 
 impl TrustServer {
     /// A way to the server at `url` (`https://host[:port]`); nothing is asked of it yet. It is shown the credentials of
-    /// the repository's registry, as docker shows them, and `authorities` in PEM count for it beside the system's.
+    /// the repository's registry, as docker shows them, and its own where the name is no image's; `authorities` in PEM
+    /// count for it beside the system's.
     ///
     /// # Errors
     /// When the URL or the certificates are none.
     pub(crate) fn open(
         url: &str,
         authorities: &[u8],
-        repository: &Repository,
+        gun: &Gun,
         plain: PlainHttp,
         credentials: CredentialFiles,
     ) -> Result<Self, RegistryError> {
-        open(url, authorities, (repository, Access::Pull), plain, credentials).map(Self)
+        let channel = open(url, authorities, (gun, Access::Pull), plain, credentials)?;
+        Ok(Self { channel, gun: gun.clone() })
     }
 
     /// A file of metadata of at most `bytes_max`, or `None` where the server has none. `name` is a role, with a version
@@ -76,15 +81,15 @@ impl TrustServer {
     /// # Errors
     /// [`RegistryError`]
     pub(crate) async fn file(&self, name: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, RegistryError> {
-        let (base, repository) = (self.0.exchange.address().base(), self.0.repository.as_str());
-        let url = base.join(&format!("/v2/{repository}/_trust/tuf/{name}.json"));
-        let url = url.map_err(|_| self.0.exchange.detour(base, "a repository that makes no URL"))?;
+        let (base, gun) = (self.channel.exchange.address().base(), &self.gun);
+        let url = base.join(&format!("/v2/{gun}/_trust/tuf/{name}.json"));
+        let url = url.map_err(|_| self.channel.exchange.detour(base, "a repository that makes no URL"))?;
         let ask = Ask::new(Method::GET, url, bytes_max);
-        let answer = self.0.ask(&ask).await?;
+        let answer = self.channel.ask(&ask).await?;
         match answer.status {
             StatusCode::OK => Ok(Some(answer.body)),
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(self.0.refused(&ask, &answer)),
+            _ => Err(self.channel.refused(&ask, &answer)),
         }
     }
 }
@@ -97,11 +102,11 @@ impl TrustFeed {
     pub(crate) fn open(
         url: &str,
         authorities: &[u8],
-        repository: &Repository,
+        gun: &Gun,
         plain: PlainHttp,
         credentials: CredentialFiles,
     ) -> Result<Self, RegistryError> {
-        open(url, authorities, (repository, Access::Catalog), plain, credentials).map(Self)
+        open(url, authorities, (gun, Access::Catalog), plain, credentials).map(Self)
     }
 
     /// The changes behind the one with this number, oldest first; none where there are no more.
@@ -127,19 +132,23 @@ impl TrustFeed {
 fn open(
     url: &str,
     authorities: &[u8],
-    (repository, access): (&Repository, Access),
+    (gun, access): (&Gun, Access),
     plain: PlainHttp,
     credentials: CredentialFiles,
-) -> Result<Registry, RegistryError> {
+) -> Result<Channel, RegistryError> {
     let address = Address::of_trust_server(url, plain)
         .map_err(|why| RegistryError::Unreachable { registry: url.to_owned(), why: why.to_owned() })?;
-    Ok(Registry {
+    // A name that is no image's has no registry, whatever it begins with.
+    let credentials_of = match Repository::parse(gun.as_str()) {
+        Ok(repository) => (Address::of(repository.registry(), plain)?, repository.to_string()),
+        Err(_) => (address.clone(), address.registry().to_owned()),
+    };
+    Ok(Channel {
         exchange: Exchange::new(address, authorities, Patience::USUAL)?,
-        repository: repository.clone(),
         access,
-        scope: repository.as_str().to_owned(),
+        scope: gun.to_string(),
         credentials,
-        credentials_of: Address::of(repository.registry(), plain)?,
+        credentials_of,
         authorization: Mutex::new(None),
     })
 }

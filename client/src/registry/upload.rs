@@ -19,25 +19,25 @@ impl Registry {
     pub(crate) async fn put_blob(&self, bytes: &[u8]) -> Result<Sha256Digest, RegistryError> {
         let digest = Sha256Digest::of(bytes);
         let head = Ask::new(Method::HEAD, self.url(&format!("blobs/{digest}"))?, 0);
-        if self.ask(&head).await?.status == StatusCode::OK {
+        if self.channel.ask(&head).await?.status == StatusCode::OK {
             return Ok(digest);
         }
         let start = Ask::new(Method::POST, self.url("blobs/uploads/")?, ANSWER_BYTES_MAX);
-        let answer = self.ask(&start).await?;
+        let answer = self.channel.ask(&start).await?;
         if answer.status != StatusCode::ACCEPTED {
-            return Err(self.refused(&start, &answer));
+            return Err(self.channel.refused(&start, &answer));
         }
         // The location may hold a query of its own; only `digest` is ours.
-        let mut url = self.exchange.target(&start.url, &answer.headers)?;
-        self.exchange.way(&url)?;
+        let mut url = self.channel.exchange.target(&start.url, &answer.headers)?;
+        self.channel.exchange.way(&url)?;
         url.query_pairs_mut().append_pair("digest", &digest.to_string());
         let mut put = Ask::new(Method::PUT, url, ANSWER_BYTES_MAX);
         put.body = Bytes::copy_from_slice(bytes);
         put.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        let answer = self.ask(&put).await?;
+        let answer = self.channel.ask(&put).await?;
         if !answer.status.is_success() {
             return Err(RegistryError::Refused {
-                registry: self.exchange.address().registry().to_owned(),
+                registry: self.channel.exchange.address().registry().to_owned(),
                 status: answer.status,
                 asked: format!("PUT of blob {digest}"),
                 said: error::said(&answer.body),

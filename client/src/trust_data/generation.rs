@@ -1,8 +1,8 @@
 //! One whole generation of a repository's trust data, byte for byte, with every root that led to it.
 
-use trust::Repository;
 use trust::format::tuf::client::Client;
 use trust::format::tuf::{BYTES_MAX, Document, RoleName};
+use trust::{Gun, Repository};
 
 use super::room::Room;
 use super::{Extent, not_configured, read, root_keys};
@@ -41,14 +41,17 @@ pub(crate) struct Generation {
 pub(crate) async fn generation(
     context: &Context,
     named: Option<&TrustServerEntry>,
-    repository: &Repository,
+    gun: &Gun,
     root: Option<&TrustRoot>,
 ) -> Result<Generation, Failure> {
-    let configured = || context.config.trust_servers.iter().find(|entry| entry.is_of(repository));
-    let entry = named.or_else(configured).ok_or_else(|| not_configured(repository))?;
-    let read = read(context, entry, repository, root, Extent::Whole).await?;
+    // The configuration names repositories of images.
+    let repository = Repository::parse(gun.as_str()).ok();
+    let is_of = |entry: &&TrustServerEntry| repository.as_ref().is_some_and(|repository| entry.is_of(repository));
+    let configured = || context.config.trust_servers.iter().find(is_of);
+    let entry = named.or_else(configured).ok_or_else(|| not_configured(gun))?;
+    let read = read(context, entry, gun, root, Extent::Whole).await?;
     let read = read.ok_or_else(|| {
-        Failure::refused(format!("{repository} has no trust data at {}", entry.url()), "is it the right server?")
+        Failure::refused(format!("{gun} has no trust data at {}", entry.url()), "is it the right server?")
     })?;
     if let Some(note) = read.notes.first() {
         return Err(Failure::refused(

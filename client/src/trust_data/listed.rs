@@ -31,7 +31,7 @@ pub(crate) async fn listed(
     let plain = if context.plain_http { PlainHttp::Asked } else { PlainHttp::LoopbackOnly };
     let credentials = CredentialFiles::from_environment();
     // Whoever may read what is below the prefix is asked for what is there.
-    let below = Repository::normalise(&format!("{prefix}/placeholder"))?;
+    let below = Repository::normalise(&format!("{prefix}/placeholder"))?.as_str().parse()?;
     let feed = TrustFeed::open(entry.url(), &entry.authorities()?, &below, plain, credentials)?;
     let mut names = BTreeSet::new();
     let mut last = "0".to_owned();

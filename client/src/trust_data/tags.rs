@@ -99,7 +99,9 @@ pub(crate) async fn tags(
 ) -> Result<Option<SignedTags>, Failure> {
     let entry = context.config.trust_servers.iter().find(|entry| entry.is_of(repository));
     let entry = entry.ok_or_else(|| not_configured(repository))?;
-    let Some(read) = read(context, entry, repository, root, Extent::Whole).await? else { return Ok(None) };
+    let Some(read) = read(context, entry, &repository.as_str().parse()?, root, Extent::Whole).await? else {
+        return Ok(None);
+    };
     Ok(Some(SignedTags {
         server: read.entry.url().to_owned(),
         timestamp: timestamp(&read.client),

@@ -3,14 +3,14 @@
 use trust::format::tuf::RoleName;
 use trust_proto::v1;
 
-use super::{TrustChange, key_of, not_changed, repository, roles, roles_there, show};
+use super::{TrustChange, key_of, not_changed, roles, roles_there, show};
 use crate::command_line::trust::{TrustRotate, TrustWitness};
 use crate::context::Context;
 use crate::failure::Failure;
 
 /// `trustctl trust rotate REPOSITORY ROLE`
 pub(super) async fn rotate(context: &Context, arguments: TrustRotate) -> Result<(), Failure> {
-    let repository = repository(&arguments.repository)?;
+    let repository = arguments.name.gun()?.to_string();
     let role = arguments.role.parse::<RoleName>()?.to_string();
     let daemon = context.daemon().await?;
     let old_key = match &arguments.old_key {
@@ -32,7 +32,7 @@ pub(super) async fn rotate(context: &Context, arguments: TrustRotate) -> Result<
 
 /// `trustctl trust witness REPOSITORY ROLE…`
 pub(super) async fn witness(context: &Context, arguments: &TrustWitness) -> Result<(), Failure> {
-    let repository = repository(&arguments.repository)?;
+    let repository = arguments.name.gun()?.to_string();
     let roles = roles(&arguments.role)?;
     let about = format!("{} of {repository}", roles.join(", "));
     let request = v1::WitnessTrustRequest { repository: repository.clone(), roles };

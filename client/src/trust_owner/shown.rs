@@ -1,6 +1,7 @@
 //! How trust data looks.
 
 use serde::Serialize;
+use trust::Gun;
 use trust_proto::v1;
 
 use super::proposal::Proposal;
@@ -63,15 +64,14 @@ impl TrustChange {
     }
 
     /// Where the daemon cannot sign the snapshot: what that means, and what can be done.
-    pub(crate) fn snapshot_words(&self, repository: &str) -> Option<[String; 2]> {
+    pub(crate) fn snapshot_words(&self, gun: &Gun, typed: &str) -> Option<[String; 2]> {
         let ids = self.snapshot_keys.iter().map(|key| printable(&key.id)).collect::<Vec<_>>().join(", ");
-        let what = format!(
-            "the daemon cannot sign the snapshot of {repository}: only who has its key can publish there ({ids})"
-        );
+        let what =
+            format!("the daemon cannot sign the snapshot of {gun}: only who has its key can publish there ({ids})");
         let remedy = format!(
             "  is it an owner's key, nothing has to be done; is it the old server's, import it (trustctl migrate notary \
-             import signer-keys), or put the daemon's in its place: trustctl trust rotate {repository} snapshot, or \
-             where root's key is elsewhere notary key rotate {repository} snapshot --server-managed"
+             import signer-keys), or put the daemon's in its place: trustctl trust rotate {typed} snapshot, or \
+             where root's key is elsewhere notary key rotate {gun} snapshot --server-managed"
         );
         (!ids.is_empty()).then_some([what, remedy])
     }
@@ -292,13 +292,14 @@ mod tests {
         let elsewhere = adopted(vec![v1::TrustKey { id: "ab".repeat(32), name: String::new() }]);
 
         assert!(elsewhere.text(Paint::default()).contains("snapshot key abababababab  not here"));
-        let [what, remedy] = elsewhere.snapshot_words("r.io/app").unwrap();
+        let gun = "r.io/app".parse().unwrap();
+        let [what, remedy] = elsewhere.snapshot_words(&gun, "--exact r.io/app").unwrap();
         assert!(what.contains("cannot sign the snapshot of r.io/app") && what.contains(&"ab".repeat(32)), "{what}");
-        for way in ["signer-keys", "trustctl trust rotate r.io/app snapshot", "snapshot --server-managed"] {
+        for way in ["signer-keys", "trustctl trust rotate --exact r.io/app snapshot", "snapshot --server-managed"] {
             assert!(remedy.contains(way), "{way}: {remedy}");
         }
         let json = serde_json::to_value(&elsewhere).unwrap();
         assert_eq!(json["snapshot_keys"][0]["id"], "ab".repeat(32));
-        assert!(adopted(Vec::new()).snapshot_words("r.io/app").is_none());
+        assert!(adopted(Vec::new()).snapshot_words(&gun, "r.io/app").is_none());
     }
 }
