@@ -121,13 +121,25 @@ impl Publisher<'_> {
     pub(super) fn has_room(self, asked: &Asked, generation: &Generation) -> Result<(), PublishError> {
         let (all, kept) = self.0.records().trust_key_count()?;
         let kept_max = self.0.limits().trust_keys_max;
-        let is_full = kept >= kept_max || all >= kept_max.saturating_mul(WITH_ENDED);
-        if is_full || generation.head.signers.len() >= SIGNERS_MAX {
-            self.0.note_refusal_of(&asked.gun, &asked.who, Action::CreateKey, "quota", None);
-            let words = Some("the server has as many keys for trust data as it may have".to_owned());
-            return Err(PublishError::Denied { words });
-        }
-        Ok(())
+        let words = if kept >= kept_max {
+            "the server has as many keys for trust data as it may have: whoever runs it destroys what nobody needs, or \
+             raises trust_keys_max"
+                .to_owned()
+        } else if all >= kept_max.saturating_mul(WITH_ENDED) {
+            format!(
+                "the server has had {WITH_ENDED} times as many keys for trust data as it may have, and those that have \
+                 ended stay on record: whoever runs it raises trust_keys_max"
+            )
+        } else if generation.head.signers.len() >= SIGNERS_MAX {
+            format!(
+                "this repository has used {SIGNERS_MAX} keys, as many as one may: whoever runs the server makes the next \
+                 one with trustctl key create"
+            )
+        } else {
+            return Ok(());
+        };
+        self.0.note_refusal_of(&asked.gun, &asked.who, Action::CreateKey, "quota", None);
+        Err(PublishError::Denied { words: Some(words) })
     }
 
     fn find_key(

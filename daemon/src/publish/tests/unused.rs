@@ -2,7 +2,10 @@
 
 use trust::format::tuf::plan::Speakers;
 
+use trust::{KeyId, Scope};
+
 use super::*;
+use crate::keys::NewKey;
 
 const OTHER: &str = "registry.example.com/team/other";
 const WEEK: Duration = Duration::from_hours(7 * 24);
@@ -42,7 +45,34 @@ async fn keys_that_nobody_published_with_go_and_make_room_for_others() {
     // Whoever comes after all gets others.
     assert_ne!(scene.key(&RoleName::Snapshot).await, snapshot);
     let full = scene.publisher().server_key(&OWNER, None, &GUN_NAME, &RoleName::Timestamp, scene.deadline()).await;
-    assert!(matches!(full, Err(PublishError::Denied { .. })), "{full:?}");
+    let Err(PublishError::Denied { words: Some(words) }) = full else { panic!("{full:?}") };
+    assert!(words.contains("destroys what nobody needs"), "{words}");
+}
+
+#[tokio::test]
+async fn a_repository_that_has_used_too_many_keys_takes_those_that_are_made_for_it() {
+    let (scene, _) = published().await;
+    let mut head = scene.house.records().head(&GUN_NAME).await.unwrap();
+    head.signers.extend((0..1024_u128).map(|number| KeyId::from_bytes(number.to_be_bytes())));
+    scene.house.records().publish(&GUN_NAME, head, &[], None, scene.house.anchor()).await.unwrap();
+    let another = || scene.publisher().rotate_key(&OWNER, &GUN_NAME, &RoleName::Timestamp, scene.deadline());
+
+    let refused = another().await;
+
+    let Err(PublishError::Denied { words: Some(words) }) = refused else { panic!("{refused:?}") };
+    assert!(words.contains("1024 keys") && words.contains("trustctl key create"), "{words}");
+    let purpose = trust::Purpose::Timestamp;
+    let new = NewKey {
+        name: "next".parse().unwrap(),
+        purpose,
+        algorithm: purpose.default_algorithm(),
+        scope: Scope::Gun(GUN_NAME.clone()),
+        forms: purpose.forms(purpose.default_algorithm()).to_vec(),
+        token: None,
+    };
+    let made = scene.house.create_key(&OWNER, new, None, scene.deadline()).await.unwrap();
+    let key = trust::format::tuf::Key::of(&made.view.newest().unwrap().public_key).unwrap();
+    assert_eq!(another().await.unwrap(), key);
 }
 
 #[tokio::test]
@@ -78,10 +108,15 @@ async fn those_that_have_ended_are_counted_when_they_are_very_many() {
 
     let full = scene.publisher().server_key(&OWNER, None, &GUN_NAME, &RoleName::Timestamp, scene.deadline()).await;
 
-    assert!(matches!(full, Err(PublishError::Denied { .. })), "{full:?}");
+    let Err(PublishError::Denied { words: Some(words) }) = full else { panic!("{full:?}") };
+    assert!(words.contains("those that have ended") && words.contains("raises trust_keys_max"), "{words}");
     assert_eq!(scene.house.records().trust_key_count().unwrap(), (10, 0));
+    let mut scene = scene.restarted().await;
+    assert_eq!(scene.house.records().trust_key_count().unwrap(), (10, 0));
+    // What the refusal says to do.
+    scene.config.limits.trust_keys_max = 2;
     let scene = scene.restarted().await;
-    assert_eq!(scene.house.records().trust_key_count().unwrap(), (10, 0));
+    scene.key(&RoleName::Timestamp).await;
 }
 
 #[tokio::test]
