@@ -38,6 +38,7 @@ pub(crate) use publisher::LogSigner;
 pub(crate) use recovery::{History, KeyOperation, KeyOperations, OpenIntent};
 pub(crate) use trust_data::{Highest, Said, Testimony, Versions};
 
+use batch::Batches;
 use error::{FramesError, closed, full_or_damaged, outside};
 use frames::Frames;
 use hashes::Hashes;
@@ -74,6 +75,7 @@ pub(crate) struct Audit {
     shared: Arc<Shared>,
     published: Arc<Published>,
     refusals: Refusals,
+    batches: Arc<Batches>,
     config: AuditConfig,
     clock: Clock,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -163,6 +165,7 @@ impl Audit {
             shared,
             published,
             refusals: Refusals::default(),
+            batches: Arc::new(Batches::at(config.directory.join(BATCHES))),
             config,
             clock,
             intents: AtomicU64::new(0),
@@ -213,11 +216,8 @@ impl Audit {
 
     /// Makes the item list of a batch durable under its root, before the leaf that names it (D13).
     pub(crate) async fn keep_batch(&self, items: Vec<Vec<u8>>) -> Result<BatchBody, AuditError> {
-        let directory = self.config.directory.join(BATCHES);
-        tokio::task::spawn_blocking(move || batch::keep(&directory, &items))
-            .await
-            .map_err(|_| closed())?
-            .map_err(full_or_damaged)
+        let batches = Arc::clone(&self.batches);
+        tokio::task::spawn_blocking(move || batches.keep(&items)).await.map_err(|_| closed())?.map_err(full_or_damaged)
     }
 
     /// Size and root of the durable tree.

@@ -16,7 +16,7 @@ pub(super) enum Durability {
     Flushed,
 }
 
-/// Writes a derived or content-named file whole or not at all; durable when `durable`.
+/// Writes a derived or content-named file whole or not at all; durable when `durable`. One call at a time for each path.
 pub(super) fn replace_file(path: &Path, bytes: &[u8], durable: Durability) -> Result<(), FramesError> {
     let temporary = path.with_extension("new");
     let mut file = OpenOptions::new()
