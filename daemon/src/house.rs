@@ -41,7 +41,7 @@ use crate::tables::Tables;
 
 pub(crate) use doctor::{Examined, Keep};
 pub(crate) use orphans::Orphan;
-pub(crate) use record::no_more;
+pub(crate) use record::{Undone, no_more};
 pub(crate) use root::{Recovery, RootTarget};
 pub(crate) use sealing::{Opening, Progress, kek_state};
 pub(crate) use start::{StartError, log_context};

@@ -36,7 +36,7 @@ use trust_hsm::{Material, TokenName};
 use crate::clock::Clock;
 use crate::store::{self, Store, StoreError, StoreTrouble};
 
-pub(crate) use self::error::{RecordError, UnsealError, record_fault};
+pub(crate) use self::error::{RecordError, UnsealError, has_left_nothing, record_fault};
 pub(crate) use self::published::{
     Change, ChangeKind, FileRef, Head, OwnMarks, Proposal, ProposalSigner, ProposedFile, StoredFile, Window,
 };

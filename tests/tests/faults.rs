@@ -4,11 +4,14 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tonic::{Code, Status};
 use trust::Sha256Digest;
+use trust_proto::v1::Trust;
 use trust_tests::disk::FileSystem;
 use trust_tests::flush::{Flush, bend, bend_of, straighten};
 use trust_tests::ledger::{Ledger, wait_for};
+use trust_tests::program::copy;
 use trust_tests::raw::Caller;
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Disk, Setup};
@@ -150,4 +153,42 @@ async fn a_store_that_could_not_be_flushed_is_named_by_status_until_a_new_start(
     let user = daemon.caller().await.unwrap();
     user.create("raw/three").await.unwrap();
     assert_eq!(user.status().await.unwrap().health, "serving");
+}
+
+/// What sled had written before its flush failed is there after a restart. The log says what the start found, and not that it
+/// failed: else nobody would notice a store from before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_flush_failed_stands_in_the_log_as_the_next_start_finds_it() {
+    let mut daemon = Daemon::with(&Setup::allowing_raw()).unwrap();
+    daemon.caller().await.unwrap().create("raw/one").await.unwrap();
+    daemon.terminate().unwrap();
+    let (store, older) = (daemon.data().join("store"), daemon.directory().join("older-store"));
+    copy(&store, &older).unwrap();
+    daemon.launch().unwrap();
+    let user = daemon.caller().await.unwrap();
+
+    let trace = daemon.directory().join("strace.log");
+    let tracer = bend_of(daemon.id().unwrap(), Flush::Fails, &store.join("db"), &trace).unwrap();
+    let refused = user.distrust("raw/one").await.unwrap_err();
+    straighten(daemon.id().unwrap(), tracer).unwrap();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    let closed = user.leaves(0).await.unwrap();
+    daemon.restart().unwrap();
+    let user = daemon.caller().await.unwrap();
+    let leaves = user.leaves(0).await.unwrap();
+
+    let is_intent = |leaf: &&Value| leaf["kind"] == "intent" && leaf["operation"] == "distrust";
+    let place = leaves.iter().position(|leaf| is_intent(&leaf)).unwrap();
+    let outcome_in = |leaves: &[Value]| leaves.iter().find(|leaf| leaf["intent"] == place).cloned();
+    assert_eq!(outcome_in(&closed), None, "nobody knew then how it ended");
+    let is_distrusted = user.get("raw/one").await.unwrap().trust() == Trust::Distrusted;
+    let outcome = outcome_in(&leaves).unwrap();
+    assert_eq!((is_distrusted, &outcome["result"]), (true, &Value::from("done")), "{outcome}");
+
+    daemon.terminate().unwrap();
+    std::fs::remove_dir_all(&store).unwrap();
+    copy(&older, &store).unwrap();
+    let ran = daemon.trustd(&["serve"]).unwrap();
+    assert_ne!(ran.code, Some(0), "a store from before the distrust was taken: {ran}");
+    assert!(ran.stderr.contains("put back"), "{ran}");
 }

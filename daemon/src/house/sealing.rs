@@ -12,7 +12,7 @@ use trust_hsm::{
 };
 
 use super::start::unseal_fault;
-use super::{House, blocking, no_more};
+use super::{House, Undone, blocking, no_more};
 use crate::audit::IntentLeaf;
 use crate::authorize::Action;
 use crate::custody;
@@ -161,7 +161,7 @@ impl House {
         self.detached(async move {
             let intent = house.open_intent(permit).await?;
             let ended = work.await;
-            let said = ended.as_ref().map(|_| &()).map_err(|fault| Some(fault.kind().name()));
+            let said = ended.as_ref().map(|_| &()).map_err(Undone::of);
             drop(house.close_intent(intent, said, no_more).await?);
             ended
         })

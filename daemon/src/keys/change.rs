@@ -12,7 +12,7 @@ use super::{Change, ChangeRequest, KeyReceipt, afresh};
 use crate::audit::{DistrustBody, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Grounds, RequestFacts};
 use crate::custody;
-use crate::house::House;
+use crate::house::{House, Undone};
 use crate::idempotency::{IdempotencyKey, RequestHash, other_content};
 use crate::permit::{Intent, Operation, Permit};
 use crate::records::{KeyView, Replay, StateChange, record_fault};
@@ -181,7 +181,7 @@ impl House {
         let intent = self.open_intent(permit).await?;
         let leaf = intent.leaf();
         let changed = self.commit(&intent).await;
-        let ended = changed.as_ref().map_err(|fault| Some(fault.kind().name()));
+        let ended = changed.as_ref().map_err(Undone::of);
         let more = |view: &KeyView, outcome: &mut OutcomeLeaf| outcome.name_key(newest_of(view), view.state.epoch);
         let (changing, _flight) = self.close_intent(intent, ended, more).await?;
         let view = changed?;

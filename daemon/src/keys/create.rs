@@ -14,7 +14,7 @@ use super::{KeyReceipt, KeySelector, NewKey, afresh};
 use crate::audit::{IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Decision, Grounds, KeyFacts, RequestFacts};
 use crate::custody::{self, Custody};
-use crate::house::House;
+use crate::house::{House, Undone};
 use crate::idempotency::{IdempotencyKey, RequestHash};
 use crate::permit::{Intent, Operation, Permit};
 use crate::records::{KeyRecord, KeyView, RecordError, Replay, VersionRecord, record_fault};
@@ -239,7 +239,7 @@ impl House {
         let intent = self.open_intent(permit).await?;
         let leaf = intent.leaf();
         let born = self.bear(&intent).await;
-        let ended = born.as_ref().map_err(|fault| Some(fault.kind().name()));
+        let ended = born.as_ref().map_err(Undone::of);
         let more = |view: &KeyView, outcome: &mut OutcomeLeaf| {
             outcome.name_key(newest_of(view), view.state.epoch);
             outcome.spki = view.newest().map(|version| version.public_key.spki_sha256().to_hex());

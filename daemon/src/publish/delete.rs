@@ -51,7 +51,7 @@ impl Publisher<'_> {
         let deletion = Deletion { gun: asked.gun.clone(), head };
         let intent = self.open_intent(&asked, deletion, grounds).await?;
         let ended = self.bury(&intent).await;
-        let said = ended.as_ref().map_err(|error| Some(error.name()));
+        let said = ended.as_ref().map_err(PublishError::undone);
         let (deletion, _flight) = self.0.close_intent(intent, said, no_more).await?;
         info!(stage = "publish", repository = %deletion.gun, is_done = ended.is_ok(), "trust data deleted");
         ended

@@ -4,6 +4,7 @@ use trust::format::tuf::plan::NoPlan;
 use trust::format::tuf::publish::Refusal;
 use trust::{Fault, FaultKind};
 
+use crate::house::Undone;
 use crate::records::{RecordError, record_fault};
 
 /// Why it was not done.
@@ -43,6 +44,14 @@ impl PublishError {
             Self::Unavailable(_) => "unavailable",
             Self::Busy => "busy",
             Self::Internal(_) => "internal",
+        }
+    }
+
+    /// What the log says of what it ended.
+    pub(super) fn undone(&self) -> Undone {
+        match self {
+            Self::Unavailable(fault) | Self::Internal(fault) => Undone::named(fault, self.name()),
+            Self::Refused(_) | Self::Denied { .. } | Self::NotFound | Self::Busy => Undone::Failed(self.name()),
         }
     }
 }

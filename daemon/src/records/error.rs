@@ -97,6 +97,12 @@ impl From<StoreError> for RecordError {
     }
 }
 
+/// Whether the change that this fault ended has left nothing in the store, for certain.
+pub(crate) fn has_left_nothing(fault: &Fault) -> bool {
+    let cause = fault.cause().and_then(|cause| cause.downcast_ref::<RecordError>());
+    cause.is_none_or(RecordError::has_left_nothing)
+}
+
 /// What the caller reads of a record error; the error itself is for the log.
 pub(crate) fn record_fault(error: RecordError) -> Fault {
     match error {
@@ -111,7 +117,9 @@ pub(crate) fn record_fault(error: RecordError) -> Fault {
         RecordError::Moved => Fault::new(FaultKind::Conflict, "the key changed meanwhile"),
         RecordError::Refused { why } => Fault::new(FaultKind::Refused, why),
         RecordError::Full => Fault::new(FaultKind::Unavailable, "the disk is full").because(error),
-        RecordError::Closed { .. } => Fault::new(FaultKind::Unavailable, "the store is closed").because(error),
+        RecordError::Closed { .. } => {
+            Fault::new(FaultKind::Unavailable, "the store is closed until trustd is started again").because(error)
+        }
         RecordError::TooLarge | RecordError::Damaged { .. } => Fault::internal(error),
     }
 }

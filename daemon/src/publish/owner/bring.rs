@@ -14,7 +14,7 @@ use super::Changed;
 use super::approve::whole;
 use super::pending::Pending;
 use crate::audit::{IntentLeaf, SubjectBody};
-use crate::house::no_more;
+use crate::house::{Undone, no_more};
 use crate::permit::Operation;
 use crate::publish::authorize::Warrant;
 use crate::publish::shelf::{Generation, Turn};
@@ -77,7 +77,7 @@ impl Publisher<'_> {
             Some(files) => self.complete(turn, asked, &warrant, (&held.head, held), &files).await.map(|()| changed),
             None => self.keep_signed(asked, (&held.head, &held.repository), proposal, signed, changed).await,
         };
-        let said = ended.as_ref().map_err(|_| None);
+        let said = ended.as_ref().map_err(Undone::of);
         let (_, _flight) = self.0.close_intent(intent, said, no_more).await?;
         ended
     }

@@ -124,7 +124,7 @@ impl Publisher<'_> {
         let removal = Removal { gun: asked.gun.clone(), head: head.clone(), digest, begun_by, going };
         let intent = self.open_intent(asked, removal, grounds).await?;
         let ended = self.removed(&intent).await;
-        let said = ended.as_ref().map_err(|error| Some(error.name()));
+        let said = ended.as_ref().map_err(PublishError::undone);
         let (Removal { gun, .. }, _flight) = self.0.close_intent(intent, said, no_more).await?;
         info!(stage = "publish", repository = %gun, %digest, ?going, is_done = ended.is_ok(), "a proposal goes");
         ended
