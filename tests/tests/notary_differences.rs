@@ -89,6 +89,12 @@ fn json_that_readers_do_not_agree_about_and_what_is_too_large_is_no_metadata() {
         ("a point", signed("\"version\":1.0")),
         ("a date", signed("\"expires\":\"2096-01-01T0:00:00Z\"")),
         ("an exponent", signed("\"version\":1e0")),
+        ("no zero", signed("\"version\":-0")),
+        ("a number that not all readers have", signed("\"x\":9007199254740992")),
+        ("parts of a nanosecond", signed("\"expires\":\"2096-01-01T00:00:00.1234567890Z\"")),
+        ("half a surrogate", signed("\"x\":\"\\ud800\"")),
+        ("no UTF-8", [&b"{\"signed\":{\"x\":\""[..], &[0xff], b"\"},\"signatures\":[]}"].concat()),
+        ("null", b"null".to_vec()),
         ("levels", nested(40)),
         ("long", long),
         ("signatures", many_lines),
@@ -127,7 +133,14 @@ fn what_says_too_little_or_a_thing_twice_is_refused() {
     let mut unwritable = targets(2);
     unwritable["targets"]["a\n"] = unwritable["targets"]["v2"].clone();
 
+    let mut negative = targets(2);
+    negative["targets"]["v2"]["length"] = json!(-1);
+    let mut spare = targets(2);
+    spare["targets"]["v2"]["hashes"]["sha256"] = base64(&[7; 32]).replace("wc=", "wd=").into();
+
     for (what, signed) in [
+        ("a length", negative),
+        ("bits that are left over", spare),
         ("hashes", hashless),
         ("a hash in numbers", numbers),
         ("a threshold", unreachable),
@@ -154,6 +167,35 @@ fn what_says_too_little_or_a_thing_twice_is_refused() {
 
     // Each of them is all that was wrong.
     owner.taken(&[("targets", &file(&below(), &[&owner.targets]))]);
+}
+
+#[test]
+fn a_root_has_keys_and_roles_that_say_what_they_are() {
+    let scene = Scene::started(&Plan::open());
+    let owner = Owner::of(&scene, "roots");
+    let first = owner.signed_targets(1);
+    let (mut spare, mut listed, mut threshold, mut role) = (owner.root(1), owner.root(1), owner.root(1), owner.root(1));
+    spare["keys"]["0".repeat(64)] = Value::Null;
+    listed["keys"][&owner.targets.id] = Value::Null;
+    threshold["roles"]["targets"]["threshold"] = json!(-1);
+    role["roles"]["targets"] = Value::Null;
+    let (mut of_snapshot, mut of_timestamp) = (owner.root(1), owner.root(1));
+    of_snapshot["roles"]["timestamp"]["keyids"] = json!([owner.snapshot.0]);
+    of_timestamp["roles"]["snapshot"]["keyids"] = json!([owner.timestamp.0]);
+
+    for (what, root, said) in [
+        ("a key that is null", spare, "ErrBadRoot: metadata: "),
+        ("a key of a role that is null", listed, "ErrBadRoot: metadata: "),
+        ("a threshold", threshold, "ErrBadRoot: metadata: "),
+        ("a role", role, "ErrBadRoot: metadata: "),
+        ("the snapshot's key for timestamps", of_snapshot, "ErrBadRoot: "),
+        ("the timestamp's key for snapshots", of_timestamp, "ErrBadHierarchy: "),
+    ] {
+        let (status, code, words) = owner.publish(&[("root", &file(&root, &[&owner.root])), ("targets", &first)]);
+        assert_eq!((status, code.as_str()), (400, "INVALID_UPDATE"), "{what}");
+        assert!(words.starts_with(said), "{what}: {words}");
+    }
+    owner.taken(&[("root", &owner.signed_root(1)), ("targets", &first)]);
 }
 
 #[test]
