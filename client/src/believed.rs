@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use trust::{Algorithm, PublicKey, Purpose, Repository};
-use trust_proto::v1::ListTrustedKeysRequest;
+use trust_proto::v1::{ListTrustedKeysRequest, TrustedKey};
 use trust_proto::words::Word as _;
 
 use crate::checkpoint;
@@ -22,8 +22,10 @@ use crate::failure::Failure;
 use crate::files;
 use crate::pin::{self, Pin, PinSource};
 
-/// No more keys of one daemon are looked at.
-const KEYS_MAX: usize = 4096;
+/// Keys that a page of a daemon's answer has.
+const PAGE: u32 = 512;
+/// No more keys of one daemon are taken: where it has more, nobody is believed rather than some.
+const KEYS_MAX: usize = 16_384;
 
 /// The keys whose signatures count for one repository.
 #[derive(Debug, Clone)]
@@ -252,9 +254,7 @@ async fn reported(
     repository: &str,
 ) -> Result<Vec<(String, BelievedKey)>, Failure> {
     checkpoint::look(context, daemon).await?;
-    let request = ListTrustedKeysRequest { repository: repository.to_owned(), purpose: purpose.to_wire() };
-    let answer = daemon.verification().list_trusted_keys(request).await?.into_inner();
-    let keys = answer.keys.into_iter().take(KEYS_MAX).filter_map(|key| {
+    let keys = trusted(daemon, purpose, repository).await?.into_iter().filter_map(|key| {
         let algorithm = Algorithm::from_wire(key.algorithm).ok()?;
         let name = if key.name.is_empty() { key.key_id.clone() } else { key.name };
         let believed = BelievedKey {
@@ -266,6 +266,31 @@ async fn reported(
         Some((key.key_id, believed))
     });
     Ok(keys.collect())
+}
+
+/// The trusted keys of a daemon, page by page: all of them.
+async fn trusted(daemon: &Daemon, purpose: Purpose, repository: &str) -> Result<Vec<TrustedKey>, Failure> {
+    let mut keys = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let (repository, purpose) = (repository.to_owned(), purpose.to_wire());
+        let request = ListTrustedKeysRequest { repository, purpose, page_size: PAGE, page_token };
+        let page = daemon.verification().list_trusted_keys(request).await?.into_inner();
+        let is_empty = page.keys.is_empty();
+        keys.extend(page.keys);
+        page_token = page.next_page_token;
+        // A daemon that pages for ever must not fill our memory.
+        if keys.len() > KEYS_MAX {
+            return Err(Failure::other(
+                format!("the daemon at {} trusts more than {KEYS_MAX} keys for this", daemon.address),
+                "name the key: trustctl pin add for a repository, --public-key FILE for a file; or distrust those that \
+                 are used no more",
+            ));
+        }
+        if page_token.is_empty() || is_empty {
+            return Ok(keys);
+        }
+    }
 }
 
 #[cfg(test)]

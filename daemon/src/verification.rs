@@ -10,14 +10,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use trust::verify::{self, NotValid};
 use trust::{
-    Fault, FaultKind, KeyName, KeyRef, KeyVersion, Principal, PublicKey, Purpose, Repository, Scope, Signable, Trust,
+    Fault, FaultKind, KeyId, KeyName, KeyRef, KeyVersion, Principal, PublicKey, Purpose, Repository, Signable, Trust,
 };
 
 use crate::authorize::Action;
 use crate::cores::{AtWork, Place};
 use crate::house::House;
 use crate::keys::{KeySelector, Sight};
-use crate::records::{KeyView, Records, record_fault};
+use crate::records::{KeyView, record_fault};
 
 use lookup::{Found, veil};
 
@@ -102,6 +102,15 @@ pub(crate) struct TrustedKey {
     pub(crate) name: Option<KeyName>,
     /// Its public half.
     pub(crate) public_key: PublicKey,
+}
+
+/// A page of them.
+#[derive(Debug)]
+pub(crate) struct TrustedPage {
+    /// All versions of each key.
+    pub(crate) keys: Vec<TrustedKey>,
+    /// After which key the next page begins; `None` on the last.
+    pub(crate) next: Option<KeyId>,
 }
 
 impl House {
@@ -205,49 +214,37 @@ impl House {
         }
     }
 
-    /// The key versions whose signatures count for `repository` (`None`: keys without scope).
+    /// A page of the key versions whose signatures count for `repository` (`None`: keys without scope), of the keys whose
+    /// ids come after `after`. It ends behind the key that fills it.
     pub(crate) async fn trusted_keys(
         &self,
         principal: &Principal,
         repository: Option<&Repository>,
         purpose: Purpose,
-    ) -> Result<Vec<TrustedKey>, Fault> {
+        after: Option<KeyId>,
+        size: usize,
+    ) -> Result<TrustedPage, Fault> {
         self.allow(principal, Action::Verify)?;
         let views = match repository {
-            Some(repository) => self.records().trusted_for(repository, purpose).await.map_err(record_fault)?,
-            None => self.unbound(purpose).await?,
-        };
-        let mut keys = Vec::new();
+            Some(repository) => self.records().trusted_for(repository, purpose, after, size).await,
+            None => self.records().trusted_unbound(purpose, after, size).await,
+        }
+        .map_err(record_fault)?;
+        let mut page = TrustedPage { keys: Vec::new(), next: None };
         for view in views {
             let name = self.may_get(principal, &view).then(|| view.record.name.clone());
-            keys.extend(view.versions.iter().map(|version| TrustedKey {
+            page.keys.extend(view.versions.iter().map(|version| TrustedKey {
                 key: version.key,
                 name: name.clone(),
                 public_key: version.public_key.clone(),
             }));
-        }
-        Ok(keys)
-    }
-}
-
-impl House {
-    /// The trusted keys of a purpose that has no scope; at most a page.
-    async fn unbound(&self, purpose: Purpose) -> Result<Vec<KeyView>, Fault> {
-        let mut found = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.records().list(after.as_ref(), Records::PAGE_MAX).await.map_err(record_fault)?;
-            let is_last = page.len() < Records::PAGE_MAX;
-            after = page.last().map(|view| view.record.name.clone());
-            found.extend(page.into_iter().filter(|view| {
-                view.record.purpose == purpose
-                    && view.record.scope == Scope::Unbound
-                    && view.state.trust == Trust::Trusted
-            }));
-            if is_last || found.len() >= Records::PAGE_MAX {
-                return Ok(found);
+            // Each key has a version: as many keys as were asked for fill it, too.
+            if page.keys.len() >= size {
+                page.next = Some(view.record.id);
+                break;
             }
         }
+        Ok(page)
     }
 }
 

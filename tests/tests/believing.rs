@@ -11,6 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use trust_proto::v1::keys_client::KeysClient;
+use trust_proto::v1::{CreateKeyRequest, Purpose};
 use trust_tests::authority::Authority;
 use trust_tests::image::OciImage;
 use trust_tests::process::Running;
@@ -36,6 +38,42 @@ fn a_key_by_name_is_that_of_an_enrolled_daemon() {
     user.run(&verify).unwrap().exited(1).unwrap();
     user.run(&["enroll", &remote.address(), "--remove"]).unwrap().ok().unwrap();
     user.run(&verify).unwrap().exited(1).unwrap();
+}
+
+/// Makes keys for files, so many that the daemon's answer has pages.
+async fn make_keys(daemon: &Daemon, count: usize) {
+    let channel = daemon.channel().await.unwrap();
+    let makers = (0..16).map(|maker| {
+        let mut keys = KeysClient::new(channel.clone());
+        tokio::spawn(async move {
+            for number in (maker..count).step_by(16) {
+                let name = format!("many/{number}");
+                let request =
+                    CreateKeyRequest { name, purpose: Purpose::ReleaseBlob.into(), ..CreateKeyRequest::default() };
+                keys.create_key(request).await.unwrap();
+            }
+        })
+    });
+    for maker in makers.collect::<Vec<_>>() {
+        maker.await.unwrap();
+    }
+}
+
+#[test]
+fn none_of_very_many_keys_is_left_out_of_those_that_are_believed() {
+    let remote = Remote::start();
+    let user = remote.person();
+    let signer = remote.daemon.user().unwrap();
+    user.run(&["enroll", &remote.address(), "--ca", &remote.ca()]).unwrap().ok().unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(make_keys(&remote.daemon, 1024));
+
+    // Pages are in the order of random ids: that all of these are on the first is as good as impossible.
+    for name in ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"] {
+        let file = user.write(name, name.as_bytes()).unwrap();
+        signer.run(&["key", "create", name, "--purpose", "release-blob"]).unwrap().ok().unwrap();
+        signer.run(&["sign", "--key", name, file.to_str().unwrap()]).unwrap().ok().unwrap();
+        user.run(&["verify", "--key", name, name]).unwrap().ok().unwrap();
+    }
 }
 
 #[test]

@@ -19,6 +19,9 @@ use crate::authorize::Action;
 use crate::house::{House, blocking};
 use crate::verification::{Batch, BatchKey, Refusal, Verdict, VerificationKey, VerifyRequest};
 
+/// The most trusted keys of a page, and those of a page that asks for none: before there were pages there was this one.
+const PAGE_SIZE_MAX: usize = 1024;
+
 #[tonic::async_trait]
 impl v1::verification_server::Verification for Door {
     type VerifyStreamStream = stream::Answers;
@@ -67,8 +70,20 @@ impl v1::verification_server::Verification for Door {
             "" => None,
             text => Some(Repository::parse(text).map_err(|malformed| answer(malformed.into()))?),
         };
-        let keys = self.house.trusted_keys(&principal, repository.as_ref(), purpose).await.map_err(answer)?;
-        let keys = keys
+        let size = match usize::try_from(wire.page_size) {
+            Ok(0) => PAGE_SIZE_MAX,
+            Ok(size) if size <= PAGE_SIZE_MAX => size,
+            _ => return Err(answer(malformed("page size: 1 to 1024"))),
+        };
+        // Ids, not names as of ListKeys: whoever may not get a key does not learn its name from the token.
+        let after = match wire.page_token.as_str() {
+            "" => None,
+            token => Some(token.parse().map_err(|_| answer(malformed("page token: one from the page before")))?),
+        };
+        let page = self.house.trusted_keys(&principal, repository.as_ref(), purpose, after, size).await;
+        let page = page.map_err(answer)?;
+        let keys = page
+            .keys
             .into_iter()
             .map(|key| v1::TrustedKey {
                 key_id: key.key.id.to_string(),
@@ -78,7 +93,8 @@ impl v1::verification_server::Verification for Door {
                 spki_der: Bytes::copy_from_slice(key.public_key.spki_der()),
             })
             .collect();
-        Ok(Response::new(v1::ListTrustedKeysResponse { keys }))
+        let next_page_token = page.next.map(|id| id.to_string()).unwrap_or_default();
+        Ok(Response::new(v1::ListTrustedKeysResponse { keys, next_page_token }))
     }
 }
 

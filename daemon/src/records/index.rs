@@ -5,7 +5,9 @@ use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
 use trust::format::tuf::{self, Gun};
-use trust::{Algorithm, KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Repository, Sha256Digest, Trust, Use};
+use trust::{
+    Algorithm, KeyId, KeyName, KeyRef, KeyVersion, PublicKey, Purpose, Repository, Scope, Sha256Digest, Trust, Use,
+};
 use trust_hsm::{Material, TokenName};
 
 use super::anchor::Anchor;
@@ -15,6 +17,12 @@ use super::saved::Taken;
 use super::stored::{Held, Version};
 use super::{KeyRecord, KeyState, KeyView, LogKey, Provenance, RecordError, SealedVersion, VersionRecord};
 use crate::store::Revision;
+
+/// No id is less, and none greater.
+const FIRST_ID: KeyId = KeyId::from_bytes([0; 16]);
+const LAST_ID: KeyId = KeyId::from_bytes([255; 16]);
+/// Keys that are looked at while nobody can write, at most: below a millisecond.
+const SCAN_MAX: usize = 4096;
 
 /// One key. Never changes: a change puts another in its place.
 #[derive(Debug)]
@@ -51,6 +59,11 @@ impl Entry {
     pub(super) fn has_material(&self, version: KeyVersion, material: &Material) -> bool {
         let at = usize::try_from(version.number()).ok().and_then(|number| number.checked_sub(1));
         at.and_then(|at| self.versions.get(at)).is_some_and(|(version, _)| version.materials.contains(material))
+    }
+
+    /// Whether signatures of it count, as ones of this purpose.
+    fn counts_for(&self, purpose: Purpose) -> bool {
+        self.record.purpose == purpose && self.state.trust == Trust::Trusted
     }
 
     /// Whether it is destroyed, or will be unless somebody objects.
@@ -185,30 +198,55 @@ impl Index {
         ids.filter_map(|id| self.entries.get(id)).take(limit).cloned().collect()
     }
 
-    /// A repository is covered by its own name and by every prefix of it followed by `/*`: look those up.
-    pub(super) fn trusted_for(&self, repository: &Repository, purpose: Purpose, limit: usize) -> Vec<Arc<Entry>> {
+    /// A repository is covered by its own name and by every prefix of it followed by `/*`: look those up. In the order of
+    /// their ids, those after `after`.
+    pub(super) fn trusted_for(
+        &self,
+        repository: &Repository,
+        purpose: Purpose,
+        after: Option<KeyId>,
+        limit: usize,
+    ) -> Vec<Arc<Entry>> {
         let text = repository.as_str();
         let below = text.match_indices('/').filter_map(|(at, _)| text.get(..at)).map(|prefix| format!("{prefix}/*"));
         let patterns = below.chain(std::iter::once(text.to_owned()));
-        let (first, last) = (KeyId::from_bytes([0; 16]), KeyId::from_bytes([255; 16]));
-        let ids = patterns
-            .map(|pattern| word_hash(&pattern))
-            .flat_map(|hash| self.scopes.range((hash, first)..=(hash, last)).map(|(_, id)| id));
-        let found = ids.filter_map(|id| self.entries.get(id)).map(|entry| (&entry.record.name, entry));
-        let entries = found.collect::<BTreeMap<_, _>>().into_values();
-        let counts = |entry: &&Arc<Entry>| {
-            entry.record.purpose == purpose
-                && entry.state.trust == Trust::Trusted
-                && entry.record.scope.covers(repository)
-        };
-        entries.filter(counts).take(limit).cloned().collect()
+        let counts = |entry: &&Arc<Entry>| entry.counts_for(purpose) && entry.record.scope.covers(repository);
+        let mut found = BTreeMap::new();
+        for hash in patterns.map(|pattern| word_hash(&pattern)) {
+            let from = after.map_or(Bound::Included((hash, FIRST_ID)), |after| Bound::Excluded((hash, after)));
+            let ids = self.scopes.range((from, Bound::Included((hash, LAST_ID)))).map(|(_, id)| id);
+            let entries = ids.filter_map(|id| self.entries.get(id)).filter(counts).take(limit);
+            found.extend(entries.map(|entry| (entry.record.id, entry)));
+        }
+        found.into_values().take(limit).cloned().collect()
+    }
+
+    /// Of the next `SCAN_MAX` keys, those without scope whose signatures count, at most `limit`; and after which key to go
+    /// on, `None` at the end.
+    pub(super) fn trusted_unbound(
+        &self,
+        purpose: Purpose,
+        after: Option<KeyId>,
+        limit: usize,
+    ) -> (Vec<Arc<Entry>>, Option<KeyId>) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut found, mut seen) = (Vec::new(), 0);
+        for (id, entry) in self.entries.range((from, Bound::Unbounded)) {
+            if entry.counts_for(purpose) && entry.record.scope == Scope::Unbound {
+                found.push(Arc::clone(entry));
+            }
+            seen += 1;
+            if found.len() >= limit || seen >= SCAN_MAX {
+                return (found, Some(*id));
+            }
+        }
+        (found, None)
     }
 
     /// The keys of this purpose for a repository of trust data, the oldest first.
     pub(super) fn of_gun(&self, gun: &Gun, purpose: Purpose) -> Vec<Arc<Entry>> {
         let hash = word_hash(gun.as_str());
-        let (first, last) = (KeyId::from_bytes([0; 16]), KeyId::from_bytes([255; 16]));
-        let found = self.scopes.range((hash, first)..=(hash, last)).filter_map(|(_, id)| self.entries.get(id));
+        let found = self.scopes.range((hash, FIRST_ID)..=(hash, LAST_ID)).filter_map(|(_, id)| self.entries.get(id));
         let is_of = |entry: &&Arc<Entry>| entry.record.purpose == purpose && entry.record.scope.covers_gun(gun);
         let mut entries: Vec<Arc<Entry>> = found.filter(is_of).cloned().collect();
         entries.sort_by_key(|entry| (entry.record.created_at_unix_seconds, entry.record.id));

@@ -80,7 +80,7 @@ impl Records {
     }
 
     /// The keys of this purpose whose scope covers `repository` and whose signatures count, in the order of their
-    /// names; at most [`Records::PAGE_MAX`].
+    /// ids, those after `after`; at most `limit`.
     ///
     /// Distrusted keys are not among them, destroyed ones are: their old signatures count.
     ///
@@ -90,9 +90,38 @@ impl Records {
         &self,
         repository: &Repository,
         purpose: Purpose,
+        after: Option<KeyId>,
+        limit: usize,
     ) -> Result<Vec<KeyView>, RecordError> {
-        let entries = self.read(|index| index.trusted_for(repository, purpose, Self::PAGE_MAX))?;
+        let entries = self.read(|index| index.trusted_for(repository, purpose, after, limit.min(Self::PAGE_MAX)))?;
         entries.iter().map(|entry| entry.view()).collect()
+    }
+
+    /// The same of the keys without scope.
+    ///
+    /// # Errors
+    /// [`RecordError::Sealed`], [`RecordError::Damaged`].
+    pub(crate) async fn trusted_unbound(
+        &self,
+        purpose: Purpose,
+        mut after: Option<KeyId>,
+        limit: usize,
+    ) -> Result<Vec<KeyView>, RecordError> {
+        let limit = limit.min(Self::PAGE_MAX);
+        let mut found = Vec::new();
+        loop {
+            let left = limit.saturating_sub(found.len());
+            let (entries, next) = self.read(|index| index.trusted_unbound(purpose, after, left))?;
+            for entry in entries {
+                found.push(entry.view()?);
+            }
+            if next.is_none() || found.len() >= limit {
+                return Ok(found);
+            }
+            after = next;
+            // Somebody else on this thread has a turn.
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The keys of this purpose for a repository of trust data, the oldest first; at most [`Records::PAGE_MAX`].

@@ -299,20 +299,33 @@ async fn keys_are_listed_by_name_and_found_by_scope() {
     assert_eq!(names(records.list(None, 3).await.unwrap()), ["a", "b", "c"]);
     assert_eq!(names(records.list(Some(&name("c")), 3).await.unwrap()), ["d"]);
     for (repository, expected) in [
-        ("r.example.com/team/app", &["a", "c", "d"][..]),
-        ("r.example.com/team/app/deeper", &["a", "c"]),
+        ("r.example.com/team/app", &["c", "a", "d"][..]),
+        ("r.example.com/team/app/deeper", &["c", "a"]),
         ("r.example.com/teams", &["c"]),
         ("s.example.com/app", &["a", "b"]),
         ("t.example.com/app", &[]),
     ] {
         let repository = Repository::parse(repository).unwrap();
-        assert_eq!(names(records.trusted_for(&repository, Purpose::Image).await.unwrap()), expected, "{repository}");
-        assert!(records.trusted_for(&repository, Purpose::Raw).await.unwrap().is_empty());
+        let trusted = records.trusted_for(&repository, Purpose::Image, None, 9).await.unwrap();
+        assert_eq!(names(trusted), expected, "{repository}");
+        assert!(records.trusted_for(&repository, Purpose::Raw, None, 9).await.unwrap().is_empty());
+        // Page by page, of whatever size, they are the same.
+        for size in 1..3 {
+            let (mut paged, mut after) = (Vec::new(), None);
+            loop {
+                let page = records.trusted_for(&repository, Purpose::Image, after, size).await.unwrap();
+                assert!(page.len() <= size);
+                let Some(last) = page.last() else { break };
+                after = Some(last.record.id);
+                paged.extend(names(page));
+            }
+            assert_eq!(paged, expected, "{repository} by {size}");
+        }
     }
     let trust = Trust::Distrusted { reason: DistrustReason::Unspecified, since_leaf: 0 };
     records.set_state(id(3), 1, StateChange { use_: Use::Active, trust }, anchor(2), None).await.unwrap();
     let repository = Repository::parse("s.example.com/app").unwrap();
-    assert_eq!(names(records.trusted_for(&repository, Purpose::Image).await.unwrap()), ["a"]);
+    assert_eq!(names(records.trusted_for(&repository, Purpose::Image, None, 9).await.unwrap()), ["a"]);
 }
 
 #[tokio::test]

@@ -125,10 +125,12 @@ pub(crate) fn request(method: &Method, key: &str) -> Vec<u8> {
         "Signing/MaySign" => MaySignRequest { key, reference: "r.example/acme/app:1.0".to_owned() }.encode_to_vec(),
         "Verification/Verify" => verify(key).encode_to_vec(),
         "Verification/VerifyBatch" | "Verification/VerifyStream" => verify_batch(key).encode_to_vec(),
-        "Verification/ListTrustedKeys" => {
-            ListTrustedKeysRequest { repository: "r.example/acme/app".to_owned(), purpose: Purpose::Image.into() }
-                .encode_to_vec()
+        "Verification/ListTrustedKeys" => ListTrustedKeysRequest {
+            repository: "r.example/acme/app".to_owned(),
+            purpose: Purpose::Image.into(),
+            ..ListTrustedKeysRequest::default()
         }
+        .encode_to_vec(),
         label => panic!("{label} is new: give it a request here and a row in docs/permissions.md"),
     }
 }

@@ -81,7 +81,7 @@ async fn the_index_comes_back_from_its_file_as_it_was() {
     assert_eq!(records.shred_pending(), bench.records.shred_pending());
     assert_eq!(records.log_key().unwrap().unwrap().origin, "log.example");
     let scope = Repository::parse("r.example.com/app").unwrap();
-    assert_eq!(records.trusted_for(&scope, Purpose::Image).await.unwrap().len(), 5);
+    assert_eq!(records.trusted_for(&scope, Purpose::Image, None, 9).await.unwrap().len(), 5);
     assert_eq!(records.key_by_id(id(4)).await.unwrap().unwrap().record.custodian(), "hsm");
     assert_eq!(records.objects_in(&token()).unwrap().len(), 2);
     assert_eq!(records.object_pending().unwrap()[0].record.id, id(5));
