@@ -30,7 +30,8 @@ use crate::authorize::{Action, Authorizer, Decision, Pace, RequestFacts};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::cores::Cores;
-use crate::custody::{Custodians, Custody, Grace, Ticket};
+use crate::custody::{Custodians, Custody, Grace, NotBegun, Ticket};
+use crate::idempotency::{IdempotencyKey, Turn, Turns};
 use crate::identity::{Caller, Identity};
 use crate::metrics::Metrics;
 use crate::records::{LogAnchor, Records};
@@ -73,6 +74,8 @@ pub(crate) struct House {
     shelf: Shelf,
     /// Keys for trust data that strangers had made.
     strangers: Strangers,
+    /// Requests with an idempotency key that are at work.
+    turns: Turns,
     /// Told when an unseal did not read the rows: [`House::check_rows`] does.
     unread: Notify,
 }
@@ -120,6 +123,7 @@ impl House {
             removals: Removals::default(),
             shelf: Shelf::default(),
             strangers,
+            turns: Turns::default(),
             unread: Notify::new(),
         })
     }
@@ -237,6 +241,23 @@ impl House {
     /// While this is held no rotation destroys the version that a new key is sealed under.
     pub(crate) async fn birth(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
         self.births.read().await
+    }
+
+    /// Waits for the turn of a request under its idempotency key, until its deadline: whoever asks again while the first
+    /// request is at work gets that one's answer (D14). Taken before the request is authorized, which is done afresh then.
+    pub(crate) async fn turn(
+        &self,
+        principal: &Principal,
+        method: &'static str,
+        key: Option<IdempotencyKey>,
+        deadline: Duration,
+    ) -> Result<Option<Turn>, Fault> {
+        let Some(key) = key else { return Ok(None) };
+        let patience = deadline.saturating_sub(self.clock().monotonic());
+        match self.turns.take(principal, method, key, patience).await {
+            Some(turn) => Ok(Some(turn)),
+            None => Err(NotBegun::Late.fault()),
+        }
     }
 
     /// Counts a change of keys in, before it is looked at whether its permit is older than the policy in force.

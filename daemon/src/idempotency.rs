@@ -1,6 +1,11 @@
 //! A caller's word that two requests are one (D14).
 
-use trust::{Fault, FaultKind, Malformed, Sha256Digest};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
+use trust::{Fault, FaultKind, Malformed, Principal, Sha256Digest};
 
 /// 1 to 64 characters of the caller's choice: `[A-Za-z0-9._:-]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,6 +53,72 @@ impl RequestHash {
     }
 }
 
+/// Where an answer is kept: whose, of what, under which key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Place {
+    principal: Principal,
+    method: &'static str,
+    key: IdempotencyKey,
+}
+
+/// The requests with an idempotency key that are at work: the second of two waits for the first, and finds its answer.
+///
+/// As many places as requests that are served, and those are bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<HashMap<Place, Weak<tokio::sync::Mutex<()>>>>);
+
+/// A request alone under its idempotency key. It goes with the work, not with whoever waits for it.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    place: Place,
+    _alone: OwnedMutexGuard<()>,
+}
+
+impl Turns {
+    /// Waits, at most so long, until no other request under the key is at work; `None` when that was too short.
+    pub(crate) async fn take(
+        &self,
+        principal: &Principal,
+        method: &'static str,
+        key: IdempotencyKey,
+        patience: Duration,
+    ) -> Option<Turn> {
+        let place = Place { principal: principal.clone(), method, key };
+        let lock = self.lock_of(&place);
+        let alone = tokio::time::timeout(patience, lock.lock_owned()).await.ok()?;
+        Some(Turn { place, _alone: alone })
+    }
+
+    fn lock_of(&self, place: &Place) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = locks.get(place).and_then(Weak::upgrade) {
+            return lock;
+        }
+        // What nobody holds or waits for any more.
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::new(tokio::sync::Mutex::new(()));
+        locks.insert(place.clone(), Arc::downgrade(&lock));
+        lock
+    }
+}
+
+impl Turn {
+    /// Whose request it is.
+    pub(crate) const fn principal(&self) -> &Principal {
+        &self.place.principal
+    }
+
+    /// The word for what is asked.
+    pub(crate) const fn method(&self) -> &'static str {
+        self.place.method
+    }
+
+    /// The caller's key.
+    pub(crate) const fn key(&self) -> &IdempotencyKey {
+        &self.place.key
+    }
+}
+
 /// An idempotency key that came back with other content.
 pub(crate) fn other_content() -> Fault {
     Fault::new(FaultKind::Conflict, "the idempotency key was used for another request")
@@ -63,6 +134,26 @@ mod tests {
         for text in ["", "with space", "line\nfeed", "ä", &"x".repeat(65)] {
             assert!(IdempotencyKey::parse(text).is_err(), "{text:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn one_request_at_a_time_is_at_work_under_a_key_and_others_do_not_wait_for_it() {
+        let turns = Turns::default();
+        let (one, other) = (Principal::LocalUid(1), Principal::LocalUid(2));
+        let key = |text| IdempotencyKey::parse(text).unwrap();
+        let (no_time, long) = (Duration::ZERO, Duration::from_secs(30));
+
+        let first = turns.take(&one, "create", key("a"), long).await.unwrap();
+        assert!(turns.take(&one, "create", key("a"), no_time).await.is_none(), "it is at work");
+        for (who, method, key) in [(&other, "create", key("a")), (&one, "rotate", key("a")), (&one, "create", key("b"))]
+        {
+            assert!(turns.take(who, method, key, long).await.is_some());
+        }
+        let (second, ()) = tokio::join!(turns.take(&one, "create", key("a"), long), async { drop(first) });
+        drop(second.expect("the first has ended"));
+
+        drop(turns.take(&other, "sign", key("c"), long).await);
+        assert_eq!(turns.0.lock().unwrap().len(), 1, "what has ended is forgotten");
     }
 
     #[test]

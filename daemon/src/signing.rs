@@ -51,7 +51,8 @@ impl House {
     /// Signs what was asked, or says why not. Work past the permit runs detached
     /// and finishes: a caller who hangs up leaves no open intent.
     pub(crate) async fn sign(self: &Arc<Self>, request: SigningRequest) -> Result<Receipt, Fault> {
-        let replay = self.find_receipt(&request).await?;
+        let turn = self.turn(&request.principal, replay::METHOD, request.idempotency.clone(), request.deadline).await?;
+        let replay = self.find_receipt(turn, &request).await?;
         afresh(|| self.try_to_sign(&request, &replay)).await
     }
 

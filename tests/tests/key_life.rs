@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use tonic::Code;
 use trust_proto::v1::keys_client::KeysClient;
-use trust_proto::v1::{ChangeUseRequest, Key, SignResponse, Trust, Use, UseChange};
-use trust_tests::raw::Caller;
+use trust_proto::v1::{
+    Algorithm, ChangeUseRequest, CreateKeyRequest, Key, Receipt, RotateKeyRequest, SignResponse, Trust, Use, UseChange,
+};
+use trust_tests::raw::{Caller, create_request};
 use trust_tests::wait::until;
 use trust_tests::{Daemon, Setup};
 
@@ -167,4 +169,61 @@ async fn a_disable_that_is_asked_for_again_waits_for_the_sign_that_hangs_too() {
 
     assert_eq!(again.receipt, first.receipt);
     assert!(ended_before(signs, acknowledged).await > 0, "no sign hung in the worker");
+}
+
+/// Asks four times at once, and once more; every answer is the first one's.
+async fn all_get_one_answer<F: Future<Output = Result<Option<Receipt>, tonic::Status>>>(
+    ask: impl Fn() -> F,
+) -> Receipt {
+    let (a, b, c, d) = tokio::join!(ask(), ask(), ask(), ask());
+    let mut receipts = Vec::new();
+    for answer in [a, b, c, d, ask().await] {
+        receipts.push(answer.unwrap().unwrap());
+    }
+    receipts.dedup();
+    assert_eq!(receipts.len(), 1, "{receipts:?}");
+    receipts.remove(0)
+}
+
+/// D14: whoever asks again before there is an answer waits for the first one's; other content is refused as ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_one_idempotency_key_that_come_at_once_get_one_answer() {
+    let (daemon, user) = scene("").await;
+    let channel = daemon.channel().await.unwrap();
+    let keys = || KeysClient::new(channel.clone());
+    let create = |name: &str| {
+        let request = CreateKeyRequest {
+            // It takes long enough for all of them to come while the first one is at work.
+            algorithm: Algorithm::Rsa3072Pkcs1Sha256.into(),
+            idempotency_key: "at-once".to_owned(),
+            ..create_request(name)
+        };
+        let mut keys = keys();
+        async move { keys.create_key(request).await.map(|answer| answer.into_inner().receipt) }
+    };
+    let rotate = || async {
+        let request = RotateKeyRequest { key: "raw/two".to_owned(), idempotency_key: "at-once".to_owned() };
+        Ok(keys().rotate_key(request).await?.into_inner().receipt)
+    };
+    let disable = || async {
+        let request = ChangeUseRequest {
+            key: "raw/two".to_owned(),
+            change: UseChange::Disable.into(),
+            idempotency_key: "at-once".to_owned(),
+        };
+        Ok(keys().change_use(request).await?.into_inner().receipt)
+    };
+
+    let created = all_get_one_answer(|| create("raw/two")).await;
+    let rotated = all_get_one_answer(rotate).await;
+    all_get_one_answer(disable).await;
+
+    assert_eq!((created.key_version, rotated.key_version), (1, 2));
+    assert_eq!(user.get("raw/two").await.unwrap().versions.len(), 2);
+    let refused = create("raw/three").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted, "{refused:?}");
+    let intents = user.leaves(0).await.unwrap().into_iter().filter(|leaf| leaf["kind"] == "intent");
+    let mut operations: Vec<String> = intents.map(|leaf| leaf["operation"].to_string()).collect();
+    operations.retain(|operation| operation != "\"unseal\"");
+    assert_eq!(operations, ["\"create\"", "\"create\"", "\"rotate\"", "\"disable\""]);
 }

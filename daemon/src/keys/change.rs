@@ -13,7 +13,7 @@ use crate::audit::{DistrustBody, IntentLeaf, OutcomeLeaf};
 use crate::authorize::{Action, Grounds, RequestFacts};
 use crate::custody;
 use crate::house::{House, Undone};
-use crate::idempotency::{IdempotencyKey, RequestHash, other_content};
+use crate::idempotency::{RequestHash, Turn, other_content};
 use crate::permit::{Intent, Operation, Permit};
 use crate::records::{KeyView, Replay, StateChange, record_fault};
 
@@ -49,11 +49,9 @@ impl Operation for Changing {
     }
 }
 
-/// An idempotency key that this request is the first to use.
+/// An idempotency key that this request is the first to use; the next one waits until it has ended.
 pub(super) struct Replayed {
-    principal: Principal,
-    method: &'static str,
-    key: IdempotencyKey,
+    turn: Turn,
     request_hash: Sha256Digest,
 }
 
@@ -75,9 +73,9 @@ impl Replayed {
     /// The row that commits with the effect.
     pub(super) fn to_store(&self, id: KeyId, leaf: u64) -> Replay {
         Replay {
-            principal: self.principal.clone(),
-            method: self.method.to_owned(),
-            key: self.key.as_str().to_owned(),
+            principal: self.turn.principal().clone(),
+            method: self.turn.method().to_owned(),
+            key: self.turn.key().as_str().to_owned(),
             request_hash: self.request_hash,
             // Sixteen bytes and a number: this cannot fail.
             response: postcard::to_stdvec(&Stored { id: *id.as_bytes(), leaf }).unwrap_or_default(),
@@ -92,12 +90,13 @@ impl House {
     }
 
     async fn try_to_change(self: &Arc<Self>, request: ChangeRequest) -> Result<KeyReceipt, Fault> {
+        let method = request.change.name();
+        let turn = self.turn(&request.principal, method, request.idempotency, request.deadline).await?;
         let action = request.change.action();
         let view = self.find_for(&request.principal, &request.key, action).await?;
         let grounds = self.decide(&request.principal, action, &request.key, &view, &RequestFacts::default())?;
         let hash = change_hash(&view, request.change);
-        let method = request.change.name();
-        let replay = match self.find_key_replay(&request.principal, method, request.idempotency, hash).await? {
+        let replay = match self.find_key_replay(turn, hash).await? {
             KeyReplay::Done(receipt) => {
                 // It is committed; whoever asked for it first may still wait until it is true.
                 self.bring_into_force(&receipt.view).await;
@@ -248,15 +247,13 @@ impl House {
     /// Looks up the idempotency key of a key operation.
     pub(super) async fn find_key_replay(
         &self,
-        principal: &Principal,
-        method: &'static str,
-        key: Option<IdempotencyKey>,
+        turn: Option<Turn>,
         request_hash: Sha256Digest,
     ) -> Result<KeyReplay, Fault> {
-        let Some(key) = key else { return Ok(KeyReplay::New(None)) };
-        let found = self.records().find_replay(principal, method, key.as_str()).await.map_err(record_fault)?;
-        let Some(replay) = found else {
-            return Ok(KeyReplay::New(Some(Replayed { principal: principal.clone(), method, key, request_hash })));
+        let Some(turn) = turn else { return Ok(KeyReplay::New(None)) };
+        let found = self.records().find_replay(turn.principal(), turn.method(), turn.key().as_str()).await;
+        let Some(replay) = found.map_err(record_fault)? else {
+            return Ok(KeyReplay::New(Some(Replayed { turn, request_hash })));
         };
         if replay.request_hash != request_hash {
             return Err(other_content());

@@ -136,10 +136,11 @@ impl House {
         idempotency: Option<IdempotencyKey>,
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
+        let turn = self.turn(principal, source.operation(), idempotency, deadline).await?;
         let (action, hash) = (source.action(), source.hash_with(hash_of(&new)));
         let record = self.record_of(new)?;
         let grounds = self.may_make(principal, action, &record)?;
-        let replay = match self.find_key_replay(principal, source.operation(), idempotency, hash).await? {
+        let replay = match self.find_key_replay(turn, hash).await? {
             KeyReplay::Done(receipt) => return Ok(receipt),
             KeyReplay::New(replay) => replay,
         };
@@ -217,10 +218,11 @@ impl House {
         idempotency: Option<IdempotencyKey>,
         deadline: Duration,
     ) -> Result<KeyReceipt, Fault> {
+        let turn = self.turn(principal, "rotate", idempotency, deadline).await?;
         let view = self.find_for(principal, key, Action::RotateKey).await?;
         let grounds = self.decide(principal, Action::RotateKey, key, &view, &RequestFacts::default())?;
         let hash = key_hash(&view);
-        let replay = match self.find_key_replay(principal, "rotate", idempotency, hash).await? {
+        let replay = match self.find_key_replay(turn, hash).await? {
             KeyReplay::Done(receipt) => return Ok(receipt),
             KeyReplay::New(replay) => replay,
         };

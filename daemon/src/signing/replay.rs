@@ -12,12 +12,12 @@ use trust::{Fault, Form, KeyRef, KeyVersion, Sha256Digest, Signature};
 
 use super::{Receipt, SignedForm, SigningRequest};
 use crate::house::House;
-use crate::idempotency::{IdempotencyKey, RequestHash, other_content};
+use crate::idempotency::{RequestHash, Turn, other_content};
 use crate::order::{Shape, SignOrder};
 use crate::records::{Replay, record_fault};
 use crate::statement::Statement;
 
-const METHOD: &str = "sign";
+pub(super) const METHOD: &str = "sign";
 
 /// What is known of a request's idempotency key.
 pub(super) struct Found {
@@ -25,11 +25,10 @@ pub(super) struct Found {
     stored: Option<Stored>,
 }
 
-/// Under what the receipt is to be kept.
+/// Under what the receipt is to be kept; until then the next request under that key waits.
 #[derive(Clone)]
 pub(crate) struct Keep {
-    principal: trust::Principal,
-    key: IdempotencyKey,
+    turn: Arc<Turn>,
     request_hash: Sha256Digest,
     /// Whether something is kept there already, of this request or of one before.
     is_kept: Arc<AtomicBool>,
@@ -104,17 +103,17 @@ impl Found {
 
 impl House {
     /// Looks the request's idempotency key up.
-    pub(super) async fn find_receipt(&self, request: &SigningRequest) -> Result<Found, Fault> {
-        let Some(key) = &request.idempotency else { return Ok(Found { keep: None, stored: None }) };
+    pub(super) async fn find_receipt(&self, turn: Option<Turn>, request: &SigningRequest) -> Result<Found, Fault> {
+        let Some(turn) = turn else { return Ok(Found { keep: None, stored: None }) };
         let request_hash = hash(request);
-        let found = self.records().find_replay(&request.principal, METHOD, key.as_str()).await.map_err(record_fault)?;
-        let stored = match found {
+        let found = self.records().find_replay(turn.principal(), turn.method(), turn.key().as_str()).await;
+        let stored = match found.map_err(record_fault)? {
             None => None,
             Some(replay) if replay.request_hash != request_hash => return Err(other_content()),
             Some(replay) => Some(postcard::from_bytes(&replay.response).map_err(Fault::internal)?),
         };
         let is_kept = Arc::new(AtomicBool::new(stored.is_some()));
-        let keep = Keep { principal: request.principal.clone(), key: key.clone(), request_hash, is_kept };
+        let keep = Keep { turn: Arc::new(turn), request_hash, is_kept };
         Ok(Found { keep: Some(keep), stored })
     }
 
@@ -154,9 +153,9 @@ impl House {
 impl Keep {
     fn to_store(&self, response: Vec<u8>) -> Replay {
         Replay {
-            principal: self.principal.clone(),
-            method: METHOD.to_owned(),
-            key: self.key.as_str().to_owned(),
+            principal: self.turn.principal().clone(),
+            method: self.turn.method().to_owned(),
+            key: self.turn.key().as_str().to_owned(),
             request_hash: self.request_hash,
             response,
         }
