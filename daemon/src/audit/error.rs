@@ -28,6 +28,14 @@ pub(crate) enum FramesError {
     Gap { path: PathBuf },
 }
 
+impl FramesError {
+    /// Whether the disk, or what may be had of it, is full.
+    pub(super) fn is_full(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), FileTooLarge | QuotaExceeded | StorageFull))
+    }
+}
+
 /// Why the log did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuditError {
@@ -107,8 +115,5 @@ pub(super) fn outside(error: ProofError) -> AuditError {
 
 /// A file of the log takes no more, or does not read.
 pub(super) fn full_or_damaged(error: FramesError) -> AuditError {
-    match &error {
-        FramesError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => AuditError::Full,
-        _ => AuditError::Damaged(error),
-    }
+    if error.is_full() { AuditError::Full } else { AuditError::Damaged(error) }
 }

@@ -174,24 +174,23 @@ pub(super) fn run(shared: &Shared) {
             Taken::Nothing => (Vec::new(), false),
             Taken::Closed => (Vec::new(), true),
         };
-        let is_lazy = !group.is_empty() && group.iter().all(|entry| entry.answer.is_none());
-        match write(shared, group) {
-            Ok(written) => lazy.extend(written),
-            Err(reason) => return shared.break_down(&reason),
-        }
-        if lazy.is_empty() || (is_lazy && lazy.len() < GROUP_MAX) {
-            if closing {
-                return;
-            }
-            continue;
-        }
-        if let Err(reason) = flush(shared, &mut lazy) {
+        if let Err(reason) = write_down(shared, group, &mut lazy) {
             return shared.break_down(&reason);
         }
         if closing {
             return;
         }
     }
+}
+
+/// Writes a group, and flushes it with what was `lazy`, unless all of it may wait for an intent to be flushed with.
+fn write_down(shared: &Shared, group: Vec<Entry>, lazy: &mut Vec<Entry>) -> Result<(), Arc<str>> {
+    let written = write(shared, group)?;
+    // Of a group that a full disk did not take nothing was written: what was before it waits no longer, for such
+    // groups come again and again as long as the disk is full.
+    let is_lazy = !written.is_empty() && written.iter().all(|entry| entry.answer.is_none());
+    lazy.extend(written);
+    if lazy.is_empty() || (is_lazy && lazy.len() < GROUP_MAX) { Ok(()) } else { flush(shared, lazy) }
 }
 
 /// Writes a group and gives it back; a full disk is answered here and gives back nothing.
@@ -205,6 +204,9 @@ fn write(shared: &Shared, mut group: Vec<Entry>) -> Result<Vec<Entry>, Arc<str>>
         Ok(()) => {
             for (entry, bytes) in group.iter_mut().zip(bytes) {
                 entry.bytes = bytes;
+            }
+            if shared.full.swap(false, Ordering::Relaxed) {
+                info!(stage = "audit", "the disk of the log has room again");
             }
             Ok(group)
         }
@@ -253,9 +255,6 @@ fn flush(shared: &Shared, written: &mut Vec<Entry>) -> Result<(), Arc<str>> {
     let size = hashes.size();
     drop(hashes);
     shared.groups.fetch_add(1, Ordering::Relaxed);
-    if shared.full.swap(false, Ordering::Relaxed) {
-        info!(stage = "audit", "the disk of the log has room again");
-    }
     // Before the answers: whoever has one may ask for its proof at once.
     shared.durable.send_replace(size);
     for (index, entry) in (first..).zip(written.drain(..)) {
@@ -266,14 +265,55 @@ fn flush(shared: &Shared, written: &mut Vec<Entry>) -> Result<(), Arc<str>> {
     Ok(())
 }
 
+/// A failed flush is never one of a full disk: nobody knows what is there.
 fn is_full(fault: &FramesError) -> bool {
-    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(fault, FramesError::Io { step: "write" | "make", source, .. } if matches!(source.kind(), FileTooLarge | QuotaExceeded | StorageFull))
+    matches!(fault, FramesError::Io { step: "write" | "make", .. }) && fault.is_full()
 }
 
 fn chain(fault: &FramesError) -> String {
     match std::error::Error::source(fault) {
         Some(source) => format!("{fault}: {source}"),
         None => fault.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn outcome(bytes: usize) -> Entry {
+        Entry { bytes: vec![7; bytes], answer: None, _place: None }
+    }
+
+    #[test]
+    fn an_outcome_that_is_written_is_flushed_although_a_full_disk_does_not_take_the_next() {
+        // A limit to the length of files stands for the disk. It holds for a whole process: one of its own.
+        let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" --ignored --exact audit::writer::tests::below_a_limit";
+        let this = std::env::current_exe().unwrap();
+
+        let ran = Command::new("sh").arg("-c").arg(limited).arg(this).output().unwrap();
+
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    }
+
+    #[test]
+    #[ignore = "run by the test above, in a process whose files may have a few KiB"]
+    fn below_a_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = Shared::new(Frames::create(directory.path()).unwrap(), Hashes::new(directory.path()), 8);
+        let mut lazy = Vec::new();
+
+        write_down(&shared, vec![outcome(100)], &mut lazy).unwrap();
+        assert_eq!((lazy.len(), *shared.durable.borrow()), (1, 0), "it waits for an intent");
+        write_down(&shared, vec![outcome(60_000)], &mut lazy).unwrap();
+
+        assert_eq!((lazy.len(), *shared.durable.borrow()), (0, 1));
+        assert!(shared.full.load(Ordering::Relaxed), "the disk is full as before");
+        assert_eq!(shared.waiting().entries.len(), 1, "what it did not take is tried again");
+        write_down(&shared, vec![outcome(100)], &mut lazy).unwrap();
+        assert!(!shared.full.load(Ordering::Relaxed), "it took something");
     }
 }
