@@ -240,7 +240,8 @@ impl Audit {
         self.published.set_signer(signer);
     }
 
-    /// The newest signed checkpoint and the key it is signed with.
+    /// The newest signed checkpoint and the key it is signed with: of everything that is durable now, or none. Where the
+    /// disk has no room for it, that is said at once.
     pub(crate) async fn checkpoint(&self) -> Result<(Arc<SignedCheckpoint>, VerifierKey), AuditError> {
         let key = self.published.verifier_key().ok_or(AuditError::NoCheckpoint)?;
         let size = *self.shared.durable.borrow();
@@ -325,6 +326,7 @@ impl Audit {
             return Err(AuditError::NoCheckpoint);
         }
         let (mut newest, mut signs) = (self.published.newest.subscribe(), self.published.signs.subscribe());
+        let mut kept_out = self.published.kept_out.subscribe();
         self.published.wanted.send_modify(|wanted| *wanted = size.max(*wanted));
         let holds = |signed: &Arc<SignedCheckpoint>| signed.checkpoint().size >= size;
         let signed = async {
@@ -332,9 +334,12 @@ impl Audit {
             found.clone().ok_or(AuditError::NoCheckpoint)
         };
         tokio::select! {
+            biased;
             signed = signed => signed,
             // Sealed meanwhile: nobody knows when the next one is signed.
             _ = signs.wait_for(|signs| !signs) => Err(AuditError::NoCheckpoint),
+            // An older checkpoint would leave out what was acknowledged.
+            _ = kept_out.changed() => Err(AuditError::Full),
         }
     }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tonic::{Code, Status};
 use trust::Sha256Digest;
-use trust_proto::v1::Trust;
+use trust::tlog::Checkpoint;
+use trust_proto::v1::audit_client::AuditClient;
+use trust_proto::v1::{GetCheckpointRequest, Trust};
 use trust_tests::disk::FileSystem;
 use trust_tests::flush::{Flush, bend, bend_of, straighten};
 use trust_tests::ledger::{Ledger, wait_for};
@@ -50,6 +52,19 @@ async fn on_a_full_disk_signing_stops_before_a_signature_without_a_leaf_and_reco
     assert!(refused.message().contains("full"), "{refused:?}");
     let status = user.status().await.unwrap();
     assert!(status.health.starts_with("degraded") && status.health.contains("full"), "{}", status.health);
+    // A checkpoint covers everything, or there is none: at once, not at the deadline.
+    let (size, mut audit) = (status.log_size, AuditClient::new(daemon.channel().await.unwrap()));
+    let asked = tokio::time::timeout(Duration::from_secs(5), audit.get_checkpoint(GetCheckpointRequest {}));
+    match asked.await.expect("it waits for room") {
+        Ok(answer) => {
+            let note = answer.into_inner().checkpoint;
+            assert!(Checkpoint::claimed(&note).unwrap().size >= size, "{note}");
+        }
+        Err(refused) => {
+            assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+            assert!(refused.message().contains("full"), "{refused:?}");
+        }
+    }
     // While it lasts, nothing is answered without a leaf (what the daemon itself clears away may make room for one
     // or another), and what was read before still is.
     let mut refusals = 0;

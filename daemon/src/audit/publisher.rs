@@ -55,6 +55,8 @@ pub(super) struct Published {
     pub(super) newest: watch::Sender<Option<Arc<SignedCheckpoint>>>,
     /// Leaves up to here are wanted in a checkpoint now.
     pub(super) wanted: watch::Sender<u64>,
+    /// How often nothing could be published, for the disk was full.
+    pub(super) kept_out: watch::Sender<u64>,
     bundles: Mutex<Bundles>,
 }
 
@@ -78,6 +80,7 @@ impl Published {
             signs: watch::Sender::new(false),
             newest: watch::Sender::new(None),
             wanted: watch::Sender::new(0),
+            kept_out: watch::Sender::new(0),
             bundles: Mutex::new(Bundles { written: promised, unseen: promised }),
         }
     }
@@ -176,10 +179,17 @@ pub(super) async fn run(shared: Arc<Shared>, published: Arc<Published>) {
         let done = tokio::task::spawn_blocking(move || worker.publish(&shared)).await;
         match done {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(stage = "audit", %error, "the log could not be published"),
+            Ok(Err(error)) => {
+                warn!(stage = "audit", %error, "the log could not be published");
+                if error.is_full() {
+                    published.kept_out.send_modify(|times| *times = times.wrapping_add(1));
+                }
+            }
             Err(error) => warn!(stage = "audit", %error, "the publisher ended early"),
         }
-        // Whoever waits for a proof does not wait for the interval.
-        let _ = tokio::time::timeout(INTERVAL, wanted.changed()).await;
+        // Whoever waits for a proof does not wait for the interval. Seen by a copy: it is to be seen above, too, where
+        // the log may not have grown since.
+        let mut sooner = wanted.clone();
+        let _ = tokio::time::timeout(INTERVAL, sooner.changed()).await;
     }
 }

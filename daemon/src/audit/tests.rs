@@ -135,6 +135,34 @@ async fn who_waits_for_a_checkpoint_when_the_log_loses_its_key_waits_no_longer()
 }
 
 #[tokio::test]
+async fn who_waits_for_a_checkpoint_that_the_disk_has_no_room_for_hears_it_at_once_and_has_it_when_there_is_some() {
+    let directory = tempfile::tempdir().unwrap();
+    create(directory.path());
+    let (audit, _) = open(directory.path());
+    let audit = Arc::new(audit);
+    audit.set_signer(Some(signer()));
+    let publisher = tokio::spawn(Arc::clone(&audit).publish());
+    let limit = std::time::Duration::from_secs(10);
+    let (before, _) = audit.checkpoint().await.unwrap();
+    // What is written of the next one is refused as by a full disk.
+    let temporary = directory.path().join("checkpoint.new");
+    std::os::unix::fs::symlink("/dev/full", &temporary).unwrap();
+    let leaf = audit.append(intent()).await.unwrap();
+
+    for _ in 0..2 {
+        let kept_out = tokio::time::timeout(limit, audit.checkpoint()).await.expect("it waits for room");
+        assert!(matches!(kept_out, Err(AuditError::Full)), "{kept_out:?}");
+    }
+    let unproved = tokio::time::timeout(limit, audit.inclusion(leaf)).await.expect("it waits for room");
+    assert!(matches!(unproved, Err(AuditError::Full)), "{unproved:?}");
+    std::fs::remove_file(&temporary).unwrap();
+    let (after, _) = tokio::time::timeout(limit, audit.checkpoint()).await.expect("there is room").unwrap();
+
+    assert!(before.checkpoint().size < after.checkpoint().size);
+    publisher.abort();
+}
+
+#[tokio::test]
 async fn a_quota_is_a_full_disk_as_long_as_a_leaf_waits_for_it() {
     let directory = tempfile::tempdir().unwrap();
     create(directory.path());
