@@ -65,9 +65,18 @@ impl ContentTrust {
     }
 }
 
-/// What Go's `strconv.ParseBool` reads as false; everything else, and what it cannot read, is not "off".
+/// A word as Go's `strconv.ParseBool` reads it, which is what docker has for its options and variables.
+pub(crate) fn go_bool(word: &str) -> Option<bool> {
+    match word {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
+/// What cannot be read is not "off".
 fn is_false(value: &OsStr) -> bool {
-    matches!(value.to_str(), Some("0" | "f" | "F" | "false" | "False" | "FALSE"))
+    value.to_str().and_then(go_bool) == Some(false)
 }
 
 #[cfg(test)]

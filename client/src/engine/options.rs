@@ -5,7 +5,8 @@
 
 use std::ffi::{OsStr, OsString};
 
-use crate::failure::Failure;
+use crate::content_trust::go_bool;
+use crate::failure::{Failure, printable};
 
 /// Options of docker 20–28 and podman 4–5 without a value.
 #[rustfmt::skip] // one word a line would hide the rest of the file
@@ -53,7 +54,7 @@ pub(crate) struct RunLine {
     pull_options: Vec<OsString>,
     image: String,
     arguments: Vec<OsString>,
-    content_trust_off: bool,
+    disable_content_trust: Option<bool>,
 }
 
 impl RunLine {
@@ -67,7 +68,7 @@ impl RunLine {
             pull_options: Vec::new(),
             image: String::new(),
             arguments: Vec::new(),
-            content_trust_off: false,
+            disable_content_trust: None,
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -101,7 +102,13 @@ impl RunLine {
         let (name, own_value) = text.split_once('=').unwrap_or((text, ""));
         if name == "--disable-content-trust" {
             // docker's own meaning: true where nothing else is said.
-            self.content_trust_off = !matches!(own_value, "0" | "f" | "F" | "false" | "False" | "FALSE");
+            let said = if text == name { Some(true) } else { go_bool(own_value) };
+            self.disable_content_trust = Some(said.ok_or_else(|| {
+                Failure::usage(
+                    format!("{}: neither true nor false", printable(text)),
+                    "leave the option away to have the image verified, or write --disable-content-trust=true or =false",
+                )
+            })?);
             return Ok(());
         }
         let said = value.and_then(|value| value.to_str()).unwrap_or(own_value);
@@ -145,9 +152,9 @@ impl RunLine {
         &self.arguments
     }
 
-    /// True when `--disable-content-trust` stands among the options.
-    pub(crate) const fn content_trust_off(&self) -> bool {
-        self.content_trust_off
+    /// What `--disable-content-trust` says, where it stands among the options.
+    pub(crate) const fn disable_content_trust(&self) -> Option<bool> {
+        self.disable_content_trust
     }
 }
 
@@ -273,7 +280,14 @@ mod tests {
         assert_eq!(line.pull_options(), ["--platform", "linux/arm64"]);
         assert_eq!(line.options(), ["--rm", "--platform", "linux/arm64"]);
         assert_eq!(line.arguments(), ["--disable-content-trust"]);
-        assert!(line.content_trust_off());
-        assert!(!parse("--disable-content-trust=false app:1").unwrap().content_trust_off());
+        assert_eq!(line.disable_content_trust(), Some(true));
+        for (said, means) in [("=false", false), ("=F", false), ("=0", false), ("=1", true), ("=TRUE", true)] {
+            let line = parse(&format!("--rm --disable-content-trust{said} app:1")).unwrap();
+            assert_eq!(line.disable_content_trust(), Some(means), "{said}");
+        }
+        assert_eq!(parse("--rm app:1").unwrap().disable_content_trust(), None);
+        for said in ["=", "=banana", "=no", "=off", "=fALSE"] {
+            assert!(parse(&format!("--rm --disable-content-trust{said} app:1")).is_err(), "{said}");
+        }
     }
 }

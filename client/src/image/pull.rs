@@ -52,7 +52,7 @@ pub(crate) async fn pull(context: &Context, arguments: &PullArguments) -> Result
     let target = Target::believed(&arguments.reference, &arguments.belief)?;
     let engine = Engine::find(context.engine).await?;
     let transport = transport(context, &target)?;
-    if context.content_trust.decide(&context.config, target.judged_repository())? == ContentTrust::Off {
+    if decide(context, &target)? == ContentTrust::Off {
         unverified(context, &target);
         engine.pull(&target.to_string(), &[], transport, context.output).await?;
         let trust = Trusted::Unverified { verified: false, reason: OFF };
@@ -83,12 +83,12 @@ async fn started(context: &Context, arguments: &RunArguments) -> Result<Failure,
     let line = RunLine::parse(&arguments.arguments)?;
     let target = Target::believed(line.image(), &arguments.belief)?;
     let mut context = context.clone();
-    if line.content_trust_off() {
-        context.content_trust = ContentTrust::Off;
+    if let Some(disable) = line.disable_content_trust() {
+        context.content_trust = ContentTrust::asked(Some(disable), None);
     }
     let context = &context;
     let engine = Engine::find(context.engine).await?;
-    let image = if context.content_trust.decide(&context.config, target.judged_repository())? == ContentTrust::Off {
+    let image = if decide(context, &target)? == ContentTrust::Off {
         unverified(context, &target);
         target.to_string()
     } else {
@@ -100,6 +100,13 @@ async fn started(context: &Context, arguments: &RunArguments) -> Result<Failure,
         engine.pull(&image, line.pull_options(), transport(context, &target)?, context.output).await?;
     }
     Ok(engine.run(&line, &image))
+}
+
+/// What counts for this image. A requirement is not got past by another name for it: neither that of the place where the
+/// image lies, nor that of what it is said to be a mirror of.
+fn decide(context: &Context, target: &Target) -> Result<ContentTrust, Failure> {
+    context.content_trust.decide(&context.config, &target.repository)?;
+    context.content_trust.decide(&context.config, target.judged_repository())
 }
 
 /// Standard output is the container's; what was verified goes to standard error.
@@ -130,4 +137,26 @@ fn unverified(context: &Context, target: &Target) {
 fn transport(context: &Context, target: &Target) -> Result<Transport, Failure> {
     let registry: Registry = super::verify::open(context, target, Access::Pull)?;
     Ok(if registry.is_plain() { Transport::Plain } else { Transport::Tls })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::tests::{context, pin};
+
+    #[test]
+    fn a_pin_that_requires_a_signature_holds_for_both_names_of_a_mirror() {
+        let mut off = context();
+        off.content_trust = ContentTrust::Off;
+        off.config.pins = vec![pin("r.example.com/team/*")];
+        off.config.pins[0].required = true;
+        let (pinned, another) = ("r.example.com/team/app:1", "r.example.com/other/app:1");
+
+        for (typed, named_as) in [(pinned, None), (pinned, Some(another)), (another, Some(pinned))] {
+            let target = Target::parse(typed, named_as).unwrap();
+            assert_eq!(decide(&off, &target).unwrap_err().exit().code(), 1, "{typed} as {named_as:?}");
+        }
+        let neither = Target::parse(another, Some("r.example.com/another/app:1")).unwrap();
+        assert_eq!(decide(&off, &neither).unwrap(), ContentTrust::Off);
+    }
 }
