@@ -48,6 +48,7 @@ fn not_run(error: &clap::Error) -> ExitCode {
             eprint!("{text}");
             return ExitCode::from(Exit::Usage.code());
         }
+        Unread::Wrong(failure) if usage::is_run(std::env::args_os()) => failure.ends_with(Exit::NotStarted),
         Unread::Wrong(failure) => failure,
     };
     output.failure(&failure);
@@ -65,7 +66,11 @@ async fn run(line: CommandLine, output: Output) -> Result<ExitCode, Failure> {
         }
         _ => {}
     }
-    let context = Context::new(&line, output)?;
+    let context = Context::new(&line, output).map_err(|failure| match line.command {
+        // It is the container's own code that could be taken for ours (D3).
+        Command::Run(_) => failure.ends_with(Exit::NotStarted),
+        _ => failure,
+    })?;
     let context = &context;
     match line.command {
         Command::Run(arguments) => return image::run(context, &arguments).await,

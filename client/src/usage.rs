@@ -1,7 +1,9 @@
 //! Calls that cannot be read: two lines, as for every other failure.
 
+use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
+use crate::command_line::CommandLine;
 use crate::failure::Failure;
 use crate::output::Format;
 
@@ -56,6 +58,12 @@ pub(crate) fn format_of(arguments: impl Iterator<Item = std::ffi::OsString>) -> 
     Format::Text
 }
 
+/// Whether a call that could not be read was one of `run`.
+pub(crate) fn is_run(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let read = CommandLine::command().ignore_errors(true).try_get_matches_from(arguments);
+    read.is_ok_and(|matches| matches.subcommand_name() == Some("run"))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -102,5 +110,19 @@ mod tests {
         assert_eq!(format(&["nonsense", "--output", "json"]), Format::Json);
         assert_eq!(format(&["--output=json"]), Format::Json);
         assert_eq!(format(&["json", "--output", "text"]), Format::Text);
+    }
+
+    #[test]
+    fn a_call_of_run_that_cannot_be_read_is_known_for_one() {
+        let of_run = |line: &str| is_run(line.split(' ').map(std::ffi::OsString::from));
+
+        for line in
+            ["trustctl run", "trustctl run --as", "trustctl --output json run", "trustctl --endpoint x run --as"]
+        {
+            assert!(of_run(line), "{line}");
+        }
+        for line in ["trustctl pull", "trustctl pull run --as", "trustctl --endpoint run", "trustctl --unknown"] {
+            assert!(!of_run(line), "{line}");
+        }
     }
 }
