@@ -16,7 +16,7 @@ use trust_proto::words::Word as _;
 use crate::checkpoint;
 use crate::connect::{Daemon, NoConnection, Server, Tls};
 use crate::context::Context;
-use crate::endpoint::default_socket;
+use crate::endpoint::{Endpoint, default_socket};
 use crate::enrolled::{self, Enrolled};
 use crate::failure::Failure;
 use crate::files;
@@ -217,13 +217,7 @@ async fn at_default_socket(context: &Context) -> Result<DefaultDaemon, Failure> 
     if !socket.exists() {
         return Ok(DefaultDaemon::Absent);
     }
-    let mut users = vec![0, rustix::process::geteuid().as_raw()];
-    let mut remark = String::new();
-    match context.config.server_user.as_deref().map(|name| (name, uid_of(name, Path::new("/etc/passwd")))) {
-        Some((_, Some(uid))) => users.push(uid),
-        Some((name, None)) => remark = format!(" (there is no user {name:?}, whom server_user names)"),
-        None => {}
-    }
+    let (users, remark) = users(context);
     match Daemon::at_socket(&socket, Server::Users(users)).await {
         Ok(daemon) => Ok(DefaultDaemon::Believed(daemon)),
         Err(NoConnection::ServedBy(who)) => {
@@ -232,6 +226,50 @@ async fn at_default_socket(context: &Context) -> Result<DefaultDaemon, Failure> 
         // Not one of its users: then it is not this user's daemon, and others may be.
         Err(NoConnection::Closed(failure)) => Ok(DefaultDaemon::Foreign(failure.what())),
         Err(NoConnection::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Whose daemon at a socket is believed, and what is to be said where one of them does not exist.
+fn users(context: &Context) -> (Vec<u32>, String) {
+    let mut users = vec![0, rustix::process::geteuid().as_raw()];
+    let mut remark = String::new();
+    match context.config.server_user.as_deref().map(|name| (name, uid_of(name, Path::new("/etc/passwd")))) {
+        Some((_, Some(uid))) => users.push(uid),
+        Some((name, None)) => remark = format!(" (there is no user {name:?}, whom server_user names)"),
+        None => {}
+    }
+    (users, remark)
+}
+
+/// Connects to the daemon that signs, to tell it a secret: whoever sets `TRUSTD_ADDR` is not to get it. So a socket has to
+/// be root's, the user's own, or that of the user whom the host's configuration names. Over TCP the certificate tells who it
+/// is.
+///
+/// # Errors
+/// When there is no connection, or a socket is somebody else's; nothing was sent then.
+pub(crate) async fn confidant(context: &Context) -> Result<Daemon, Failure> {
+    let Endpoint::Unix(socket) = &context.endpoint else { return context.daemon().await };
+    let (users, remark) = users(context);
+    Daemon::at_socket(socket, Server::Users(users)).await.map_err(|error| match error {
+        NoConnection::Failed(failure) | NoConnection::Closed(failure) => failure,
+        NoConnection::ServedBy(who) => Failure::refused(
+            format!("the daemon at {} is {who}, and gets no secret{remark}", socket.display()),
+            "look at --endpoint and TRUSTD_ADDR; server_user in the host's trustctl.toml names whose daemon it may be",
+        ),
+    })
+}
+
+/// The same for a secret that a daemon takes over its socket only: nobody types one for an address.
+///
+/// # Errors
+/// As [`confidant`]; also for an endpoint that is no socket.
+pub(crate) async fn confidant_at_socket(context: &Context) -> Result<Daemon, Failure> {
+    match &context.endpoint {
+        Endpoint::Unix(_) => confidant(context).await,
+        Endpoint::Https(authority) => Err(Failure::usage(
+            format!("https://{authority}: passphrases and PINs go over the daemon's Unix socket only"),
+            "run it on the daemon's machine: --endpoint unix:///run/trustd/trustd.sock",
+        )),
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use trust_proto::v1;
 
+use crate::believed::confidant_at_socket;
 use crate::command_line::hsm::{HsmCommand, HsmLogin};
 use crate::context::Context;
 use crate::failure::{Failure, printable};
@@ -104,7 +105,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
 
 async fn login(context: &Context, arguments: HsmLogin) -> Result<(), Failure> {
     // Before anybody types: a daemon that does not answer needs no PIN.
-    let daemon = context.daemon().await?;
+    let daemon = confidant_at_socket(context).await?;
     let pin = match &arguments.pin_file {
         Some(path) => secret::in_file("PIN", path, PIN_BYTES_MAX)?,
         None => secret::typed("PIN", PIN_BYTES_MAX)?,

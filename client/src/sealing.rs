@@ -5,6 +5,7 @@ use serde::Serialize;
 use trust_proto::v1;
 use zeroize::Zeroizing;
 
+use crate::believed::confidant_at_socket;
 use crate::command_line::{KekCommand, RotateArguments};
 use crate::context::Context;
 use crate::failure::{Failure, printable};
@@ -40,7 +41,7 @@ pub(crate) async fn seal(context: &Context) -> Result<(), Failure> {
 /// environments can be read by others.
 pub(crate) async fn unseal(context: &Context, by_token: bool) -> Result<(), Failure> {
     // Before anybody types: a daemon that does not answer needs no passphrase.
-    let daemon = context.daemon().await?;
+    let daemon = if by_token { context.daemon().await? } else { confidant_at_socket(context).await? };
     let words = if by_token { Zeroizing::default() } else { secret::typed("passphrase", PASSPHRASE_BYTES_MAX)? };
     let request = v1::UnsealRequest { passphrase: Bytes::from_owner(words), by_token };
     daemon.admin().unseal(request).await.map_err(|status| {
@@ -103,16 +104,17 @@ impl Shown for Rotated {
 
 /// Runs `trustctl kek …`.
 pub(crate) async fn kek(context: &Context, command: KekCommand) -> Result<(), Failure> {
-    let daemon = context.daemon().await?;
     match command {
         KekCommand::List => {
+            let daemon = context.daemon().await?;
             let answer = daemon.admin().list_keks(v1::ListKeksRequest {}).await?.into_inner();
             let versions = answer.versions.into_iter().map(|kek| Kek { version: kek.version, state: kek.state });
             context.output.show(&Keks { root: answer.root_kek, versions: versions.collect() })
         }
         KekCommand::Rotate(arguments) => {
+            let is_root_new = arguments.to.is_some();
+            let daemon = if is_root_new { confidant_at_socket(context).await? } else { context.daemon().await? };
             let root = new_root(&arguments)?;
-            let is_root_new = root.is_some();
             let mut stream = daemon.admin().rotate_kek(v1::RotateKekRequest { root }).await?.into_inner();
             let bar = context.output.progress(0, "sealing keys anew");
             let mut last = None;

@@ -190,6 +190,13 @@ fn without_any_configuration_a_users_own_daemon_is_believed_and_another_ones_is_
     command.env("XDG_RUNTIME_DIR", ann.place.path().join("run"));
     let refused = run(command.current_dir(&home)).unwrap().exited(1).unwrap();
     assert!(refused.stderr.contains(&format!("served by uid {}", ann.uid)), "{refused}");
+    // Nor does she get a secret of his: none is asked for.
+    for arguments in [&["unseal"][..], &["hsm", "login", "hsm"], &["kek", "rotate", "--to", "passphrase"]] {
+        let mut command = bob.command("trustctl", arguments);
+        command.env("TRUSTD_ADDR", format!("unix://{}", socket.display()));
+        let refused = run(&mut command).unwrap().exited(1).unwrap();
+        assert!(refused.stderr.contains("gets no secret"), "{arguments:?}: {refused}");
+    }
     daemon.stop().unwrap();
 }
 

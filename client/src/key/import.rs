@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::private_file::{Kind, PrivateFile};
 use super::{creation, incomplete, show_change};
+use crate::believed::confidant;
 use crate::command_line::key::KeyImport;
 use crate::connect::Daemon;
 use crate::context::Context;
@@ -29,7 +30,7 @@ pub(super) async fn run(context: &Context, arguments: KeyImport) -> Result<(), F
         forms: wanted.forms,
         token: wanted.token,
     };
-    let daemon = context.daemon().await?;
+    let daemon = confidant(context).await?;
     let answer = into_custody(&daemon, imported, file.pkcs8).await?;
     show_change(context, "imported", answer.key, answer.receipt)?;
     context

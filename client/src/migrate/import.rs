@@ -12,6 +12,7 @@ use trust_proto::words::Word as _;
 use super::ended;
 use super::plan::Plan;
 use super::report::{KeyReport, Outcome, Report};
+use crate::believed::confidant;
 use crate::connect::Daemon;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -31,7 +32,7 @@ pub(super) async fn all<K>(
     token: Option<&str>,
     still_there: &str,
 ) -> Result<ExitCode, Failure> {
-    let daemon = context.daemon().await?;
+    let daemon = confidant(context).await?;
     let mut import = Import::begin(&daemon, token).await?;
     let mut report = Report::default();
     let bar = context.output.progress(u64::try_from(keys.len()).unwrap_or_default(), "keys");
