@@ -156,7 +156,7 @@ async fn read<'c>(
     let refreshed = visit.refresh().await;
     // What was believed is kept whatever came after it, so that nobody takes us back behind it; but a root that nobody
     // pinned, and that leads to nothing, is not believed for ever.
-    if refreshed.is_ok() || !visit.is_first() {
+    if refreshed.is_ok() || !visit.is_first() || root.is_some() {
         cache.keep(visit.client().clone().into_cache())?;
     }
     refreshed?;
