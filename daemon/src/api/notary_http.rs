@@ -12,6 +12,7 @@ mod patient;
 mod pool;
 mod refusal;
 mod route;
+mod unread;
 mod upload;
 
 use std::net::IpAddr;
@@ -44,6 +45,7 @@ use self::body::{Bodies, Sender, Standing, VALUES_MAX};
 use self::pool::Held;
 use self::refusal::NotServed;
 use self::route::{KeyRole, Name, Route, Turn, Which};
+use self::unread::Unread;
 
 pub(crate) use self::listener::Listener;
 
@@ -79,6 +81,7 @@ pub(crate) struct NotaryDoor {
     house: Arc<House>,
     config: NotaryConfig,
     bodies: Bodies,
+    unread: Unread,
     /// How fast strangers may ask.
     strangers: Pace<IpAddr>,
 }
@@ -89,7 +92,7 @@ impl NotaryDoor {
         let bodies = Bodies::new(config.upload_bytes_max);
         let limits = house.limits();
         let strangers = Pace::new(limits.rate_per_second, limits.rate_burst);
-        Self { house, config, bodies, strangers }
+        Self { house, config, bodies, unread: Unread::new(), strangers }
     }
 
     /// Answers one request, in time.
@@ -170,7 +173,7 @@ impl NotaryDoor {
             Route::File { gun, role, which } => {
                 let gun = self.found(gun)?;
                 let who = self.who(&request, visitor, &Wanted::pull(&gun))?;
-                self.metadata(&who, &gun, &role, which).await
+                self.metadata((&who, visitor), &gun, &role, which).await
             }
             Route::Changes(scope) => self.changes(scope, &request, visitor).await,
             Route::Metrics | Route::Elsewhere => {
@@ -181,7 +184,13 @@ impl NotaryDoor {
     }
 
     /// A role's file: the current one, or one that is named by hash or version.
-    async fn metadata(&self, who: &Principal, gun: &Gun, role: &str, which: Which) -> Result<Answer, NotServed> {
+    async fn metadata(
+        &self,
+        (who, visitor): (&Principal, &Visitor),
+        gun: &Gun,
+        role: &str,
+        which: Which,
+    ) -> Result<Answer, NotServed> {
         let role: RoleName = role.parse().map_err(|_| NotServed::NoMetadata)?;
         let publisher = self.house.publisher();
         let (served, age) = match which {
@@ -206,7 +215,8 @@ impl NotaryDoor {
         };
         // A cache on the way does not ask the policy.
         let readers = Readers::beside(who);
-        Ok(answer::metadata(served.bytes, served.stored_at_unix_seconds, readers, (age, max_age)))
+        let bytes = if served.is_own { self.unread.hold(served.bytes, visitor.address)? } else { served.bytes };
+        Ok(answer::metadata(bytes, served.stored_at_unix_seconds, readers, (age, max_age)))
     }
 
     async fn changes(

@@ -1,7 +1,7 @@
 //! What clients read: the current generation, older files by version or hash, and what changed.
 
 use bytes::Bytes;
-use trust::format::tuf::{Document, Gun, RoleName, Version};
+use trust::format::tuf::{BYTES_MAX, Document, Gun, RoleName, Version};
 use trust::{Principal, Sha256Digest};
 
 use super::shelf::{Generation, Look};
@@ -18,6 +18,8 @@ pub(crate) struct Served {
     pub(crate) stored_at_unix_seconds: u64,
     /// Which version.
     pub(crate) version: Version,
+    /// Whether nobody else has these bytes: they were read for this answer alone.
+    pub(crate) is_own: bool,
 }
 
 /// A file on the shelf, whose bytes are not copied for each who reads it.
@@ -35,6 +37,7 @@ impl From<StoredFile> for Served {
             bytes: file.bytes.into(),
             stored_at_unix_seconds: file.place.stored_at_unix_seconds,
             version: file.place.version,
+            is_own: true,
         }
     }
 }
@@ -46,6 +49,7 @@ impl Generation {
             bytes: Bytes::from_owner(Shelved(file.clone())),
             stored_at_unix_seconds: place.stored_at_unix_seconds,
             version: place.version,
+            is_own: false,
         })
     }
 }
@@ -106,6 +110,11 @@ impl Publisher<'_> {
         version: Version,
     ) -> Result<Served, PublishError> {
         let look = self.alive(who, gun).await?;
+        if let Look::Whole(generation) = &look
+            && generation.head.files.get(role).is_some_and(|place| place.version == version)
+        {
+            return generation.served(role).ok_or(PublishError::NotFound);
+        }
         self.stored(gun, look.head().life, role, version).await
     }
 
@@ -134,6 +143,9 @@ impl Publisher<'_> {
     }
 
     async fn stored(self, gun: &Gun, life: u32, role: &RoleName, version: Version) -> Result<Served, PublishError> {
+        // As long as one may be: nobody knows before it is read.
+        let longest = u64::try_from(BYTES_MAX).unwrap_or(u64::MAX);
+        let _room = self.0.shelf().room_to_read(longest).await?;
         let file = self.0.records().file(gun, life, role, version).await?;
         file.map(Served::from).ok_or(PublishError::NotFound)
     }
