@@ -10,6 +10,7 @@ mod assemble;
 mod audit;
 mod authorize;
 mod backup;
+mod chain;
 mod check;
 mod clock;
 mod command_line;

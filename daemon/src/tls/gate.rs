@@ -23,6 +23,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::certificate::{NameFault, spiffe_id};
 use super::files::{self, Lifetime};
+use crate::chain::has_one_way;
 use crate::config::{ClientCaConfig, ConfigFault};
 
 /// Why a chain is not accepted. For our log: the peer learns only that it is not.
@@ -183,6 +184,10 @@ impl Gate {
         now: UnixTime,
     ) -> Result<Admitted, TlsRefusal> {
         let id = spiffe_id(leaf)?;
+        if !has_one_way(intermediates) {
+            let why = "two certificates of the chain have one subject, or one does not read";
+            return Err(TlsRefusal::Chain { id, source: Error::General(why.to_owned()) });
+        }
         let mut refusal = None;
         for authority in self.authorities.iter().filter(|authority| authority.trust_domain == id.trust_domain()) {
             if !authority.lifetime.covers(now.as_secs()) {
