@@ -71,6 +71,22 @@ mod tests {
         check_all(&-Scalar::ONE); // the largest
     }
 
+    /// Those of [`super::super::unprepared`], which looks at no row above the one that `bits / 4` names.
+    #[test]
+    fn a_digit_of_half_a_row_carries_nothing() {
+        let mut bytes = [0; 32];
+        for bits in 1..=143_usize {
+            bytes[(bits - 1) / 8] |= 1 << ((bits - 1) % 8); // all ones
+
+            let digits = digits::<4, 36>(&bytes);
+
+            assert!(digits[bits / 4 + 1..].iter().all(|digit| *digit == 0), "{bits} bits: {digits:?}");
+            check::<4, 36>(&Scalar::from_bytes_mod_order(bytes));
+        }
+        let eights = [0x88; 18].iter().chain(&[0; 14]).copied().collect::<Vec<u8>>().try_into().unwrap();
+        assert_eq!(digits::<4, 37>(&eights), std::array::from_fn(|row| if row < 36 { 8 } else { 0 }));
+    }
+
     proptest! {
         #[test]
         fn any_scalar_comes_back(bytes in any::<[u8; 32]>()) {

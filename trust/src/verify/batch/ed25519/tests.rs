@@ -1,6 +1,7 @@
 //! Any number of items, and what no hash can be made to be.
 
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+use curve25519_dalek::edwards::CompressedEdwardsY;
 
 use super::super::fivefold::Fivefold;
 use super::super::lanes::tests::Words;
@@ -91,4 +92,53 @@ fn a_challenge_without_a_short_relation_gets_its_verdict_elsewhere() {
             }
         }
     }
+}
+
+#[test]
+fn a_nonce_may_be_what_is_spelled_once_and_is_not_of_small_order() {
+    // Around p, zero, and all that shares some of the bytes of p, with either sign.
+    let mut encodings = Vec::new();
+    for first in 0..=255 {
+        for (rest, other) in [(0xff, 0xff), (0xff, 0xfe), (0xff, 0x7f), (0, 0), (0, 1)] {
+            for place in [1, 15, 30] {
+                for last in [0, 1, 0x3f, 0x7e, 0x7f] {
+                    let mut bytes = [rest; 32];
+                    (bytes[0], bytes[place], bytes[31]) = (first, other, last);
+                    encodings.push(bytes);
+                }
+            }
+        }
+    }
+    // The small ones, and what differs from one of them by a bit.
+    for small in EIGHT_TORSION.map(|point| point.compress().to_bytes()) {
+        encodings.push(small);
+        encodings.extend((0..255).map(|bit| {
+            let mut bytes = small;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        }));
+    }
+    let mut p = [0xff; 32];
+    (p[0], p[31]) = (0xed, 0x7f);
+    let (mut points, mut others, mut refused) = (0, 0, 0);
+    for mut bytes in encodings {
+        for sign in [0, 0x80] {
+            bytes[31] &= 0x7f;
+            let is_below_p = bytes.iter().rev().lt(p.iter().rev());
+            bytes[31] |= sign;
+            let expected = match CompressedEdwardsY(bytes).decompress() {
+                Some(point) => point.compress().0 == bytes && !point.is_small_order(),
+                None => is_below_p, // what is no point is found out later
+            };
+
+            assert_eq!(can_be_nonce(&bytes), expected, "{bytes:x?}");
+
+            match (expected, CompressedEdwardsY(bytes).decompress()) {
+                (true, Some(_)) => points += 1,
+                (true, None) => others += 1,
+                (false, _) => refused += 1,
+            }
+        }
+    }
+    assert!(points > 5000 && others > 5000 && refused > 50, "{points}, {others}, {refused}");
 }

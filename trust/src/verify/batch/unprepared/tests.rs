@@ -55,10 +55,14 @@ impl Made {
 fn check(made: &[Made]) {
     let ready: Vec<_> = made.iter().map(|made| made.ready().unwrap()).collect();
     let expected: Vec<_> = made.iter().map(|made| made.is_valid).collect();
-    assert_eq!(are_valid::<Tenfold<Words<2>, 2>, 2>(&ready), expected);
-    assert_eq!(are_valid::<Fivefold<Words<8>, 8>, 8>(&ready), expected);
+    check_ready(&ready, &expected);
+}
+
+fn check_ready(ready: &[Unprepared<'_>], expected: &[bool]) {
+    assert_eq!(are_valid::<Tenfold<Words<2>, 2>, 2>(ready), expected);
+    assert_eq!(are_valid::<Fivefold<Words<8>, 8>, 8>(ready), expected);
     #[cfg(target_arch = "x86_64")]
-    for found in [avx2::are_valid(&ready), ifma::are_valid(&ready)].into_iter().flatten() {
+    for found in [avx2::are_valid(ready), ifma::are_valid(ready)].into_iter().flatten() {
         assert_eq!(found, expected);
     }
 }
@@ -157,6 +161,51 @@ fn a_nonce_that_is_no_point_spoils_no_neighbour() {
         made[place].is_valid = false;
 
         check(&made);
+    }
+}
+
+#[test]
+fn a_nonce_that_is_no_point_is_refused_whatever_the_sum_is() {
+    // Nothing is multiplied, so every sum is neutral, and only that R is a point decides.
+    let sound = Made::new(1, Scalar::ONE, &EIGHT_TORSION[0], &EIGHT_TORSION[0]);
+    let mut no_points =
+        (0..=255).map(|low| [low; 32]).filter(|bytes| CompressedEdwardsY(*bytes).decompress().is_none());
+    for place in 0..9 {
+        let mut made = vec![sound.clone(); 9];
+        made[place].nonce = no_points.next().unwrap();
+        let ready = made.iter().map(|made| Unprepared {
+            of_base: [0; BaseRows::COUNT],
+            of_key: [0; ROWS],
+            of_nonce: [0; ROWS],
+            ..made.ready().unwrap()
+        });
+        let expected: Vec<_> = (0..9).map(|at| at != place).collect();
+
+        check_ready(&ready.collect::<Vec<_>>(), &expected);
+    }
+}
+
+#[test]
+fn no_digit_stands_above_the_windows_that_are_looked_at() {
+    let sound = Made::new(1, Scalar::ONE, &EIGHT_TORSION[0], &EIGHT_TORSION[0]);
+    let mut full = Vec::new();
+    for number in 0..3000 {
+        let challenge = scalar(number + 5_000_000);
+        let Some(ready) = Unprepared::new(&sound.key, &sound.nonce, &sound.response, &challenge) else { continue };
+        let above = ready.of_key[ready.rows..].iter().chain(&ready.of_nonce[ready.rows..]);
+        assert_eq!(above.filter(|digit| **digit != 0).count(), 0, "{challenge:?}");
+        // Three bits and what is carried to them: the digit is the largest, and carries nothing.
+        let last = ready.rows - 1;
+        if ready.of_key[last] == 8 || ready.of_nonce[last] == 8 {
+            full.push(challenge);
+        }
+    }
+    assert!(full.len() > 3, "{}", full.len());
+    // None of their neighbours needs more windows.
+    for challenge in full.iter().take(8) {
+        for defect in [EIGHT_TORSION[0], EIGHT_TORSION[1]] {
+            check(&vec![Made::new(2, *challenge, &EIGHT_TORSION[1], &defect); 8]);
+        }
     }
 }
 
