@@ -14,7 +14,7 @@ use super::authorize::{Publication, Warrant};
 use super::room::with_room;
 use super::shelf::{Generation, Turn};
 use super::sign::ServerKey;
-use super::{Asked, PublishError, Publisher, Sent, now_of};
+use super::{Asked, PublishError, Publisher, Sent, now_of, purpose_of};
 use crate::house::{House, blocking};
 use crate::records::{ChangeKind, FileRef, Head, Proposal, ProposedFile};
 
@@ -262,8 +262,11 @@ fn next_head(step: Step<'_>, repository: &Repository, now_unix_seconds: u64) -> 
         repository.files().iter().map(|(role, file)| (role.clone(), place(role, file))).collect();
     let roles = before.marks.keys().chain(files.keys());
     let marks = roles.filter_map(|role| {
-        // What a line of owners has reserved it never uses again, also where an older reservation is published now.
-        let reserved = before.marks.get(role).copied().filter(|_| !step.begins_anew);
+        // What a line of owners has reserved it never uses again, also where an older reservation is published now. The
+        // daemon goes on behind what it has ever reserved, whoever owns the repository: its log says of each that it may
+        // be signed, and its keys stay.
+        let is_kept = !step.begins_anew || purpose_of(role).is_some();
+        let reserved = before.marks.get(role).copied().filter(|_| is_kept);
         Some((role.clone(), repository.mark(role).max(reserved)?))
     });
     let marks = marks.collect();
@@ -299,9 +302,16 @@ async fn checked(
     let (gun, held) = (asked.gun.clone(), held.clone());
     let bytes = sent.saturating_add(bytes_of(&held));
     let work = move || {
-        let is_of_owner = own.is_some_and(|own| is_of_owner(&held, &parts, &own));
-        let held = if is_of_owner { held.behind_file(&RoleName::Snapshot) } else { held };
-        check(&gun, &held, parts, now)
+        let role = RoleName::Snapshot;
+        let is_of_owner = own.as_ref().is_some_and(|own| is_of_owner(&held, &parts, own));
+        // Whoever begins anew begins with whatever version, unless a key of the daemon's that had others speaks, too.
+        let mark = held.mark(&role).filter(|_| own.is_some() && !is_of_owner);
+        let held = if is_of_owner { held.behind_file(&role) } else { held };
+        let update = check(&gun, &held, parts, now)?;
+        if mark.is_some() && update.repository().file(&role).map(Document::version) <= mark {
+            return Err(Refusal::Outdated(role));
+        }
+        Ok(update)
     };
     Ok(by_length(bytes, work).await??)
 }
