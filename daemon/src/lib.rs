@@ -10,7 +10,6 @@ mod assemble;
 mod audit;
 mod authorize;
 mod backup;
-mod chain;
 mod check;
 mod clock;
 mod command_line;

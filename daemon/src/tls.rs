@@ -8,6 +8,7 @@
 #[cfg(test)]
 pub(crate) mod authority;
 mod certificate;
+mod chain;
 mod files;
 mod gate;
 mod public;
@@ -29,6 +30,7 @@ use trust::principal::SpiffeId;
 use crate::clock::Clock;
 use crate::config::{ConfigFault, TlsConfig};
 
+pub(crate) use chain::one_way;
 pub(crate) use files::certificates;
 pub(crate) use gate::TlsRefusal;
 pub(crate) use public::Asked;

@@ -22,8 +22,8 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::certificate::{NameFault, spiffe_id};
+use super::chain::one_way;
 use super::files::{self, Lifetime};
-use crate::chain::has_one_way;
 use crate::config::{ClientCaConfig, ConfigFault};
 
 /// Why a chain is not accepted. For our log: the peer learns only that it is not.
@@ -184,9 +184,8 @@ impl Gate {
         now: UnixTime,
     ) -> Result<Admitted, TlsRefusal> {
         let id = spiffe_id(leaf)?;
-        if !has_one_way(intermediates) {
-            let why = "two certificates of the chain have one subject, or one does not read";
-            return Err(TlsRefusal::Chain { id, source: Error::General(why.to_owned()) });
+        if let Err(why) = one_way(intermediates) {
+            return Err(TlsRefusal::Chain { id, source: Error::General(why) });
         }
         let mut refusal = None;
         for authority in self.authorities.iter().filter(|authority| authority.trust_domain == id.trust_domain()) {

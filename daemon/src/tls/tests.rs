@@ -103,6 +103,19 @@ fn a_certificate_that_is_for_something_else_is_refused() {
 }
 
 #[test]
+fn a_chain_with_more_than_one_way_through_it_is_refused_before_it_is_tried() {
+    let files = Files::new();
+    let mut pair = files.authority.issue(&client(1, &[BUILDER]));
+    pair.chain.push(files.authority.der.clone());
+    let tls = load(&files);
+    assert!(who(&tls, &pair).is_ok());
+
+    pair.chain.push(Authority::new("Test CA").der);
+
+    refused(&tls, &pair, "one subject");
+}
+
+#[test]
 fn bytes_that_are_no_certificate_name_nobody() {
     let files = Files::new();
     let tls = load(&files);

@@ -17,7 +17,6 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::prelude::FromDer as _;
 
-use crate::chain::has_one_way;
 use crate::config::ConfigFault;
 use crate::tls;
 
@@ -149,11 +148,7 @@ impl Bundle {
             in_time(&certificate, now_unix_seconds)?;
             return key_of(&certificate);
         }
-        if !has_one_way(above) {
-            return Err(KeyRefusal::Chain(
-                "two certificates above it have one subject, or one does not read".to_owned(),
-            ));
-        }
+        tls::one_way(above).map_err(KeyRefusal::Chain)?;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now_unix_seconds));
         let refused = |error: webpki::Error| KeyRefusal::Chain(error.to_string());
         let end = EndEntityCert::try_from(leaf).map_err(refused)?;

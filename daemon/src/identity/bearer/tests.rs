@@ -275,6 +275,8 @@ fn a_key_is_believed_by_the_bundle_only() {
     assert!(with(&chain(&[&signer]), &stranger).unwrap_err().contains("signature"));
     assert!(with(&chain(&[]), &signer).unwrap_err().contains("cannot be read"));
     assert!(with(&chain(&[&below; 9]), &below).unwrap_err().contains("cannot be read"));
+    // A verifier would try every order of them.
+    assert!(with(&chain(&[&below, &authority, &authority]), &below).unwrap_err().contains("one subject"));
     for header in [json!({"alg": "ES256", "x5c": ["!"]}), json!({"alg": "ES256", "x5c": ["AAAA"]})] {
         assert!(with(&header, &signer).unwrap_err().contains("cannot be read"), "{header}");
     }
