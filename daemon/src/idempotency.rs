@@ -1,11 +1,11 @@
 //! A caller's word that two requests are one (D14).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 use trust::{Fault, FaultKind, Malformed, Principal, Sha256Digest};
+
+use crate::turns;
 
 /// 1 to 64 characters of the caller's choice: `[A-Za-z0-9._:-]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -65,7 +65,7 @@ struct Place {
 ///
 /// As many places as requests that are served, and those are bounded.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<HashMap<Place, Weak<tokio::sync::Mutex<()>>>>);
+pub(crate) struct Turns(turns::Turns<Place>);
 
 /// A request alone under its idempotency key. It goes with the work, not with whoever waits for it.
 #[derive(Debug)]
@@ -84,21 +84,9 @@ impl Turns {
         patience: Duration,
     ) -> Option<Turn> {
         let place = Place { principal: principal.clone(), method, key };
-        let lock = self.lock_of(&place);
+        let lock = self.0.lock_of(&place, usize::MAX)?;
         let alone = tokio::time::timeout(patience, lock.lock_owned()).await.ok()?;
         Some(Turn { place, _alone: alone })
-    }
-
-    fn lock_of(&self, place: &Place) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lock) = locks.get(place).and_then(Weak::upgrade) {
-            return lock;
-        }
-        // What nobody holds or waits for any more.
-        locks.retain(|_, lock| lock.strong_count() > 0);
-        let lock = Arc::new(tokio::sync::Mutex::new(()));
-        locks.insert(place.clone(), Arc::downgrade(&lock));
-        lock
     }
 }
 
@@ -153,7 +141,7 @@ mod tests {
         drop(second.expect("the first has ended"));
 
         drop(turns.take(&other, "sign", key("c"), long).await);
-        assert_eq!(turns.0.lock().unwrap().len(), 1, "what has ended is forgotten");
+        assert_eq!(turns.0.len(), 1, "what has ended is forgotten");
     }
 
     #[test]

@@ -45,6 +45,7 @@ mod strangers;
 mod tables;
 mod telemetry;
 mod tls;
+mod turns;
 mod verification;
 
 use std::alloc::System;

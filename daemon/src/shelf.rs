@@ -9,6 +9,7 @@ use trust::format::tuf::{Gun, Repository, RoleName};
 use trust::{Fault, FaultKind};
 
 use crate::records::Head;
+use crate::turns::Turns;
 
 /// The most bytes of files on the shelf; beyond, it is cleared and filled anew.
 const BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -21,8 +22,6 @@ const REPOSITORIES_MAX: usize = 8192;
 const READING_MIB_MAX: u32 = 64;
 /// How many wait for their turn at one repository; more are busy.
 const WAITING_MAX: usize = 64;
-/// From how many repositories on those that nobody waits for are forgotten.
-const TURNS_KEPT: usize = 1024;
 /// The most repositories that are left alone for a while.
 const RESTING_MAX: usize = 8192;
 
@@ -37,7 +36,7 @@ pub(crate) struct Generation {
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     generations: Mutex<Generations>,
-    turns: Mutex<HashMap<Gun, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Turns<Gun>,
     reading: Reading,
     /// Until when what has expired is not signed anew, in time of the clock's `monotonic`.
     resting: Mutex<HashMap<Gun, Duration>>,
@@ -134,17 +133,8 @@ impl Shelf {
     /// # Errors
     /// [`FaultKind::Busy`] where as many wait as may.
     pub(crate) async fn turn(&self, gun: &Gun) -> Result<Turn, Fault> {
-        let lock = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            if turns.len() >= TURNS_KEPT {
-                turns.retain(|_, lock| Arc::strong_count(lock) > 1);
-            }
-            let lock = turns.entry(gun.clone()).or_default();
-            if Arc::strong_count(lock) > WAITING_MAX {
-                return Err(Fault::new(FaultKind::Busy, "too much at once"));
-            }
-            Arc::clone(lock)
-        };
+        let lock = self.turns.lock_of(gun, WAITING_MAX);
+        let lock = lock.ok_or_else(|| Fault::new(FaultKind::Busy, "too much at once"))?;
         Ok(Turn { _held: lock.lock_owned().await })
     }
 }
