@@ -105,13 +105,21 @@ impl TrustName {
     /// # Errors
     /// Of what is none.
     pub(crate) fn gun(&self) -> Result<Gun, Malformed> {
-        if self.exact { self.repository.parse() } else { Repository::normalise(&self.repository)?.as_str().parse() }
+        gun(&self.repository, self.exact)
     }
 
     /// The name as another command takes it.
     pub(crate) fn typed(&self) -> String {
         if self.exact { format!("--exact {}", self.repository) } else { self.repository.clone() }
     }
+}
+
+/// A name of trust data as it was typed: as docker reads names of images, or exactly as it stands.
+///
+/// # Errors
+/// Of what is none.
+pub(crate) fn gun(typed: &str, exact: bool) -> Result<Gun, Malformed> {
+    if exact { typed.parse() } else { Repository::normalise(typed)?.as_str().parse() }
 }
 
 /// `trust rotate`

@@ -8,7 +8,7 @@ pub(super) mod docker_key;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use trust::{Gun, Malformed, Repository};
+use trust::Gun;
 
 use self::directory::{KeyFiles, Listed};
 use self::docker_key::DockerKey;
@@ -17,6 +17,7 @@ use super::passphrases::Passphrases;
 use super::plan::Plan;
 use super::report::{KeyReport, Outcome};
 use crate::command_line::migrate::ImportKeys;
+use crate::command_line::trust::gun;
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -30,10 +31,8 @@ pub(super) async fn run(context: &Context, arguments: &ImportKeys) -> Result<Exi
             file.display()
         ));
     }
-    let named = arguments.repository.iter().map(|typed| {
-        if arguments.exact { typed.parse::<Gun>() } else { Repository::normalise(typed)?.as_str().parse() }
-    });
-    let named = named.collect::<Result<Vec<_>, Malformed>>()?;
+    let named = arguments.repository.iter().map(|typed| gun(typed, arguments.exact));
+    let named = named.collect::<Result<Vec<_>, _>>()?;
     let mut passphrases = Passphrases::read(&arguments.passphrase_file)?;
     let directory = Directory { private, listed, named };
     let still_there = format!("{} still holds the private keys", arguments.from.display());
