@@ -25,22 +25,17 @@ impl House {
         ended: Result<&T, Undone>,
         more: impl FnOnce(&T, &mut OutcomeLeaf),
     ) -> Result<(O, OwnedSemaphorePermit), Fault> {
-        let outcome = |result| OutcomeLeaf::new(self.clock().now_unix_ms(), intent.leaf(), result);
+        let result = if ended.is_ok() { Ended::Done } else { Ended::Failed };
+        let mut outcome = OutcomeLeaf::new(self.clock().now_unix_ms(), intent.leaf(), result);
         match ended {
-            Ok(done) => {
-                let mut outcome = outcome(Ended::Done);
-                more(done, &mut outcome);
-                self.write_outcome(outcome).await?;
-            }
-            Err(Undone::Failed(why)) => {
-                let mut outcome = outcome(Ended::Failed);
-                outcome.reason = Some(why.to_owned());
-                self.write_outcome(outcome).await?;
-            }
+            Ok(done) => more(done, &mut outcome),
+            Err(Undone::Failed(why)) => outcome.reason = Some(why.to_owned()),
             Err(Undone::Unsure) => {
                 warn!(stage = "audit", leaf = intent.leaf(), "only the next start can tell how this ended");
+                return Ok(intent.close());
             }
         }
+        self.write_outcome(outcome).await?;
         Ok(intent.close())
     }
 }

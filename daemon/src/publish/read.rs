@@ -7,7 +7,7 @@ use trust::{Principal, Sha256Digest};
 use super::shelf::{Generation, Look};
 use super::{Change, PublishError, Publisher, Window};
 use crate::authorize::Action;
-use crate::records::StoredFile;
+use crate::records::{FileRef, StoredFile};
 
 /// A file as it was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,14 @@ impl Generation {
     }
 }
 
+impl Look {
+    /// The current file of a role, where it is on the shelf and the one that is asked for.
+    fn current(&self, role: &RoleName, is_asked_for: impl FnOnce(&FileRef) -> bool) -> Option<Served> {
+        let Self::Whole(generation) = self else { return None };
+        generation.head.files.get(role).is_some_and(is_asked_for).then(|| generation.served(role))?
+    }
+}
+
 impl Publisher<'_> {
     /// The current file of a role. A timestamp or snapshot that has expired is signed anew first (SPEC §2.9).
     ///
@@ -88,10 +96,8 @@ impl Publisher<'_> {
         sha256: Sha256Digest,
     ) -> Result<Served, PublishError> {
         let look = self.alive(who, gun).await?;
-        if let Look::Whole(generation) = &look
-            && generation.head.files.get(role).is_some_and(|place| place.sha256 == sha256)
-        {
-            return generation.served(role).ok_or(PublishError::NotFound);
+        if let Some(served) = look.current(role, |place| place.sha256 == sha256) {
+            return Ok(served);
         }
         let life = look.head().life;
         let version = self.0.records().version_of(gun, life, role, sha256).await?;
@@ -110,10 +116,8 @@ impl Publisher<'_> {
         version: Version,
     ) -> Result<Served, PublishError> {
         let look = self.alive(who, gun).await?;
-        if let Look::Whole(generation) = &look
-            && generation.head.files.get(role).is_some_and(|place| place.version == version)
-        {
-            return generation.served(role).ok_or(PublishError::NotFound);
+        if let Some(served) = look.current(role, |place| place.version == version) {
+            return Ok(served);
         }
         self.stored(gun, look.head().life, role, version).await
     }
