@@ -11,10 +11,10 @@ mod shown;
 
 use tonic::Code;
 use trust::format::tuf::RoleName;
-use trust::{Gun, KeyName, Reference, Repository};
+use trust::{KeyName, Reference};
 use trust_proto::v1;
 
-use crate::command_line::trust::{TrustCommand, TrustInit, TrustInspect, TrustSign};
+use crate::command_line::trust::{TrustCommand, TrustInit, TrustInspect, TrustName, TrustSign};
 use crate::connect::Daemon;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -45,7 +45,7 @@ pub(crate) async fn run(context: &Context, command: TrustCommand) -> Result<(), 
 }
 
 async fn init(context: &Context, arguments: TrustInit) -> Result<(), Failure> {
-    let repository = repository(&arguments.repository)?;
+    let repository = arguments.repository.gun()?.to_string();
     for key in [&arguments.root_key, &arguments.targets_key].into_iter().flatten() {
         key.parse::<KeyName>()?;
     }
@@ -138,35 +138,37 @@ async fn revoke(context: &Context, arguments: &TrustSign) -> Result<(), Failure>
 }
 
 async fn inspect(context: &Context, arguments: &TrustInspect) -> Result<(), Failure> {
-    let typed = &arguments.repository;
+    let typed = &arguments.repository.typed;
     let by_tag = typed.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    let (repository, tag) = if arguments.exact {
-        (typed.parse::<Gun>()?.to_string(), String::new())
-    } else if by_tag {
+    let (repository, tag) = if by_tag && !arguments.repository.exact {
         let reference = image::tagged(typed)?;
         (reference.repository.to_string(), reference.tag.to_string())
     } else {
-        (repository(typed)?, String::new())
+        (arguments.repository.gun()?.to_string(), String::new())
     };
+    let words = arguments.repository.words();
     let daemon = context.daemon().await?;
-    context.output.show(&Inspected::read(repository.clone(), fetch(&daemon, &repository, &tag).await?))
+    context.output.show(&Inspected::read(repository.clone(), fetch(&daemon, (&repository, &tag), &words).await?))
 }
 
 /// What the daemon says of a repository, page by page.
-async fn fetch(daemon: &Daemon, repository: &str, tag: &str) -> Result<v1::InspectTrustResponse, Failure> {
+async fn fetch(
+    daemon: &Daemon,
+    (repository, tag): (&str, &str),
+    words: &str,
+) -> Result<v1::InspectTrustResponse, Failure> {
     let mut whole = v1::InspectTrustResponse::default();
     let mut page_token = String::new();
     loop {
-        let (repository, tag) = (repository.to_owned(), tag.to_owned());
         let request = v1::InspectTrustRequest {
-            repository: repository.clone(),
-            tag,
+            repository: repository.to_owned(),
+            tag: tag.to_owned(),
             page_size: PAGE,
             page_token,
             ..v1::InspectTrustRequest::default()
         };
         let page = daemon.content_trust().inspect_trust(request).await;
-        let page = page.map_err(|status| not_shown(status, &repository))?.into_inner();
+        let page = page.map_err(|status| not_shown(status, words))?.into_inner();
         let is_empty = page.targets.is_empty();
         whole.roles = page.roles;
         whole.proposal = page.proposal;
@@ -180,14 +182,14 @@ async fn fetch(daemon: &Daemon, repository: &str, tag: &str) -> Result<v1::Inspe
 }
 
 /// The roles of a repository, without what they sign.
-async fn roles_there(daemon: &Daemon, repository: &str) -> Result<Vec<v1::TrustRole>, Failure> {
+async fn roles_there(daemon: &Daemon, repository: &TrustName) -> Result<Vec<v1::TrustRole>, Failure> {
     let request = v1::InspectTrustRequest {
-        repository: repository.to_owned(),
+        repository: repository.gun()?.to_string(),
         page_size: 1,
         ..v1::InspectTrustRequest::default()
     };
     let answer = daemon.content_trust().inspect_trust(request).await;
-    Ok(answer.map_err(|status| not_shown(status, repository))?.into_inner().roles)
+    Ok(answer.map_err(|status| not_shown(status, &repository.words()))?.into_inner().roles)
 }
 
 /// The whole id of a key that a role lists, by the beginning that people see, or by its name in the daemon.
@@ -209,10 +211,6 @@ fn key_of(roles: &[v1::TrustRole], role: &str, typed: &str) -> Result<String, Fa
 
 fn not_shown(status: tonic::Status, repository: &str) -> Failure {
     Failure::from(status).refusal_remedied_by(&format!("`trustctl trust init {repository}` begins it"))
-}
-
-fn repository(typed: &str) -> Result<String, Failure> {
-    Ok(Repository::normalise(typed)?.to_string())
 }
 
 fn roles(typed: &[String]) -> Result<Vec<String>, Failure> {
@@ -253,9 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_has_the_name_that_docker_gives_it() {
-        assert_eq!(repository("busybox").unwrap(), "docker.io/library/busybox");
-        assert_eq!(repository("localhost:5000/team/app").unwrap(), "localhost:5000/team/app");
-        assert_eq!(repository("app:1.0").unwrap_err().exit().code(), 2);
+    fn a_repository_has_the_name_that_docker_gives_it_or_exactly_its_own() {
+        let name = |typed: &str, exact| TrustName { typed: typed.to_owned(), exact };
+        let gun = |typed, exact| name(typed, exact).gun().map(|gun| gun.to_string());
+
+        assert_eq!(gun("busybox", false).unwrap(), "docker.io/library/busybox");
+        assert_eq!(gun("localhost:5000/team/app", false).unwrap(), "localhost:5000/team/app");
+        assert!(gun("app:1.0", false).is_err());
+        assert_eq!(gun("demo/Files", true).unwrap(), "demo/Files");
+        assert_eq!((name("demo", true).words(), name("demo", false).words()), ("--exact demo".into(), "demo".into()));
     }
 }

@@ -241,5 +241,17 @@ fn a_repository_whose_name_is_no_images_moves_by_its_exact_name() {
     assert_eq!((&shown["repository"], &shown["targets"][0]["tag"]), (&json!(FILES), &json!("v1")), "{shown}");
     user.run(&["trust", "rotate", "--exact", FILES, "targets"]).unwrap().ok().unwrap();
     user.run(&["trust", "witness", "--exact", FILES, "targets"]).unwrap().ok().unwrap();
+    user.run(&["trust", "delegate", "add", "--exact", FILES, "alice"]).unwrap().ok().unwrap();
+    let listed = user.run(&["trust", "delegate", "list", "--exact", FILES]).unwrap().ok().unwrap();
+    assert!(listed.stdout.contains("targets/alice"), "{listed}");
+    user.run(&["trust", "delegate", "remove", "--exact", FILES, "alice"]).unwrap().ok().unwrap();
+    // What is typed next says --exact, too.
+    let nothing = user.run(&["trust", "delegate", "list", "--exact", "demo/more"]).unwrap().exited(1).unwrap();
+    assert!(nothing.stderr.contains("trustctl trust init --exact demo/more"), "{nothing}");
+    user.run(&["trust", "init", "--exact", "demo/more"]).unwrap().ok().unwrap();
+    user.run(&["trust", "inspect", "--exact", "demo/more"]).unwrap().ok().unwrap();
+    let waits = ["trust", "withdraw", "--exact", "demo/more", &format!("sha256:{}", "0".repeat(64))];
+    let nothing = user.run(&waits).unwrap().exited(1).unwrap();
+    assert!(nothing.stderr.contains("trustctl trust inspect --exact demo/more"), "{nothing}");
     assert!(done(&owner.moved_to(scene.url(), Some(scene.ca())), &["list", FILES]).stdout.contains("v1"));
 }

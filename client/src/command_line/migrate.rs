@@ -84,7 +84,7 @@ pub(crate) struct ImportKeys {
 #[derive(Debug, Args)]
 pub(crate) struct ImportRepository {
     #[command(flatten)]
-    pub(crate) name: TrustName,
+    pub(crate) repository: TrustName,
     /// The server that has its trust data: https://HOST, or with a port https://HOST:PORT. Without it the one that `[[trust_servers]]` names.
     #[arg(long, value_name = "URL")]
     pub(crate) from: Option<String>,

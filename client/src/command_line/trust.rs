@@ -14,7 +14,7 @@ pub(crate) enum TrustCommand {
     Sign(TrustSign),
     /// Signs a tag no more: docker with content trust refuses it from now on.
     Revoke(TrustSign),
-    /// Shows what is signed in a repository, and whose keys may sign.
+    /// Shows what is signed in a repository, or in one tag of it (REPOSITORY:TAG), and whose keys may sign.
     Inspect(TrustInspect),
     /// Lets others sign, as `docker trust signer` does, with keys of the daemon or of their own.
     #[command(subcommand)]
@@ -43,9 +43,8 @@ pub(crate) enum DelegateCommand {
 /// `trust delegate add`
 #[derive(Debug, Args)]
 pub(crate) struct DelegateAdd {
-    /// The repository: registry/repository.
-    #[arg(value_name = "REPOSITORY")]
-    pub(crate) repository: String,
+    #[command(flatten)]
+    pub(crate) repository: TrustName,
     /// A signer's name: his keys sign targets/NAME and targets/releases. With targets/ before it that role alone.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
@@ -69,9 +68,8 @@ pub(crate) struct DelegateAdd {
 /// `trust delegate remove`
 #[derive(Debug, Args)]
 pub(crate) struct DelegateRemove {
-    /// The repository: registry/repository.
-    #[arg(value_name = "REPOSITORY")]
-    pub(crate) repository: String,
+    #[command(flatten)]
+    pub(crate) repository: TrustName,
     /// A signer's name, or a role: targets/NAME.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
@@ -83,9 +81,8 @@ pub(crate) struct DelegateRemove {
 /// `trust delegate list`
 #[derive(Debug, Args)]
 pub(crate) struct DelegateList {
-    /// The repository: registry/repository.
-    #[arg(value_name = "REPOSITORY")]
-    pub(crate) repository: String,
+    #[command(flatten)]
+    pub(crate) repository: TrustName,
 }
 
 /// The name of a repository's trust data, which may be no image's.
@@ -93,7 +90,7 @@ pub(crate) struct DelegateList {
 pub(crate) struct TrustName {
     /// The repository: registry/repository.
     #[arg(value_name = "REPOSITORY")]
-    pub(crate) repository: String,
+    pub(crate) typed: String,
     /// Take REPOSITORY as it stands, for a name that is no image's: demo/files, and not docker.io/demo/files.
     #[arg(long)]
     pub(crate) exact: bool,
@@ -105,12 +102,12 @@ impl TrustName {
     /// # Errors
     /// Of what is none.
     pub(crate) fn gun(&self) -> Result<Gun, Malformed> {
-        gun(&self.repository, self.exact)
+        gun(&self.typed, self.exact)
     }
 
-    /// The name as another command takes it.
-    pub(crate) fn typed(&self) -> String {
-        if self.exact { format!("--exact {}", self.repository) } else { self.repository.clone() }
+    /// The words by which another command takes it.
+    pub(crate) fn words(&self) -> String {
+        if self.exact { format!("--exact {}", self.typed) } else { self.typed.clone() }
     }
 }
 
@@ -126,7 +123,7 @@ pub(crate) fn gun(typed: &str, exact: bool) -> Result<Gun, Malformed> {
 #[derive(Debug, Args)]
 pub(crate) struct TrustRotate {
     #[command(flatten)]
-    pub(crate) name: TrustName,
+    pub(crate) repository: TrustName,
     /// root, targets, snapshot, timestamp, or targets/NAME.
     #[arg(value_name = "ROLE")]
     pub(crate) role: String,
@@ -146,7 +143,7 @@ pub(crate) struct TrustRotate {
 #[derive(Debug, Args)]
 pub(crate) struct TrustWitness {
     #[command(flatten)]
-    pub(crate) name: TrustName,
+    pub(crate) repository: TrustName,
     /// root, targets, or targets/NAME. Look at what they say first: `trust inspect`.
     #[arg(required = true, value_name = "ROLE")]
     pub(crate) role: Vec<String>,
@@ -170,9 +167,8 @@ pub(crate) struct TrustApprove {
 /// `trust approve`, `trust withdraw`
 #[derive(Debug, Args)]
 pub(crate) struct TrustProposed {
-    /// The repository: registry/repository.
-    #[arg(value_name = "REPOSITORY")]
-    pub(crate) repository: String,
+    #[command(flatten)]
+    pub(crate) repository: TrustName,
     /// Which proposal, by its digest: `trust inspect` shows what it changes, and this. Another one is not signed.
     #[arg(value_name = "DIGEST")]
     pub(crate) digest: String,
@@ -181,9 +177,8 @@ pub(crate) struct TrustProposed {
 /// `trust init`
 #[derive(Debug, Args)]
 pub(crate) struct TrustInit {
-    /// The repository: registry/repository.
-    #[arg(value_name = "REPOSITORY")]
-    pub(crate) repository: String,
+    #[command(flatten)]
+    pub(crate) repository: TrustName,
     /// A root key of the daemon, by name or id; without it the oldest that the repository has not used, else a new one.
     #[arg(long, value_name = "KEY")]
     pub(crate) root_key: Option<String>,
@@ -206,13 +201,9 @@ pub(crate) struct TrustSign {
     pub(crate) role: Vec<String>,
 }
 
-/// `trust inspect`
+/// `trust inspect`: a repository, or one tag of it.
 #[derive(Debug, Args)]
 pub(crate) struct TrustInspect {
-    /// The repository, or one tag of it: registry/repository or registry/repository:tag.
-    #[arg(value_name = "REPOSITORY")]
-    pub(crate) repository: String,
-    /// Take REPOSITORY as it stands, for a name that is no image's: demo/files, and not docker.io/demo/files.
-    #[arg(long)]
-    pub(crate) exact: bool,
+    #[command(flatten)]
+    pub(crate) repository: TrustName,
 }

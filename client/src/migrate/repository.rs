@@ -14,10 +14,10 @@ use crate::trust_server::TrustServerEntry;
 
 /// Runs `trustctl migrate notary import repository`.
 pub(super) async fn run(context: &Context, arguments: &ImportRepository) -> Result<(), Failure> {
-    let gun = arguments.name.gun()?;
+    let gun = arguments.repository.gun()?;
     let named = arguments.from.as_ref().map(|url| TrustServerEntry::at(url.clone(), arguments.ca.clone(), &gun));
     let found = generation(context, named.as_ref(), &gun, arguments.trust_root.as_ref()).await;
-    let typed = &arguments.name.repository;
+    let typed = &arguments.repository.typed;
     let found = found.inspect_err(|_| {
         if gun.as_str() != typed {
             context
@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, arguments: &ImportRepository) -> Resu
     context.output.warning(&format!(
         "from now on nobody may publish to {server}: clients name this daemon (DOCKER_CONTENT_TRUST_SERVER)"
     ));
-    if let Some([what, remedy]) = change.snapshot_words(&gun, &arguments.name.typed()) {
+    if let Some([what, remedy]) = change.snapshot_words(&gun, &arguments.repository.words()) {
         context.output.warning(&what);
         context.output.remark(&remedy);
     }

@@ -6,7 +6,7 @@ use trust::format::tuf::Key;
 use trust_proto::v1;
 
 use super::shown::Delegations;
-use super::{TrustChange, key_of, not_changed, repository, roles_there, show};
+use super::{TrustChange, key_of, not_changed, roles_there, show};
 use crate::command_line::trust::{DelegateAdd, DelegateCommand, DelegateList, DelegateRemove};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Context, command: DelegateCommand) -> Result<(
 }
 
 async fn add(context: &Context, arguments: DelegateAdd) -> Result<(), Failure> {
-    let repository = repository(&arguments.repository)?;
+    let repository = arguments.repository.gun()?.to_string();
     let is_signer = !arguments.name.contains('/');
     if is_signer && !(arguments.path.is_empty() && arguments.threshold.is_none()) {
         return Err(Failure::usage(
@@ -44,17 +44,17 @@ async fn add(context: &Context, arguments: DelegateAdd) -> Result<(), Failure> {
         token: arguments.token.unwrap_or_default(),
     };
     let answer = context.daemon().await?.content_trust().add_delegation(request).await;
-    let answer = answer.map_err(|status| not_changed(status, &repository))?.into_inner();
+    let answer = answer.map_err(|status| not_changed(status, arguments.repository.words()))?.into_inner();
     let about = format!("{} in {repository}", arguments.name);
-    show(context, &TrustChange::read("delegated", about, answer.change)?, &repository)
+    show(context, &TrustChange::read("delegated", about, answer.change)?, &arguments.repository.words())
 }
 
 async fn remove(context: &Context, arguments: DelegateRemove) -> Result<(), Failure> {
-    let repository = repository(&arguments.repository)?;
+    let repository = arguments.repository.gun()?.to_string();
     let daemon = context.daemon().await?;
     let mut keys = Vec::with_capacity(arguments.key.len());
     if !arguments.key.is_empty() {
-        let roles = roles_there(&daemon, &repository).await?;
+        let roles = roles_there(&daemon, &arguments.repository).await?;
         let is_signer = !arguments.name.contains('/');
         let role = if is_signer { format!("targets/{}", arguments.name) } else { arguments.name.clone() };
         for typed in &arguments.key {
@@ -63,14 +63,14 @@ async fn remove(context: &Context, arguments: DelegateRemove) -> Result<(), Fail
     }
     let request = v1::RemoveDelegationRequest { repository: repository.clone(), name: arguments.name.clone(), keys };
     let answer = daemon.content_trust().remove_delegation(request).await;
-    let answer = answer.map_err(|status| not_changed(status, &repository))?.into_inner();
+    let answer = answer.map_err(|status| not_changed(status, arguments.repository.words()))?.into_inner();
     let about = format!("{} in {repository}", arguments.name);
-    show(context, &TrustChange::read("removed", about, answer.change)?, &repository)
+    show(context, &TrustChange::read("removed", about, answer.change)?, &arguments.repository.words())
 }
 
 async fn list(context: &Context, arguments: &DelegateList) -> Result<(), Failure> {
-    let repository = repository(&arguments.repository)?;
-    let roles = roles_there(&context.daemon().await?, &repository).await?;
+    let repository = arguments.repository.gun()?.to_string();
+    let roles = roles_there(&context.daemon().await?, &arguments.repository).await?;
     context.output.show(&Delegations::read(repository, roles))
 }
 

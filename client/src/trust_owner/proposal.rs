@@ -6,7 +6,7 @@ use trust_proto::v1;
 
 use super::own_key::OwnKey;
 use super::shown::{Key, Role, Target};
-use super::{TrustChange, repository, show};
+use super::{TrustChange, show};
 use crate::command_line::trust::{TrustApprove, TrustProposed};
 use crate::connect::Daemon;
 use crate::context::Context;
@@ -77,6 +77,7 @@ struct Withdrawn {
 /// `trustctl trust approve REPOSITORY DIGEST [--key FILE]`
 pub(super) async fn approve(context: &Context, arguments: &TrustApprove) -> Result<(), Failure> {
     let (repository, digest) = named(&arguments.proposed)?;
+    let words = arguments.proposed.repository.words();
     // Before a daemon is asked: a file that is no key needs none.
     let file = arguments.key.as_deref();
     let own = file.map(|file| OwnKey::read(file, arguments.passphrase_file.as_deref())).transpose()?;
@@ -87,13 +88,13 @@ pub(super) async fn approve(context: &Context, arguments: &TrustApprove) -> Resu
         with_bytes: own.is_some(),
         ..v1::InspectTrustRequest::default()
     };
-    let proposal = waiting(&daemon, look, digest).await?;
+    let proposal = waiting(&daemon, look, &words, digest).await?;
     let signatures = own.map_or_else(|| Ok(Vec::new()), |own| own.sign(&proposal))?;
     let request = v1::ApproveProposalRequest { repository: repository.clone(), digest: digest.to_string(), signatures };
     let answer = daemon.content_trust().approve_proposal(request).await;
-    let answer = answer.map_err(|status| not_done(status, &repository))?.into_inner();
+    let answer = answer.map_err(|status| not_done(status, &words))?.into_inner();
     let about = format!("{digest} of {repository}");
-    show(context, &TrustChange::read("approved", about, answer.change)?, &repository)
+    show(context, &TrustChange::read("approved", about, answer.change)?, &words)
 }
 
 /// `trustctl trust withdraw REPOSITORY DIGEST`
@@ -101,21 +102,21 @@ pub(super) async fn withdraw(context: &Context, arguments: &TrustProposed) -> Re
     let (repository, digest) = named(arguments)?;
     let request = v1::WithdrawProposalRequest { repository: repository.clone(), digest: digest.to_string() };
     let answer = context.daemon().await?.content_trust().withdraw_proposal(request).await;
-    answer.map_err(|status| not_done(status, &repository))?;
+    answer.map_err(|status| not_done(status, &arguments.repository.words()))?;
     context.output.show(&Withdrawn { done: "withdrawn", repository, digest: digest.to_string() })
 }
 
 fn named(arguments: &TrustProposed) -> Result<(String, Sha256Digest), Failure> {
-    Ok((repository(&arguments.repository)?, arguments.digest.parse()?))
+    Ok((arguments.repository.gun()?.to_string(), arguments.digest.parse()?))
 }
 
 /// What waits, if the daemon shows, file by file, what the digest means.
 async fn waiting(
     daemon: &Daemon,
     request: v1::InspectTrustRequest,
+    repository: &str,
     digest: Sha256Digest,
 ) -> Result<v1::TrustProposal, Failure> {
-    let repository = &request.repository.clone();
     let answer = daemon.content_trust().inspect_trust(request).await;
     let proposal = answer.map_err(|status| not_done(status, repository))?.into_inner().proposal;
     let look = format!("trustctl trust inspect {repository}");

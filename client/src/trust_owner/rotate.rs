@@ -10,11 +10,12 @@ use crate::failure::Failure;
 
 /// `trustctl trust rotate REPOSITORY ROLE`
 pub(super) async fn rotate(context: &Context, arguments: TrustRotate) -> Result<(), Failure> {
-    let repository = arguments.name.gun()?.to_string();
+    let repository = arguments.repository.gun()?.to_string();
+    let words = arguments.repository.words();
     let role = arguments.role.parse::<RoleName>()?.to_string();
     let daemon = context.daemon().await?;
     let old_key = match &arguments.old_key {
-        Some(typed) => key_of(&roles_there(&daemon, &repository).await?, &role, typed)?,
+        Some(typed) => key_of(&roles_there(&daemon, &arguments.repository).await?, &role, typed)?,
         None => String::new(),
     };
     let request = v1::RotateTrustRequest {
@@ -25,18 +26,19 @@ pub(super) async fn rotate(context: &Context, arguments: TrustRotate) -> Result<
         token: arguments.token.unwrap_or_default(),
     };
     let answer = daemon.content_trust().rotate_trust(request).await;
-    let answer = answer.map_err(|status| not_changed(status, &repository))?.into_inner();
+    let answer = answer.map_err(|status| not_changed(status, &words))?.into_inner();
     let change = TrustChange::read("rotated", format!("{role} of {repository}"), answer.change)?;
-    show(context, &change, &repository)
+    show(context, &change, &words)
 }
 
 /// `trustctl trust witness REPOSITORY ROLE…`
 pub(super) async fn witness(context: &Context, arguments: &TrustWitness) -> Result<(), Failure> {
-    let repository = arguments.name.gun()?.to_string();
+    let repository = arguments.repository.gun()?.to_string();
     let roles = roles(&arguments.role)?;
     let about = format!("{} of {repository}", roles.join(", "));
-    let request = v1::WitnessTrustRequest { repository: repository.clone(), roles };
+    let words = arguments.repository.words();
+    let request = v1::WitnessTrustRequest { repository, roles };
     let answer = context.daemon().await?.content_trust().witness_trust(request).await;
-    let answer = answer.map_err(|status| not_changed(status, &repository))?.into_inner();
-    show(context, &TrustChange::read("witnessed", about, answer.change)?, &repository)
+    let answer = answer.map_err(|status| not_changed(status, &words))?.into_inner();
+    show(context, &TrustChange::read("witnessed", about, answer.change)?, &words)
 }
