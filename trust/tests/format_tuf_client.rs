@@ -10,6 +10,8 @@ mod beside;
 mod delegates;
 #[path = "format_tuf_client/random.rs"]
 mod random;
+#[path = "format_tuf_client/recall.rs"]
+mod recall;
 #[path = "format_tuf_client/roots.rs"]
 mod roots;
 #[path = "tuf/workshop.rs"]

@@ -10,6 +10,7 @@
 
 mod distrust;
 mod pin;
+mod recall;
 
 use std::collections::{BTreeMap, BTreeSet};
 
