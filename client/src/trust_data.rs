@@ -4,16 +4,21 @@
 //! when: nobody can put an older one in its place, hold a newer one back, or mix two generations. Which root is
 //! believed is pinned, or it is the first that is seen, and then a word says so.
 
-mod cache;
+mod earlier;
 mod generation;
 mod lapsed;
+mod line;
 mod listed;
+mod memory;
+mod pinned;
 mod room;
+#[cfg(test)]
+mod samples;
 mod tags;
 mod visit;
 
 use serde::Serialize;
-use trust::format::tuf::client::{Client, Pin};
+use trust::format::tuf::client::Client;
 use trust::format::tuf::{Document, Gun, Key, RoleName, Target};
 use trust::{Sha256Digest, Tag};
 
@@ -21,7 +26,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::registry::{CredentialFiles, Place, PlainHttp, TrustServer};
 use crate::trust_server::{TrustRoot, TrustServerEntry};
-use cache::Cache;
+use memory::{End, Memory};
+use pinned::Pinned;
 use visit::Visit;
 
 pub(crate) use generation::{Generation, generation};
@@ -139,12 +145,14 @@ async fn read<'c>(
 ) -> Result<Option<Read<'c>>, Failure> {
     // Whoever names a root expects that there is one.
     let is_expected = entry.is_required() || root.is_some();
-    let root = root.or(entry.root());
+    let pinned = Pinned::read(root.or(entry.root()))?;
+    // What cannot be read is not asked about here.
+    let overruled = root.and_then(|_| Pinned::read(entry.root()).ok()).unwrap_or(Pinned::Nothing);
     let plain = if context.plain_http { PlainHttp::Asked } else { PlainHttp::LoopbackOnly };
     let credentials = CredentialFiles::from_environment();
     let server = TrustServer::open(entry.url(), &entry.authorities()?, gun, plain, credentials)?;
-    let cache = Cache::open(context.config.places.state_or_fail()?, entry.url(), gun, root)?;
-    let Some(mut visit) = Visit::begin(&server, &cache, gun.clone(), root).await? else {
+    let memory = Memory::open(context.config.places.state_or_fail()?, (entry.url(), gun), &pinned, &overruled)?;
+    let Some(mut visit) = Visit::begin(&server, &memory, gun.clone(), &pinned).await? else {
         if is_expected {
             return Err(Failure::refused(
                 format!("{gun} has no trust data at {}, and it is required", entry.url()),
@@ -156,18 +164,22 @@ async fn read<'c>(
     let refreshed = visit.refresh().await;
     // What was believed is kept whatever came after it, so that nobody takes us back behind it; but a root that nobody
     // pinned, and that leads to nothing, is not believed for ever.
-    if refreshed.is_ok() || !visit.is_first() || root.is_some() {
-        cache.keep(visit.client().clone().into_cache())?;
+    if refreshed.is_ok() || !visit.is_first() || pinned.is_some() {
+        memory.keep(visit.seen(if refreshed.is_ok() { End::Refreshed } else { End::Refused }))?;
     }
     refreshed?;
-    if visit.is_first() && root.is_none() {
+    if visit.is_first() && memory.has_led() {
+        let why = "does not follow the one that was remembered, and is believed in its place from now on";
+        context.output.warning(&format!("the root of {gun} {why}"));
+    }
+    if visit.is_first() && !pinned.is_some() {
         let keys = root_keys_as_docker_has_them(visit.client());
         let why = "is believed because it is the first that was seen";
         context.output.warning(&format!("the root of {gun} {why}: {keys}"));
     }
     let notes = if extent == Extent::Whole { visit.take_delegations().await? } else { Vec::new() };
     let (client, lapsed) = visit.end();
-    Ok(Some(Read { entry, server, client, pinned: root.is_some(), lapsed, notes }))
+    Ok(Some(Read { entry, server, client, pinned: pinned.is_some(), lapsed, notes }))
 }
 
 fn not_configured(repository: impl std::fmt::Display) -> Failure {
@@ -228,12 +240,4 @@ fn root_keys_with(client: &Client, words: impl Fn(&Key) -> String) -> Vec<String
     let root = client.file(&RoleName::Root).and_then(Document::as_root);
     let speakers = root.and_then(|root| root.authority(&RoleName::Root));
     speakers.map(|speakers| speakers.keys().iter().map(|key| words(key)).collect()).unwrap_or_default()
-}
-
-/// With which root a client begins.
-fn pin(root: Option<&TrustRoot>) -> Pin {
-    match root {
-        None | Some(TrustRoot::File(_)) => Pin::FirstUse,
-        Some(TrustRoot::Key(key)) => Pin::Keys([*key].into()),
-    }
 }

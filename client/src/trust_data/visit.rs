@@ -1,17 +1,17 @@
 //! One visit to a trust server. The rules are `trust::format::tuf::client`; here files are fetched.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use trust::format::tuf::client::{Client, Distrust, TIMESTAMP_BYTES_MAX, Wanted};
 use trust::format::tuf::{BYTES_MAX, Document, Gun, RoleName, Targets};
 
-use super::cache::{self, Cache};
-use super::pin;
+use super::line::{Line, Relation, Roots};
+use super::memory::{End, Memory, Seen};
+use super::pinned::Pinned;
 use super::room::Room;
 use crate::failure::{Exit, Failure};
 use crate::registry::TrustServer;
 use crate::time::now_unix_seconds;
-use crate::trust_server::TrustRoot;
 
 /// The most roots that are followed in one visit.
 const ROOTS_MAX: u32 = 256;
@@ -22,8 +22,13 @@ const DELEGATIONS_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Visit<'a> {
     server: &'a TrustServer,
+    memory: &'a Memory,
+    pinned: &'a Pinned,
     client: Client,
-    is_first: bool,
+    /// The roots that led to the one that is believed, as far as they are known.
+    roots: Roots,
+    /// The places of the lines that are gone on with, or have been met.
+    lines: BTreeSet<u32>,
     /// Why the releases count no more, where that is so.
     lapsed: Option<String>,
 }
@@ -38,29 +43,55 @@ impl<'a> Visit<'a> {
     /// where it has none and never had.
     pub(super) async fn begin(
         server: &'a TrustServer,
-        cache: &Cache,
+        memory: &'a Memory,
         gun: Gun,
-        root: Option<&TrustRoot>,
+        pinned: &'a Pinned,
     ) -> Result<Option<Self>, Failure> {
-        let now = i64::try_from(now_unix_seconds()).unwrap_or(i64::MAX);
-        if let Some(kept) = cache.read()? {
-            let client = Client::resume(gun, kept, now).map_err(distrusted)?;
-            return Ok(Some(Self { server, client, is_first: false, lapsed: None }));
-        }
-        let found = server.file("root", BYTES_MAX).await?;
-        let bytes = match (found, root) {
-            (None, _) => return Ok(None),
-            (Some(_), Some(TrustRoot::File(file))) => cache::read_root(file)?,
-            (Some(found), _) => found,
+        let begun = |client| Self {
+            server,
+            memory,
+            pinned,
+            client,
+            roots: Roots::default(),
+            lines: BTreeSet::new(),
+            lapsed: None,
         };
-        let document = Document::read(&RoleName::Root, &bytes).map_err(|unsound| distrusted(unsound.into()))?;
-        let client = Client::begin(gun, document, &pin(root), now).map_err(distrusted)?;
-        Ok(Some(Self { server, client, is_first: true, lapsed: None }))
+        let going_on = |gun: Gun, line: &Line| {
+            let client = Client::resume(gun, line.files.clone(), now()).map_err(distrusted)?;
+            Ok(Some(Self { roots: line.roots.clone(), lines: BTreeSet::from([line.place]), ..begun(client) }))
+        };
+        if let Some(line) = memory.line_for(pinned, &gun) {
+            return going_on(gun, line);
+        }
+        let Some(found) = server.file("root", BYTES_MAX).await? else {
+            return if memory.has_led() { Err(gone("root")) } else { Ok(None) };
+        };
+        let root = match pinned {
+            Pinned::Root(root) => root.clone(),
+            Pinned::Key(_) | Pinned::Nothing => {
+                Document::read(&RoleName::Root, &found).map_err(|unsound| distrusted(unsound.into()))?
+            }
+        };
+        let client = Client::begin(gun.clone(), root.clone(), &pinned.pin(), now()).map_err(distrusted)?;
+        // A server may show an old root for the newest: who knows what followed goes on from there.
+        if let Some(line) = memory.line_of(&root) {
+            return going_on(gun, line);
+        }
+        let mut visit = begun(client);
+        visit.roots.put(&root);
+        Ok(Some(visit))
     }
 
-    /// Whether nothing was known of the repository before.
-    pub(super) const fn is_first(&self) -> bool {
-        self.is_first
+    /// Whether nothing was known of what it is led to.
+    pub(super) fn is_first(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// What is to be remembered of it.
+    pub(super) fn seen(&self, end: End) -> Seen {
+        let key = if let Pinned::Key(key) = self.pinned { Some(*key) } else { None };
+        let (roots, lines) = (self.roots.clone(), self.lines.clone());
+        Seen { files: self.client.clone().into_cache(), roots, key, lines, end }
     }
 
     /// What is believed.
@@ -75,7 +106,7 @@ impl<'a> Visit<'a> {
 
     /// Brings everything up to date.
     pub(super) async fn refresh(&mut self) -> Result<(), Failure> {
-        self.follow_roots().await?;
+        self.arrive().await?;
         self.take_snapshot().await?;
         self.take(&RoleName::Targets).await?;
         self.take_releases().await
@@ -132,6 +163,26 @@ impl<'a> Visit<'a> {
         delegations.map(|delegation| delegation.name().clone()).collect()
     }
 
+    /// Follows the roots to the newest, and holds what is remembered of the repository against where they lead: whatever
+    /// was pinned, nobody is taken behind what was seen under these roots.
+    async fn arrive(&mut self) -> Result<(), Failure> {
+        self.follow_roots().await?;
+        let memory = self.memory;
+        for line in memory.lines().iter().filter(|line| !self.lines.contains(&line.place)).collect::<Vec<_>>() {
+            match line.relation(&self.roots) {
+                Relation::Met => {
+                    self.client.recall(&line.files);
+                    self.lines.insert(line.place);
+                }
+                // Nobody knows whether the roots between follow each other. If they do not, others have signed.
+                Relation::Beyond if line.has_led => self.client.recall(&line.files),
+                Relation::Behind if line.has_led => return Err(behind(memory, line)),
+                Relation::Apart | Relation::Behind | Relation::Beyond => {}
+            }
+        }
+        Ok(())
+    }
+
     async fn follow_roots(&mut self) -> Result<(), Failure> {
         for _ in 0..ROOTS_MAX {
             let Some(next) = self.client.next_root() else { return Ok(()) };
@@ -139,6 +190,9 @@ impl<'a> Visit<'a> {
                 return Ok(());
             };
             self.client.take_root(&root).map_err(distrusted)?;
+            if let Some(root) = self.client.file(&RoleName::Root) {
+                self.roots.put(root);
+            }
         }
         Err(Failure::refused(
             format!("the repository has more than {ROOTS_MAX} new roots"),
@@ -153,7 +207,7 @@ impl<'a> Visit<'a> {
         // A root may have been published since the roots were asked for: then the snapshot names that one.
         let before = followed.next_root();
         let failed = std::mem::replace(&mut self.client, followed);
-        self.follow_roots().await?;
+        self.arrive().await?;
         if self.client.next_root() == before {
             self.client = failed;
             return Err(failure);
@@ -185,16 +239,35 @@ impl<'a> Visit<'a> {
     }
 
     async fn needed(&self, name: &str, bytes_max: usize) -> Result<Vec<u8>, Failure> {
-        self.server.file(name, bytes_max).await?.ok_or_else(|| {
-            Failure::refused(
-                format!("the trust server has no {name} of the repository, which is needed"),
-                "was its trust data deleted? whoever owns it has to say so before another root is believed",
-            )
-        })
+        self.server.file(name, bytes_max).await?.ok_or_else(|| gone(name))
     }
 }
 
-fn distrusted(why: Distrust) -> Failure {
+/// When it is.
+pub(super) fn now() -> i64 {
+    i64::try_from(now_unix_seconds()).unwrap_or(i64::MAX)
+}
+
+fn gone(name: &str) -> Failure {
+    Failure::refused(
+        format!("the trust server has no {name} of the repository, which is needed"),
+        "was its trust data deleted? whoever owns it has to say so before another root is believed",
+    )
+}
+
+/// Where a repository that was begun anew would lead is where a server leads that holds its roots back.
+fn behind(memory: &Memory, line: &Line) -> Failure {
+    let version = line.root().map_or(0, |root| root.version().number());
+    Failure::refused(
+        format!("the roots that the trust server has end before version {version}, which was believed before"),
+        format!(
+            "are some held back? if its owner says that the repository was begun anew, remove {}",
+            memory.directory().display()
+        ),
+    )
+}
+
+pub(super) fn distrusted(why: Distrust) -> Failure {
     let remedy = match &why {
         Distrust::Expired(_) => "its owner has to sign it anew; is this machine's clock right?",
         Distrust::NotPinned => "ask its owner which root is right: docker trust inspect REPOSITORY shows its keys",
