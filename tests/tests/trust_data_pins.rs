@@ -385,4 +385,9 @@ fn a_root_that_is_followed_by_hundreds_is_pinned_and_followed_in_several_visits(
         assert_eq!(user.believes(Some(house.key_of(600))), "");
         assert_eq!(user.believes(None), "");
     }
+    // Exactly as many as are followed in one visit.
+    scene.show(&house, 257, 4);
+    let user = scene.user();
+    let old = user.pin("root.json", &house.roots[0]);
+    user.believes(Some(&old));
 }

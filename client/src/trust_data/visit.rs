@@ -184,11 +184,14 @@ impl<'a> Visit<'a> {
     }
 
     async fn follow_roots(&mut self) -> Result<(), Failure> {
-        for _ in 0..ROOTS_MAX {
+        for followed in 0..=ROOTS_MAX {
             let Some(next) = self.client.next_root() else { return Ok(()) };
             let Some(root) = self.server.file(&format!("{}.root", next.number()), BYTES_MAX).await? else {
                 return Ok(());
             };
+            if followed == ROOTS_MAX {
+                break;
+            }
             self.client.take_root(&root).map_err(distrusted)?;
             if let Some(root) = self.client.file(&RoleName::Root) {
                 self.roots.put(root);
