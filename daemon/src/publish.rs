@@ -21,6 +21,7 @@ mod signer;
 mod unused;
 mod update;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,15 @@ pub(crate) use self::owner::{
 #[derive(Clone, Copy)]
 pub(crate) struct Publisher<'a>(&'a Arc<House>);
 
+/// Who asks at the Notary door.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// In whose name.
+    pub(crate) who: &'a Principal,
+    /// Where somebody without a name comes from; none of whoever has one, or is on this machine.
+    pub(crate) stranger: Option<IpAddr>,
+}
+
 /// What was sent, with the places that it takes among what is held for all who send: they are given back when the work on
 /// it has ended, and not when whoever sent it hangs up.
 #[derive(Debug)]
@@ -58,11 +68,22 @@ pub(crate) struct Sent {
 #[derive(Debug, Clone)]
 struct Asked {
     who: Principal,
+    stranger: Option<IpAddr>,
     gun: Gun,
     deadline: Duration,
 }
 
 impl Asked {
+    /// What somebody wants who has a name.
+    fn by(who: &Principal, gun: &Gun, deadline: Duration) -> Self {
+        Self::of(Asker { who, stranger: None }, gun, deadline)
+    }
+
+    /// What comes from a door where not everybody has.
+    fn of(Asker { who, stranger }: Asker<'_>, gun: &Gun, deadline: Duration) -> Self {
+        Self { who: who.clone(), stranger, gun: gun.clone(), deadline }
+    }
+
     /// For whoever waits no longer, nothing is begun: no version is used up for it.
     fn in_time(&self, house: &House) -> Result<(), PublishError> {
         if house.clock().monotonic() < self.deadline {

@@ -34,7 +34,7 @@ use crate::config::NotaryConfig;
 use crate::health::Trouble;
 use crate::house::House;
 use crate::metrics::Operation;
-use crate::publish::{PublishError, Sent};
+use crate::publish::{Asker, PublishError, Sent};
 use crate::scrape;
 use crate::telemetry::RequestId;
 use crate::tls::Peer;
@@ -73,6 +73,11 @@ impl Visitor {
     fn stranger(&self, who: &Principal) -> Option<IpAddr> {
         let is_stranger = matches!(who, Principal::Anonymous(_)) && !self.is_local();
         is_stranger.then(|| pool::network(self.address.to_canonical()))
+    }
+
+    /// Somebody who asks, and what they may take that others want, too.
+    fn asker<'a>(&self, who: &'a Principal) -> Asker<'a> {
+        Asker { who, stranger: self.stranger(who) }
     }
 }
 
@@ -160,14 +165,13 @@ impl NotaryDoor {
             Route::Key { gun, role } => {
                 let gun = self.found(gun)?;
                 let who = self.who(&request, visitor, &Wanted::push(&gun))?;
-                let from = visitor.stranger(&who);
-                let key = self.house.publisher().server_key(&who, from, &gun, &role.name(), deadline).await;
+                let key = self.house.publisher().server_key(visitor.asker(&who), &gun, &role.name(), deadline).await;
                 Ok(answer::key(&key.map_err(NotServed::of_other)?))
             }
             Route::RotateKey { gun, role } => {
                 let gun = self.found(gun)?;
                 let who = self.who(&request, visitor, &Wanted::all(&gun))?;
-                let key = self.house.publisher().rotate_key(&who, &gun, &role.name(), deadline).await;
+                let key = self.house.publisher().rotate_key(visitor.asker(&who), &gun, &role.name(), deadline).await;
                 Ok(answer::key(&key.map_err(NotServed::of_other)?))
             }
             Route::File { gun, role, which } => {

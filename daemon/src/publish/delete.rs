@@ -36,7 +36,7 @@ impl Publisher<'_> {
     /// [`PublishError`]; nothing is deleted then.
     pub(crate) async fn delete(self, who: &Principal, gun: &Gun, deadline: Duration) -> Result<(), PublishError> {
         let grounds = self.allow(who, Action::DeleteTrust, gun)?;
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let asked = Asked::by(who, gun, deadline);
         let house = Arc::clone(self.0);
         let work = async move { Publisher(&house).remove(asked, grounds).await };
         self.0.detached(work.in_current_span()).await?

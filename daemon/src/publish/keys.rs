@@ -1,16 +1,15 @@
 //! The daemon's keys for a repository's snapshot and timestamp: got, or made (SPEC §1.3 and §2.10).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::Instrument as _;
 use trust::format::tuf::{Gun, Key, RoleName};
-use trust::{Algorithm, Fault, Principal, Purpose, Scope, Sha256Digest};
+use trust::{Algorithm, Fault, Purpose, Scope, Sha256Digest};
 
 use super::shelf::Generation;
 use super::sign::ServerKey;
-use super::{Asked, PublishError, Publisher, purpose_of};
+use super::{Asked, Asker, PublishError, Publisher, purpose_of};
 use crate::authorize::Action;
 use crate::keys::NewKey;
 
@@ -30,21 +29,21 @@ pub(super) enum Wanted {
 
 impl Publisher<'_> {
     /// The key for a role that root lists and the daemon holds; else one that was never used, which is made where there
-    /// is none. Strangers have a share by the address that they come `from`.
+    /// is none.
     ///
     /// # Errors
     /// [`PublishError::NotFound`] for a role whose keys are its owner's; else [`PublishError`].
     pub(crate) async fn server_key(
         self,
-        who: &Principal,
-        from: Option<IpAddr>,
+        asker: Asker<'_>,
         gun: &Gun,
         role: &RoleName,
         deadline: Duration,
     ) -> Result<Key, PublishError> {
         let purpose = purpose_of(role).ok_or(PublishError::NotFound)?;
-        self.may_publish(who, gun, role, !self.is_alive(gun)?)?;
-        self.key_for((who, from), gun, (role, purpose), Wanted::Current, deadline).await
+        self.may_publish(asker.who, gun, role, !self.is_alive(gun)?)?;
+        let asked = Asked::of(asker, gun, deadline);
+        self.key_for(&asked, (role, purpose), Wanted::Current).await
     }
 
     /// Another key for a role; it counts when a root that lists it is published.
@@ -53,41 +52,39 @@ impl Publisher<'_> {
     /// As [`Publisher::server_key`].
     pub(crate) async fn rotate_key(
         self,
-        who: &Principal,
+        asker: Asker<'_>,
         gun: &Gun,
         role: &RoleName,
         deadline: Duration,
     ) -> Result<Key, PublishError> {
         let purpose = purpose_of(role).ok_or(PublishError::NotFound)?;
-        self.allow(who, Action::RotateTrustKey, gun)?;
+        self.allow(asker.who, Action::RotateTrustKey, gun)?;
         let wanted = Wanted::Another(purpose.default_algorithm());
-        self.key_for((who, None), gun, (role, purpose), wanted, deadline).await
+        let asked = Asked::of(asker, gun, deadline);
+        self.key_for(&asked, (role, purpose), wanted).await
     }
 
-    /// A key as wanted, which is made where there is none. The caller is one who may have it.
+    /// A key as wanted, which is made where there is none; of those that are made each stranger has a share. The caller
+    /// is one who may have it.
     pub(super) async fn key_for(
         self,
-        (who, from): (&Principal, Option<IpAddr>),
-        gun: &Gun,
+        asked: &Asked,
         (role, purpose): (&RoleName, Purpose),
         wanted: Wanted,
-        deadline: Duration,
     ) -> Result<Key, PublishError> {
-        if let Some(key) = self.find_key(gun, role, &*self.outlined(gun).await?, wanted)? {
+        if let Some(key) = self.find_key(&asked.gun, role, &*self.outlined(&asked.gun).await?, wanted)? {
             return Ok(key);
         }
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
-        let (house, role) = (Arc::clone(self.0), role.clone());
-        let work = async move { Publisher(&house).make_key((&asked, from), &role, purpose, wanted).await };
+        let (house, asked, role) = (Arc::clone(self.0), asked.clone(), role.clone());
+        let work = async move { Publisher(&house).make_key(&asked, (&role, purpose), wanted).await };
         self.0.detached(work.in_current_span()).await?
     }
 
     /// Two who ask at the same time get the same key.
     async fn make_key(
         self,
-        (asked, from): (&Asked, Option<IpAddr>),
-        role: &RoleName,
-        purpose: Purpose,
+        asked: &Asked,
+        (role, purpose): (&RoleName, Purpose),
         wanted: Wanted,
     ) -> Result<Key, PublishError> {
         let _turn = self.0.shelf().turn(&asked.gun).await?;
@@ -96,7 +93,7 @@ impl Publisher<'_> {
             return Ok(key);
         }
         self.has_room(asked, &generation)?;
-        if from.is_some_and(|from| !self.0.strangers().may_have_made(from, self.0.clock().monotonic())) {
+        if asked.stranger.is_some_and(|from| !self.0.strangers().may_have_made(from, self.0.clock().monotonic())) {
             self.0.metrics().rate_limited();
             return Err(PublishError::Busy);
         }

@@ -120,7 +120,7 @@ impl Publisher<'_> {
         found: Option<Renewal>,
         deadline: Duration,
     ) -> Result<Arc<Generation>, PublishError> {
-        let asked = Asked { who: Principal::Service(Service::Timestamp), gun: gun.clone(), deadline };
+        let asked = Asked::by(&Principal::Service(Service::Timestamp), gun, deadline);
         let house = Arc::clone(self.0);
         let work = async move { Publisher(&house).renew(&asked, found).await };
         self.0.detached(work).await?

@@ -55,7 +55,8 @@ impl Publisher<'_> {
     ) -> Result<Key, PublishError> {
         let purpose = purpose_of(role).ok_or(PublishError::NotFound)?;
         may_sign_elsewhere(self.0, who, gun, role, None)?;
-        self.key_for((who, None), gun, (role, purpose), Wanted::Another(algorithm), deadline).await
+        let asked = Asked::by(who, gun, deadline);
+        self.key_for(&asked, (role, purpose), Wanted::Another(algorithm)).await
     }
 
     /// The key that metadata knows by this id.
@@ -82,7 +83,7 @@ impl Publisher<'_> {
         let file = Document::read_content(&role, content).map_err(|unsound| refused(unsound.to_string()))?;
         let version = file.version().number();
         let warrant = Warrant::Elsewhere(Elsewhere { who: who.clone(), gun: gun.clone(), role: role.clone(), version });
-        let asked = Asked { who: who.clone(), gun, deadline };
+        let asked = Asked::by(who, &gun, deadline);
         let house = Arc::clone(self.0);
         let key = SignerKey::of(held.clone(), role);
         let work = async move { Publisher(&house).sign_once_noted(&asked, &warrant, &file, &held).await };

@@ -23,7 +23,7 @@ use trust::format::tuf::publish::Refusal;
 use trust::format::tuf::{Document, Part, RoleName};
 use trust::{Fault, FaultKind, Principal, Sha256Digest};
 
-use self::scene::{GUN, NOW, OWNER, Owner, Scene, first, gun, published, sent, version};
+use self::scene::{ASKER, GUN, NOW, OWNER, Owner, Scene, first, gun, published, sent, version};
 use super::authorize::{Publication, Warrant};
 use super::update::{OwnFiles, ends};
 use super::*;
@@ -151,7 +151,7 @@ enum CutOff {
 
 async fn cut_off(scene: &Scene, file: &Document, at: CutOff) -> Vec<Document> {
     let publisher = scene.publisher();
-    let asked = Asked { who: OWNER, gun: gun(GUN), deadline: scene.deadline() };
+    let asked = Asked::by(&OWNER, &gun(GUN), scene.deadline());
     let held = publisher.generation(&asked.gun).await.unwrap();
     let now = i64::try_from(NOW).unwrap();
     let planned = held.repository.clone().with(file.clone());
@@ -313,7 +313,7 @@ async fn a_key_is_made_once_and_another_only_when_the_first_is_in_use() {
         ids.insert(key.await.unwrap());
     }
     assert_eq!(ids.len(), 1);
-    let another = || scene.publisher().rotate_key(&OWNER, &GUN_NAME, &RoleName::Timestamp, scene.deadline());
+    let another = || scene.publisher().rotate_key(ASKER, &GUN_NAME, &RoleName::Timestamp, scene.deadline());
     assert_eq!(another().await.unwrap().id(), *ids.first().unwrap(), "one that was never used is given again");
 
     let mut owner = Owner::new(1);
@@ -328,7 +328,7 @@ async fn a_key_is_made_once_and_another_only_when_the_first_is_in_use() {
     scene.publish(&[root]).await.unwrap();
     assert_eq!(scene.key(&RoleName::Timestamp).await, new);
     scene.walk().await;
-    let refused = scene.publisher().server_key(&OWNER, None, &GUN_NAME, &RoleName::Targets, scene.deadline()).await;
+    let refused = scene.publisher().server_key(ASKER, &GUN_NAME, &RoleName::Targets, scene.deadline()).await;
     assert!(matches!(refused, Err(PublishError::NotFound)));
 }
 

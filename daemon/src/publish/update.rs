@@ -31,7 +31,7 @@ impl Publisher<'_> {
         Sent { parts, held }: Sent,
         deadline: Duration,
     ) -> Result<(), PublishError> {
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let asked = Asked::by(who, gun, deadline);
         let house = Arc::clone(self.0);
         let work = async move {
             let ended = Publisher(&house).take(&asked, parts).await;

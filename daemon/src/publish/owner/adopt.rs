@@ -68,7 +68,7 @@ impl Publisher<'_> {
         adoption: Adoption,
         deadline: Duration,
     ) -> Result<Changed, Fault> {
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let asked = Asked::by(who, gun, deadline);
         let house = Arc::clone(self.0);
         let work = async move { Publisher(&house).adopt_now(&asked, adoption).await };
         let ended = self.0.detached(work.in_current_span()).await?;
@@ -164,9 +164,7 @@ impl Publisher<'_> {
         let mut ours = Vec::new();
         for (role, is_held) in [(RoleName::Snapshot, snapshot), (RoleName::Timestamp, timestamp)] {
             if !is_held && let Some(purpose) = purpose_of(&role) {
-                let key: Key = self
-                    .key_for((&asked.who, None), &asked.gun, (&role, purpose), Wanted::Current, asked.deadline)
-                    .await?;
+                let key: Key = self.key_for(asked, (&role, purpose), Wanted::Current).await?;
                 ours.push((role, Speakers::one(key)));
             }
         }

@@ -35,7 +35,7 @@ impl Publisher<'_> {
         (digest, brought): (Sha256Digest, Vec<Brought>),
         deadline: Duration,
     ) -> Result<Changed, Fault> {
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let asked = Asked::by(who, gun, deadline);
         let work = move |house, asked| async move { Publisher(&house).approve_now(&asked, digest, &brought).await };
         self.for_owner(asked, work).await
     }

@@ -71,7 +71,7 @@ impl Publisher<'_> {
         beginning: Beginning,
         deadline: Duration,
     ) -> Result<Changed, Fault> {
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let asked = Asked::by(who, gun, deadline);
         self.for_owner(asked, |house, asked| async move { Publisher(&house).begin_now(&asked, &beginning).await }).await
     }
 
@@ -144,7 +144,7 @@ impl Publisher<'_> {
     }
 
     async fn own_key(self, asked: &Asked, role: &RoleName, purpose: Purpose) -> Result<Key, PublishError> {
-        self.key_for((&asked.who, None), &asked.gun, (role, purpose), Wanted::Current, asked.deadline).await
+        self.key_for(asked, (role, purpose), Wanted::Current).await
     }
 
     async fn begin_in_turn(self, turn: &Turn, asked: &Asked, warrant: &Warrant, keys: Keys) -> Result<Changed, Fault> {

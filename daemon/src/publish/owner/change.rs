@@ -66,7 +66,7 @@ impl Publisher<'_> {
         roles: Vec<RoleName>,
         deadline: Duration,
     ) -> Result<Changed, Fault> {
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let asked = Asked::by(who, gun, deadline);
         self.for_owner(asked, |house, asked| async move { Publisher(&house).change_now(&asked, &wish, roles).await })
             .await
     }

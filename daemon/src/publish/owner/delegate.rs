@@ -98,7 +98,7 @@ impl Publisher<'_> {
         new: Delegating,
         deadline: Duration,
     ) -> Result<Changed, Fault> {
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let asked = Asked::by(who, gun, deadline);
         self.for_owner(asked, |house, asked| async move { Publisher(&house).delegate_now(&asked, &new).await }).await
     }
 

@@ -33,7 +33,7 @@ impl Publisher<'_> {
         }
         let mut all = Vec::with_capacity(pending.proposal.signers.len());
         for signer in &pending.proposal.signers {
-            let asked = Asked { who: signer.who.clone(), gun: gun.clone(), deadline: Duration::ZERO };
+            let asked = Asked::by(&signer.who, gun, Duration::ZERO);
             let mut work = self.signature_of(&asked, held, pending)?;
             if signer.is_approval {
                 work = work.approving();

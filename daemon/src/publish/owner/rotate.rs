@@ -64,7 +64,7 @@ impl Publisher<'_> {
         rotation: Rotation,
         deadline: Duration,
     ) -> Result<Changed, Fault> {
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let asked = Asked::by(who, gun, deadline);
         self.for_owner(asked, |house, asked| async move { Publisher(&house).rotate_now(&asked, &rotation).await }).await
     }
 
@@ -111,7 +111,7 @@ impl Publisher<'_> {
         };
         self.allow(&asked.who, Action::RotateTrustKey, &asked.gun)?;
         let wanted = Wanted::Another(purpose.default_algorithm());
-        let key = self.key_for((&asked.who, None), &asked.gun, (role, purpose), wanted, asked.deadline).await?;
+        let key = self.key_for(asked, (role, purpose), wanted).await?;
         Ok(Coming::Own(key))
     }
 

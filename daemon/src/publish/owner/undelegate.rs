@@ -30,7 +30,7 @@ impl Publisher<'_> {
         (name, keys): (DelegateName, Keys),
         deadline: Duration,
     ) -> Result<Changed, Fault> {
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let asked = Asked::by(who, gun, deadline);
         let work = |house, asked| async move { Publisher(&house).undelegate_now(&asked, &name, &keys).await };
         self.for_owner(asked, work).await
     }

@@ -66,7 +66,7 @@ impl Publisher<'_> {
         digest: Sha256Digest,
         deadline: Duration,
     ) -> Result<(), Fault> {
-        let asked = Asked { who: who.clone(), gun: gun.clone(), deadline };
+        let asked = Asked::by(who, gun, deadline);
         let house = Arc::clone(self.0);
         let work = async move { Publisher(&house).withdraw_now(&asked, digest).await };
         self.0.detached(work.in_current_span()).await?

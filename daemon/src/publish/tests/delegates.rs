@@ -383,7 +383,7 @@ async fn a_root_that_was_signed_when_the_process_was_killed_is_read_by_nobody_an
     let next = held.repository.next_root(&[], &ends(i64::try_from(NOW).unwrap(), 1000).unwrap()).unwrap();
     let root = held.repository.authority(&RoleName::Root).unwrap();
     let key = publisher.held_keys(&name, Purpose::Root).unwrap().pop().unwrap().listed_as((*root.keys()[0]).clone());
-    let asked = Asked { who: OWNER, gun: name.clone(), deadline: scene.deadline() };
+    let asked = Asked::by(&OWNER, &name, scene.deadline());
     let (lost, _) = publisher.signed(&asked, &Warrant::Renewal, &next, &[key]).await.unwrap();
 
     let scene = scene.restarted().await;

@@ -7,7 +7,7 @@ async fn keys_for_trust_data_have_a_bound() {
     let scene = Scene::with("permit (principal, action, resource);", |config| config.limits.trust_keys_max = 1).await;
     scene.key(&RoleName::Timestamp).await;
 
-    let refused = scene.publisher().server_key(&OWNER, None, &GUN_NAME, &RoleName::Snapshot, scene.deadline()).await;
+    let refused = scene.publisher().server_key(ASKER, &GUN_NAME, &RoleName::Snapshot, scene.deadline()).await;
 
     assert!(matches!(&refused, Err(PublishError::Denied { words: Some(_) })), "{refused:?}");
     scene.key(&RoleName::Timestamp).await;

@@ -13,7 +13,7 @@ use trust::format::tuf::{Document, Gun, Key, Part, Repository, RoleName, Version
 use trust::{KeyId, KeyRef, KeyVersion, Principal, Sha256Digest};
 use trust_hsm::{Custodian, KeyRing, PassphraseCost, RootSource, SoftwareCustodian, create_root_file, init_ring};
 
-use super::super::{PublishError, Publisher, Sent};
+use super::super::{Asker, PublishError, Publisher, Sent};
 use crate::audit::{Audit, AuditConfig, History, InitLeaf};
 use crate::authorize::{Authorizer, Pace, PolicySource};
 use crate::clock::Clock;
@@ -33,6 +33,8 @@ pub(super) const NOW: u64 = 1_795_714_440;
 pub(super) const GUN: &str = "registry.example.com/team/app";
 /// Who publishes in these tests: the policy lets this user do everything.
 pub(super) const OWNER: Principal = Principal::LocalUid(1000);
+/// As a door lets them ask.
+pub(super) const ASKER: Asker<'static> = Asker { who: &OWNER, stranger: None };
 const STORE: [u8; 16] = [7; 16];
 
 pub(super) struct Scene {
@@ -142,7 +144,7 @@ impl Scene {
         let (mut owner, gun) = (Owner::for_gun(2, name), gun(name));
         let mut keys = Vec::new();
         for role in [RoleName::Snapshot, RoleName::Timestamp] {
-            keys.push(self.publisher().server_key(&OWNER, None, &gun, &role, self.deadline()).await.unwrap());
+            keys.push(self.publisher().server_key(ASKER, &gun, &role, self.deadline()).await.unwrap());
         }
         let root = owner.root(keys.remove(0), keys.remove(0));
         self.publish_to(name, &[root, owner.targets("v1")]).await.unwrap();
@@ -186,7 +188,7 @@ impl Scene {
     }
 
     pub(super) async fn key(&self, role: &RoleName) -> Key {
-        self.publisher().server_key(&OWNER, None, &gun(GUN), role, self.deadline()).await.unwrap()
+        self.publisher().server_key(ASKER, &gun(GUN), role, self.deadline()).await.unwrap()
     }
 
     pub(super) async fn current(&self, role: RoleName) -> Document {

@@ -51,7 +51,7 @@ async fn a_repository_that_is_too_long_for_the_shelf_is_read_for_nobody_who_may_
 
     let (publisher, name) = (scene.publisher(), &*GUN_NAME);
     assert_eq!(scene.key(&RoleName::Timestamp).await, listed);
-    let another = publisher.rotate_key(&OWNER, name, &RoleName::Timestamp, scene.deadline()).await.unwrap();
+    let another = publisher.rotate_key(ASKER, name, &RoleName::Timestamp, scene.deadline()).await.unwrap();
     assert_ne!(another, listed);
     let unread = scene.publish(&[owner.targets("v3")]).await;
     assert!(matches!(unread, Err(PublishError::Internal(_))), "{unread:?}");

@@ -44,7 +44,7 @@ async fn an_owner_who_takes_the_snapshot_over_follows_the_file_and_the_daemon_it
 /// A first publication by somebody new of which the snapshot and the timestamp are signed, and nothing comes.
 async fn burned(scene: &Scene, files: &[Document]) {
     let publisher = scene.publisher();
-    let asked = Asked { who: OWNER, gun: gun(GUN), deadline: scene.deadline() };
+    let asked = Asked::by(&OWNER, &gun(GUN), scene.deadline());
     let head = scene.house.records().head(&asked.gun).await.unwrap();
     let planned = Repository::of(files.to_vec()).with_marks(&head.marks);
     let keys = |role| publisher.signers(&asked.gun, &planned, &role).unwrap();

@@ -25,7 +25,7 @@ async fn keys_that_nobody_published_with_go_and_make_room_for_others() {
     let snapshot = scene.key(&RoleName::Snapshot).await;
     scene.key(&RoleName::Timestamp).await;
     let other = gun(OTHER);
-    let ask = || scene.publisher().server_key(&OWNER, None, &other, &RoleName::Timestamp, scene.deadline());
+    let ask = || scene.publisher().server_key(ASKER, &other, &RoleName::Timestamp, scene.deadline());
     assert!(matches!(ask().await, Err(PublishError::Denied { words: Some(_) })));
 
     scene.clock.advance(WEEK - Duration::from_secs(1));
@@ -44,7 +44,7 @@ async fn keys_that_nobody_published_with_go_and_make_room_for_others() {
     assert_eq!(scene.house.records().trust_key_count().unwrap(), (3, 1));
     // Whoever comes after all gets others.
     assert_ne!(scene.key(&RoleName::Snapshot).await, snapshot);
-    let full = scene.publisher().server_key(&OWNER, None, &GUN_NAME, &RoleName::Timestamp, scene.deadline()).await;
+    let full = scene.publisher().server_key(ASKER, &GUN_NAME, &RoleName::Timestamp, scene.deadline()).await;
     let Err(PublishError::Denied { words: Some(words) }) = full else { panic!("{full:?}") };
     assert!(words.contains("destroys what nobody needs"), "{words}");
 }
@@ -55,7 +55,7 @@ async fn a_repository_that_has_used_too_many_keys_takes_those_that_are_made_for_
     let mut head = scene.house.records().head(&GUN_NAME).await.unwrap();
     head.signers.extend((0..1024_u128).map(|number| KeyId::from_bytes(number.to_be_bytes())));
     scene.house.records().publish(&GUN_NAME, head, &[], None, scene.house.anchor()).await.unwrap();
-    let another = || scene.publisher().rotate_key(&OWNER, &GUN_NAME, &RoleName::Timestamp, scene.deadline());
+    let another = || scene.publisher().rotate_key(ASKER, &GUN_NAME, &RoleName::Timestamp, scene.deadline());
 
     let refused = another().await;
 
@@ -79,8 +79,9 @@ async fn a_repository_that_has_used_too_many_keys_takes_those_that_are_made_for_
 async fn one_stranger_has_a_share_of_the_keys_and_others_the_rest() {
     let scene = Scene::with("permit (principal, action, resource);", |config| config.limits.trust_keys_max = 8).await;
     let ask = async |name: &str, from: &str| {
-        let (gun, from) = (gun(&format!("registry.example.com/{name}")), from.parse().unwrap());
-        scene.publisher().server_key(&OWNER, Some(from), &gun, &RoleName::Timestamp, scene.deadline()).await
+        let (gun, stranger) = (gun(&format!("registry.example.com/{name}")), Some(from.parse().unwrap()));
+        let asker = Asker { stranger, ..ASKER };
+        scene.publisher().server_key(asker, &gun, &RoleName::Timestamp, scene.deadline()).await
     };
     let first = ask("a", "192.0.2.1").await.unwrap();
     ask("b", "192.0.2.1").await.unwrap();
@@ -98,6 +99,24 @@ async fn one_stranger_has_a_share_of_the_keys_and_others_the_rest() {
 }
 
 #[tokio::test]
+async fn a_key_that_a_stranger_rotates_to_is_one_of_its_share() {
+    let scene = Scene::with("permit (principal, action, resource);", |config| config.limits.trust_keys_max = 8).await;
+    let rotate = async |name: &str, stranger: Option<IpAddr>| {
+        let (gun, asker) = (gun(&format!("registry.example.com/{name}")), Asker { stranger, ..ASKER });
+        scene.publisher().rotate_key(asker, &gun, &RoleName::Timestamp, scene.deadline()).await
+    };
+    let from = Some("192.0.2.1".parse().unwrap());
+    rotate("a", from).await.unwrap();
+    rotate("b", from).await.unwrap();
+
+    let third = rotate("c", from).await;
+
+    assert!(matches!(third, Err(PublishError::Busy)), "{third:?}");
+    assert_eq!(scene.house.records().trust_key_count().unwrap(), (2, 2));
+    rotate("c", None).await.unwrap();
+}
+
+#[tokio::test]
 async fn those_that_have_ended_are_counted_when_they_are_very_many() {
     let scene = Scene::with("permit (principal, action, resource);", |config| config.limits.trust_keys_max = 1).await;
     for _ in 0..10 {
@@ -106,7 +125,7 @@ async fn those_that_have_ended_are_counted_when_they_are_very_many() {
         assert_eq!(scene.house.discard_unused_keys().await.unwrap(), 1);
     }
 
-    let full = scene.publisher().server_key(&OWNER, None, &GUN_NAME, &RoleName::Timestamp, scene.deadline()).await;
+    let full = scene.publisher().server_key(ASKER, &GUN_NAME, &RoleName::Timestamp, scene.deadline()).await;
 
     let Err(PublishError::Denied { words: Some(words) }) = full else { panic!("{full:?}") };
     assert!(words.contains("those that have ended") && words.contains("raises trust_keys_max"), "{words}");
@@ -123,7 +142,7 @@ async fn those_that_have_ended_are_counted_when_they_are_very_many() {
 async fn what_has_signed_or_is_listed_stays_and_what_nobody_lists_goes() {
     let (scene, mut owner) = published().await;
     let [snapshot, timestamp] = [scene.key(&RoleName::Snapshot).await, scene.key(&RoleName::Timestamp).await];
-    let another = || scene.publisher().rotate_key(&OWNER, &GUN_NAME, &RoleName::Timestamp, scene.deadline());
+    let another = || scene.publisher().rotate_key(ASKER, &GUN_NAME, &RoleName::Timestamp, scene.deadline());
     // One that root lists beside the one that signs, and one that it does not list.
     let listed = another().await.unwrap();
     let timestamps = Speakers { keys: vec![timestamp.clone(), listed.clone()], threshold: 1 };

@@ -75,7 +75,7 @@ async fn a_reader_whose_turn_comes_too_late_uses_up_no_version() {
 #[tokio::test]
 async fn nothing_is_reserved_for_whoever_waits_no_longer() {
     let (scene, _) = published().await;
-    let asked = Asked { who: OWNER, gun: gun(GUN), deadline: scene.clock.monotonic() };
+    let asked = Asked::by(&OWNER, &gun(GUN), scene.clock.monotonic());
     let held = scene.publisher().generation(&asked.gun).await.unwrap();
     let keys = scene.publisher().signers(&asked.gun, &held.repository, &RoleName::Timestamp).unwrap();
     let own = OwnFiles::plan(&held.repository, None, (keys, ends(0, 1000).unwrap())).unwrap();
