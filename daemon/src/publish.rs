@@ -27,11 +27,14 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use trust::format::tuf::{Gun, Part, RoleName};
+use trust::principal::Service;
 use trust::{Fault, FaultKind, Principal};
 
 use crate::authorize::Grounds;
 use crate::house::House;
 use crate::permit::{Intent, Operation, Permit};
+
+use self::shelf::{Turn, Waiter};
 
 pub(crate) use crate::records::{Change, ChangeKind, Window};
 
@@ -45,13 +48,20 @@ pub(crate) use self::owner::{
 #[derive(Clone, Copy)]
 pub(crate) struct Publisher<'a>(&'a Arc<House>);
 
-/// Who asks at the Notary door.
+/// Who asks at the Notary door, or at its signer's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asker<'a> {
     /// In whose name.
     pub(crate) who: &'a Principal,
     /// Where somebody without a name comes from; none of whoever has one, or is on this machine.
     pub(crate) stranger: Option<IpAddr>,
+}
+
+impl<'a> Asker<'a> {
+    /// Somebody who has a name.
+    pub(crate) const fn named(who: &'a Principal) -> Self {
+        Self { who, stranger: None }
+    }
 }
 
 /// What was sent, with the places that it takes among what is held for all who send: they are given back when the work on
@@ -68,20 +78,29 @@ pub(crate) struct Sent {
 #[derive(Debug, Clone)]
 struct Asked {
     who: Principal,
-    stranger: Option<IpAddr>,
+    waiter: Waiter,
     gun: Gun,
     deadline: Duration,
 }
 
 impl Asked {
-    /// What somebody wants who has a name.
+    /// What comes through the daemon's own door.
     fn by(who: &Principal, gun: &Gun, deadline: Duration) -> Self {
-        Self::of(Asker { who, stranger: None }, gun, deadline)
+        Self { who: who.clone(), waiter: Waiter::Owner(who.clone()), gun: gun.clone(), deadline }
     }
 
-    /// What comes from a door where not everybody has.
+    /// What comes through the Notary door or its signer's.
     fn of(Asker { who, stranger }: Asker<'_>, gun: &Gun, deadline: Duration) -> Self {
-        Self { who: who.clone(), stranger, gun: gun.clone(), deadline }
+        let waiter = match who {
+            Principal::Anonymous(_) => Waiter::Stranger(stranger),
+            named => Waiter::Named(named.clone()),
+        };
+        Self { who: who.clone(), waiter, gun: gun.clone(), deadline }
+    }
+
+    /// What nobody is asked about.
+    fn by_daemon(service: Service, waiter: Waiter, gun: &Gun, deadline: Duration) -> Self {
+        Self { who: Principal::Service(service), waiter, gun: gun.clone(), deadline }
     }
 
     /// For whoever waits no longer, nothing is begun: no version is used up for it.
@@ -94,6 +113,17 @@ impl Asked {
 }
 
 impl Publisher<'_> {
+    /// Waits until nobody else changes the repository.
+    ///
+    /// # Errors
+    /// [`PublishError::Busy`] where as many wait as may; [`PublishError::Unavailable`] past the deadline.
+    async fn turn(self, asked: &Asked) -> Result<Turn, PublishError> {
+        let patience = asked.deadline.saturating_sub(self.0.clock().monotonic());
+        let turn = self.0.shelf().turn(&asked.gun, &asked.waiter, patience).await?;
+        asked.in_time(self.0)?;
+        Ok(turn)
+    }
+
     /// Whether there is trust data now. Nothing is read for it.
     fn is_alive(self, gun: &Gun) -> Result<bool, PublishError> {
         Ok(self.0.records().own_marks(gun)?.is_alive)

@@ -1,15 +1,20 @@
 //! Trust data at hand: what is current, parsed; whose turn it is; and what is left alone for a while.
 
+mod waiting;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use trust::Fault;
 use trust::format::tuf::{Gun, Repository, RoleName};
-use trust::{Fault, FaultKind};
 
 use crate::records::Head;
-use crate::turns::Turns;
+
+use self::waiting::Waiting;
+
+pub(crate) use self::waiting::{Turn, Waiter};
 
 /// The most bytes of files on the shelf; beyond, it is cleared and filled anew.
 const BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -20,8 +25,6 @@ const REPOSITORIES_MAX: usize = 8192;
 /// The most bytes of files, in MiB, that are being read from the store at the same time: parsed they take several times as
 /// much, and whoever asks sends a line for them. All files of one repository are not longer.
 const READING_MIB_MAX: u32 = 64;
-/// How many wait for their turn at one repository; more are busy.
-const WAITING_MAX: usize = 64;
 /// The most repositories that are left alone for a while.
 const RESTING_MAX: usize = 8192;
 
@@ -36,7 +39,7 @@ pub(crate) struct Generation {
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     generations: Mutex<Generations>,
-    turns: Turns<Gun>,
+    waiting: Waiting,
     reading: Reading,
     /// Until when what has expired is not signed anew, in time of the clock's `monotonic`.
     resting: Mutex<HashMap<Gun, Duration>>,
@@ -56,12 +59,6 @@ impl Default for Reading {
     fn default() -> Self {
         Self(Semaphore::new(usize::try_from(READING_MIB_MAX).unwrap_or(usize::MAX)))
     }
-}
-
-/// The right to change a repository, until it is dropped.
-#[must_use]
-pub(crate) struct Turn {
-    _held: OwnedMutexGuard<()>,
 }
 
 impl Shelf {
@@ -128,14 +125,12 @@ impl Shelf {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner).get(gun).is_some_and(|until| *until > now)
     }
 
-    /// Waits until nobody else changes the repository.
+    /// Waits, at most so long, until nobody else changes the repository.
     ///
     /// # Errors
-    /// [`FaultKind::Busy`] where as many wait as may.
-    pub(crate) async fn turn(&self, gun: &Gun) -> Result<Turn, Fault> {
-        let lock = self.turns.lock_of(gun, WAITING_MAX);
-        let lock = lock.ok_or_else(|| Fault::new(FaultKind::Busy, "too much at once"))?;
-        Ok(Turn { _held: lock.lock_owned().await })
+    /// [`FaultKind::Busy`](trust::FaultKind::Busy) where as many wait as may, [`FaultKind::Late`](trust::FaultKind::Late).
+    pub(crate) async fn turn(&self, gun: &Gun, waiter: &Waiter, patience: Duration) -> Result<Turn, Fault> {
+        self.waiting.turn(gun, waiter, patience).await
     }
 }
 

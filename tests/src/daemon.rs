@@ -222,9 +222,8 @@ impl Daemon {
     /// # Errors
     /// When it does not run, or a worker does not stop.
     pub fn stop_workers(&self) -> Result<()> {
+        self.signal_workers(Signal::STOP)?;
         for worker in self.workers()? {
-            let pid = i32::try_from(worker).ok().and_then(Pid::from_raw).context("the process id of a worker")?;
-            kill_process(pid, Signal::STOP).context("stop a worker")?;
             until("a worker has stopped", STOPPED_LIMIT, || {
                 let threads = std::fs::read_dir(format!("/proc/{worker}/task"))?;
                 let has_stopped = threads.into_iter().all(|thread| {
@@ -235,6 +234,22 @@ impl Daemon {
                 });
                 Ok(has_stopped.then_some(()))
             })?;
+        }
+        Ok(())
+    }
+
+    /// Lets its custody workers go on that were stopped.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn continue_workers(&self) -> Result<()> {
+        self.signal_workers(Signal::CONT)
+    }
+
+    fn signal_workers(&self, signal: Signal) -> Result<()> {
+        for worker in self.workers()? {
+            let pid = i32::try_from(worker).ok().and_then(Pid::from_raw).context("the process id of a worker")?;
+            kill_process(pid, signal).context("signal a worker")?;
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "scene, workshop and owner serve several tests")]
 
+#[path = "publishing/crowd.rs"]
+mod crowd;
 #[path = "publishing/older_store.rs"]
 mod older_store;
 #[path = "notary/owner.rs"]

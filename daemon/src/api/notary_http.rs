@@ -153,13 +153,21 @@ impl NotaryDoor {
                 let gun = self.name(name).map_err(|()| self.no_such_gun())?;
                 let who = self.who(&request, visitor, &Wanted::push(&gun))?;
                 let sent = self.sent(request, self.sender(&who, &gun, visitor)).await?;
-                self.house.publisher().publish(&who, &gun, sent, deadline).await.map_err(NotServed::of)?;
+                self.house
+                    .publisher()
+                    .publish(visitor.asker(&who), &gun, sent, deadline)
+                    .await
+                    .map_err(NotServed::of)?;
                 Ok(answer::done())
             }
             Route::Delete(name) => {
                 let gun = self.found(name)?;
                 let who = self.who(&request, visitor, &Wanted::all(&gun))?;
-                self.house.publisher().delete(&who, &gun, deadline).await.map_err(NotServed::of_other)?;
+                self.house
+                    .publisher()
+                    .delete(visitor.asker(&who), &gun, deadline)
+                    .await
+                    .map_err(NotServed::of_other)?;
                 Ok(answer::done())
             }
             Route::Key { gun, role } => {

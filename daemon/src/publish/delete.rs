@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{Instrument as _, info};
-use trust::Principal;
 use trust::format::tuf::{Gun, RoleName};
 
-use super::{Asked, PublishError, Publisher};
+use super::{Asked, Asker, PublishError, Publisher};
 use crate::audit::{IntentLeaf, SubjectBody};
 use crate::authorize::{Action, Grounds};
 use crate::custody::NotBegun;
@@ -34,16 +33,16 @@ impl Publisher<'_> {
     ///
     /// # Errors
     /// [`PublishError`]; nothing is deleted then.
-    pub(crate) async fn delete(self, who: &Principal, gun: &Gun, deadline: Duration) -> Result<(), PublishError> {
-        let grounds = self.allow(who, Action::DeleteTrust, gun)?;
-        let asked = Asked::by(who, gun, deadline);
+    pub(crate) async fn delete(self, asker: Asker<'_>, gun: &Gun, deadline: Duration) -> Result<(), PublishError> {
+        let grounds = self.allow(asker.who, Action::DeleteTrust, gun)?;
+        let asked = Asked::of(asker, gun, deadline);
         let house = Arc::clone(self.0);
         let work = async move { Publisher(&house).remove(asked, grounds).await };
         self.0.detached(work.in_current_span()).await?
     }
 
     async fn remove(self, asked: Asked, grounds: Grounds) -> Result<(), PublishError> {
-        let _turn = self.0.shelf().turn(&asked.gun).await?;
+        let _turn = self.turn(&asked).await?;
         let head = self.0.records().head(&asked.gun).await?;
         if !head.is_alive() {
             return Ok(());

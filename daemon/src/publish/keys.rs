@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 use trust::format::tuf::{Gun, Key, RoleName};
 use trust::{Algorithm, Fault, Purpose, Scope, Sha256Digest};
 
-use super::shelf::Generation;
+use super::shelf::{Generation, Waiter};
 use super::sign::ServerKey;
 use super::{Asked, Asker, PublishError, Publisher, purpose_of};
 use crate::authorize::Action;
@@ -87,13 +87,15 @@ impl Publisher<'_> {
         (role, purpose): (&RoleName, Purpose),
         wanted: Wanted,
     ) -> Result<Key, PublishError> {
-        let _turn = self.0.shelf().turn(&asked.gun).await?;
+        let _turn = self.turn(asked).await?;
         let generation = self.outlined(&asked.gun).await?;
         if let Some(key) = self.find_key(&asked.gun, role, &generation, wanted)? {
             return Ok(key);
         }
         self.has_room(asked, &generation)?;
-        if asked.stranger.is_some_and(|from| !self.0.strangers().may_have_made(from, self.0.clock().monotonic())) {
+        if let Waiter::Stranger(Some(from)) = asked.waiter
+            && !self.0.strangers().may_have_made(from, self.0.clock().monotonic())
+        {
             self.0.metrics().rate_limited();
             return Err(PublishError::Busy);
         }

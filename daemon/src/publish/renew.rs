@@ -9,10 +9,10 @@ use tracing::{error, warn};
 use trust::format::tuf::plan::{TARGETS_SECONDS, TIMESTAMP_SECONDS, Unsigned};
 use trust::format::tuf::{BYTES_MAX, Document, Gun, Repository, RoleName};
 use trust::principal::Service;
-use trust::{Fault, FaultKind, Principal};
+use trust::{Fault, FaultKind};
 
 use super::authorize::Warrant;
-use super::shelf::{Generation, Turn};
+use super::shelf::{Generation, Turn, Waiter};
 use super::sign::ServerKey;
 use super::update::{OwnFiles, Step, ends};
 use super::{Asked, PublishError, Publisher, now_of};
@@ -68,7 +68,8 @@ impl House {
                 let house = Arc::clone(self);
                 at_work.spawn(async move {
                     let deadline = house.clock().monotonic().saturating_add(house.limits().request_time_max);
-                    let ended = house.publisher().renewed(&gun, None, deadline).await;
+                    let asked = Asked::by_daemon(Service::Timestamp, Waiter::Upkeep, &gun, deadline);
+                    let ended = house.publisher().renewed(asked, None).await;
                     let is_done = ended.is_ok();
                     if let Err(fault) = ended {
                         error!(stage = "publish", repository = %gun, %fault, "a timestamp was not signed anew");
@@ -101,7 +102,8 @@ impl Publisher<'_> {
             found => found.ok().flatten(),
         };
         let deadline = self.0.clock().monotonic().saturating_add(self.0.limits().request_time_max);
-        match self.renewed(gun, found, deadline).await {
+        let asked = Asked::by_daemon(Service::Timestamp, Waiter::Reader, gun, deadline);
+        match self.renewed(asked, found).await {
             Ok(renewed) => Ok(renewed),
             Err(PublishError::Busy) => Ok(generation),
             Err(fault @ (PublishError::Refused(_) | PublishError::Unavailable(_) | PublishError::Internal(_))) => {
@@ -114,13 +116,7 @@ impl Publisher<'_> {
     }
 
     /// Signs anew what is due, in turn, as it was found before; whoever waited for the turn finds it done.
-    pub(super) async fn renewed(
-        self,
-        gun: &Gun,
-        found: Option<Renewal>,
-        deadline: Duration,
-    ) -> Result<Arc<Generation>, PublishError> {
-        let asked = Asked::by(&Principal::Service(Service::Timestamp), gun, deadline);
+    pub(super) async fn renewed(self, asked: Asked, found: Option<Renewal>) -> Result<Arc<Generation>, PublishError> {
         let house = Arc::clone(self.0);
         let work = async move { Publisher(&house).renew(&asked, found).await };
         self.0.detached(work).await?
@@ -131,8 +127,7 @@ impl Publisher<'_> {
     }
 
     async fn renew(self, asked: &Asked, found: Option<Renewal>) -> Result<Arc<Generation>, PublishError> {
-        let turn = self.0.shelf().turn(&asked.gun).await?;
-        asked.in_time(self.0)?;
+        let turn = self.turn(asked).await?;
         if self.is_resting(&asked.gun) {
             return Err(Fault::new(FaultKind::Unavailable, "it could not be signed a moment ago").into());
         }

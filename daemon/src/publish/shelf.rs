@@ -8,7 +8,7 @@ use super::{PublishError, Publisher};
 use crate::records::{Head, RecordError, Records};
 use crate::shelf::{Shelf, length_of};
 
-pub(super) use crate::shelf::{Generation, Turn};
+pub(super) use crate::shelf::{Generation, Turn, Waiter};
 
 impl Generation {
     /// Reads what a head names.

@@ -16,7 +16,7 @@ use trust::{Algorithm, KeyId, Principal, Sha256Digest, Signature, Use};
 use super::authorize::{Elsewhere, Warrant, may_sign_elsewhere};
 use super::keys::Wanted;
 use super::sign::{Said, ServerKey};
-use super::{Asked, PublishError, Publisher, purpose_of};
+use super::{Asked, Asker, PublishError, Publisher, purpose_of};
 use crate::house::House;
 
 /// A key, and what it is for.
@@ -55,7 +55,7 @@ impl Publisher<'_> {
     ) -> Result<Key, PublishError> {
         let purpose = purpose_of(role).ok_or(PublishError::NotFound)?;
         may_sign_elsewhere(self.0, who, gun, role, None)?;
-        let asked = Asked::by(who, gun, deadline);
+        let asked = Asked::of(Asker::named(who), gun, deadline);
         self.key_for(&asked, (role, purpose), Wanted::Another(algorithm)).await
     }
 
@@ -83,7 +83,7 @@ impl Publisher<'_> {
         let file = Document::read_content(&role, content).map_err(|unsound| refused(unsound.to_string()))?;
         let version = file.version().number();
         let warrant = Warrant::Elsewhere(Elsewhere { who: who.clone(), gun: gun.clone(), role: role.clone(), version });
-        let asked = Asked::by(who, &gun, deadline);
+        let asked = Asked::of(Asker::named(who), &gun, deadline);
         let house = Arc::clone(self.0);
         let key = SignerKey::of(held.clone(), role);
         let work = async move { Publisher(&house).sign_once_noted(&asked, &warrant, &file, &held).await };
@@ -102,7 +102,7 @@ impl Publisher<'_> {
         let house: &House = self.0;
         warrant.grounds(house)?;
         // Nobody publishes the repository here meanwhile.
-        let _turn = house.shelf().turn(&asked.gun).await?;
+        let _turn = self.turn(asked).await?;
         let mut head = house.records().head(&asked.gun).await?;
         if head.is_alive() {
             return Err(refused(format!(

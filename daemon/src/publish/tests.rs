@@ -242,8 +242,8 @@ async fn a_deleted_repository_goes_on_with_its_owner_behind_the_versions_it_had(
     scene.publish(&[owner.targets("v2")]).await.unwrap();
     let (publisher, name) = (scene.publisher(), gun(GUN));
 
-    publisher.delete(&OWNER, &name, scene.deadline()).await.unwrap();
-    publisher.delete(&OWNER, &name, scene.deadline()).await.unwrap();
+    publisher.delete(ASKER, &name, scene.deadline()).await.unwrap();
+    publisher.delete(ASKER, &name, scene.deadline()).await.unwrap();
 
     for gone in [
         publisher.current(&OWNER, &name, &RoleName::Root).await,
@@ -284,7 +284,7 @@ async fn a_deleted_repository_goes_on_with_its_owner_behind_the_versions_it_had(
 async fn another_owner_begins_anew_and_is_not_shown_what_was_there() {
     let (scene, owner) = published().await;
     let before = scene.walk().await;
-    scene.publisher().delete(&OWNER, &gun(GUN), scene.deadline()).await.unwrap();
+    scene.publisher().delete(ASKER, &gun(GUN), scene.deadline()).await.unwrap();
     let mut next = Owner::new(2);
 
     let files = first(&scene, &mut next).await;
@@ -338,7 +338,7 @@ static GUN_NAME: std::sync::LazyLock<Gun> = std::sync::LazyLock::new(|| gun(GUN)
 async fn the_feed_has_each_change_once_of_all_or_of_one() {
     let (scene, mut owner) = published().await;
     scene.publish(&[owner.targets("v2")]).await.unwrap();
-    scene.publisher().delete(&OWNER, &GUN_NAME, scene.deadline()).await.unwrap();
+    scene.publisher().delete(ASKER, &GUN_NAME, scene.deadline()).await.unwrap();
     let scene = scene.restarted().await;
     let ids = async |gun: Option<&Gun>, window| {
         let changes = scene.publisher().changes(&OWNER, gun, window).await.unwrap();

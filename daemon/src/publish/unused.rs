@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use tracing::{error, info};
 use trust::format::tuf::{Gun, RoleName};
+use trust::principal::Service;
 use trust::{Fault, KeyName, Purpose, Scope, Use};
 
 use super::keys::is_named_here;
+use super::shelf::Waiter;
 use super::sign::ServerKey;
-use super::{PublishError, Publisher};
+use super::{Asked, PublishError, Publisher};
 use crate::house::House;
 use crate::records::{Head, KeyRecord, KeyState, KeyView, record_fault};
 
@@ -93,7 +95,8 @@ impl Publisher<'_> {
             return Ok(false);
         }
         // Whoever publishes the repository, or has files of it signed for another server, has the turn.
-        let _turn = self.0.shelf().turn(gun).await?;
+        let deadline = self.0.clock().monotonic().saturating_add(self.0.limits().request_time_max);
+        let _turn = self.turn(&Asked::by_daemon(Service::Destruction, Waiter::Upkeep, gun, deadline)).await?;
         let (held, generation) = (ServerKey::newest(view.clone())?, self.generation(gun).await?);
         let authority = generation.repository.authority(role);
         let is_listed = authority.is_some_and(|authority| authority.keys().iter().any(|key| key.id() == held.key.id()));

@@ -8,13 +8,13 @@ use tracing::{Instrument as _, info, warn};
 use trust::format::tuf::plan::{NoPlan, TARGETS_SECONDS, TIMESTAMP_SECONDS, Unsigned};
 use trust::format::tuf::publish::{Refusal, SnapshotBy, Update, check};
 use trust::format::tuf::{Document, Expires, Gun, Key, Part, Repository, RoleName, Version};
-use trust::{Fault, Principal, Sha256Digest};
+use trust::{Fault, Sha256Digest};
 
 use super::authorize::{Publication, Warrant};
 use super::room::with_room;
 use super::shelf::{Generation, Turn};
 use super::sign::ServerKey;
-use super::{Asked, PublishError, Publisher, Sent, now_of, purpose_of};
+use super::{Asked, Asker, PublishError, Publisher, Sent, now_of, purpose_of};
 use crate::house::{House, blocking};
 use crate::records::{ChangeKind, FileRef, Head, Proposal, ProposedFile};
 
@@ -26,12 +26,12 @@ impl Publisher<'_> {
     /// [`PublishError`]; nothing of it is published then.
     pub(crate) async fn publish(
         self,
-        who: &Principal,
+        asker: Asker<'_>,
         gun: &Gun,
         Sent { parts, held }: Sent,
         deadline: Duration,
     ) -> Result<(), PublishError> {
-        let asked = Asked::by(who, gun, deadline);
+        let asked = Asked::of(asker, gun, deadline);
         let house = Arc::clone(self.0);
         let work = async move {
             let ended = Publisher(&house).take(&asked, parts).await;
@@ -49,8 +49,7 @@ impl Publisher<'_> {
         // Every role is authorized before anybody learns what the rules say to it.
         let mut asking = warrant(is_new);
         asking.grounds(self.0)?;
-        let turn = self.0.shelf().turn(&asked.gun).await?;
-        asked.in_time(self.0)?;
+        let turn = self.turn(asked).await?;
         let held = self.generation(&asked.gun).await?;
         if is_new == held.head.is_alive() {
             // Begun, or deleted, by those who had their turn before: that is another question.

@@ -96,7 +96,7 @@ impl Publisher<'_> {
             work = work.using(&key.view, &RoleName::Root);
         }
         let warrant = Warrant::Adoption(work);
-        let turn = self.0.shelf().turn(&asked.gun).await?;
+        let turn = self.turn(asked).await?;
         self.adopt_in_turn(&turn, asked, &warrant, (old_roots, repository), (&ours, &signers)).await
     }
 

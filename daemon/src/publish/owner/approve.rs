@@ -107,7 +107,7 @@ impl Publisher<'_> {
     pub(super) async fn turn_at_proposal(self, asked: &Asked) -> Result<(Turn, Grounds), PublishError> {
         let is_new = !self.is_alive(&asked.gun)?;
         let grounds = self.may_publish(&asked.who, &asked.gun, &RoleName::Timestamp, is_new)?;
-        Ok((self.0.shelf().turn(&asked.gun).await?, grounds))
+        Ok((self.turn(asked).await?, grounds))
     }
 
     pub(super) fn could_approve(

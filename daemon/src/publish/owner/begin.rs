@@ -90,7 +90,7 @@ impl Publisher<'_> {
         let timestamp = self.own_key(asked, &RoleName::Timestamp, Purpose::Timestamp).await?;
         let work = work.using(&targets.view, &RoleName::Targets);
         let work = root.all().iter().fold(work, |work, key| work.using(&key.view, &RoleName::Root));
-        let turn = self.0.shelf().turn(&asked.gun).await?;
+        let turn = self.turn(asked).await?;
         let keys = Keys { root, targets, snapshot, timestamp };
         self.begin_in_turn(&turn, asked, &Warrant::Owner(work), keys).await
     }

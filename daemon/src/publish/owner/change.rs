@@ -75,7 +75,7 @@ impl Publisher<'_> {
         let is_new = !self.is_alive(&asked.gun)?;
         // Whoever may publish nothing here does not learn what is there.
         self.may_publish(&asked.who, &asked.gun, &RoleName::Timestamp, is_new)?;
-        let turn = self.0.shelf().turn(&asked.gun).await?;
+        let turn = self.turn(asked).await?;
         let held = self.generation(&asked.gun).await?;
         if !held.head.is_alive() {
             return Err(PublishError::NotFound.into());

@@ -112,7 +112,7 @@ impl Publisher<'_> {
         };
         let work = self.may_begin(asked, "delegate", vec![parent.clone()], changing).await?;
         let coming = self.keys_that_come(asked, &work, new).await?;
-        let turn = self.0.shelf().turn(&asked.gun).await?;
+        let turn = self.turn(asked).await?;
         let held = self.generation(&asked.gun).await?;
         if !held.head.is_alive() {
             return Err(PublishError::NotFound.into());

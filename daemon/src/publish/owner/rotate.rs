@@ -78,7 +78,7 @@ impl Publisher<'_> {
         };
         let work = self.may_begin(asked, "rotate", vec![lister.clone()], changing).await?;
         let coming = self.key_that_comes(asked, &work, rotation).await?;
-        let turn = self.0.shelf().turn(&asked.gun).await?;
+        let turn = self.turn(asked).await?;
         let held = self.generation(&asked.gun).await?;
         if !held.head.is_alive() {
             return Err(PublishError::NotFound.into());

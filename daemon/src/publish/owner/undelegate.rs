@@ -46,7 +46,7 @@ impl Publisher<'_> {
             Ok(changing.collect())
         };
         self.may_begin(asked, "delegate", vec![parent.clone()], changing).await?;
-        let turn = self.0.shelf().turn(&asked.gun).await?;
+        let turn = self.turn(asked).await?;
         let held = self.generation(&asked.gun).await?;
         if !held.head.is_alive() {
             return Err(PublishError::NotFound.into());

@@ -30,7 +30,7 @@ impl Publisher<'_> {
         // Parents first: root, targets, and below targets by name.
         roles.sort();
         self.may_begin(asked, "witness", roles.clone(), |_| Ok(Vec::new())).await?;
-        let turn = self.0.shelf().turn(&asked.gun).await?;
+        let turn = self.turn(asked).await?;
         let held = self.generation(&asked.gun).await?;
         if !held.head.is_alive() {
             return Err(PublishError::NotFound.into());

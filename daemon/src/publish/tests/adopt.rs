@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use trust::format::tuf::{Document, RoleName};
 use trust::{Fault, FaultKind, Purpose, Use};
 
-use super::scene::{GUN, OWNER, Scene, gun, version};
+use super::scene::{ASKER, GUN, OWNER, Scene, gun, version};
 use crate::publish::{Adoption, Beginning, Changed, PublishError, Rotation};
 
 const EVERYTHING: &str = "permit (principal, action, resource);";
@@ -35,7 +35,7 @@ impl Scene {
     }
 
     async fn delete(&self) {
-        self.publisher().delete(&OWNER, &gun(GUN), self.deadline()).await.unwrap();
+        self.publisher().delete(ASKER, &gun(GUN), self.deadline()).await.unwrap();
     }
 }
 

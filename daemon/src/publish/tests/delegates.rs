@@ -6,7 +6,7 @@ use trust::format::tuf::plan::{Change, NewTarget, Unsigned};
 use trust::format::tuf::{Document, Key, KeyKind, RoleName};
 use trust::{Algorithm, Fault, FaultKind, Purpose, Sha256Digest, Signature};
 
-use super::scene::{GUN, NOW, OWNER, Scene, gun, version};
+use super::scene::{ASKER, GUN, NOW, OWNER, Scene, gun, version};
 use crate::keys::KeySelector;
 use crate::publish::authorize::Warrant;
 use crate::publish::update::ends;
@@ -352,7 +352,7 @@ async fn what_was_deleted_goes_on_under_its_last_root_and_begins_anew_under_anot
     scene.sign_tag("1.0").await.unwrap();
     let (root, targets) = (scene.keys_of("root").await, scene.keys_of("targets").await);
     let first = scene.current(RoleName::Root).await;
-    let delete = async || scene.publisher().delete(&OWNER, &gun(GUN), scene.deadline()).await.unwrap();
+    let delete = async || scene.publisher().delete(ASKER, &gun(GUN), scene.deadline()).await.unwrap();
 
     delete().await;
     let again = scene.begin(GUN, Beginning::default()).await.unwrap();

@@ -27,7 +27,7 @@ async fn a_policy_refuses_in_its_own_words_before_anything_is_signed() {
     let refused = scene.publish(&[owner.targets("v2")]).await;
     let stranger = Principal::LocalUid(7);
     let read = scene.publisher().current(&stranger, &GUN_NAME, &RoleName::Root).await;
-    let deleted = scene.publisher().delete(&stranger, &GUN_NAME, scene.deadline()).await;
+    let deleted = scene.publisher().delete(Asker::named(&stranger), &GUN_NAME, scene.deadline()).await;
 
     let Err(PublishError::Denied { words }) = refused else { panic!("{refused:?}") };
     assert_eq!(words.as_deref(), Some("targets are frozen until Monday"));
@@ -47,12 +47,11 @@ async fn who_waited_while_it_was_deleted_is_asked_about_a_new_one() {
     let root = owner.repository.file(&RoleName::Root).unwrap().clone();
     let sent = sent(&[root, owner.targets("v2")]);
 
-    let turn = scene.house.shelf().turn(&GUN_NAME).await.unwrap();
+    let turn = scene.turn().await;
     let (house, deadline) = (Arc::clone(&scene.house), scene.deadline());
-    let waiting =
-        tokio::spawn(
-            async move { house.publisher().publish(&Principal::LocalUid(7), &GUN_NAME, sent, deadline).await },
-        );
+    let waiting = tokio::spawn(async move {
+        house.publisher().publish(Asker::named(&Principal::LocalUid(7)), &GUN_NAME, sent, deadline).await
+    });
     // Until it waits for its turn.
     for _ in 0..1000 {
         tokio::task::yield_now().await;
@@ -76,7 +75,7 @@ async fn a_refusal_on_record_names_the_repository() {
     let (scene, mut owner) = (Scene::with(policy, |_| {}).await, Owner::new(1));
     let files = first(&scene, &mut owner).await;
 
-    let refused = scene.publisher().delete(&Principal::LocalUid(7), &GUN_NAME, scene.deadline()).await;
+    let refused = scene.publisher().delete(Asker::named(&Principal::LocalUid(7)), &GUN_NAME, scene.deadline()).await;
     // Nobody waits for the leaf of a refusal; those that are written after it are waited for.
     scene.publish(&files).await.unwrap();
 

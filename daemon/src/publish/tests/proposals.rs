@@ -12,8 +12,8 @@ use std::time::Duration;
 use trust::format::tuf::RoleName;
 use trust::{Fault, FaultKind, Principal, Purpose, Sha256Digest, Use};
 
-use super::scene::{GUN, OWNER, Scene, gun, version};
-use crate::publish::{Beginning, Changed, Delegating, ShownProposal, Wish};
+use super::scene::{ASKER, GUN, OWNER, Scene, gun, version};
+use crate::publish::{Asker, Beginning, Changed, Delegating, ShownProposal, Wish};
 
 /// Two holders of a key each, somebody with both, somebody with none, and what policies say of them.
 const ALICE: Principal = OWNER;

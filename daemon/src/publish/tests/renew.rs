@@ -117,7 +117,7 @@ async fn one_that_waits_for_its_turn_holds_up_no_other() {
     scene.published_to(OTHER).await;
     scene.clock.advance(DAY);
     // It ends first, and so its turn comes first.
-    let turn = scene.house.shelf().turn(&gun(GUN)).await.unwrap();
+    let turn = scene.turn().await;
     let house = Arc::clone(&scene.house);
 
     let sweep = tokio::spawn(async move { house.renew_timestamps().await });
@@ -136,7 +136,7 @@ async fn one_that_waits_for_its_turn_holds_up_no_other() {
 
 /// What has expired is read while somebody else has the repository's turn.
 async fn read_out_of_turn(scene: &Scene, role: RoleName) -> Document {
-    let _turn = scene.house.shelf().turn(&gun(GUN)).await.unwrap();
+    let _turn = scene.turn().await;
     tokio::time::timeout(Duration::from_secs(30), scene.current(role)).await.expect("it waits for the turn")
 }
 
@@ -219,10 +219,10 @@ async fn whoever_finds_too_many_waiting_reads_what_is_there() {
     let (scene, _) = published().await;
     scene.clock.advance(DAY * 15);
     let (name, shelf) = (gun(GUN), scene.house.shelf());
-    let turn = shelf.turn(&name).await.unwrap();
+    let turn = scene.turn().await;
     let mut waiting = Vec::new();
     let refused = loop {
-        let mut next = Box::pin(shelf.turn(&name));
+        let mut next = Box::pin(shelf.turn(&name, &Waiter::Reader, DAY));
         let polled = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
         match polled {
             Poll::Pending => waiting.push(next),
@@ -283,16 +283,17 @@ async fn a_snapshot_that_was_found_due_is_published_as_it_was_planned_then() {
     let (publisher, name) = (scene.publisher(), gun(GUN));
     let held = publisher.generation(&name).await.unwrap();
     let now = i64::try_from(scene.clock.now_unix_seconds()).unwrap();
+    let asked = || Asked::by_daemon(Service::Timestamp, Waiter::Upkeep, &name, scene.deadline());
     let find = || publisher.renewal(&name, &held, now).unwrap().unwrap();
     let planned = find().snapshot.unwrap().1.document().signed_bytes().to_vec();
     // It took a while until it had its turn, and so would end later.
     scene.clock.advance(Duration::from_secs(10));
 
-    publisher.renewed(&name, Some(find()), scene.deadline()).await.unwrap();
+    publisher.renewed(asked(), Some(find())).await.unwrap();
 
     assert_eq!(scene.current(RoleName::Snapshot).await.signed_bytes(), planned);
     // What was found for another head is nothing now.
-    publisher.renewed(&name, Some(find()), scene.deadline()).await.unwrap();
+    publisher.renewed(asked(), Some(find())).await.unwrap();
     assert_eq!(scene.current(RoleName::Snapshot).await.version(), version(2));
     scene.walk().await;
 }

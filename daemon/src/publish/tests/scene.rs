@@ -23,6 +23,7 @@ use crate::house::{House, Opening, Parts, log_context};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::records::{LogKey, Provenance, RecordLimits, Records, UnsealError};
+use crate::shelf::{Turn, Waiter};
 use crate::store::{Change, Store};
 use crate::tables::Tables;
 
@@ -34,7 +35,7 @@ pub(super) const GUN: &str = "registry.example.com/team/app";
 /// Who publishes in these tests: the policy lets this user do everything.
 pub(super) const OWNER: Principal = Principal::LocalUid(1000);
 /// As a door lets them ask.
-pub(super) const ASKER: Asker<'static> = Asker { who: &OWNER, stranger: None };
+pub(super) const ASKER: Asker<'static> = Asker::named(&OWNER);
 const STORE: [u8; 16] = [7; 16];
 
 pub(super) struct Scene {
@@ -179,12 +180,17 @@ impl Scene {
         self.clock.monotonic() + Duration::from_secs(60)
     }
 
+    /// Has the repository to itself.
+    pub(super) async fn turn(&self) -> Turn {
+        self.house.shelf().turn(&gun(GUN), &Waiter::Upkeep, Duration::from_secs(60)).await.unwrap()
+    }
+
     pub(super) async fn publish(&self, files: &[Document]) -> Result<(), PublishError> {
         self.publish_to(GUN, files).await
     }
 
     pub(super) async fn publish_to(&self, name: &str, files: &[Document]) -> Result<(), PublishError> {
-        self.publisher().publish(&OWNER, &gun(name), sent(files), self.deadline()).await
+        self.publisher().publish(ASKER, &gun(name), sent(files), self.deadline()).await
     }
 
     pub(super) async fn key(&self, role: &RoleName) -> Key {
@@ -304,6 +310,11 @@ pub(super) async fn try_open(config: &Config, store: &Store, clock: &Clock) -> (
 pub(super) fn sent(files: &[Document]) -> Sent {
     let parts = files.iter().map(|file| Part::read(file.role(), file.raw()).unwrap()).collect();
     Sent { parts, held: Vec::new() }
+}
+
+/// Who comes to the Notary door without a name.
+pub(super) fn nobody() -> Principal {
+    Principal::Anonymous(trust::principal::Name::parse("notary").unwrap())
 }
 
 pub(super) fn gun(name: &str) -> Gun {

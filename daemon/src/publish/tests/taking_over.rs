@@ -64,7 +64,7 @@ async fn begun_by_another(scene: &Scene) -> (Owner, Vec<Document>) {
 }
 
 async fn is_deleted(scene: &Scene) {
-    scene.publisher().delete(&OWNER, &gun(GUN), scene.deadline()).await.unwrap();
+    scene.publisher().delete(ASKER, &gun(GUN), scene.deadline()).await.unwrap();
 }
 
 async fn mark_of_snapshots(scene: &Scene) -> Version {

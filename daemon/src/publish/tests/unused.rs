@@ -4,6 +4,7 @@ use trust::format::tuf::plan::Speakers;
 
 use trust::{KeyId, Scope};
 
+use super::scene::nobody;
 use super::*;
 use crate::keys::NewKey;
 
@@ -80,7 +81,7 @@ async fn one_stranger_has_a_share_of_the_keys_and_others_the_rest() {
     let scene = Scene::with("permit (principal, action, resource);", |config| config.limits.trust_keys_max = 8).await;
     let ask = async |name: &str, from: &str| {
         let (gun, stranger) = (gun(&format!("registry.example.com/{name}")), Some(from.parse().unwrap()));
-        let asker = Asker { stranger, ..ASKER };
+        let asker = Asker { who: &nobody(), stranger };
         scene.publisher().server_key(asker, &gun, &RoleName::Timestamp, scene.deadline()).await
     };
     let first = ask("a", "192.0.2.1").await.unwrap();
@@ -102,7 +103,7 @@ async fn one_stranger_has_a_share_of_the_keys_and_others_the_rest() {
 async fn a_key_that_a_stranger_rotates_to_is_one_of_its_share() {
     let scene = Scene::with("permit (principal, action, resource);", |config| config.limits.trust_keys_max = 8).await;
     let rotate = async |name: &str, stranger: Option<IpAddr>| {
-        let (gun, asker) = (gun(&format!("registry.example.com/{name}")), Asker { stranger, ..ASKER });
+        let (gun, asker) = (gun(&format!("registry.example.com/{name}")), Asker { who: &nobody(), stranger });
         scene.publisher().rotate_key(asker, &gun, &RoleName::Timestamp, scene.deadline()).await
     };
     let from = Some("192.0.2.1".parse().unwrap());

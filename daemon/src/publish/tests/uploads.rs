@@ -19,9 +19,9 @@ async fn who_hangs_up_has_its_places_until_the_work_has_ended() {
     let (who, name, places) = (OWNER, gun(GUN), Arc::new(Semaphore::new(1)));
     let held = vec![Arc::clone(&places).try_acquire_owned().unwrap()];
     let sent = Sent { held, ..sent(&[owner.targets("v2")]) };
-    let turn = scene.house.shelf().turn(&name).await.unwrap();
+    let turn = scene.turn().await;
 
-    let mut publishing = Box::pin(scene.publisher().publish(&who, &name, sent, scene.deadline()));
+    let mut publishing = Box::pin(scene.publisher().publish(Asker::named(&who), &name, sent, scene.deadline()));
     let polled = std::future::poll_fn(|context| Poll::Ready(publishing.as_mut().poll(context).is_ready())).await;
     assert!(!polled, "it waits for its turn");
     drop(publishing);
@@ -38,9 +38,9 @@ async fn a_publication_whose_turn_comes_too_late_uses_up_no_version() {
     let (scene, mut owner) = published().await;
     let (name, file) = (gun(GUN), owner.targets("v2"));
     let before = scene.house.records().head(&name).await.unwrap();
-    let turn = scene.house.shelf().turn(&name).await.unwrap();
+    let turn = scene.turn().await;
     let (house, sent, deadline) = (Arc::clone(&scene.house), sent(std::slice::from_ref(&file)), scene.deadline());
-    let waiting = tokio::spawn(async move { house.publisher().publish(&OWNER, &gun(GUN), sent, deadline).await });
+    let waiting = tokio::spawn(async move { house.publisher().publish(ASKER, &gun(GUN), sent, deadline).await });
     settled().await;
 
     scene.clock.advance(Duration::from_secs(60));
@@ -59,7 +59,7 @@ async fn a_reader_whose_turn_comes_too_late_uses_up_no_version() {
     scene.clock.advance(DAY * 15);
     let (name, scene) = (gun(GUN), Arc::new(scene));
     let before = scene.house.records().head(&name).await.unwrap();
-    let turn = scene.house.shelf().turn(&name).await.unwrap();
+    let turn = scene.turn().await;
     let reader = Arc::clone(&scene);
     let waiting = tokio::spawn(async move { reader.current(RoleName::Timestamp).await.version() });
     settled().await;

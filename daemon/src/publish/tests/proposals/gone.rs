@@ -69,7 +69,7 @@ async fn a_deletion_takes_it_away() {
     let proposed = scene.sign_in(&ALICE, qa(), "1.0").await.unwrap();
     let digest = waiting(&proposed).digest;
 
-    scene.publisher().delete(&ALICE, &gun(GUN), scene.deadline()).await.unwrap();
+    scene.publisher().delete(Asker::named(&ALICE), &gun(GUN), scene.deadline()).await.unwrap();
     is_refused(scene.approve(&BOB, digest).await, FaultKind::Missing, "nothing waits");
     scene.begin(GUN, Beginning::default()).await.unwrap();
 

@@ -116,7 +116,7 @@ async fn what_was_proposed_withdrawn_or_not_published_is_known_at_the_next_start
 async fn another_owner_of_a_deleted_repository_counts_anew() {
     let (scene, mut owner) = published().await;
     scene.publish(&[owner.targets("v2")]).await.unwrap();
-    scene.publisher().delete(&OWNER, &gun(GUN), scene.deadline()).await.unwrap();
+    scene.publisher().delete(ASKER, &gun(GUN), scene.deadline()).await.unwrap();
     let (mut other, timestamp) = (Owner::new(2), scene.key(&RoleName::Timestamp).await);
     let (root, targets) = (other.root_with_own_snapshot(timestamp), other.targets("v1"));
     let snapshot = other.snapshot(Duration::from_hours(24));
