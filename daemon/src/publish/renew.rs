@@ -17,7 +17,7 @@ use super::sign::ServerKey;
 use super::update::{OwnFiles, Step, ends};
 use super::{Asked, PublishError, Publisher, now_of};
 use crate::house::House;
-use crate::records::{Head, record_fault};
+use crate::records::{FileRef, Head, record_fault};
 
 /// After how long a timestamp is signed anew (D29).
 const RENEWED_AFTER: Duration = Duration::from_hours(24);
@@ -183,6 +183,27 @@ impl Publisher<'_> {
         }
         let timestamp = self.signers(gun, repository, &RoleName::Timestamp)?;
         Ok(Some(Renewal { serial: held.head.serial, snapshot, timestamp }))
+    }
+
+    /// Whether the daemon, which holds the keys, would sign nothing of a repository anew by itself: an upload that says
+    /// nothing uses up no version of it then, however often it comes. What a clock ahead of ours has signed is not left so,
+    /// for no sweep finds it due.
+    pub(super) async fn is_current(self, gun: &Gun) -> Result<bool, PublishError> {
+        let held = self.outlined(gun).await?;
+        let now = now_of(self.0);
+        let is_ahead = |place: &FileRef| i64::try_from(place.stored_at_unix_seconds).is_ok_and(|stored| stored > now);
+        let files = &held.head.files;
+        if !held.head.is_alive() || Due::of(&held, now).is_some() || files.values().any(is_ahead) {
+            return Ok(false);
+        }
+        for role in [RoleName::Snapshot, RoleName::Timestamp] {
+            match self.signers(gun, &held.repository, &role) {
+                Ok(_) => {}
+                Err(PublishError::Refused(_)) => return Ok(false),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(true)
     }
 
     /// Who signs the snapshot anew, and what. None where only its owner can: who keeps the key, or wrote what could not

@@ -39,16 +39,19 @@ impl Publisher<'_> {
             ended
         };
         let ended = self.0.detached(work.in_current_span()).await.map_err(PublishError::from).and_then(|ended| ended);
-        self.0.metrics().published(ended.as_ref().err().map_or("published", PublishError::name));
-        ended
+        self.0.metrics().published(ended.as_ref().map_or_else(PublishError::name, |taken| taken.name()));
+        ended.map(|_| ())
     }
 
-    async fn take(self, asked: &Asked, parts: Vec<Part>) -> Result<(), PublishError> {
+    async fn take(self, asked: &Asked, parts: Vec<Part>) -> Result<Taken, PublishError> {
         let is_new = !self.is_alive(&asked.gun)?;
         let warrant = |is_new| Warrant::Publication(Publication::of(&asked.who, &asked.gun, &parts, is_new));
         // Every role is authorized before anybody learns what the rules say to it.
         let mut asking = warrant(is_new);
         asking.grounds(self.0)?;
+        if says_nothing(&parts) && self.is_current(&asked.gun).await? {
+            return Ok(Taken::Nothing);
+        }
         let turn = self.turn(asked).await?;
         let held = self.generation(&asked.gun).await?;
         if is_new == held.head.is_alive() {
@@ -56,7 +59,8 @@ impl Publisher<'_> {
             asking = warrant(!is_new);
             asking.grounds(self.0)?;
         }
-        self.take_in_turn(&turn, asked, &asking, (&held.head, &held.repository), parts).await
+        self.take_in_turn(&turn, asked, &asking, (&held.head, &held.repository), parts).await?;
+        Ok(Taken::Published)
     }
 
     /// The same in turn, under a warrant that was asked for, of a repository as `held` has it: its marks are those of
@@ -160,6 +164,25 @@ impl Publisher<'_> {
         let repository = repository.with_marks(&head.marks);
         house.shelf().put(&asked.gun, Arc::new(Generation { head, repository }));
         Ok(())
+    }
+}
+
+/// What became of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// There was nothing to publish.
+    Nothing,
+    /// It is published.
+    Published,
+}
+
+impl Taken {
+    /// The word for it in metrics.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Published => "published",
+        }
     }
 }
 
@@ -313,6 +336,15 @@ async fn checked(
         Ok(update)
     };
     Ok(by_length(bytes, work).await??)
+}
+
+/// Whether an upload has no file that counts: docker sends one without any where a delegate has nothing to revoke.
+fn says_nothing(parts: &[Part]) -> bool {
+    match parts {
+        [] => true,
+        [one] => *one.role() == RoleName::Timestamp,
+        _ => false,
+    }
 }
 
 /// The file of a role among those that were sent.

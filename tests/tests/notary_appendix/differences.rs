@@ -145,6 +145,11 @@ pub(crate) const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
         &["a snapshot that has expired"],
     ),
     (
+        "daemon/src/publish/tests/uploads.rs",
+        "an_upload_that_says_nothing_signs_nothing_where_all_is_current",
+        &["an upload without a file"],
+    ),
+    (
         "daemon/src/publish/tests/room.rs",
         "what_nobody_delegates_to_any_more_leaves_when_others_need_the_room",
         &["files of delegations that there are no more"],

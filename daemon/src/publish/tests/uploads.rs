@@ -73,6 +73,43 @@ async fn a_reader_whose_turn_comes_too_late_uses_up_no_version() {
 }
 
 #[tokio::test]
+async fn an_upload_that_says_nothing_signs_nothing_where_all_is_current() {
+    let (scene, mut owner) = published().await;
+    let name = gun(GUN);
+    let before = scene.house.records().head(&name).await.unwrap();
+    let timestamp = scene.current(RoleName::Timestamp).await;
+    // It does not wait for its turn, either.
+    let turn = scene.turn().await;
+
+    for files in [&[][..], std::slice::from_ref(&timestamp)] {
+        scene.publish(files).await.unwrap();
+    }
+
+    drop(turn);
+    assert_eq!(scene.house.records().head(&name).await.unwrap(), before);
+    assert_eq!(scene.intents().await.len(), 2);
+    // What is due is signed.
+    scene.clock.advance(DAY);
+    scene.publish(&[]).await.unwrap();
+    assert_eq!(scene.current(RoleName::Timestamp).await.version(), version(2));
+    assert_eq!(scene.current(RoleName::Snapshot).await.version(), version(2));
+    scene.publish(&[owner.targets("v2")]).await.unwrap();
+    scene.walk().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_says_nothing_is_answered_as_ever_where_something_is_missing() {
+    let (scene, _) = published().await;
+    let nowhere = scene.publish_to("registry.example.com/team/none", &[]).await;
+    assert!(matches!(nowhere, Err(PublishError::Refused(Refusal::Validation(_)))), "{nowhere:?}");
+    scene.retire(GUN, trust::Purpose::Snapshot).await;
+    let unsigned = scene.publish(&[]).await;
+    assert!(matches!(unsigned, Err(PublishError::Refused(Refusal::BadHierarchy { .. }))), "{unsigned:?}");
+    scene.publisher().delete(ASKER, &gun(GUN), scene.deadline()).await.unwrap();
+    assert!(scene.publish(&[]).await.is_err());
+}
+
+#[tokio::test]
 async fn nothing_is_reserved_for_whoever_waits_no_longer() {
     let (scene, _) = published().await;
     let asked = Asked::by(&OWNER, &gun(GUN), scene.clock.monotonic());
