@@ -6,6 +6,8 @@
 #[path = "tuf/workshop.rs"]
 mod workshop;
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _,
@@ -90,7 +92,7 @@ fn a_server_takes_a_first_root_under_it_and_none_under_another_repositorys() {
         let targets = targets.signed(&[house.targets.stamp(targets.document())]).unwrap();
         let parts = vec![part("root", root.raw()), part("targets", targets.raw())];
 
-        let taken = check(&GUN.parse().unwrap(), &Repository::default(), parts, NOW);
+        let taken = check(&GUN.parse().unwrap(), &Repository::default(), parts, &BTreeSet::new(), NOW);
 
         assert_eq!(taken.is_ok(), is_taken, "{gun}: {:?}", taken.err());
     }

@@ -9,6 +9,7 @@
 #[path = "tuf/workshop.rs"]
 mod workshop;
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -221,7 +222,7 @@ fn what_a_server_takes_it_can_finish_and_its_clients_believe() {
         mutations.iter().for_each(|mutation| mutate(&mut signed, mutation));
         let bytes = signed_all_the_same(&signed, &keys);
         let Ok(part) = Refusal::read_part(role, &bytes, &mut { VALUES_MAX }) else { return Ok(()) };
-        match check(&gun(), &scene.held, vec![part], NOW) {
+        match check(&gun(), &scene.held, vec![part], &BTreeSet::new(), NOW) {
             Err(refusal) => prop_assert!(refusal.to_string().len() < 900, "{refusal}"),
             Ok(update) => {
                 taken.fetch_add(1, Ordering::Relaxed);

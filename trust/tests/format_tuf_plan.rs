@@ -54,7 +54,7 @@ fn finish(house: &House, repository: Repository) -> Repository {
 /// Publishes files that their owner signed.
 fn publish(house: &House, held: &Repository, files: &[&Document]) -> Repository {
     let parts = files.iter().map(|file| part(file.role().as_str(), file.raw())).collect();
-    let update = check(&gun(), held, parts, NOW).unwrap();
+    let update = check(&gun(), held, parts, &BTreeSet::new(), NOW).unwrap();
     assert_eq!(update.snapshot_by(), SnapshotBy::Server);
     finish(house, update.into_repository())
 }

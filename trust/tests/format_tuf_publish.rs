@@ -17,6 +17,8 @@ mod targets;
 #[path = "tuf/workshop.rs"]
 mod workshop;
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use trust::format::json::VALUES_MAX;
@@ -37,8 +39,14 @@ fn read_part(name: &str, bytes: &[u8]) -> Result<Part, Refusal> {
 }
 
 fn publish(held: &Repository, parts: &[(&str, &[u8])]) -> Result<Update, Refusal> {
+    publish_where(&[], held, parts)
+}
+
+/// To a server that has these keys for snapshots.
+fn publish_where(own: &[&TestKey], held: &Repository, parts: &[(&str, &[u8])]) -> Result<Update, Refusal> {
+    let own = own.iter().map(|key| key.key().canonical_id()).collect();
     let parts = parts.iter().map(|(name, bytes)| part(name, bytes)).collect();
-    check(&gun(), held, parts, NOW)
+    check(&gun(), held, parts, &own, NOW)
 }
 
 /// Type and text of the refusal; nothing for a version that is there already.
@@ -179,7 +187,8 @@ fn a_flipped_bit_is_refused_or_changes_nothing_that_is_signed() {
                 files[place].1[bit / 8] ^= 1 << (bit % 8);
                 let parts: Result<Vec<Part>, Refusal> =
                     files.iter().map(|(name, bytes)| read_part(name, bytes)).collect();
-                let Ok(update) = parts.and_then(|parts| check(&gun(), &NEW_REPOSITORY(), parts, NOW)) else {
+                let Ok(update) = parts.and_then(|parts| check(&gun(), &NEW_REPOSITORY(), parts, &BTreeSet::new(), NOW))
+                else {
                     refused += 1;
                     continue;
                 };

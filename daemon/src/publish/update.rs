@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::{Instrument as _, info, warn};
 use trust::format::tuf::plan::{NoPlan, TARGETS_SECONDS, TIMESTAMP_SECONDS, Unsigned};
 use trust::format::tuf::publish::{Refusal, SnapshotBy, Update, check};
-use trust::format::tuf::{Document, Expires, Gun, Key, Part, Repository, RoleName, Version};
+use trust::format::tuf::{Document, Expires, Gun, Part, Repository, RoleName, Version};
 use trust::{Fault, Sha256Digest};
 
 use super::authorize::{Publication, Warrant};
@@ -73,8 +73,8 @@ impl Publisher<'_> {
         (head, held): (&Head, &Repository),
         parts: Vec<Part>,
     ) -> Result<(), PublishError> {
-        let has_snapshot = sent(&parts, &RoleName::Snapshot).is_some();
-        let own = has_snapshot.then(|| self.own_snapshot_keys(&asked.gun)).transpose()?;
+        let has_snapshot = parts.iter().any(|part| *part.role() == RoleName::Snapshot);
+        let own = if has_snapshot { self.own_snapshot_keys(&asked.gun)? } else { BTreeSet::new() };
         let update = checked(asked, held, (parts, own), now_of(self.0)).await?;
         let update = with_room(held, update)?;
         let own = self.own_files(asked, &update)?;
@@ -317,24 +317,13 @@ const LONG_BYTES: usize = 256 * 1024;
 async fn checked(
     asked: &Asked,
     held: &Repository,
-    (parts, own): (Vec<Part>, Option<BTreeSet<Sha256Digest>>),
+    (parts, own): (Vec<Part>, BTreeSet<Sha256Digest>),
     now: i64,
 ) -> Result<Update, PublishError> {
     let sent: usize = parts.iter().map(|part| part.raw().len()).sum();
     let (gun, held) = (asked.gun.clone(), held.clone());
     let bytes = sent.saturating_add(bytes_of(&held));
-    let work = move || {
-        let role = RoleName::Snapshot;
-        let is_of_owner = own.as_ref().is_some_and(|own| is_of_owner(&held, &parts, own));
-        // Whoever begins anew begins with whatever version, unless a key of the daemon's that had others speaks, too.
-        let mark = held.mark(&role).filter(|_| own.is_some() && !is_of_owner);
-        let held = if is_of_owner { held.behind_file(&role) } else { held };
-        let update = check(&gun, &held, parts, now)?;
-        if mark.is_some() && update.repository().file(&role).map(Document::version) <= mark {
-            return Err(Refusal::Outdated(role));
-        }
-        Ok(update)
-    };
+    let work = move || check(&gun, &held, parts, &own, now);
     Ok(by_length(bytes, work).await??)
 }
 
@@ -345,25 +334,6 @@ fn says_nothing(parts: &[Part]) -> bool {
         [one] => *one.role() == RoleName::Timestamp,
         _ => false,
     }
-}
-
-/// The file of a role among those that were sent.
-fn sent<'a>(parts: &'a [Part], role: &RoleName) -> Option<&'a Part> {
-    parts.iter().find(|part| part.role() == role)
-}
-
-/// Whether no key of the daemon's speaks for a snapshot that was sent. It follows the file there is: versions that
-/// the daemon has used up and published nothing of are none of its owner's. The head keeps its mark even so, so that the
-/// daemon signs no version twice if it ever signs snapshots again.
-fn is_of_owner(held: &Repository, parts: &[Part], own: &BTreeSet<Sha256Digest>) -> bool {
-    let root = match sent(parts, &RoleName::Root) {
-        // One that is unsound is refused when it is checked.
-        Some(part) => part.clone().document().ok(),
-        None => held.file(&RoleName::Root).cloned(),
-    };
-    let said = root.as_ref().and_then(Document::as_root).and_then(|root| root.authority(&RoleName::Snapshot));
-    let is_own = |key: &&Key| own.contains(&key.canonical_id());
-    said.is_some_and(|said| !said.keys().iter().any(is_own))
 }
 
 /// Whether a client would take the repository as it is about to be published.

@@ -5,7 +5,7 @@ use trust::format::tuf::publish::Refusal;
 use trust::format::tuf::{Repository, RoleName, Version};
 
 use super::workshop::{House, file, read, role};
-use super::{changed, outdated, publish};
+use super::{changed, outdated, publish, publish_where};
 
 #[test]
 fn a_deleted_repository_is_begun_anew_or_gone_on_with() {
@@ -58,4 +58,51 @@ fn who_begins_anew_with_a_snapshot_of_its_own_goes_on_with_it() {
 
     assert_eq!(changed(&update), ["snapshot 2"]);
     outdated(&begun, &[("snapshot", &first)], "snapshot");
+    // What the server has used up stays used up, for the day on which it makes them again.
+    assert_eq!(update.repository().mark(&RoleName::Snapshot), Version::new(30));
+}
+
+#[test]
+fn who_begins_anew_with_snapshots_by_a_key_of_the_servers_goes_on_behind_its_versions() {
+    let house = House::new();
+    let buried = Repository::buried(read("root", &House::new().signed_root(5)))
+        .with_mark(RoleName::Snapshot, Version::new(30).unwrap())
+        .with_mark(RoleName::Timestamp, Version::new(40).unwrap());
+    let (root, targets) = (house.signed_root(1), house.signed_targets(1));
+    let files: [(&str, &[u8]); 2] = [("root", &root), ("targets", &targets)];
+    let answer = |version| {
+        let snapshot = house.signed_snapshot(version, &files);
+        publish_where(&[&house.snapshot], &buried, &[files[0], files[1], ("snapshot", &snapshot)])
+    };
+
+    for version in [1, 30] {
+        assert_eq!(answer(version).unwrap_err(), Refusal::Outdated(RoleName::Snapshot), "{version}");
+    }
+
+    let update = answer(31).unwrap();
+    assert_eq!(update.repository().mark(&RoleName::Snapshot), Version::new(31));
+    assert_eq!(update.repository().mark(&RoleName::Timestamp), Version::new(40));
+    // Another key of the server's is none of this repository's.
+    let snapshot = house.signed_snapshot(1, &files);
+    let parts: [(&str, &[u8]); 3] = [files[0], files[1], ("snapshot", &snapshot)];
+    assert!(publish_where(&[&house.timestamp], &buried, &parts).is_ok());
+}
+
+#[test]
+fn who_goes_on_after_a_deletion_goes_on_behind_all_snapshots_there_were() {
+    let house = House::new();
+    let last = house.signed_root(5);
+    let buried = Repository::buried(read("root", &last)).with_mark(RoleName::Snapshot, Version::new(30).unwrap());
+    let targets = house.signed_targets(1);
+    let files: [(&str, &[u8]); 2] = [("root", &last), ("targets", &targets)];
+
+    for own in [&[][..], &[&house.snapshot]] {
+        let answer = |version| {
+            let snapshot = house.signed_snapshot(version, &files);
+            publish_where(own, &buried, &[files[0], files[1], ("snapshot", &snapshot)])
+        };
+
+        assert_eq!(answer(30).unwrap_err(), Refusal::Outdated(RoleName::Snapshot));
+        assert_eq!(changed(&answer(31).unwrap()), ["root 5", "targets 1", "snapshot 31"]);
+    }
 }

@@ -1,5 +1,7 @@
 //! Uploads that docker and notary sent.
 
+use std::collections::BTreeSet;
+
 use trust::format::tuf::publish::{SnapshotBy, check};
 use trust::format::tuf::{Document, Gun, Part, Repository, RoleName};
 
@@ -37,7 +39,8 @@ fn what_docker_and_notary_send_is_taken() {
     ] {
         let Some(parts) = upload(name) else { return };
 
-        let update = check(&gun, &held, parts, NOW).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
+        let update =
+            check(&gun, &held, parts, &BTreeSet::new(), NOW).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
 
         assert_eq!(changed(&update), files, "{name}");
         assert_eq!(update.snapshot_by(), SnapshotBy::Server);
@@ -45,7 +48,7 @@ fn what_docker_and_notary_send_is_taken() {
     }
     let Some(parts) = upload("root-rotate-1") else { return };
     let other: Gun = "localhost:5001/demo/other".parse().unwrap();
-    assert!(check(&other, &Repository::default(), parts, NOW).is_err());
+    assert!(check(&other, &Repository::default(), parts, &BTreeSet::new(), NOW).is_err());
 }
 
 #[test]
@@ -54,7 +57,7 @@ fn a_snapshot_that_notary_manages_itself_is_taken() {
     let root = parts.iter().find(|part| *part.role() == RoleName::Root).unwrap().clone().document().unwrap();
     let gun = certificate_name(&root);
 
-    let update = check(&gun.parse().unwrap(), &Repository::default(), parts, NOW).unwrap();
+    let update = check(&gun.parse().unwrap(), &Repository::default(), parts, &BTreeSet::new(), NOW).unwrap();
 
     assert_eq!(changed(&update), ["root 1", "targets 2", "snapshot 2"]);
     assert_eq!(update.snapshot_by(), SnapshotBy::Client);

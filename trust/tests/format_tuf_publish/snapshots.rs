@@ -5,7 +5,7 @@ use trust::format::tuf::publish::{Refusal, Update};
 use trust::format::tuf::{RoleName, Version};
 
 use super::workshop::{House, TestKey, base64, delegating, file, role, snapshot, targets};
-use super::{changed, publish, set};
+use super::{changed, publish, publish_where, set};
 
 #[test]
 fn a_snapshot_names_what_is_there_and_all_of_it() {
@@ -49,6 +49,25 @@ fn a_snapshot_names_what_is_there_and_all_of_it() {
         set(&mut signed, place, value);
         bad(&file(&signed, &[&house.snapshot]), &why);
     }
+}
+
+#[test]
+fn a_snapshots_owner_follows_the_file_and_the_servers_key_what_it_has_used_up() {
+    let house = House::new();
+    let (root, targets) = (house.signed_root(1), house.signed_targets(1));
+    let files: [(&str, &[u8]); 2] = [("root", &root), ("targets", &targets)];
+    // The server has signed two versions that it could not publish.
+    let held = house.repository(&root, &files[1..]).with_mark(RoleName::Snapshot, Version::new(3).unwrap());
+    let answer =
+        |own: &[&TestKey], version| publish_where(own, &held, &[("snapshot", &house.signed_snapshot(version, &files))]);
+    let outdated = Refusal::Outdated(RoleName::Snapshot);
+
+    let update = answer(&[], 2).unwrap();
+    assert_eq!(changed(&update), ["snapshot 2"]);
+    assert_eq!(update.repository().mark(&RoleName::Snapshot), Version::new(3));
+    assert_eq!(answer(&[], 1).unwrap_err(), outdated);
+    assert_eq!(answer(&[&house.snapshot], 3).unwrap_err(), outdated);
+    assert_eq!(changed(&answer(&[&house.snapshot], 4).unwrap()), ["snapshot 4"]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Targets and delegations: their rules, versions and signatures.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use trust::format::tuf::publish::{LEAP_MAX, Refusal, check};
 use trust::format::tuf::{RoleName, WRONG_SIGNATURES_MAX};
@@ -64,7 +66,7 @@ fn versions_of_targets_rise_and_do_not_leap() {
     let (kind, why) = refused(&held, &[("targets", &house.signed_targets(0x7fff_ffff))]);
     assert_eq!((kind, &*why), (Some("ErrBadTargets"), "targets type metadata invalid: version is too large"));
     let parts = vec![part("targets", &house.signed_targets(10)), part("targets", &house.signed_targets(11))];
-    assert_eq!(check(&gun(), &held, parts, NOW).unwrap_err(), Refusal::Outdated(RoleName::Targets));
+    assert_eq!(check(&gun(), &held, parts, &BTreeSet::new(), NOW).unwrap_err(), Refusal::Outdated(RoleName::Targets));
 }
 
 #[test]

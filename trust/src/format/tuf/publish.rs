@@ -8,15 +8,14 @@
 mod refusal;
 mod root;
 mod snapshot;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::refusal::Refusal;
-use super::{Document, Gun, Part, Repository, RoleName, Version};
-
-/// How far a version may go beyond the last one. Nobody publishes a million times between two updates; who leaps
-/// holds a stolen key and wants its owner locked out.
-pub const LEAP_MAX: u32 = 1 << 20;
+pub use self::versions::LEAP_MAX;
+use super::{Document, Gun, Part, Repository, RoleName};
+use crate::Sha256Digest;
 
 /// An update that a server may take: what is sent, verified under what was there.
 #[derive(Debug, Clone)]
@@ -83,11 +82,20 @@ impl Update {
 /// Holds what was sent against what is there.
 ///
 /// `held` is the repository as it is, and empty for a new one; parts for timestamp are passed over, as the original does.
+/// `own` are the keys by which the server signs, or ever signed, snapshots of this repository, each by
+/// [`Key::canonical_id`](super::Key::canonical_id): whether a snapshot that is sent follows the server's versions depends on
+/// whether one of them speaks for it.
 ///
 /// # Errors
 /// [`Refusal`], of which the first rule that is broken decides: root, then targets from the top down, then the
 /// snapshot, then the versions.
-pub fn check(gun: &Gun, held: &Repository, parts: Vec<Part>, now_unix_seconds: i64) -> Result<Update, Refusal> {
+pub fn check(
+    gun: &Gun,
+    held: &Repository,
+    parts: Vec<Part>,
+    own: &BTreeSet<Sha256Digest>,
+    now_unix_seconds: i64,
+) -> Result<Update, Refusal> {
     let mut sent = by_role(parts)?;
     let mut update = Update {
         repository: held.clone(),
@@ -122,16 +130,12 @@ pub fn check(gun: &Gun, held: &Repository, parts: Vec<Part>, now_unix_seconds: i
     kept_targets_still_count(&update)?;
     if let Some(part) = snapshot {
         let document = snapshot::check(&mut update, part, now_unix_seconds)?;
-        if line == root::Line::Another {
-            // From now on its owner counts, and begins with whatever version.
-            update.repository.forget_mark(&RoleName::Snapshot);
-        }
         update.take(document);
         update.snapshot = SnapshotBy::Client;
     } else if update.repository.targets(&RoleName::Targets).is_none() {
         return Err(Refusal::Validation("targets must be loaded first".to_owned()));
     }
-    versions(held, line, &update)?;
+    versions::check(held, &update, own)?;
     Ok(update)
 }
 
@@ -198,26 +202,4 @@ fn kept_targets_still_count(update: &Update) -> Result<(), Refusal> {
         return Ok(());
     };
     file.verify(&authority).map_err(Refusal::targets)
-}
-
-/// Each file goes beyond the last of its role, and not too far.
-fn versions(held: &Repository, line: root::Line, update: &Update) -> Result<(), Refusal> {
-    for file in update.files() {
-        // Whoever begins anew begins with whatever version: docker's first targets have 2.
-        let last = held.mark(file.role()).filter(|_| line == root::Line::Same);
-        if last.is_some_and(|last| file.version() <= last) && !goes_on_unchanged(held, file) {
-            return Err(Refusal::Outdated(file.role().clone()));
-        }
-        let last = last.map_or(0, Version::number);
-        if file.version().number() > last.saturating_add(LEAP_MAX) {
-            let why = format!("version {} of {} leaps too far from {last}", file.version().number(), file.role());
-            return Err(Refusal::of(file.role(), why));
-        }
-    }
-    Ok(())
-}
-
-/// Whether it is the very root with which its repository was deleted.
-fn goes_on_unchanged(held: &Repository, file: &Document) -> bool {
-    held.last_root().is_some_and(|root| root.raw() == file.raw())
 }

@@ -56,16 +56,6 @@ impl Repository {
         self
     }
 
-    /// The same where a role's file follows the current one, whatever versions beyond it were reserved by somebody who makes
-    /// it no more and published none of them.
-    #[must_use]
-    pub fn behind_file(mut self, role: &RoleName) -> Self {
-        if let Some(version) = self.file(role).map(Document::version) {
-            self.marks.insert(role.clone(), version);
-        }
-        self
-    }
-
     /// The same with this file as the current one of its role. Nothing is verified: it was when it was
     /// [checked](super::publish::check), or [signed](super::plan::Unsigned::signed).
     #[must_use]
@@ -158,10 +148,6 @@ impl Repository {
     /// Forgets what roles had whose files their owner makes: somebody else begins anew.
     pub(super) fn begin_anew(&mut self) {
         self.marks.retain(|role, _| matches!(role, RoleName::Snapshot | RoleName::Timestamp));
-    }
-
-    pub(super) fn forget_mark(&mut self, role: &RoleName) {
-        self.marks.remove(role);
     }
 
     /// It is alive, again or for the first time.
