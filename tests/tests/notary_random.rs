@@ -6,21 +6,22 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 #![allow(dead_code, unreachable_pub, reason = "scene and workshop serve several tests")]
 
+#[path = "notary/original.rs"]
+mod original;
+#[path = "notary/random.rs"]
+mod random;
 #[path = "notary/scene.rs"]
 mod scene;
 #[path = "../../trust/tests/tuf/workshop.rs"]
 mod workshop;
 
-use std::net::TcpStream;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use trust::format::tuf::Key;
-use trust_tests::http::free_address;
-use trust_tests::process::Running;
-use trust_tests::program::tool;
 
+use original::original;
+use random::{Random, is_long, seed};
 use scene::{Door, Plan, Scene};
 use workshop::{Certificate, TestKey};
 
@@ -56,26 +57,7 @@ const NAMES: [&str; 17] = [
 /// How many differences are shown.
 const SHOWN_MAX: usize = 8;
 
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(bound).unwrap()).unwrap()
-    }
-
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-
     fn value(&mut self) -> Value {
         let all = json!([
             null, true, false, 0, 1, -1, 2, 3, 2_147_483_647, 9_007_199_254_740_992_u64, "", "root", "targets",
@@ -261,34 +243,15 @@ impl Server {
     }
 }
 
-/// Debian's notary-server with keys of its own, and the certificate of the daemon's listener.
-fn original(scene: &Scene) -> (Running, Server) {
-    let (at, address) = (scene.directory.path(), free_address().unwrap());
-    let config = json!({
-        "server": {
-            "http_addr": address.to_string(), "tls_cert_file": at.join("server.pem"), "tls_key_file": at.join("server.key"),
-        },
-        "trust_service": { "type": "local" }, "storage": { "backend": "memory" }, "logging": { "level": "error" },
-    });
-    let file = at.join("notary-server.json");
-    std::fs::write(&file, config.to_string()).unwrap();
-    let mut command = Command::new(tool("notary-server", "apt-get install notary").unwrap());
-    let mut running = Running::start(command.arg("-config").arg(file), &at.join("notary-server.log")).unwrap();
-    running.ready(Duration::from_secs(60), || TcpStream::connect(address).ok()).unwrap();
-    (running, Server::new(scene.at(address)))
-}
-
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a real program runs in real time")]
 fn what_the_original_refuses_is_not_taken() {
-    let is_long = std::env::var_os("TRUSTD_TEST_LONG").is_some();
-    let given = std::env::var("TRUSTD_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
-    let seed: u64 = given.unwrap_or_else(|| if is_long { getrandom::u64().unwrap() } else { 1 });
-    println!("TRUSTD_TEST_SEED={seed} sends the same again");
-    let (rounds, end) = if is_long { (100_000, 300) } else { (100, 60) };
+    let seed = seed();
+    let (rounds, end) = if is_long() { (100_000, 300) } else { (100, 60) };
     let end = Instant::now() + Duration::from_secs(end);
     let scene = Scene::started(&Plan::open());
-    let (_running, mut theirs) = original(&scene);
+    let (_running, door) = original(&scene);
+    let mut theirs = Server::new(door);
     let mut ours = Server::new(scene.at(scene.address));
     let keys = Keys::new();
     let mut random = Random(seed);

@@ -117,6 +117,11 @@ pub(crate) const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
         &["a snapshot that leaves out a delegation's file", "a snapshot that names what is no role"],
     ),
     (
+        "trust/tests/format_tuf_publish/snapshots.rs",
+        "a_snapshot_names_what_is_there_and_all_of_it",
+        &["a snapshot with another length or SHA-512"],
+    ),
+    (
         "tests/tests/notary_differences.rs",
         "what_says_too_little_or_a_thing_twice_is_refused",
         &[
