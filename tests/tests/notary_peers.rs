@@ -104,6 +104,12 @@ fn notary_delegates_and_deletes() {
     assert_eq!(answer.status, 404);
     let stranger = scene.notary().run(&["list", GUN]).unwrap();
     assert_ne!(stranger.code, Some(0), "{stranger}");
+
+    // Its owner has the same root key still, and a new certificate for it.
+    owner.run(&["init", "--publish", GUN]).unwrap().ok().unwrap();
+    owner.run(&["add", "--publish", GUN, "v2", &file]).unwrap().ok().unwrap();
+    let listed = scene.notary().run(&["list", GUN]).unwrap().ok().unwrap().stdout;
+    assert!(listed.contains("v2") && !listed.contains("v1"), "{listed}");
 }
 
 #[test]
