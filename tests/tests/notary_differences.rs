@@ -175,6 +175,8 @@ fn a_root_has_keys_and_roles_that_say_what_they_are() {
     let owner = Owner::of(&scene, "roots");
     let first = owner.signed_targets(1);
     let (mut spare, mut listed, mut threshold, mut role) = (owner.root(1), owner.root(1), owner.root(1), owner.root(1));
+    let mut untold = owner.root(1);
+    untold["keys"][&owner.root.id].as_object_mut().unwrap().remove("keytype").unwrap();
     spare["keys"]["0".repeat(64)] = Value::Null;
     listed["keys"][&owner.targets.id] = Value::Null;
     threshold["roles"]["targets"]["threshold"] = json!(-1);
@@ -186,6 +188,7 @@ fn a_root_has_keys_and_roles_that_say_what_they_are() {
     for (what, root, said) in [
         ("a key that is null", spare, "ErrBadRoot: metadata: "),
         ("a key of a role that is null", listed, "ErrBadRoot: metadata: "),
+        ("a key without its kind", untold, "ErrBadRoot: metadata: "),
         ("a threshold", threshold, "ErrBadRoot: metadata: "),
         ("a role", role, "ErrBadRoot: metadata: "),
         ("the snapshot's key for timestamps", of_snapshot, "ErrBadRoot: "),

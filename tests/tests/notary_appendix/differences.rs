@@ -140,7 +140,7 @@ pub(crate) const ASKED_ELSEWHERE: &[(&str, &str, &[&str])] = &[
     (
         "tests/tests/notary_differences.rs",
         "a_root_has_keys_and_roles_that_say_what_they_are",
-        &["a key that is `null`", "a threshold below 0", "the server's key for one role"],
+        &["a key that is `null`", "a key without `keytype`", "a threshold below 0", "the server's key for one role"],
     ),
     ("daemon/src/api/notary_http/upload.rs", "a_boundary_is_named_by_a_content_type", &["the form of an upload"]),
     ("trust/tests/format_tuf/signatures.rs", "one_key_under_two_names_counts_once", &["one key in two forms"]),
