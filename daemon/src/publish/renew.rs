@@ -191,12 +191,13 @@ impl Publisher<'_> {
     pub(super) async fn is_current(self, gun: &Gun) -> Result<bool, PublishError> {
         let held = self.outlined(gun).await?;
         let now = now_of(self.0);
+        let own = [RoleName::Snapshot, RoleName::Timestamp];
         let is_ahead = |place: &FileRef| i64::try_from(place.stored_at_unix_seconds).is_ok_and(|stored| stored > now);
-        let files = &held.head.files;
-        if !held.head.is_alive() || Due::of(&held, now).is_some() || files.values().any(is_ahead) {
+        let mut files = own.iter().filter_map(|role| held.head.files.get(role));
+        if !held.head.is_alive() || Due::of(&held, now).is_some() || files.any(is_ahead) {
             return Ok(false);
         }
-        for role in [RoleName::Snapshot, RoleName::Timestamp] {
+        for role in own {
             match self.signers(gun, &held.repository, &role) {
                 Ok(_) => {}
                 Err(PublishError::Refused(_)) => return Ok(false),

@@ -327,13 +327,10 @@ async fn checked(
     Ok(by_length(bytes, work).await??)
 }
 
-/// Whether an upload has no file that counts: docker sends one without any where a delegate has nothing to revoke.
+/// Whether an upload has no file that counts, for timestamps are passed over: docker sends one without any where a
+/// delegate has nothing to revoke.
 fn says_nothing(parts: &[Part]) -> bool {
-    match parts {
-        [] => true,
-        [one] => *one.role() == RoleName::Timestamp,
-        _ => false,
-    }
+    parts.iter().all(|part| *part.role() == RoleName::Timestamp)
 }
 
 /// Whether a client would take the repository as it is about to be published.

@@ -81,8 +81,8 @@ async fn an_upload_that_says_nothing_signs_nothing_where_all_is_current() {
     // It does not wait for its turn, either.
     let turn = scene.turn().await;
 
-    for files in [&[][..], std::slice::from_ref(&timestamp)] {
-        scene.publish(files).await.unwrap();
+    for count in 0..3 {
+        scene.publish(&vec![timestamp.clone(); count]).await.unwrap();
     }
 
     drop(turn);
