@@ -69,3 +69,21 @@ fn a_delegate_is_not_gone_behind_as_long_as_he_is_delegated_to() {
     client.recall(&kept(&with(2, &delegate, 5)));
     refresh(&mut client, &with(4, &another, 2)).unwrap();
 }
+
+#[test]
+fn whoever_is_delegated_to_since_begins_anew_also_where_it_was_seen_elsewhere() {
+    let house = House::new();
+    let (delegate, another) = (TestKey::ed25519(6), TestKey::ed25519(7));
+    let releases = "targets/releases";
+    let with = |version: u32, delegate: &TestKey, signed: u32| {
+        let main = file(&delegating(version, releases, &[delegate], 1), &[&house.targets]);
+        let delegated = file(&targets(signed), &[delegate]);
+        served(&house, version, house.signed_root(1), main, &[(releases, &delegated)])
+    };
+
+    let mut client = seen(&with(1, &delegate, 9));
+    client.recall(&kept(&with(3, &another, 2)));
+    let behind = Distrust::Rollback { role: role(releases), found: 1, held: 2 };
+    assert_eq!(refresh(&mut client.clone(), &with(4, &another, 1)).unwrap_err(), behind);
+    refresh(&mut client, &with(4, &another, 2)).unwrap();
+}

@@ -22,8 +22,10 @@ impl Client {
                 continue;
             }
             if self.last(role).is_none_or(|held| held.version() < file.version()) {
+                let moved = self.moved_delegations(file);
                 self.believed.put(file.clone());
                 self.forgiven.remove(role);
+                self.forgive(moved);
             }
         }
     }
