@@ -120,9 +120,19 @@ impl Line {
     }
 
     /// Takes away what was written; root last, for without it nothing is read.
-    pub(super) fn remove(directory: &Path) -> Result<(), Failure> {
+    pub(super) fn remove(place: u32, directory: &Path) -> Result<(), Failure> {
         let roles: Vec<RoleName> = all_roles().collect();
-        roles.iter().rev().try_for_each(|role| removed(&file_of(directory, role)))
+        roles.iter().rev().try_for_each(|role| removed(&file_of(directory, role)))?;
+        if place != 0 {
+            // One in which somebody put something else stays, and is no line.
+            drop(std::fs::remove_dir(directory));
+        }
+        Ok(())
+    }
+
+    /// Whether there is one in its directory.
+    pub(super) fn is_in(directory: &Path) -> bool {
+        file_of(directory, &RoleName::Root).exists()
     }
 
     /// The newest root.
@@ -263,7 +273,7 @@ mod tests {
 
         std::fs::write(file_of(&place, &RoleName::Snapshot), "{").unwrap();
         assert_eq!(Line::read(1, &place).unwrap_err().exit().code(), 1);
-        Line::remove(&place).unwrap();
-        assert!(Line::read(1, &place).unwrap().is_none());
+        Line::remove(1, &place).unwrap();
+        assert!(Line::read(1, &place).unwrap().is_none() && !place.exists());
     }
 }

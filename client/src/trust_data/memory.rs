@@ -86,13 +86,21 @@ impl Memory {
         let lock = Lock::of(&directory).map_err(|error| unkept(&directory, error))?;
         let record = Record::read(&directory)?;
         let mut found = earlier::named(&names, &[pinned, overruled]);
-        if record.is_none() {
+        let is_searched = record.as_ref().is_some_and(|record| record.is_whole(&directory));
+        if !is_searched {
             let named: BTreeSet<PathBuf> = found.iter().map(|earlier| earlier.directory.clone()).collect();
             found.extend(earlier::searched(&names).into_iter().filter(|other| !named.contains(&other.directory)));
         }
         let first = || Record { current: root_in(&directory).map(|_| 0), lines: Vec::new() };
         let mut record = record.unwrap_or_else(first);
+        if !is_searched {
+            record.lines.retain(|line| line.is_there(&directory));
+        }
         take_over(&directory, &mut record, found)?;
+        if !is_searched {
+            // From now on nobody has to search.
+            record.write(&directory)?;
+        }
         let lines = record.lines_in(&directory)?;
         let there = |place: &u32| lines.iter().any(|line| line.place == *place);
         let mut led = lines.iter().filter(|line| line.has_led).map(|line| line.place);
@@ -154,7 +162,7 @@ impl Memory {
         others.push(&line);
         Record { current, lines: others.into_iter().map(LineRecord::of).collect() }.write(&self.directory)?;
         // What is left where this is interrupted is met again.
-        gone.into_iter().try_for_each(|place| Line::remove(&directory_of(&self.directory, place)))
+        gone.into_iter().try_for_each(|place| Line::remove(place, &directory_of(&self.directory, place)))
     }
 
     /// Which line makes room for another: one that led to nothing; where the other is believed, the oldest that is not
@@ -182,6 +190,11 @@ impl Record {
         files::write(&place, &bytes, RECORD_MODE, Existing::Replace).map_err(|error| unkept(&place, error))
     }
 
+    /// Whether every line is there that it names. One is not where a takeover was interrupted.
+    fn is_whole(&self, directory: &Path) -> bool {
+        self.lines.iter().all(|line| line.is_there(directory))
+    }
+
     /// The lines that are there, with what the record says of them. What it does not name comes first.
     fn lines_in(&self, directory: &Path) -> Result<Vec<Line>, Failure> {
         let mut lines = Vec::new();
@@ -207,6 +220,10 @@ impl LineRecord {
         let roots = line.roots.hashes().iter().map(|(version, hash)| (*version, hash.to_hex())).collect();
         let keys = line.keys.iter().map(|key| key.to_hex()).collect();
         Self { place: line.place, has_led: line.has_led, roots, keys }
+    }
+
+    fn is_there(&self, directory: &Path) -> bool {
+        Line::is_in(&directory_of(directory, self.place))
     }
 
     fn hashes(&self) -> Option<(Roots, BTreeSet<Sha256Digest>)> {

@@ -264,7 +264,8 @@ fn behind(memory: &Memory, line: &Line) -> Failure {
     Failure::refused(
         format!("the roots that the trust server has end before version {version}, which was believed before"),
         format!(
-            "are some held back? if its owner says that the repository was begun anew, remove {}",
+            "are some held back? if its owner says that the repository was begun anew, or that the first root that was \
+             seen here without a pin was a wrong one, remove {}",
             memory.directory().display()
         ),
     )

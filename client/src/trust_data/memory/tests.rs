@@ -148,6 +148,36 @@ fn memories_of_an_earlier_trustctl_are_taken_over_whatever_is_pinned_now() {
 }
 
 #[test]
+fn what_an_interrupted_takeover_left_behind_is_taken_over_later() {
+    let state = tempfile::tempdir().unwrap();
+    let before = kept_before(state.path(), SERVER, &key_id(1).to_hex(), &root(1, 1), 7);
+    let memory = open(state.path(), &Pinned::Nothing);
+    let place = memory.lines()[0].place;
+    let directory = memory.directory().to_path_buf();
+    drop(memory);
+    // The record names a line, and its directory was not moved yet.
+    std::fs::rename(directory_of(&directory, place), &before).unwrap();
+
+    for _ in 0..2 {
+        let memory = open(state.path(), &Pinned::Nothing);
+        assert_eq!(memory.line_for(&Pinned::Nothing, &gun()).map(timestamp_of), Some(7));
+        assert_eq!(memory.lines().len(), 1);
+    }
+    assert!(!before.exists());
+}
+
+#[test]
+fn what_was_searched_once_is_not_searched_again() {
+    let state = tempfile::tempdir().unwrap();
+    assert!(open(state.path(), &Pinned::Nothing).lines().is_empty());
+    let later = kept_before(state.path(), SERVER, &key_id(1).to_hex(), &root(1, 1), 7);
+
+    assert!(open(state.path(), &Pinned::Nothing).lines().is_empty() && later.exists());
+    // Whoever names the pin finds it.
+    assert_eq!(open(state.path(), &Pinned::Key(key_id(1))).lines().len(), 1);
+}
+
+#[test]
 fn what_the_configuration_pins_is_taken_over_where_a_call_pins_another() {
     let state = tempfile::tempdir().unwrap();
     kept_before(state.path(), SERVER, &root(1, 1).sha256().to_hex(), &root(3, 2), 7);
