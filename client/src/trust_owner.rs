@@ -140,13 +140,13 @@ async fn revoke(context: &Context, arguments: &TrustSign) -> Result<(), Failure>
 async fn inspect(context: &Context, arguments: &TrustInspect) -> Result<(), Failure> {
     let typed = &arguments.repository.typed;
     let by_tag = typed.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    let (repository, tag) = if by_tag && !arguments.repository.exact {
+    let (repository, tag, words) = if by_tag && !arguments.repository.exact {
         let reference = image::tagged(typed)?;
-        (reference.repository.to_string(), reference.tag.to_string())
+        let repository = reference.repository.to_string();
+        (repository.clone(), reference.tag.to_string(), repository)
     } else {
-        (arguments.repository.gun()?.to_string(), String::new())
+        (arguments.repository.gun()?.to_string(), String::new(), arguments.repository.words())
     };
-    let words = arguments.repository.words();
     let daemon = context.daemon().await?;
     context.output.show(&Inspected::read(repository.clone(), fetch(&daemon, (&repository, &tag), &words).await?))
 }

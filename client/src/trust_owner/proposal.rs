@@ -114,12 +114,13 @@ fn named(arguments: &TrustProposed) -> Result<(String, Sha256Digest), Failure> {
 async fn waiting(
     daemon: &Daemon,
     request: v1::InspectTrustRequest,
-    repository: &str,
+    words: &str,
     digest: Sha256Digest,
 ) -> Result<v1::TrustProposal, Failure> {
+    let repository = request.repository.clone();
     let answer = daemon.content_trust().inspect_trust(request).await;
-    let proposal = answer.map_err(|status| not_done(status, repository))?.into_inner().proposal;
-    let look = format!("trustctl trust inspect {repository}");
+    let proposal = answer.map_err(|status| not_done(status, words))?.into_inner().proposal;
+    let look = format!("trustctl trust inspect {words}");
     let Some(proposal) = proposal else {
         return Err(Failure::refused(format!("nothing waits for signatures in {repository}"), look));
     };
