@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use trust::Sha256Digest;
 
-use choice::{DELETED, Held, ROLE_TWICE, ROWS, Step, step};
+use choice::{DELETED, EMPTY, Held, ROLE_TWICE, ROWS, Step, step};
 use model::{File, Keys, ROLES, Server};
 use original::original;
 use random::{Random, is_long, seed};
@@ -154,6 +154,7 @@ fn explains(row: &str, theirs: u16, ours: u16) -> bool {
     match row {
         // It takes what the original does not, too; and refuses with another code what both refuse.
         DELETED | ROLE_TWICE => true,
+        EMPTY => theirs == 200 && ours == 200,
         _ => theirs == 200 && ours == 400,
     }
 }

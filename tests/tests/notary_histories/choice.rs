@@ -7,6 +7,7 @@ use super::random::Random;
 
 pub(crate) const ABSENT: &str = "a snapshot of files that are not there";
 pub(crate) const DELETED: &str = "a repository that was deleted and is published again";
+pub(crate) const EMPTY: &str = "an upload without a file";
 pub(crate) const KEY_TWICE: &str = "a key twice in a role";
 pub(crate) const LEAP: &str = "a version far beyond the last";
 pub(crate) const LENGTH: &str = "a snapshot with another length or SHA-512";
@@ -15,7 +16,8 @@ pub(crate) const NOBODYS: &str = "a root that leaves the targets to nobody";
 pub(crate) const NO_ROLE: &str = "a snapshot that names what is no role";
 pub(crate) const ROLE_TWICE: &str = "a role twice in one upload";
 /// How the rows begin of docs/content-trust.md that a difference may come from.
-pub(crate) const ROWS: [&str; 9] = [ABSENT, DELETED, KEY_TWICE, LEAP, LEFT_OUT, LENGTH, NOBODYS, NO_ROLE, ROLE_TWICE];
+pub(crate) const ROWS: [&str; 10] =
+    [ABSENT, DELETED, EMPTY, KEY_TWICE, LEAP, LEFT_OUT, LENGTH, NOBODYS, NO_ROLE, ROLE_TWICE];
 
 const LEAP_MAX: u32 = 1 << 20;
 /// Delegations, parents first.
@@ -78,6 +80,10 @@ pub(crate) fn step(held: &Held, random: &mut Random) -> Step {
         if random.is_one_in(if is_delegated { 2 } else { 25 }) {
             step.targets(role, random);
         }
+    }
+    // A history ends where the two differ, and of nothing they make something else.
+    if step.upload.is_empty() && !random.is_one_in(12) {
+        step.targets("targets", random);
     }
     if !step.upload.is_empty() && random.is_one_in(30) {
         step.twice(random);
@@ -244,6 +250,9 @@ impl Step {
     fn differences(&mut self, held: &Held) {
         let sends = |role: &str| self.upload.iter().any(|(name, _)| *name == role);
         let mut rows = Vec::new();
+        if self.upload.iter().all(|(role, _)| *role == "timestamp") {
+            rows.push(EMPTY);
+        }
         if let (true, false, Some(root)) = (sends("root"), sends("targets"), &self.after.root) {
             rows.extend(
                 held.targets.get("targets").filter(|last| !root.targets.is_met_by(&last.signers)).map(|_| NOBODYS),
