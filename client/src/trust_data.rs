@@ -12,6 +12,7 @@ mod listed;
 mod memory;
 mod pinned;
 mod room;
+mod rules;
 #[cfg(test)]
 mod samples;
 mod tags;
@@ -206,7 +207,7 @@ fn signed<'c>(client: &'c Client, place: &Place) -> Option<(RoleName, String, &'
         // A name that the role may not sign hides no other.
         named.find_map(|(name, _)| by_name(role, name))
     };
-    visit::roles().into_iter().find_map(|role| match place {
+    rules::roles().into_iter().find_map(|role| match place {
         Place::Tag(tag) => by_tag(&role, tag),
         Place::Digest(digest) => by_digest(&role, digest),
     })

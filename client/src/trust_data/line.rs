@@ -9,7 +9,7 @@ use trust::Sha256Digest;
 use trust::format::tuf::standard::file_name;
 use trust::format::tuf::{BYTES_MAX, Document, Repository, RoleName};
 
-use super::visit;
+use super::rules;
 use crate::failure::Failure;
 use crate::files::{self, Existing};
 
@@ -180,7 +180,7 @@ pub(super) fn root_in(directory: &Path) -> Option<Document> {
 
 /// Root first: whoever is interrupted behind it has lost nothing that those who speak now have signed.
 fn all_roles() -> impl Iterator<Item = RoleName> {
-    [RoleName::Root, RoleName::Timestamp, RoleName::Snapshot].into_iter().chain(visit::roles())
+    [RoleName::Root, RoleName::Timestamp, RoleName::Snapshot].into_iter().chain(rules::roles())
 }
 
 fn removed(place: &Path) -> Result<(), Failure> {

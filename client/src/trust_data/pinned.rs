@@ -5,7 +5,7 @@ use trust::format::tuf::client::{Client, Pin};
 use trust::format::tuf::{BYTES_MAX, Document, Gun, RoleName};
 
 use super::line::Line;
-use super::visit::{distrusted, now};
+use super::rules::{distrusted, now};
 use crate::failure::Failure;
 use crate::files;
 use crate::trust_server::TrustRoot;

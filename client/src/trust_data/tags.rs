@@ -8,7 +8,7 @@ use trust::format::tuf::client::Client;
 use trust::format::tuf::{Document, RoleName, Target, Targets};
 use trust::{Malformed, Repository, Sha256Digest, Tag};
 
-use super::{Extent, lapsed, not_configured, read, root_keys, timestamp, visit};
+use super::{Extent, lapsed, not_configured, read, root_keys, rules, timestamp};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::trust_server::TrustRoot;
@@ -113,7 +113,7 @@ pub(crate) async fn tags(
 }
 
 fn all(client: &Client) -> Vec<SignedTag> {
-    let pulled = visit::roles();
+    let pulled = rules::roles();
     let mut tags = BTreeMap::new();
     for role in &pulled {
         for (name, target) in signed_by(client, role) {

@@ -9,9 +9,9 @@ use super::line::{Line, Relation, Roots};
 use super::memory::{End, Memory, Seen};
 use super::pinned::Pinned;
 use super::room::Room;
+use super::rules::{distrusted, now};
 use crate::failure::{Exit, Failure};
 use crate::registry::TrustServer;
-use crate::time::now_unix_seconds;
 
 /// The most roots that are followed in one visit.
 const ROOTS_MAX: u32 = 256;
@@ -31,11 +31,6 @@ pub(super) struct Visit<'a> {
     lines: BTreeSet<u32>,
     /// Why the releases count no more, where that is so.
     lapsed: Option<String>,
-}
-
-/// The roles that sign for docker, in the order in which it asks them.
-pub(super) fn roles() -> [RoleName; 2] {
-    [RoleName::releases(), RoleName::Targets]
 }
 
 impl<'a> Visit<'a> {
@@ -246,11 +241,6 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// When it is.
-pub(super) fn now() -> i64 {
-    i64::try_from(now_unix_seconds()).unwrap_or(i64::MAX)
-}
-
 fn gone(name: &str) -> Failure {
     Failure::refused(
         format!("the trust server has no {name} of the repository, which is needed"),
@@ -269,13 +259,4 @@ fn behind(memory: &Memory, line: &Line) -> Failure {
             memory.directory().display()
         ),
     )
-}
-
-pub(super) fn distrusted(why: Distrust) -> Failure {
-    let remedy = match &why {
-        Distrust::Expired(_) => "its owner has to sign it anew; is this machine's clock right?",
-        Distrust::NotPinned => "ask its owner which root is right: docker trust inspect REPOSITORY shows its keys",
-        _ => "what was believed before is kept; whoever answers for the repository has to say what happened",
-    };
-    Failure::refused("the trust data is not believed", remedy).because(why)
 }
