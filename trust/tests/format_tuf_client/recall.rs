@@ -6,6 +6,15 @@ use trust::format::tuf::{Repository, RoleName};
 use super::workshop::{House, TestKey, delegating, file, role, targets};
 use super::{Served, first, generation, refresh, seen, served};
 
+const RELEASES: &str = "targets/releases";
+
+/// A generation whose releases, in the version `signed`, are a delegate's.
+fn delegated(house: &House, version: u32, delegate: &TestKey, signed: u32) -> Served {
+    let main = file(&delegating(version, RELEASES, &[delegate], 1), &[&house.targets]);
+    let releases = file(&targets(signed), &[delegate]);
+    served(house, version, house.signed_root(1), main, &[(RELEASES, &releases)])
+}
+
 /// What a visitor keeps of this.
 fn kept(files: &Served) -> Repository {
     seen(files).into_cache()
@@ -54,16 +63,11 @@ fn what_others_signed_does_not_count() {
 fn a_delegate_is_not_gone_behind_as_long_as_he_is_delegated_to() {
     let house = House::new();
     let (delegate, another) = (TestKey::ed25519(6), TestKey::ed25519(7));
-    let releases = "targets/releases";
-    let with = |version: u32, delegate: &TestKey, signed: u32| {
-        let main = file(&delegating(version, releases, &[delegate], 1), &[&house.targets]);
-        let delegated = file(&targets(signed), &[delegate]);
-        served(&house, version, house.signed_root(1), main, &[(releases, &delegated)])
-    };
+    let with = |version, delegate: &TestKey, signed| delegated(&house, version, delegate, signed);
 
     let mut client = first(&with(1, &delegate, 1));
     client.recall(&kept(&with(2, &delegate, 5)));
-    let behind = Distrust::Rollback { role: role(releases), found: 4, held: 5 };
+    let behind = Distrust::Rollback { role: role(RELEASES), found: 4, held: 5 };
     assert_eq!(refresh(&mut client, &with(3, &delegate, 4)).unwrap_err(), behind);
     let mut client = seen(&with(3, &another, 1));
     client.recall(&kept(&with(2, &delegate, 5)));
@@ -74,16 +78,11 @@ fn a_delegate_is_not_gone_behind_as_long_as_he_is_delegated_to() {
 fn whoever_is_delegated_to_since_begins_anew_also_where_it_was_seen_elsewhere() {
     let house = House::new();
     let (delegate, another) = (TestKey::ed25519(6), TestKey::ed25519(7));
-    let releases = "targets/releases";
-    let with = |version: u32, delegate: &TestKey, signed: u32| {
-        let main = file(&delegating(version, releases, &[delegate], 1), &[&house.targets]);
-        let delegated = file(&targets(signed), &[delegate]);
-        served(&house, version, house.signed_root(1), main, &[(releases, &delegated)])
-    };
+    let with = |version, delegate: &TestKey, signed| delegated(&house, version, delegate, signed);
 
     let mut client = seen(&with(1, &delegate, 9));
     client.recall(&kept(&with(3, &another, 2)));
-    let behind = Distrust::Rollback { role: role(releases), found: 1, held: 2 };
+    let behind = Distrust::Rollback { role: role(RELEASES), found: 1, held: 2 };
     assert_eq!(refresh(&mut client.clone(), &with(4, &another, 1)).unwrap_err(), behind);
     refresh(&mut client, &with(4, &another, 2)).unwrap();
 }
