@@ -93,13 +93,10 @@ impl Memory {
         }
         let first = || Record { current: root_in(&directory).map(|_| 0), lines: Vec::new() };
         let mut record = record.unwrap_or_else(first);
-        if !is_searched {
+        // Written also where nothing was found: from then on nobody has to search.
+        if !is_searched || !found.is_empty() {
             record.lines.retain(|line| line.is_there(&directory));
-        }
-        take_over(&directory, &mut record, found)?;
-        if !is_searched {
-            // From now on nobody has to search.
-            record.write(&directory)?;
+            take_over(&directory, &mut record, found)?;
         }
         let lines = record.lines_in(&directory)?;
         let there = |place: &u32| lines.iter().any(|line| line.place == *place);
@@ -217,9 +214,12 @@ impl Record {
 
 impl LineRecord {
     fn of(line: &Line) -> Self {
-        let roots = line.roots.hashes().iter().map(|(version, hash)| (*version, hash.to_hex())).collect();
-        let keys = line.keys.iter().map(|key| key.to_hex()).collect();
-        Self { place: line.place, has_led: line.has_led, roots, keys }
+        Self::new(line.place, line.has_led, &line.roots, &line.keys)
+    }
+
+    fn new(place: u32, has_led: bool, roots: &Roots, keys: &BTreeSet<Sha256Digest>) -> Self {
+        let roots = roots.hashes().iter().map(|(version, hash)| (*version, hash.to_hex())).collect();
+        Self { place, has_led, roots, keys: keys.iter().map(|key| key.to_hex()).collect() }
     }
 
     fn is_there(&self, directory: &Path) -> bool {
@@ -243,18 +243,8 @@ fn take_over(directory: &Path, record: &mut Record, found: Vec<Earlier>) -> Resu
             place == 0 || is_known || directory_of(directory, place).exists()
         };
         let place = free(is_taken);
-        let has_led = earlier.has_led;
-        let line = LineRecord {
-            place,
-            has_led,
-            roots: earlier.roots.hashes().iter().map(|(version, hash)| (*version, hash.to_hex())).collect(),
-            keys: earlier.keys.iter().map(|key| key.to_hex()).collect(),
-        };
-        record.lines.push(line);
+        record.lines.push(LineRecord::new(place, earlier.has_led, &earlier.roots, &earlier.keys));
         moves.push((earlier.directory, directory_of(directory, place)));
-    }
-    if moves.is_empty() {
-        return Ok(());
     }
     // First what is known of them: without it a pin of an old root would not be known to lead there.
     record.write(directory)?;
