@@ -98,8 +98,9 @@ impl Asked {
         Self { who: who.clone(), waiter, gun: gun.clone(), deadline }
     }
 
-    /// What nobody is asked about.
-    fn by_daemon(service: Service, waiter: Waiter, gun: &Gun, deadline: Duration) -> Self {
+    /// What the daemon does by itself, in the time that a request has.
+    fn by_daemon(house: &House, service: Service, waiter: Waiter, gun: &Gun) -> Self {
+        let deadline = house.clock().monotonic().saturating_add(house.limits().request_time_max);
         Self { who: Principal::Service(service), waiter, gun: gun.clone(), deadline }
     }
 

@@ -67,8 +67,7 @@ impl House {
             {
                 let house = Arc::clone(self);
                 at_work.spawn(async move {
-                    let deadline = house.clock().monotonic().saturating_add(house.limits().request_time_max);
-                    let asked = Asked::by_daemon(Service::Timestamp, Waiter::Upkeep, &gun, deadline);
+                    let asked = Asked::by_daemon(&house, Service::Timestamp, Waiter::Upkeep, &gun);
                     let ended = house.publisher().renewed(asked, None).await;
                     let is_done = ended.is_ok();
                     if let Err(fault) = ended {
@@ -101,8 +100,7 @@ impl Publisher<'_> {
             // What else there is met in turn again, and told.
             found => found.ok().flatten(),
         };
-        let deadline = self.0.clock().monotonic().saturating_add(self.0.limits().request_time_max);
-        let asked = Asked::by_daemon(Service::Timestamp, Waiter::Reader, gun, deadline);
+        let asked = Asked::by_daemon(self.0, Service::Timestamp, Waiter::Reader, gun);
         match self.renewed(asked, found).await {
             Ok(renewed) => Ok(renewed),
             Err(PublishError::Busy) => Ok(generation),

@@ -95,8 +95,7 @@ impl Publisher<'_> {
             return Ok(false);
         }
         // Whoever publishes the repository, or has files of it signed for another server, has the turn.
-        let deadline = self.0.clock().monotonic().saturating_add(self.0.limits().request_time_max);
-        let _turn = self.turn(&Asked::by_daemon(Service::Destruction, Waiter::Upkeep, gun, deadline)).await?;
+        let _turn = self.turn(&Asked::by_daemon(self.0, Service::Destruction, Waiter::Upkeep, gun)).await?;
         let (held, generation) = (ServerKey::newest(view.clone())?, self.generation(gun).await?);
         let authority = generation.repository.authority(role);
         let is_listed = authority.is_some_and(|authority| authority.keys().iter().any(|key| key.id() == held.key.id()));

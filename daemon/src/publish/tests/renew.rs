@@ -283,7 +283,7 @@ async fn a_snapshot_that_was_found_due_is_published_as_it_was_planned_then() {
     let (publisher, name) = (scene.publisher(), gun(GUN));
     let held = publisher.generation(&name).await.unwrap();
     let now = i64::try_from(scene.clock.now_unix_seconds()).unwrap();
-    let asked = || Asked::by_daemon(Service::Timestamp, Waiter::Upkeep, &name, scene.deadline());
+    let asked = || Asked::by_daemon(&scene.house, Service::Timestamp, Waiter::Upkeep, &name);
     let find = || publisher.renewal(&name, &held, now).unwrap().unwrap();
     let planned = find().snapshot.unwrap().1.document().signed_bytes().to_vec();
     // It took a while until it had its turn, and so would end later.
