@@ -46,7 +46,8 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 ///
 /// What is held meanwhile is the rest of one answer, at most 8 MiB: of a current file the shelf's own bytes, which all who
 /// read it share, and which live on here when the shelf has let them go; of an earlier version, and of a repository that
-/// has no place on the shelf, bytes of its own ([`super::unread`] bounds them). Beside it there are 64 KiB in TLS, and what the kernel keeps to send.
+/// has no place on the shelf, bytes of its own ([`super::unread`] bounds them). Beside it there are 64 KiB in TLS, and what
+/// the kernel keeps to send.
 const UNREAD_MAX: Duration = Duration::from_secs(60);
 /// For what a client still sends when its last answer is written.
 const PARTING_MAX: Duration = Duration::from_secs(30);
